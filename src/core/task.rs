@@ -1,0 +1,119 @@
+//! The places of one admitted gang, from plan to end.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::id::NodeId;
+use crate::job::{Placement, Slot};
+
+/// How far one task has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Its place is taken for it by our own decision.
+    Assumed,
+    /// It is on its node.
+    Bound,
+    /// It is gone and its place is free.
+    Finished,
+}
+
+/// What becomes of a job once the last of its places is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// It is over.
+    ForGood,
+    /// It waits again, with the age that it had.
+    ToTheQueue,
+}
+
+/// The places of one gang.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tasks {
+    pub(crate) placement: Placement,
+    pub(crate) progress: Vec<Progress>,
+    leaving: Option<Leaving>,
+}
+
+impl Tasks {
+    pub(crate) fn assumed(placement: Placement) -> Self {
+        let gang = placement.slots().len();
+        Self {
+            progress: vec![Progress::Assumed; gang],
+            placement,
+            leaving: None,
+        }
+    }
+
+    /// The places that are taken, each with its task's progress.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (&Slot, Progress)> {
+        let all = self.placement.slots().zip(self.progress.iter().copied());
+        all.filter(|(_, progress)| *progress != Progress::Finished)
+    }
+
+    pub(crate) fn all_assumed(&self) -> bool {
+        self.progress.iter().all(|p| *p == Progress::Assumed)
+    }
+
+    pub(crate) fn any_assumed(&self) -> bool {
+        self.progress.contains(&Progress::Assumed)
+    }
+
+    /// Whether the job queues again once its places are given up.
+    pub(crate) fn requeues(&self) -> bool {
+        self.leaving == Some(Leaving::ToTheQueue)
+    }
+
+    pub(crate) const fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// Gives up what no task has taken up yet, and answers with it. A job that leaves for good
+    /// does not come back.
+    pub(crate) fn leave(&mut self, leaving: Leaving) -> Vec<Slot> {
+        if self.leaving != Some(Leaving::ForGood) {
+            self.leaving = Some(leaving);
+        }
+        let mut given_up = Vec::new();
+        for (progress, slot) in self.progress.iter_mut().zip(self.placement.slots()) {
+            if *progress == Progress::Assumed {
+                *progress = Progress::Finished;
+                given_up.push(slot.clone());
+            }
+        }
+        given_up
+    }
+
+    /// Marks a task as bound, and answers with its planned slot if `node` is another one.
+    pub(crate) fn bind(&mut self, index: u32, node: &NodeId) -> Option<Slot> {
+        let planned = self.placement.slot(index)?;
+        let progress = self.progress.get_mut(usize::try_from(index).ok()?)?;
+        if *progress == Progress::Finished {
+            return None;
+        }
+        *progress = Progress::Bound;
+        (planned.node != *node).then(|| planned.clone())
+    }
+
+    /// Corrects the plan by what happened.
+    pub(crate) fn move_to(&mut self, index: u32, actual: &Slot) {
+        let corrected = |(i, slot): (usize, &Slot)| {
+            let moved = u32::try_from(i) == Ok(index);
+            if moved { actual.clone() } else { slot.clone() }
+        };
+        self.placement = self.placement.slots().enumerate().map(corrected).collect();
+    }
+
+    /// Frees a task's place, and answers with it if it was taken.
+    pub(crate) fn finish(&mut self, index: u32) -> Option<Slot> {
+        let slot = self.placement.slot(index)?;
+        let progress = self.progress.get_mut(usize::try_from(index).ok()?)?;
+        let was = core::mem::replace(progress, Progress::Finished);
+        (was != Progress::Finished).then(|| slot.clone())
+    }
+
+    /// What becomes of the job, if it holds no place any more.
+    pub(crate) fn left(&self) -> Option<Leaving> {
+        let empty = self.held().next().is_none();
+        empty.then(|| self.leaving.unwrap_or(Leaving::ForGood))
+    }
+}
