@@ -167,7 +167,8 @@ impl Cluster {
             return;
         };
         let whole = usize::try_from(state.job.gang) == Ok(placement.slots().len());
-        if state.tasks.is_none() && whole && state.job.shape().request().is_some() {
+        let wanted = !state.job.held && state.job.shape().request().is_some();
+        if state.tasks.is_none() && whole && wanted {
             self.assume(id, &self.without_taken(placement));
         }
     }

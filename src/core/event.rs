@@ -24,7 +24,8 @@ pub enum Event {
     /// A job wants nothing any more: deleted, completed or failed. What no task has taken up is
     /// free at once, the rest when its tasks finish.
     JobWithdrawn(JobId),
-    /// A record from before a restart says that this job was admitted.
+    /// A record from before a restart says that this job was admitted. Ignored while its user
+    /// holds it: whoever lists tells what its tasks still hold first, and the hold last.
     JobAdmitted(JobId, Placement),
     /// A task is on a node, whether or not that was the plan.
     TaskBound(TaskId, NodeId),

@@ -1,5 +1,7 @@
 //! Properties of the core under any sequence of facts, however strange.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
