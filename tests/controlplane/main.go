@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -29,8 +30,18 @@ func main() {
 		fmt.Fprintln(os.Stderr, usage)
 		os.Exit(2)
 	}
+	if os.Getenv("PRORATA_EXIT_WITH_STDIN") == "1" {
+		go exitWithStdin()
+	}
 	// Only the command that was asked for is built: they share global flags and feature gates.
 	os.Exit(cli.Run(build()))
+}
+
+// exitWithStdin ends this process when its owner is gone: the kernel closes the owner's end
+// of the pipe, whatever it died of, so that no signal handler of the owner is needed.
+func exitWithStdin() {
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	os.Exit(1)
 }
 
 func command(program string) func() *cobra.Command {

@@ -1,0 +1,124 @@
+//! Every kubelet of the cluster at once, without containers.
+
+mod actor;
+mod devices;
+mod life;
+mod status;
+mod writer;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams};
+use kube::{Client, ResourceExt as _};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+pub use devices::Rejection;
+
+use crate::error::{Error, Result};
+use actor::{Actor, Finish};
+
+/// The annotation of a pod that ends by itself: after how many seconds, as a decimal number.
+pub const RUN_SECONDS: &str = "prorata.dev/test-run-seconds";
+
+/// How the fake kubelet behaves.
+#[derive(Clone, Debug)]
+pub struct KubeletOptions {
+    /// How long a pod takes to end once it is deleted.
+    pub termination: Duration,
+    /// How many writes are under way at once.
+    pub writes_in_flight: usize,
+}
+
+/// Plays the kubelet of every node: runs pods that are bound, ends them on demand or after the
+/// time in their annotation, and removes them after their deletion. A pod for which its node has
+/// no GPU left becomes Failed, as a kubelet would have it. Dropping this stops all of it.
+pub struct Kubelet {
+    client: Client,
+    requests: mpsc::UnboundedSender<Finish>,
+    rejections: Arc<Mutex<Vec<Rejection>>>,
+    task: JoinHandle<()>,
+}
+
+/// How long the watch may lag behind the API server.
+const FINISH_WITHIN: Duration = Duration::from_secs(30);
+
+impl Default for KubeletOptions {
+    fn default() -> Self {
+        Self {
+            termination: Duration::ZERO,
+            writes_in_flight: 16,
+        }
+    }
+}
+
+impl Kubelet {
+    /// Starts it in the current tokio runtime, with an administrator's client.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn start(client: Client, options: KubeletOptions) -> Self {
+        let (requests, inbox) = mpsc::unbounded_channel();
+        let rejections = Arc::default();
+        let actor = Actor::new(client.clone(), options, Arc::clone(&rejections));
+        let task = tokio::spawn(actor.run(client.clone(), inbox));
+        Self {
+            client,
+            requests,
+            rejections,
+            task,
+        }
+    }
+
+    /// Ends every pod of a Job that is bound to a node, successfully, and returns how many they
+    /// were once the API server knows. Pods that are not bound yet are left alone.
+    ///
+    /// # Errors
+    ///
+    /// When the pods cannot be listed, or are not ended within half a minute.
+    pub async fn finish(&self, namespace: &str, job: &str) -> Result<usize> {
+        let selector = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={job}"));
+        let pods = Api::<Pod>::namespaced(self.client.clone(), namespace)
+            .list(&selector)
+            .await?;
+        let mut replies = Vec::new();
+        for pod in pods.items.iter().filter(|pod| life::is_due(pod)) {
+            let (done, reply) = oneshot::channel();
+            let uid = pod.uid().unwrap_or_default();
+            if self.requests.send(Finish { uid, done }).is_ok() {
+                replies.push(reply);
+            }
+        }
+        let count = replies.len();
+        // A reply is never sent: the pod's task lets go of its end when the pod has ended.
+        let all = async {
+            for reply in replies {
+                let _ = reply.await;
+            }
+        };
+        let late = |_| Error::NotFinished(format!("{namespace}/{job}"));
+        timeout(FINISH_WITHIN, all).await.map_err(late)?;
+        Ok(count)
+    }
+
+    /// The pods that were bound to a node without room for them. A test asserts that there are none.
+    #[must_use]
+    pub fn rejections(&self) -> Vec<Rejection> {
+        self.rejections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Drop for Kubelet {
+    fn drop(&mut self) {
+        // The tasks of the pods belong to this one and end with it.
+        self.task.abort();
+    }
+}

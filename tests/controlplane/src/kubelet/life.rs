@@ -1,0 +1,123 @@
+//! What is done with one pod, from its binding to its end.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Container, Pod};
+use kube::ResourceExt as _;
+use tokio::sync::{mpsc, oneshot};
+
+use super::devices::Devices;
+use super::writer::Writer;
+use super::{RUN_SECONDS, status};
+use crate::GPU;
+
+/// What every task of a pod shares.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) writer: Arc<Writer>,
+    pub(super) devices: Arc<Mutex<Devices>>,
+}
+
+/// Where a pod stands, as the API server tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Bound, and not yet at its end.
+    Alive,
+    /// Deleted, but still to be ended.
+    Leaving,
+    /// Succeeded or Failed.
+    Over,
+}
+
+impl Shared {
+    /// Runs a pod until its time is up or its end is asked for. Whoever asked learns of the end
+    /// by the drop of what was sent.
+    pub(super) async fn live(
+        self,
+        pod: Pod,
+        ip: Ipv4Addr,
+        mut finish: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
+    ) {
+        if phase(&pod) != "Running" {
+            self.writer
+                .patch_status(&pod, status::running(&pod, ip))
+                .await;
+        }
+        let _done = match run_time(&pod) {
+            Some(time) => tokio::time::timeout(time, finish.recv())
+                .await
+                .unwrap_or_default(),
+            None => finish.recv().await,
+        };
+        // Before the status says so: the scheduler may bind the next pod at once.
+        self.release(&pod);
+        self.writer
+            .patch_status(&pod, status::succeeded(&pod))
+            .await;
+    }
+
+    /// Ends and removes a pod that was deleted.
+    pub(super) async fn leave(self, pod: Pod, termination: Duration) {
+        tokio::time::sleep(termination).await;
+        self.release(&pod);
+        self.writer.delete(&pod).await;
+    }
+
+    pub(super) fn release(&self, pod: &Pod) {
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        devices.release(node(pod), pod.metadata.uid.as_deref().unwrap_or_default());
+    }
+}
+
+pub(super) fn stage(pod: &Pod) -> Stage {
+    if pod.metadata.deletion_timestamp.is_some() {
+        Stage::Leaving
+    } else if matches!(phase(pod), "Succeeded" | "Failed") {
+        Stage::Over
+    } else {
+        Stage::Alive
+    }
+}
+
+/// Whether a pod has a node and is still to be ended.
+pub(super) fn is_due(pod: &Pod) -> bool {
+    !node(pod).is_empty() && stage(pod) == Stage::Alive
+}
+
+/// The node of a pod, or nothing.
+pub(super) fn node(pod: &Pod) -> &str {
+    pod.spec
+        .as_ref()
+        .and_then(|spec| spec.node_name.as_deref())
+        .unwrap_or_default()
+}
+
+/// How many GPUs a pod asks for. Fractions do not exist for an extended resource.
+pub(super) fn gpus(pod: &Pod) -> u64 {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    containers.map(container_gpus).sum()
+}
+
+fn container_gpus(container: &Container) -> u64 {
+    let resources = container.resources.as_ref();
+    let requests = resources.and_then(|r| r.requests.as_ref()?.get(GPU));
+    let limits = resources.and_then(|r| r.limits.as_ref()?.get(GPU));
+    requests
+        .or(limits)
+        .and_then(|quantity| quantity.0.parse().ok())
+        .unwrap_or_default()
+}
+
+fn phase(pod: &Pod) -> &str {
+    pod.status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+        .unwrap_or_default()
+}
+
+fn run_time(pod: &Pod) -> Option<Duration> {
+    let seconds = pod.annotations().get(RUN_SECONDS)?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
