@@ -52,25 +52,47 @@ const SUFFIXES: [(&str, u128, u128); 13] = [
 /// When the text is no quantity, is finer than the unit, or is more than
 /// [`Resources::MAX_AMOUNT`].
 pub fn parse(resource: Resource, text: &str) -> Result<u64, QuantityError> {
-    let malformed = || QuantityError::Malformed(text.to_owned());
-    let (number, multiplier, divisor) = SUFFIXES
-        .iter()
-        .find_map(|(suffix, by, over)| Some((text.strip_suffix(suffix)?, *by, *over)))
-        .unwrap_or((text, 1, 1));
-    let (digits, decimals) = decimal(number).ok_or_else(malformed)?;
-    let numerator = digits
-        .checked_mul(multiplier)
-        .and_then(|n| n.checked_mul(u128::from(resource.scale())))
-        .ok_or_else(|| QuantityError::TooLarge(text.to_owned()))?;
-    let denominator = decimals * divisor;
+    let (numerator, denominator) = ratio(resource, text)?;
     if numerator % denominator != 0 {
         return Err(QuantityError::TooFine {
             text: text.to_owned(),
             resource,
-            unit: if resource.scale() == 1 { "a byte" } else { "a thousandth" },
+            unit: if resource.scale() == 1 {
+                "a byte"
+            } else {
+                "a thousandth"
+            },
         });
     }
-    u64::try_from(numerator / denominator)
+    bounded(numerator / denominator, text)
+}
+
+/// The same, rounding up what is finer than the unit, as Kubernetes does with requests.
+///
+/// # Errors
+/// When the text is no quantity, or is more than [`Resources::MAX_AMOUNT`].
+pub fn parse_up(resource: Resource, text: &str) -> Result<u64, QuantityError> {
+    let (numerator, denominator) = ratio(resource, text)?;
+    bounded(numerator.div_ceil(denominator), text)
+}
+
+/// The amount in units of the core, as a fraction.
+fn ratio(resource: Resource, text: &str) -> Result<(u128, u128), QuantityError> {
+    let (number, multiplier, divisor) = SUFFIXES
+        .iter()
+        .find_map(|(suffix, by, over)| Some((text.strip_suffix(suffix)?, *by, *over)))
+        .unwrap_or((text, 1, 1));
+    let malformed = || QuantityError::Malformed(text.to_owned());
+    let (digits, decimals) = decimal(number).ok_or_else(malformed)?;
+    let numerator = digits
+        .checked_mul(multiplier)
+        .and_then(|n| n.checked_mul(u128::from(resource.scale())));
+    let numerator = numerator.ok_or_else(|| QuantityError::TooLarge(text.to_owned()))?;
+    Ok((numerator, decimals * divisor))
+}
+
+fn bounded(amount: u128, text: &str) -> Result<u64, QuantityError> {
+    u64::try_from(amount)
         .ok()
         .filter(|amount| *amount <= Resources::MAX_AMOUNT)
         .ok_or_else(|| QuantityError::TooLarge(text.to_owned()))

@@ -1,0 +1,69 @@
+//! The simulator's commands. `prorata-sim` and `prorata sim` both offer them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::problem::Problem;
+use crate::run::Interrupted;
+
+mod interrupt;
+mod progress;
+mod run;
+mod table;
+
+/// What to simulate.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Run a scenario under one or more orders and report how its tenants fared.
+    Run(run::Args),
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// An input makes no sense: exit code 2.
+    #[error("{}", listed(.0))]
+    Input(Vec<Problem>),
+    /// Ctrl-C: exit code 130.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// The disk refused: exit code 1.
+    #[error("error: {}: {error}", path.display())]
+    File { path: PathBuf, error: io::Error },
+    /// A bug of ours: exit code 1.
+    #[error("error: the report could not be made: {0}")]
+    Report(#[from] crate::report::ReportError),
+}
+
+impl Command {
+    /// Carries the command out, and says on stderr what went wrong.
+    #[must_use]
+    pub fn execute(self) -> ExitCode {
+        let outcome = match self {
+            Self::Run(args) => run::execute(&args),
+        };
+        outcome.map_or_else(|failure| failure.tell(), |()| ExitCode::SUCCESS)
+    }
+}
+
+impl Failure {
+    fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        |error| Self::File { path, error }
+    }
+
+    fn tell(&self) -> ExitCode {
+        eprintln!("{self}");
+        match self {
+            Self::Input(_) => ExitCode::from(2),
+            Self::Interrupted(_) => ExitCode::from(130),
+            Self::File { .. } | Self::Report(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+fn listed(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}

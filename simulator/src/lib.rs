@@ -1,0 +1,28 @@
+//! A modelled cluster, driven by the very decisions that drive a real one.
+//!
+//! | to do this | read |
+//! |---|---|
+//! | play a golden script | [`script`], [`play`] |
+//! | let time pass | [`world`] |
+//! | read a scenario, draw its work | [`scenario`], [`workload`] |
+//! | run it, and measure how fair it was | [`run`], [`fairness`], [`summary`] |
+//! | write it down, show it | [`jobs`], [`report`], [`output`] |
+//! | do all that from a command line | [`cli`] |
+//! | say what is wrong with an input | [`problem`] |
+//! | read amounts as people write them | [`quantity`] |
+
+pub mod cli;
+pub mod fairness;
+pub mod jobs;
+pub mod metrics;
+pub mod output;
+pub mod play;
+pub mod problem;
+pub mod quantity;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod script;
+pub mod summary;
+pub mod workload;
+pub mod world;

@@ -1,0 +1,103 @@
+//! Plays golden scripts, and compares the outcome with what they expect.
+
+use std::fmt::Write as _;
+
+use crate::problem::Problem;
+use crate::script::{DIVIDER, Script, Step};
+use crate::world::{Change, Record, World};
+use prorata_core::Event;
+
+/// Plays a script and gives its outcome: a line for each decision and each new reason to wait,
+/// in the order in which they came. `file` is only for the messages.
+///
+/// # Errors
+/// A [`Problem`] for each line that cannot be understood, or for the first that cannot be: a job
+/// that does not run cannot finish.
+///
+/// # Panics
+/// When the core breaks one of its own invariants.
+pub fn play(file: &str, script: &Script) -> Result<String, Vec<Problem>> {
+    let mut world = World::new(script.policy);
+    let mut outcome = String::new();
+    for (line, step) in &script.steps {
+        for record in perform(&mut world, step).map_err(|p| vec![p.place(file, *line)])? {
+            tell(&mut outcome, &record);
+        }
+        let violations = world.snapshot().violations();
+        assert!(violations.is_empty(), "{file}:{line}: {violations:?}");
+    }
+    Ok(outcome)
+}
+
+/// The script with `outcome` as what it expects.
+#[must_use]
+pub fn bless(text: &str, outcome: &str) -> String {
+    let facts = text.lines().take_while(|line| line.trim() != DIVIDER);
+    let mut blessed: String = facts.flat_map(|line| [line.trim_end(), "\n"]).collect();
+    let _ = write!(blessed, "{DIVIDER}\n{outcome}");
+    blessed
+}
+
+/// The lines that differ, as a person reads them: `-` expected, `+` what came instead.
+#[must_use]
+pub fn difference(expected: &str, outcome: &str) -> String {
+    similar::TextDiff::from_lines(expected, outcome)
+        .unified_diff()
+        .header("expected", "outcome")
+        .to_string()
+}
+
+/// A step that the world does not allow.
+struct Impossible {
+    verb: &'static str,
+    what: String,
+    remedy: &'static str,
+}
+
+impl Impossible {
+    fn place(self, file: &str, line: usize) -> Problem {
+        Problem::new(file, self.verb, self.what, self.remedy).at_line(line)
+    }
+}
+
+fn perform(world: &mut World, step: &Step) -> Result<Vec<Record>, Impossible> {
+    match step {
+        Step::Nodes(nodes) => nodes.iter().for_each(|node| {
+            world.observe(Event::NodeSeen(node.clone()));
+        }),
+        Step::Tenants(tenants) => tenants.iter().for_each(|tenant| {
+            world.observe(Event::TenantChanged(tenant.clone()));
+        }),
+        Step::Submit(job, runtime) => world.submit(job.clone(), *runtime),
+        Step::Withdraw(job) => world.withdraw(job),
+        Step::Hold(job, held) => world.hold(job, *held),
+        Step::At(time) => return Ok(world.advance(*time)),
+        Step::Finish(job) => {
+            world.finish(job).ok_or_else(|| Impossible {
+                verb: "finish",
+                what: format!("{job} does not run at {}", world.now()),
+                remedy: "finish a job after the `at` in which it was admitted, and once",
+            })?;
+        }
+        Step::Fail(job) => {
+            if !world.fail(job) {
+                return Err(Impossible {
+                    verb: "fail",
+                    what: format!("{job} was not admitted at {}", world.now()),
+                    remedy: "let an admission fail right after the `at` that gave it",
+                });
+            }
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn tell(outcome: &mut String, record: &Record) {
+    let Record { time, job, what } = record;
+    // Writing to a string cannot fail.
+    let _ = match what {
+        Change::Admitted(placement) => writeln!(outcome, "{time} admit {job} on {placement}"),
+        Change::Waiting(reason) => writeln!(outcome, "{time} wait {job} {reason}"),
+        Change::Finished => Ok(()),
+    };
+}

@@ -1,0 +1,110 @@
+//! The sentence on top: the numbers that decide.
+
+use super::words::{percent, span};
+use super::{Report, words};
+use crate::fairness::{gpus, hours};
+use crate::metrics::Distribution;
+use crate::run::{Fate, Run};
+use crate::summary::OrderSummary;
+
+/// The tenant that asks for most, against whom the others are held.
+pub(super) struct Loudest {
+    /// Its position in the scenario.
+    pub(super) tenant: usize,
+    /// Its part of all GPU-hours that are asked for.
+    part: f64,
+}
+
+/// One or two sentences. With several orders, the first is what the last is compared with.
+pub(super) fn verdict(report: &Report<'_>) -> String {
+    let orders = &report.summary.orders;
+    match (loudest(report), orders.as_slice()) {
+        (Some(loudest), [_, .., _]) => compared(report, &loudest),
+        (_, [.., last]) => alone(report, last),
+        (_, []) => "Nothing was run.".to_owned(),
+    }
+}
+
+/// Where there are at least two tenants with jobs, and one asks for more than half.
+pub(super) fn loudest(report: &Report<'_>) -> Option<Loudest> {
+    let run = report.runs.first()?;
+    let asked = |fate: &Fate| gpus(&fate.request()) * hours(fate.runtime);
+    let all: f64 = run.jobs.iter().map(asked).sum();
+    let tenants = report.scenario.tenants.iter().enumerate();
+    let parts = tenants.map(|(tenant, spec)| {
+        let own = run.jobs.iter().filter(|fate| fate.job.tenant == spec.id);
+        let part = own.map(asked).sum::<f64>() / all;
+        Loudest { tenant, part }
+    });
+    let most = parts.max_by(|a, b| a.part.total_cmp(&b.part))?;
+    let others = waits_of_others(report, run, &most).is_some();
+    (others && most.part > 0.5).then_some(most)
+}
+
+/// Waits of all jobs but those of the loudest tenant.
+pub(super) fn waits_of_others(
+    report: &Report<'_>,
+    run: &Run,
+    loudest: &Loudest,
+) -> Option<Distribution> {
+    let id = &report.scenario.tenants[loudest.tenant].id;
+    let others = run
+        .jobs
+        .iter()
+        .filter(|fate| fate.job.tenant != *id && !fate.is_hopeless());
+    let ms = |fate: &Fate| u64::try_from(fate.wait(run.end).as_millis()).unwrap_or(u64::MAX);
+    Distribution::of(others.map(ms))
+}
+
+fn compared(report: &Report<'_>, loudest: &Loudest) -> String {
+    let name = &report.scenario.tenants[loudest.tenant].id;
+    let orders = &report.summary.orders;
+    let (first, last) = (&orders[0], &orders[orders.len() - 1]);
+    let wait = |run: &Run| {
+        let waits = waits_of_others(report, run, loudest);
+        waits.map_or_else(String::new, |w| {
+            format!("{} (median {})", span(w.p95), span(w.p50))
+        })
+    };
+    let (before, after) = (wait(&report.runs[0]), wait(&report.runs[orders.len() - 1]));
+    let done = |order: &OrderSummary| {
+        let makespan = order.tenants[loudest.tenant].group.makespan_ms;
+        makespan.map_or_else(|| "never".to_owned(), span)
+    };
+    format!(
+        "{name} asks for {} of all GPU-hours. Under {} the p95 wait of everybody else is {after}; \
+         under {} it is {before}. {name} itself is done after {} instead of {}.",
+        percent(loudest.part),
+        last.order,
+        first.order,
+        done(last),
+        done(first),
+    )
+}
+
+fn alone(report: &Report<'_>, order: &OrderSummary) -> String {
+    let all = &order.all;
+    let Some(wait) = &all.wait_ms else {
+        return format!("Under {} no job could ever start.", order.order);
+    };
+    let tenants = order.tenants.iter();
+    let deficit = |t: &&crate::summary::TenantSummary| t.group.deficit_gpu_hours;
+    let worst = tenants.max_by(|a, b| deficit(a).total_cmp(&deficit(b)));
+    let worst =
+        worst.filter(|t| t.group.deficit_gpu_hours > 0.05 && report.scenario.tenants.len() > 1);
+    let short = worst.map_or_else(String::new, |t| {
+        let hours = words::gpu_hours(t.group.deficit_gpu_hours);
+        format!(
+            " {} was short of its due the most, by {hours} GPU-hours.",
+            t.tenant
+        )
+    });
+    format!(
+        "Under {} the median wait of {} jobs is {}, the p95 wait {}, the longest {}.{short}",
+        order.order,
+        all.jobs,
+        span(wait.p50),
+        span(wait.p95),
+        span(wait.max),
+    )
+}

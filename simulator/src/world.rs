@@ -1,0 +1,265 @@
+//! A modelled cluster: it carries out what the core decides, and tells the core what happened.
+//!
+//! Everything that happens stands on one agenda, ordered by time and then by when it was put
+//! there. All that falls on one moment happens before the core decides, once, at that moment.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use prorata_core::{
+    Cycle, Decision, Event, Job, JobId, Placement, Policy, Reason, Scheduler, Snapshot, TaskId,
+    Time, Verdict,
+};
+
+/// Something worth telling, in the order in which it was decided or happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// When.
+    pub time: Time,
+    /// Which job.
+    pub job: JobId,
+    /// What.
+    pub what: Change,
+}
+
+/// What became of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It starts here.
+    Admitted(Placement),
+    /// It waits, for a reason that is new or has changed.
+    Waiting(Reason),
+    /// All its tasks have ended.
+    Finished,
+}
+
+/// Something that is going to happen.
+#[derive(Clone, Debug)]
+pub enum Happening {
+    /// A fact that the core is told.
+    Fact(Event),
+    /// A job arrives; once started it runs for this long, or until somebody ends it.
+    Arrival(Job, Option<Duration>),
+    /// The time of this run is over.
+    End(JobId, Run),
+}
+
+/// Which of a world's starts it was. A job that starts again is another run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run(u64);
+
+/// The modelled cluster, with the core that decides for it.
+#[derive(Debug, Default)]
+pub struct World {
+    scheduler: Scheduler,
+    now: Time,
+    /// Keyed by time and by how many were put there before.
+    agenda: BTreeMap<(Time, u64), Happening>,
+    sequence: u64,
+    jobs: BTreeMap<JobId, (Job, Option<Duration>)>,
+    running: BTreeMap<JobId, (Run, Placement)>,
+    /// Started at this moment; bound once time moves on.
+    starting: Vec<JobId>,
+}
+
+impl World {
+    /// An empty cluster at time zero.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            scheduler: Scheduler::new(policy),
+            ..Self::default()
+        }
+    }
+
+    /// The moment that has been reached.
+    #[must_use]
+    pub const fn now(&self) -> Time {
+        self.now
+    }
+
+    /// What is true at that moment.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.scheduler.snapshot()
+    }
+
+    /// How many things are still going to happen.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.agenda.len()
+    }
+
+    /// Puts something on the agenda. What is already past happens next.
+    pub fn plan(&mut self, at: Time, happening: Happening) {
+        self.agenda
+            .insert((at.max(self.now), self.sequence), happening);
+        self.sequence += 1;
+    }
+
+    /// Tells the core a fact. It decides in the next step.
+    pub fn observe(&mut self, fact: Event) {
+        self.scheduler.observe(fact);
+    }
+
+    /// A job arrives; once started it runs for `runtime`, or until somebody ends it.
+    pub fn submit(&mut self, job: Job, runtime: Option<Duration>) {
+        self.jobs.insert(job.id.clone(), (job.clone(), runtime));
+        self.observe(Event::JobSubmitted(job));
+    }
+
+    /// Whether the job has started and not ended.
+    #[must_use]
+    pub fn is_running(&self, job: &JobId) -> bool {
+        self.running.contains_key(job)
+    }
+
+    /// The job completes, if it runs.
+    pub fn finish(&mut self, job: &JobId) -> Option<Record> {
+        self.stop(job)?;
+        self.jobs.remove(job);
+        Some(self.record(job.clone(), Change::Finished))
+    }
+
+    /// The job is deleted, whether it waits or runs.
+    pub fn withdraw(&mut self, job: &JobId) {
+        self.observe(Event::JobWithdrawn(job.clone()));
+        self.stop(job);
+        self.jobs.remove(job);
+    }
+
+    /// The user of a job holds it, or lets it go. If it runs, it is stopped and waits.
+    pub fn hold(&mut self, id: &JobId, held: bool) {
+        let Some((job, _)) = self.jobs.get_mut(id) else {
+            return;
+        };
+        job.held = held;
+        let job = job.clone();
+        self.observe(Event::JobSubmitted(job));
+        if held {
+            self.stop(id);
+        }
+    }
+
+    /// The start that was decided at this moment could not be carried out; whether there was one.
+    pub fn fail(&mut self, job: &JobId) -> bool {
+        let Some(position) = self.starting.iter().position(|id| id == job) else {
+            return false;
+        };
+        self.starting.remove(position);
+        self.running.remove(job);
+        self.observe(Event::DecisionFailed(job.clone()));
+        true
+    }
+
+    /// Goes to the next moment at which something happens, lets it all happen, and has the core
+    /// decide; `None` when nothing is left or the next moment is after `until`.
+    pub fn step(&mut self, until: Time) -> Option<Vec<Record>> {
+        let planned = self.agenda.first_key_value().map(|((at, _), _)| *at);
+        let due = planned
+            .into_iter()
+            .chain(self.scheduler.next_wakeup())
+            .min()?;
+        if due > until {
+            return None;
+        }
+        self.move_on(due);
+        let mut records = Vec::new();
+        while let Some(entry) = self.agenda.first_entry().filter(|e| e.key().0 <= self.now) {
+            let happening = entry.remove();
+            records.extend(self.happen(happening));
+        }
+        records.extend(self.decide());
+        Some(records)
+    }
+
+    /// Goes to `time` by as many steps as it takes, and has the core decide there.
+    pub fn advance(&mut self, time: Time) -> Vec<Record> {
+        let mut records = Vec::new();
+        while let Some(step) = self.step(time) {
+            records.extend(step);
+        }
+        self.move_on(time);
+        records.extend(self.decide());
+        records
+    }
+
+    /// What was started at the moment that ends now counts as bound.
+    fn move_on(&mut self, time: Time) {
+        for job in std::mem::take(&mut self.starting) {
+            let Some((_, placement)) = self.running.get(&job) else {
+                continue;
+            };
+            for (index, slot) in (0..).zip(placement.slots()) {
+                let job = job.clone();
+                let task = TaskId { job, index };
+                self.scheduler
+                    .observe(Event::TaskBound(task, slot.node.clone()));
+            }
+        }
+        self.now = self.now.max(time);
+    }
+
+    fn happen(&mut self, happening: Happening) -> Option<Record> {
+        match happening {
+            Happening::Fact(event) => self.observe(event),
+            Happening::Arrival(job, runtime) => self.submit(job, runtime),
+            Happening::End(job, run) => {
+                let current = self.running.get(&job).map(|(run, _)| *run);
+                return if current == Some(run) {
+                    self.finish(&job)
+                } else {
+                    None
+                };
+            }
+        }
+        None
+    }
+
+    /// One cycle. What it admits starts at once.
+    fn decide(&mut self) -> Vec<Record> {
+        let Cycle { decisions, changed } = self.scheduler.cycle(self.now);
+        let mut records = Vec::new();
+        for Decision::Admit(job, placement) in decisions {
+            self.start(&job, placement.clone());
+            records.push(self.record(job, Change::Admitted(placement)));
+        }
+        for (job, verdict) in changed {
+            if let Verdict::Waiting(reason) = verdict {
+                records.push(self.record(job, Change::Waiting(reason)));
+            }
+        }
+        records
+    }
+
+    fn start(&mut self, job: &JobId, placement: Placement) {
+        let run = Run(self.sequence);
+        self.starting.push(job.clone());
+        self.running.insert(job.clone(), (run, placement));
+        let runtime = self.jobs.get(job).and_then(|(_, runtime)| *runtime);
+        if let Some(runtime) = runtime {
+            self.plan(self.now + runtime, Happening::End(job.clone(), run));
+        } else {
+            self.sequence += 1;
+        }
+    }
+
+    /// Every task of a running job ends.
+    fn stop(&mut self, job: &JobId) -> Option<()> {
+        let (_, placement) = self.running.remove(job)?;
+        self.starting.retain(|id| id != job);
+        for (index, _) in (0..).zip(placement.slots()) {
+            let job = job.clone();
+            self.observe(Event::TaskFinished(TaskId { job, index }));
+        }
+        Some(())
+    }
+
+    fn record(&self, job: JobId, what: Change) -> Record {
+        Record {
+            time: self.now,
+            job,
+            what,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! `prorata-sim run` as people call it: files, bytes, exit codes.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn scenario() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/noisy-neighbour.yaml")
+}
+
+fn prorata_sim(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_prorata-sim"));
+    command
+        .current_dir(folder)
+        .arg("run")
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+/// Every file below a folder, with its bytes.
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let read = |entry: fs::DirEntry| {
+        (
+            entry.file_name().into_string().unwrap(),
+            fs::read(entry.path()).unwrap(),
+        )
+    };
+    let mut files: Vec<_> = entries.map(read).collect();
+    files.sort();
+    files
+}
+
+fn run(out: &Path, more: &[&str]) -> Vec<(String, Vec<u8>)> {
+    let (scenario, svg) = (scenario(), out.join("chart.svg"));
+    let (scenario, svg) = (scenario.to_str().unwrap(), svg.to_str().unwrap());
+    let args = [
+        &[scenario, "--out", out.to_str().unwrap(), "--svg", svg],
+        more,
+    ]
+    .concat();
+    let output = prorata_sim(out.parent().unwrap(), &args);
+    assert!(output.status.success(), "{output:?}");
+    files(out)
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
+    let scratch = tempfile::tempdir().unwrap();
+    let out = |name: &str| scratch.path().join(name);
+    let first = run(&out("a"), &[]);
+    let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["chart.svg", "jobs.csv", "report.html", "summary.json"]
+    );
+    assert_eq!(first, run(&out("b"), &[]));
+    // A second run into the same folder leaves nothing of the first.
+    let other = run(&out("a"), &["--seed", "2"]);
+    assert_eq!(other, run(&out("c"), &["--seed", "2"]));
+    for (one, another) in first.iter().zip(&other) {
+        assert_ne!(one, another);
+    }
+}
+
+#[test]
+fn the_report_needs_no_network_and_stays_small() {
+    let scratch = tempfile::tempdir().unwrap();
+    let files = run(&scratch.path().join("out"), &[]);
+    let report = String::from_utf8(files[2].1.clone()).unwrap();
+    assert!(report.len() < 2_000_000);
+    assert!(report.contains("Under drf the p95 wait of everybody else is"));
+    let foreign = |text: &str| {
+        text.replace("http://www.w3.org/2000/svg", "")
+            .contains("http")
+    };
+    assert!(!foreign(&report) && !report.contains("<script") && !report.contains("@import"));
+}
+
+#[test]
+fn orders_can_be_chosen_and_files_placed() {
+    let scratch = tempfile::tempdir().unwrap();
+    let scenario = scenario();
+    let args = [
+        scenario.to_str().unwrap(),
+        "--order",
+        "drf",
+        "--report",
+        "elsewhere/page.html",
+    ];
+    let output = prorata_sim(scratch.path(), &args);
+    assert!(output.status.success(), "{output:?}");
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.starts_with("ORDER  TENANT      JOBS"), "{table}");
+    assert!(!table.contains("fifo"), "{table}");
+    assert!(table.ends_with("report: elsewhere/page.html\n"), "{table}");
+    assert!(scratch.path().join("elsewhere/page.html").exists());
+    let summary = fs::read_to_string(scratch.path().join("report/summary.json")).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!(summary["schema"], "prorata.dev/summary/v1alpha1");
+    assert_eq!(summary["orders"][0]["order"], "drf");
+    assert_eq!(summary["orders"][0]["all"]["finished"], 132);
+}
+
+#[test]
+fn a_wrong_scenario_exits_with_2_and_writes_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(scenario())
+        .unwrap()
+        .replace("jobs: 100", "jobs: many");
+    fs::write(scratch.path().join("wrong.yaml"), text).unwrap();
+    let output = prorata_sim(scratch.path(), &["wrong.yaml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "error: wrong.yaml:35:11: workload[0].jobs: `many` is not a number from 1 to 1000000\n\
+         \x20 help: write a number in that range, without a unit\n"
+    );
+    assert!(!scratch.path().join("report").exists());
+    assert_eq!(
+        prorata_sim(scratch.path(), &["wrong.yaml", "--order", "dfr"])
+            .status
+            .code(),
+        Some(2)
+    );
+    assert_eq!(
+        prorata_sim(scratch.path(), &["absent.yaml"]).status.code(),
+        Some(2)
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_exits_with_130_and_leaves_what_was_there() {
+    let scratch = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(scenario()).unwrap();
+    // Far more than can be run before the signal comes.
+    let long = text.replace("jobs: 100", "jobs: 20000");
+    fs::write(scratch.path().join("long.yaml"), long).unwrap();
+    let out = scratch.path().join("report");
+    fs::create_dir(&out).unwrap();
+    fs::write(out.join("summary.json"), "from before").unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_prorata-sim"))
+        .current_dir(scratch.path())
+        .args(["run", "long.yaml"])
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let killed = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(
+        files(&out),
+        [("summary.json".to_owned(), b"from before".to_vec())]
+    );
+}
