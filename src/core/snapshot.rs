@@ -59,6 +59,13 @@ impl Snapshot {
         (!tasks.is_leaving()).then_some(&tasks.placement)
     }
 
+    /// Whether tasks of the job hold places, or are assumed to; also while it leaves.
+    #[must_use]
+    pub fn holds_places(&self, id: &JobId) -> bool {
+        let state = self.cluster.jobs.get(id);
+        state.is_some_and(|state| state.tasks.is_some())
+    }
+
     /// The tasks that hold a place, with it.
     pub fn held(&self) -> impl Iterator<Item = (TaskId, &Slot)> {
         self.cluster.jobs.values().flat_map(|state| {

@@ -1,0 +1,170 @@
+//! The admission policies: what the API server itself does to Jobs and pods that ask for GPUs in
+//! a tenant's namespace. Nothing of ours runs when one is created, so nothing of ours can be down.
+//!
+//! A mutating policy makes a request wait in the queue; the validating ones have the last word,
+//! because another policy or webhook may change an object after ours. Neither sees a namespace
+//! without tenant, nor an object that neither asks for GPUs nor carries our annotations.
+
+mod cel;
+mod jobs;
+mod pods;
+mod queuedjobs;
+
+use k8s_openapi::api::admissionregistration::v1::{
+    JSONPatch, MatchCondition, MatchResources, MutatingAdmissionPolicy,
+    MutatingAdmissionPolicyBinding, MutatingAdmissionPolicyBindingSpec,
+    MutatingAdmissionPolicySpec, Mutation, NamedRuleWithOperations, ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec,
+    ValidatingAdmissionPolicySpec, Validation, Variable,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+
+use crate::api::labels;
+
+/// The policies that change requests, in the order of their names.
+#[must_use]
+pub fn mutating(gpu_resource: &str) -> Vec<MutatingAdmissionPolicy> {
+    vec![
+        jobs::queue_new(gpu_resource),
+        jobs::queue_again(gpu_resource),
+    ]
+}
+
+/// The policies that refuse requests.
+#[must_use]
+pub fn validating(gpu_resource: &str) -> Vec<ValidatingAdmissionPolicy> {
+    vec![
+        jobs::guard(gpu_resource),
+        pods::guard(gpu_resource),
+        queuedjobs::guard(),
+    ]
+}
+
+/// Puts a mutating policy in force, in the namespaces of tenants.
+#[must_use]
+pub fn bind_mutating(policy: &MutatingAdmissionPolicy) -> MutatingAdmissionPolicyBinding {
+    MutatingAdmissionPolicyBinding {
+        metadata: policy.metadata.clone(),
+        spec: Some(MutatingAdmissionPolicyBindingSpec {
+            policy_name: policy.metadata.name.clone(),
+            match_resources: Some(in_namespaces_of_tenants()),
+            ..Default::default()
+        }),
+    }
+}
+
+/// Puts a validating policy in force: in the namespaces of tenants, but for our own objects, which
+/// it guards wherever they are.
+#[must_use]
+pub fn bind_validating(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissionPolicyBinding {
+    let everywhere = policy.metadata.name.as_deref() == Some(queuedjobs::NAME);
+    ValidatingAdmissionPolicyBinding {
+        metadata: policy.metadata.clone(),
+        spec: ValidatingAdmissionPolicyBindingSpec {
+            policy_name: policy.metadata.name.clone().unwrap_or_default(),
+            match_resources: (!everywhere).then(in_namespaces_of_tenants),
+            validation_actions: vec!["Deny".to_owned()],
+            ..Default::default()
+        },
+    }
+}
+
+fn in_namespaces_of_tenants() -> MatchResources {
+    let has_tenant = LabelSelectorRequirement {
+        key: labels::TENANT.to_owned(),
+        operator: "Exists".to_owned(),
+        values: None,
+    };
+    MatchResources {
+        namespace_selector: Some(LabelSelector {
+            match_expressions: Some(vec![has_tenant]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// A mutating policy whose one JSON patch is `patch`.
+fn mutating_policy(
+    name: &str,
+    constraints: MatchResources,
+    conditions: Vec<MatchCondition>,
+    patch: String,
+) -> MutatingAdmissionPolicy {
+    MutatingAdmissionPolicy {
+        metadata: labels::metadata(name),
+        spec: Some(MutatingAdmissionPolicySpec {
+            failure_policy: Some("Fail".to_owned()),
+            // Twice would read its own `suspend: true` as the user's.
+            reinvocation_policy: Some("Never".to_owned()),
+            match_constraints: Some(constraints),
+            match_conditions: Some(conditions),
+            mutations: Some(vec![Mutation {
+                patch_type: "JSONPatch".to_owned(),
+                json_patch: Some(JSONPatch {
+                    expression: Some(patch),
+                }),
+                ..Default::default()
+            }]),
+            ..Default::default()
+        }),
+    }
+}
+
+fn validating_policy(
+    name: &str,
+    constraints: MatchResources,
+    conditions: Vec<MatchCondition>,
+    variables: Vec<Variable>,
+    validations: Vec<Validation>,
+) -> ValidatingAdmissionPolicy {
+    ValidatingAdmissionPolicy {
+        metadata: labels::metadata(name),
+        spec: Some(ValidatingAdmissionPolicySpec {
+            failure_policy: Some("Fail".to_owned()),
+            match_constraints: Some(constraints),
+            match_conditions: (!conditions.is_empty()).then_some(conditions),
+            variables: Some(variables),
+            validations: Some(validations),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn requests(group: &str, version: &str, resources: &[&str], operations: &[&str]) -> MatchResources {
+    let owned = |texts: &[&str]| Some(texts.iter().map(|&text| text.to_owned()).collect());
+    MatchResources {
+        resource_rules: Some(vec![NamedRuleWithOperations {
+            api_groups: owned(&[group]),
+            api_versions: owned(&[version]),
+            resources: owned(resources),
+            operations: owned(operations),
+            ..Default::default()
+        }]),
+        ..Default::default()
+    }
+}
+
+fn condition(name: &str, expression: impl Into<String>) -> MatchCondition {
+    MatchCondition {
+        name: name.to_owned(),
+        expression: expression.into(),
+    }
+}
+
+fn variable(name: &str, expression: impl Into<String>) -> Variable {
+    Variable {
+        name: name.to_owned(),
+        expression: expression.into(),
+    }
+}
+
+fn validation(expression: impl Into<String>, message: &str) -> Validation {
+    Validation {
+        expression: expression.into(),
+        message: Some(message.to_owned()),
+        reason: Some("Forbidden".to_owned()),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,58 @@
+//! Expressions that the policies share. Text only: it says what to look at, not what to conclude.
+//!
+//! Whatever may be absent is read by `?`, because a policy that fails to evaluate refuses.
+
+use crate::api::labels::{CONTROLLER_USER, INTERNAL_PREFIX};
+
+/// Whether a container of the pod spec at `spec` names the GPU resource.
+pub(super) fn asks_for_gpus(spec: &str, gpu_resource: &str) -> String {
+    format!(
+        "({spec}.containers + {spec}.?initContainers.orValue([])).exists(c,\n  \
+         '{gpu_resource}' in c.?resources.?limits.orValue({{}}) ||\n  \
+         '{gpu_resource}' in c.?resources.?requests.orValue({{}}))"
+    )
+}
+
+/// The annotations of `object` or `oldObject`; `path` leads to the holder of the metadata.
+pub(super) fn annotations(object: &str, path: &str) -> String {
+    let read = format!("{object}{path}.?metadata.?annotations.orValue({{}})");
+    if object == "oldObject" {
+        format!("oldObject == null ? {{}} : {read}")
+    } else {
+        read
+    }
+}
+
+/// Whether the annotations at hand hold one of ours.
+pub(super) fn has_internal(annotations: &str) -> String {
+    format!("({annotations}).exists(k, k.startsWith('{INTERNAL_PREFIX}'))")
+}
+
+/// Whether our annotations are the same in both maps, but for a key `k` that `may_set` or `may_drop`
+/// lets pass.
+pub(super) fn same_internal(new: &str, old: &str, may_set: &str, may_drop: &str) -> String {
+    format!(
+        "{new}.all(k, !k.startsWith('{INTERNAL_PREFIX}') || (k in {old} && {old}[k] == {new}[k]) || {may_set}) &&\n\
+         {old}.all(k, !k.startsWith('{INTERNAL_PREFIX}') || k in {new} || {may_drop})"
+    )
+}
+
+/// Whether the pod spec at `spec` names claims of dynamic resource allocation.
+pub(super) fn has_claims(spec: &str) -> String {
+    format!("size({spec}.?resourceClaims.orValue([])) > 0")
+}
+
+/// Whether the controller itself asks.
+pub(super) fn by_controller() -> String {
+    format!("request.userInfo.username == '{CONTROLLER_USER}'")
+}
+
+/// Whether the controller asks, or somebody who may break the glass.
+///
+/// Ask it last: `||` then spares the authorizer every request that is in order.
+pub(super) fn trusted() -> String {
+    format!(
+        "{} ||\nauthorizer.group('prorata.dev').resource('queuedjobs').namespace(request.namespace).check('bypass').allowed()",
+        by_controller()
+    )
+}

@@ -1,0 +1,16 @@
+//! The objects and names that Prorata adds to a cluster. Data only: no rule and no I/O.
+
+pub mod amount;
+pub mod extender_v1;
+pub mod labels;
+pub mod queuedjob;
+pub mod tenant;
+
+pub use amount::Amount;
+pub use queuedjob::{
+    Admission, JobReference, Place, QueuedJob, QueuedJobSpec, QueuedJobStatus, State,
+};
+pub use tenant::{Amounts, Tenant, TenantSpec, TenantStatus};
+
+/// The API group of every object of ours.
+pub const GROUP: &str = "prorata.dev";

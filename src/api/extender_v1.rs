@@ -1,0 +1,111 @@
+//! The extender's wire format: what kube-scheduler sends, and what it reads.
+//!
+//! Kubernetes' Go types carry no JSON tags, so the keys are Go names in UpperCamelCase; what is
+//! inside a pod is ordinary Kubernetes JSON. Unused fields arrive as `null`. Only what answers
+//! depend on is read: a pod has some 40 fields, and this is the hottest path there is.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use serde::{Deserialize, Serialize};
+
+/// Body of `POST /filter`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Args {
+    /// The pod that is to be placed.
+    pub pod: Pod,
+    /// Whole nodes; sent only without `nodeCacheCapable`.
+    #[serde(default)]
+    pub nodes: Option<serde::de::IgnoredAny>,
+    /// The nodes that kube-scheduler would take.
+    #[serde(default)]
+    pub node_names: Option<Vec<String>>,
+}
+
+/// What an answer depends on of a pod.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Pod {
+    /// Who it is.
+    pub metadata: Metadata,
+    /// What it asks for.
+    pub spec: Spec,
+}
+
+/// What an answer depends on of a pod's metadata.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Metadata {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its UID.
+    pub uid: String,
+    /// Among others the completion index.
+    pub annotations: BTreeMap<String, String>,
+    /// Who made it.
+    pub owner_references: Vec<Owner>,
+}
+
+/// Who made a pod.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Owner {
+    /// Kind of the owner.
+    pub kind: String,
+    /// UID of the owner.
+    pub uid: String,
+    /// Whether it manages the pod.
+    #[serde(default)]
+    pub controller: bool,
+}
+
+/// What an answer depends on of a pod's spec.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Spec {
+    /// Its containers.
+    pub containers: Vec<Container>,
+    /// Those that run before them, or beside them from the start.
+    pub init_containers: Vec<Container>,
+    /// What the runtime takes besides.
+    pub overhead: BTreeMap<String, Quantity>,
+}
+
+/// What an answer depends on of a container.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Container {
+    /// `Always` for a sidecar.
+    pub restart_policy: Option<String>,
+    /// What it asks for.
+    pub resources: Requests,
+}
+
+/// What a container asks for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Requests {
+    /// What is set aside for it.
+    pub requests: BTreeMap<String, Quantity>,
+}
+
+/// Answer to `POST /filter`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct FilterResult<'a> {
+    /// The nodes that may be taken.
+    pub node_names: Vec<&'a str>,
+    /// Why each of the others may not, where preemption might help. Not read when a node is left.
+    pub failed_nodes: BTreeMap<&'a str, &'static str>,
+    /// The same, where preemption cannot help.
+    pub failed_and_unresolvable_nodes: BTreeMap<&'a str, &'static str>,
+    /// What is wrong with the call itself.
+    pub error: &'static str,
+}
+
+/// Answer to `POST /preempt`: on which nodes which victims may be evicted. We name none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct PreemptResult {
+    /// Nodes with their victims.
+    pub node_name_to_meta_victims: BTreeMap<String, ()>,
+}

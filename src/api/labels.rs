@@ -1,0 +1,55 @@
+//! Names that Prorata gives meaning to: labels, annotations, users and resources.
+//!
+//! Whoever may write a name decides: an administrator owns a namespace and its labels, a user the
+//! annotations under [`USER_PREFIX`], and the controller alone those under [`INTERNAL_PREFIX`].
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// Label of a namespace; its value is the name of the tenant that owns the namespace. A label of
+/// this name on a pod or Job means nothing.
+pub const TENANT: &str = "prorata.dev/tenant";
+
+/// Prefix of what users may write.
+pub const USER_PREFIX: &str = "prorata.dev/";
+
+/// Prefix of what only the admission policies and the controller may write.
+pub const INTERNAL_PREFIX: &str = "internal.prorata.dev/";
+
+/// Annotation of a Job, `"true"` while its user holds it.
+pub const HELD: &str = "internal.prorata.dev/held";
+
+/// Annotation of a Job and its pods: the epoch of the admission that released them.
+pub const EPOCH: &str = "internal.prorata.dev/epoch";
+
+/// Annotation of a Job: the name of the user who created it.
+pub const CREATED_BY: &str = "internal.prorata.dev/created-by";
+
+/// Namespace of our own objects.
+pub const NAMESPACE: &str = "prorata-system";
+
+/// Name of the controller's service account and of its role.
+pub const CONTROLLER: &str = "prorata-controller";
+
+/// The controller as the API server sees it.
+pub const CONTROLLER_USER: &str = "system:serviceaccount:prorata-system:prorata-controller";
+
+/// The resource that NVIDIA's device plugin offers; the default of what we manage.
+pub const GPU_RESOURCE: &str = "nvidia.com/gpu";
+
+/// Metadata of an object of ours in the cluster.
+#[must_use]
+pub fn metadata(name: &str) -> ObjectMeta {
+    let common = [
+        ("app.kubernetes.io/name", "prorata"),
+        ("app.kubernetes.io/part-of", "prorata"),
+    ];
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        labels: Some(
+            common
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+        ),
+        ..Default::default()
+    }
+}

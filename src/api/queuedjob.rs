@@ -1,0 +1,146 @@
+//! The `QueuedJob` object: the queue's visible face. The controller alone writes it.
+//!
+//! `spec` is the plan, written before anything acts on it; `status` is what came of it.
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "columns of one type are not duplicates"
+)]
+#![expect(
+    unreachable_pub,
+    reason = "KubeSchema repeats each struct inside a function"
+)]
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::amount::Amount;
+
+/// A user's job in the queue.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "prorata.dev",
+    version = "v1alpha1",
+    kind = "QueuedJob",
+    namespaced,
+    status = "QueuedJobStatus",
+    derive = "PartialEq",
+    shortname = "qj",
+    category = "prorata",
+    doc = "A job in the queue for GPUs: where it stands, and why. Prorata's controller writes it.",
+    printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenant"),
+    printcolumn(name = "GPUs", type_ = "string", json_path = ".spec.gpus"),
+    printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.message",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.admission) || !has(oldSelf.admission) || self.admission.epoch >= oldSelf.admission.epoch")
+        .message("the epoch of an admission never falls"),
+)]
+pub struct QueuedJobSpec {
+    /// The user's object.
+    pub job: JobReference,
+    /// The tenant that it is charged to.
+    pub tenant: String,
+    /// Order within the tenant: the value of its PriorityClass.
+    pub priority: i32,
+    /// How many pods start together or not at all.
+    #[schemars(with = "i32", range(min = 1))]
+    pub gang: u32,
+    /// GPUs of all its pods together, for people to read.
+    pub gpus: String,
+    /// What each pod requests.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub requests: BTreeMap<String, Amount>,
+    /// Where it runs; absent while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admission: Option<Admission>,
+}
+
+/// The object that waits, and no other of the same name.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self == oldSelf").message("a QueuedJob stands for one job for ever"))]
+pub struct JobReference {
+    /// Such as `batch/v1`.
+    pub api_version: String,
+    /// Such as `Job`.
+    pub kind: String,
+    /// In the namespace of the `QueuedJob`.
+    pub name: String,
+    /// Tells it from a later object of the same name.
+    pub uid: String,
+}
+
+/// The decision to start a job.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admission {
+    /// A counter over the whole cluster: the order of admissions, and the fence against an old one.
+    pub epoch: i64,
+    /// One place for each pod, in order of completion index.
+    pub placement: Vec<Place>,
+}
+
+/// Where one pod runs.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The node's name.
+    pub node: String,
+    /// The GPUs by index, where they are planned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<i32>")]
+    pub devices: Vec<u32>,
+}
+
+/// What came of the plan.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QueuedJobStatus {
+    /// Where the job stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// A stable code for why it stands there.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The same for people, with the numbers that decided.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// `Admitted` and `Finished`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+/// Where a job stands.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// In the queue.
+    Waiting,
+    /// Its place is decided; its pods are on their way there.
+    Admitted,
+    /// All its pods are bound.
+    Running,
+    /// Nothing of it holds room any more.
+    Finished,
+    /// Its user holds it back.
+    Held,
+}

@@ -1,0 +1,188 @@
+//! The command line. Each role gets what it needs, already checked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::gpu_resource;
+use crate::install;
+use crate::install::scheduler::SchedulerConfig;
+
+/// Fair shares of one Kubernetes cluster's GPUs.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input.
+#[derive(Debug, Parser)]
+#[command(
+    name = "prorata",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  prorata install | kubectl apply -f -
+  prorata validate tenants.yaml prorata.yaml
+  prorata controller --config prorata.yaml"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub role: Role,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Role {
+    /// Run the queue: decide, admit, and answer kube-scheduler.
+    Controller(ControllerArgs),
+    /// Print everything that the cluster needs, for `kubectl apply -f -`.
+    Install(Box<InstallArgs>),
+    /// Print the custom resource definitions alone.
+    Crds,
+    /// Check Tenant and Configuration files, without a cluster.
+    #[command(after_help = "\
+Each mistake is told as FILE:LINE:COLUMN: FIELD: what is wrong, and what to do about it.
+
+Example:
+  prorata validate tenants.yaml prorata.yaml")]
+    Validate(ValidateArgs),
+}
+
+/// Options of `prorata controller`.
+#[derive(Debug, Args)]
+pub struct ControllerArgs {
+    /// The Configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// How to reach the API server; without it, as a pod or as kubectl would.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// Options of `prorata install`.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  prorata install | kubectl apply -f -
+  prorata install --gpu-resource amd.com/gpu | kubectl diff -f -
+  prorata install scheduler-config --extender-url https://10.0.0.7:8443 > kube-scheduler.yaml"
+)]
+pub struct InstallArgs {
+    /// Print one part alone.
+    #[command(subcommand)]
+    pub part: Option<InstallPart>,
+    /// How kube-scheduler is configured, in the ConfigMap.
+    #[command(flatten)]
+    pub scheduler: SchedulerArgs,
+}
+
+/// A part of the installation.
+#[derive(Debug, Subcommand)]
+pub enum InstallPart {
+    /// Print the bare configuration of kube-scheduler, for its `--config`.
+    SchedulerConfig(SchedulerArgs),
+}
+
+/// How kube-scheduler is configured.
+#[derive(Debug, Args)]
+pub struct SchedulerArgs {
+    /// The resource that pods name to get a GPU.
+    #[arg(long, value_name = "NAME", default_value = crate::api::labels::GPU_RESOURCE, value_parser = gpu_resource)]
+    pub gpu_resource: String,
+    /// Where kube-scheduler reaches the extender.
+    #[arg(long, value_name = "URL", default_value = "https://prorata.prorata-system.svc:8443", value_parser = https)]
+    pub extender_url: String,
+    /// Directory with tls.crt and tls.key of kube-scheduler, and ca.crt of the extender.
+    #[arg(long, value_name = "DIR", default_value = "/etc/kubernetes/prorata")]
+    pub tls_dir: PathBuf,
+    /// The kubeconfig of kube-scheduler.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/kubernetes/scheduler.conf"
+    )]
+    pub kubeconfig: PathBuf,
+    /// Requests per second of kube-scheduler to the API server [default: Kubernetes' own]
+    #[arg(long, value_name = "N", requires = "burst")]
+    pub qps: Option<u32>,
+    /// The same in a burst [default: Kubernetes' own]
+    #[arg(long, value_name = "N", requires = "qps")]
+    pub burst: Option<u32>,
+    /// There is only one kube-scheduler.
+    #[arg(long)]
+    pub no_leader_election: bool,
+    /// Longest wait before a refused pod is tried again, in seconds [default: Kubernetes' own]
+    #[arg(long, value_name = "SECONDS")]
+    pub max_backoff: Option<u32>,
+}
+
+/// Options of `prorata validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// Files of YAML, each with one or more documents.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+impl From<SchedulerArgs> for SchedulerConfig {
+    fn from(args: SchedulerArgs) -> Self {
+        Self {
+            extender_url: args.extender_url,
+            tls_dir: args.tls_dir,
+            gpu_resource: args.gpu_resource,
+            kubeconfig: args.kubeconfig,
+            client_rate: args.qps.zip(args.burst),
+            leader_election: !args.no_leader_election,
+            backoff_max: args
+                .max_backoff
+                .map(|seconds| Duration::from_secs(seconds.into())),
+        }
+    }
+}
+
+impl InstallArgs {
+    /// What is to be printed.
+    ///
+    /// # Errors
+    /// When it cannot be written as YAML.
+    pub fn render(self) -> Result<String, install::Error> {
+        match self.part {
+            Some(InstallPart::SchedulerConfig(args)) => SchedulerConfig::from(args).render(),
+            None => install::render(&self.scheduler.into()),
+        }
+    }
+}
+
+/// kube-scheduler would speak plain HTTP, or trust anybody, without a word.
+fn https(url: &str) -> Result<String, String> {
+    if url.starts_with("https://") && url.len() > "https://".len() {
+        Ok(url.to_owned())
+    } else {
+        Err("not an https:// URL; the extender answers over TLS only".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_of_the_command_line_are_those_of_the_library() {
+        let cli = Cli::parse_from(["prorata", "install"]);
+        let Role::Install(args) = cli.role else {
+            panic!("another role")
+        };
+        assert_eq!(
+            args.render().unwrap(),
+            install::render(&SchedulerConfig::default()).unwrap()
+        );
+    }
+}

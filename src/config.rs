@@ -1,0 +1,265 @@
+//! The file that configures a process of ours. It says what is set, not what is done with it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use prorata_simulator::problem::Problem;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, de};
+
+use crate::api::labels;
+use crate::manifest::{Document, Problems};
+
+/// `apiVersion` of the file.
+pub const API_VERSION: &str = "config.prorata.dev/v1alpha1";
+
+/// `kind` of the file.
+pub const KIND: &str = "Configuration";
+
+/// The configuration of `prorata controller`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Configuration {
+    /// `config.prorata.dev/v1alpha1`.
+    pub api_version: String,
+    /// `Configuration`.
+    pub kind: String,
+    /// The resource that pods name to get a GPU.
+    #[serde(
+        default = "default_gpu_resource",
+        deserialize_with = "read_gpu_resource"
+    )]
+    pub gpu_resource: String,
+    /// Where kube-scheduler asks.
+    pub extender: Extender,
+    /// Where probes and Prometheus ask.
+    #[serde(default)]
+    pub health: Health,
+    /// Who is next among the tenants.
+    #[serde(default)]
+    pub order: Order,
+    /// What is logged, and how.
+    #[serde(default)]
+    pub logging: Logging,
+}
+
+/// Where kube-scheduler asks.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Extender {
+    /// Address and port to listen on.
+    #[serde(
+        default = "default_extender_address",
+        deserialize_with = "read_address"
+    )]
+    pub address: SocketAddr,
+    /// Both sides show a certificate; there is no other way in.
+    pub tls: Tls,
+}
+
+/// Files in PEM.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tls {
+    /// Our certificate.
+    pub cert_file: PathBuf,
+    /// Its key.
+    pub key_file: PathBuf,
+    /// Who signed kube-scheduler's certificate.
+    pub client_ca_file: PathBuf,
+}
+
+/// Where probes and Prometheus ask: `/livez`, `/readyz` and `/metrics`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Health {
+    /// Address and port to listen on.
+    #[serde(deserialize_with = "read_address")]
+    pub address: SocketAddr,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([0, 0, 0, 0], 8080)),
+        }
+    }
+}
+
+/// Who is next among the tenants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// Whose weighted dominant share is lowest.
+    #[default]
+    Drf,
+    /// Whoever came first.
+    Fifo,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Logging {
+    /// The least important message that is still written.
+    pub level: Level,
+    /// What a message looks like.
+    pub format: Format,
+}
+
+/// How important a message is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Something failed.
+    Error,
+    /// Something is odd.
+    Warn,
+    /// What an operator wants to have read.
+    #[default]
+    Info,
+    /// What explains a decision.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// What a message looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One object per line.
+    Json,
+}
+
+impl Configuration {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it is no such file, holds more than one document, or a field is wrong.
+    pub fn load(path: &Path) -> Result<Self, Problems> {
+        let mut documents = Document::load(path)?.into_iter();
+        let file = path.display().to_string();
+        let remedy =
+            format!("write one document with `apiVersion: {API_VERSION}` and `kind: {KIND}`");
+        match (documents.next(), documents.next()) {
+            (Some(document), None) => Self::read(&document),
+            (Some(_), Some(second)) => {
+                Err(second.problem("document", "is one too many", remedy).into())
+            }
+            (None, _) => Err(Problem::new(&file, "document", "is empty", remedy).into()),
+        }
+    }
+
+    /// Reads one document.
+    ///
+    /// # Errors
+    /// When it is of another kind, or a field is wrong.
+    pub fn read(document: &Document) -> Result<Self, Problems> {
+        for (field, wanted) in [("apiVersion", API_VERSION), ("kind", KIND)] {
+            let found = document.text(field).unwrap_or_default();
+            if found != wanted {
+                let remedy = format!("write `{field}: {wanted}`");
+                return Err(document
+                    .problem(field, format!("is `{found}`"), remedy)
+                    .into());
+            }
+        }
+        document.read()
+    }
+}
+
+fn default_gpu_resource() -> String {
+    labels::GPU_RESOURCE.to_owned()
+}
+
+fn default_extender_address() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 8443))
+}
+
+/// Checks the name of an extended resource. It goes into expressions of the admission policies, so
+/// nothing else may get through.
+///
+/// # Errors
+/// When it is none.
+pub fn gpu_resource(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    let good = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.len() <= 63
+            && part.chars().all(plain)
+    };
+    match text.split_once('/') {
+        Some((domain, name)) if good(domain) && good(name) && domain.contains('.') => {
+            Ok(text.to_owned())
+        }
+        _ => Err(format!(
+            "`{text}` is not an extended resource, expected a name such as nvidia.com/gpu"
+        )),
+    }
+}
+
+fn read_gpu_resource<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    gpu_resource(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+}
+
+fn read_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        let expected = "an IP address and a port such as 0.0.0.0:8443";
+        de::Error::custom(format!("`{text}` is not an address, expected {expected}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "apiVersion: config.prorata.dev/v1alpha1\nkind: Configuration\n";
+    const TLS: &str = "tls: {certFile: a.crt, keyFile: a.key, clientCaFile: ca.crt}";
+
+    fn read(rest: &str) -> Result<Configuration, String> {
+        let documents = Document::parse("c.yaml", &format!("{HEAD}{rest}")).unwrap();
+        Configuration::read(&documents[0]).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn needs_only_the_certificates() {
+        let config = read(&format!("extender: {{{TLS}}}")).unwrap();
+        assert_eq!(config.gpu_resource, "nvidia.com/gpu");
+        assert_eq!(config.extender.address.to_string(), "0.0.0.0:8443");
+        assert_eq!(
+            (config.order, config.logging.level),
+            (Order::Drf, Level::Info)
+        );
+    }
+
+    #[test]
+    fn names_place_field_and_remedy() {
+        let wrong = |rest: &str| read(&format!("extender: {{{TLS}}}\n{rest}")).unwrap_err();
+        assert_eq!(
+            wrong("logging:\n  levle: debug"),
+            "error: c.yaml:5:3: logging.levle: there is no such field here\n  help: did you mean `level`?"
+        );
+        assert_eq!(
+            wrong("health: {address: here}"),
+            "error: c.yaml:4:19: health.address: `here` is not an address\n  help: write an IP address and a port such as 0.0.0.0:8443"
+        );
+        assert_eq!(
+            wrong("order: lifo"),
+            "error: c.yaml:4:8: order: unknown variant `lifo`\n  help: write `drf` or `fifo`"
+        );
+        assert_eq!(
+            wrong("gpuResource: \"'||true||'\""),
+            "error: c.yaml:4:14: gpuResource: `'||true||'` is not an extended resource\n  help: write a name such as nvidia.com/gpu"
+        );
+        let missing = read("extender: {}").unwrap_err();
+        assert_eq!(
+            missing,
+            "error: c.yaml:3:11: extender.tls: is missing\n  help: add `tls:` here"
+        );
+    }
+}

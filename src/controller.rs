@@ -1,0 +1,95 @@
+//! `prorata controller`: watches, loop, extender and probes, until it is told to stop.
+
+use std::path::Path;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use prorata_core::{Order, Policy};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::info;
+
+use crate::config::{self, Configuration};
+use crate::driver::Driver;
+use crate::effects::Writer;
+use crate::extender::{self, FilterPolicy};
+use crate::view::Views;
+use crate::{health, telemetry, watch};
+
+/// Changes that may wait for the loop; beyond them the watches wait.
+const INBOX_MAX: usize = 16_384;
+
+/// Why the controller ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kubeconfig file.
+    #[error("kubeconfig: {0}")]
+    Kubeconfig(#[from] kube::config::KubeconfigError),
+    /// Neither a kubeconfig nor a service account.
+    #[error("no way to the API server: {0}")]
+    NoCluster(#[from] kube::config::InferConfigError),
+    /// The client.
+    #[error("client: {0}")]
+    Client(#[from] kube::Error),
+    /// The extender.
+    #[error("extender: {0}")]
+    Extender(#[from] extender::Error),
+    /// The probes.
+    #[error("health.address: {0}")]
+    Health(std::io::Error),
+    /// Signals.
+    #[error("signals: {0}")]
+    Signals(std::io::Error),
+    /// The loop ended by itself.
+    #[error("the watches ended")]
+    Watches,
+}
+
+/// Runs the controller until SIGTERM or SIGINT. Whatever it has not written by then, the next one
+/// writes: the admissions are in the QueuedJobs.
+///
+/// # Errors
+/// When a part of it cannot start, or ends by itself.
+pub async fn run(config: Configuration, kubeconfig: Option<&Path>) -> Result<(), Error> {
+    telemetry::init(&config.logging);
+    let client = client(kubeconfig).await?;
+    let views = Views::default();
+    let (sender, inbox) = mpsc::channel(INBOX_MAX);
+    let _watches = watch::start(&client, &config.gpu_resource, &sender);
+    drop(sender);
+    let order = match config.order {
+        config::Order::Drf => Order::Drf,
+        config::Order::Fifo => Order::Fifo,
+    };
+    let writer = Writer::new(client, &config.gpu_resource);
+    let driver = Driver::new(
+        Policy { order },
+        &config.gpu_resource,
+        writer,
+        views.clone(),
+    );
+    let policy = FilterPolicy {
+        gpu_resource: config.gpu_resource.clone(),
+    };
+    info!(extender = %config.extender.address, health = %config.health.address, "starting");
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    tokio::select! {
+        () = driver.run(inbox) => Err(Error::Watches),
+        ended = extender::serve(&config.extender, policy, views.clone()) => Ok(ended?),
+        ended = health::serve(config.health.address, views) => ended.map_err(Error::Health),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+async fn client(kubeconfig: Option<&Path>) -> Result<Client, Error> {
+    let config = match kubeconfig {
+        Some(file) => {
+            let file = Kubeconfig::read_from(file)?;
+            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?
+        }
+        None => Config::infer().await?,
+    };
+    Ok(Client::try_from(config)?)
+}

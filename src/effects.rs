@@ -1,0 +1,271 @@
+//! Writes to the API server, and the only place that makes any.
+//!
+//! Every write carries what it was based on (UID, resourceVersion or generation). If that is no
+//! longer so, the write fails and nothing has happened: the watch brings the news, and whoever
+//! asked asks anew.
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Api, Client};
+use prorata_core::JobId;
+use serde_json::{Value, json};
+use tracing::warn;
+
+use crate::api::{QueuedJob, QueuedJobSpec, labels};
+use crate::translate::{JobView, RecordView};
+
+/// What is to be written about one job. The parts are written in the order in which they stand
+/// here; after a failure none of the later ones.
+#[derive(Clone, Debug)]
+pub struct Effect {
+    /// The Job.
+    pub job: JobId,
+    /// Our record of it.
+    pub record: Option<RecordWrite>,
+    /// The patch that starts it.
+    pub release: Option<Value>,
+    /// The status of our record: it needs the record to exist.
+    pub status: Option<Value>,
+    /// Our condition on the Job.
+    pub condition: Option<Value>,
+    /// What its user is told.
+    pub notice: Option<Notice>,
+}
+
+/// A write of our record.
+#[derive(Clone, Debug)]
+pub enum RecordWrite {
+    /// It does not exist yet.
+    Create(Box<QueuedJobSpec>),
+    /// It is to say this instead.
+    Change(Box<RecordView>, Box<QueuedJobSpec>),
+    /// It is as it should be.
+    Keep(Box<RecordView>),
+}
+
+/// An Event on the user's Job.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// What happened to it: a stable code.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+}
+
+/// What came of an effect.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The Job.
+    pub job: JobId,
+    /// The objects as they are now, where they were written.
+    pub record: Option<RecordView>,
+    /// Likewise.
+    pub view: Option<JobView>,
+    /// Why it was not carried out to its end.
+    pub failure: Option<Failure>,
+}
+
+/// Why a write was not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// What it was based on is no longer so.
+    #[error("the object has changed meanwhile")]
+    Stale,
+    /// The API server does not accept it.
+    #[error("the API server refuses: {0}")]
+    Refused(String),
+    /// The API server cannot be asked, or is too busy.
+    #[error("the API server does not answer: {0}")]
+    Unanswered(String),
+}
+
+/// Who writes.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    events: Recorder,
+    gpu_resource: String,
+}
+
+impl Writer {
+    /// Writes through this client.
+    #[must_use]
+    pub fn new(client: Client, gpu_resource: &str) -> Self {
+        let reporter = Reporter {
+            controller: labels::CONTROLLER.to_owned(),
+            instance: None,
+        };
+        Self {
+            events: Recorder::new(client.clone(), reporter),
+            client,
+            gpu_resource: gpu_resource.to_owned(),
+        }
+    }
+
+    /// Carries out an effect.
+    pub async fn perform(&self, effect: Effect) -> Outcome {
+        let mut outcome = Outcome {
+            job: effect.job.clone(),
+            record: None,
+            view: None,
+            failure: None,
+        };
+        if let Err(error) = self.write(effect, &mut outcome).await {
+            outcome.failure = Some(Failure::from(error));
+        }
+        outcome
+    }
+
+    async fn write(&self, effect: Effect, outcome: &mut Outcome) -> kube::Result<()> {
+        let Effect {
+            job,
+            record,
+            release,
+            status,
+            condition,
+            notice,
+        } = effect;
+        let record = match record {
+            Some(write) => Some(self.record(&job, write).await?),
+            None => None,
+        };
+        outcome.record.clone_from(&record);
+        if let Some(patch) = release {
+            outcome.view = Some(self.release(&job, patch).await?);
+        }
+        if let Some((status, record)) = status.zip(record) {
+            outcome.record = Some(self.status(&job, &record, status).await?);
+        }
+        if let Some(condition) = condition {
+            self.condition(&job, condition).await?;
+        }
+        if let Some(notice) = notice {
+            self.notify(&job, notice).await;
+        }
+        Ok(())
+    }
+
+    async fn record(&self, job: &JobId, write: RecordWrite) -> kube::Result<RecordView> {
+        let api = self.records(job);
+        let written = match write {
+            RecordWrite::Keep(record) => return Ok(*record),
+            RecordWrite::Create(spec) => {
+                let record = new_record(job, *spec);
+                api.create(&PostParams::default(), &record).await?
+            }
+            RecordWrite::Change(record, spec) => {
+                let mut spec = serde_json::to_value(&*spec).map_err(kube::Error::SerdeError)?;
+                // A merge patch removes only what it names.
+                if spec.get("admission").is_none() {
+                    spec["admission"] = Value::Null;
+                }
+                let version = json!({"resourceVersion": record.version.to_string()});
+                let patch = json!({"metadata": version, "spec": spec});
+                api.patch(&record.name, &PatchParams::default(), &Patch::Merge(patch))
+                    .await?
+            }
+        };
+        Ok(RecordView::new(&written))
+    }
+
+    async fn release(&self, job: &JobId, patch: Value) -> kube::Result<JobView> {
+        let patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError)?;
+        let patch: Patch<()> = Patch::Json(patch);
+        let written = self
+            .jobs(job)
+            .patch(job.name(), &PatchParams::default(), &patch)
+            .await?;
+        Ok(JobView::new(&written, &self.gpu_resource))
+    }
+
+    async fn status(
+        &self,
+        job: &JobId,
+        record: &RecordView,
+        status: Value,
+    ) -> kube::Result<RecordView> {
+        let version = json!({"resourceVersion": record.version.to_string()});
+        let patch = Patch::Merge(json!({"metadata": version, "status": status}));
+        let api = self.records(job);
+        let written = api
+            .patch_status(&record.name, &PatchParams::default(), &patch)
+            .await?;
+        Ok(RecordView::new(&written))
+    }
+
+    async fn condition(&self, job: &JobId, condition: Value) -> kube::Result<()> {
+        let metadata = json!({"uid": job.uid()});
+        let patch = json!({"metadata": metadata, "status": {"conditions": [condition]}});
+        let patch = Patch::Strategic(patch);
+        self.jobs(job)
+            .patch_status(job.name(), &PatchParams::default(), &patch)
+            .await?;
+        Ok(())
+    }
+
+    /// An Event that cannot be written is no reason to do anything twice.
+    async fn notify(&self, job: &JobId, notice: Notice) {
+        let event = Event {
+            type_: EventType::Normal,
+            reason: notice.reason,
+            note: Some(notice.message),
+            action: "Queueing".to_owned(),
+            secondary: None,
+        };
+        let regarding = ObjectReference {
+            api_version: Some("batch/v1".to_owned()),
+            kind: Some("Job".to_owned()),
+            namespace: Some(job.namespace().to_owned()),
+            name: Some(job.name().to_owned()),
+            uid: Some(job.uid().to_owned()),
+            ..ObjectReference::default()
+        };
+        if let Err(error) = self.events.publish(&event, &regarding).await {
+            warn!(%job, %error, "an Event could not be written");
+        }
+    }
+
+    fn records(&self, job: &JobId) -> Api<QueuedJob> {
+        Api::namespaced(self.client.clone(), job.namespace())
+    }
+
+    fn jobs(&self, job: &JobId) -> Api<Job> {
+        Api::namespaced(self.client.clone(), job.namespace())
+    }
+}
+
+/// The record of a Job. It is the Job's: deleted with it, and never confused with that of a later
+/// Job of the same name.
+fn new_record(job: &JobId, spec: QueuedJobSpec) -> QueuedJob {
+    let mut record = QueuedJob::new("", spec);
+    record.metadata = labels::metadata(&format!("job-{}", job.name()));
+    record.metadata.namespace = Some(job.namespace().to_owned());
+    record.metadata.owner_references = Some(vec![OwnerReference {
+        api_version: "batch/v1".to_owned(),
+        kind: "Job".to_owned(),
+        name: job.name().to_owned(),
+        uid: job.uid().to_owned(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    }]);
+    record
+}
+
+impl From<kube::Error> for Failure {
+    fn from(error: kube::Error) -> Self {
+        let kube::Error::Api(status) = &error else {
+            return Self::Unanswered(error.to_string());
+        };
+        // A failed `test` of a JSON Patch is an invalid request, not a conflict.
+        let untested = status.code == 422 && status.message.contains("testing");
+        match status.code {
+            404 | 409 | 410 => Self::Stale,
+            _ if untested => Self::Stale,
+            400..=499 if status.code != 429 => Self::Refused(status.message.clone()),
+            _ => Self::Unanswered(status.message.clone()),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What the extender answers: a pure function of the view and the question.
+
+use prorata_core::{NodeId, Resource, Resources};
+use prorata_simulator::quantity;
+
+use super::Seats;
+use crate::api::extender_v1::{Args, Container, FilterResult, Pod};
+use crate::plan::Plan;
+use crate::view::View;
+
+const NOT_CACHE_CAPABLE: &str = "Prorata: set nodeCacheCapable: true for this extender in the kube-scheduler configuration; whole nodes are not read";
+const NOT_READY: &str = "Prorata: not ready yet";
+const NOT_ADMITTED: &str = "Prorata: this pod's job has not been admitted";
+const NOT_PLANNED: &str = "Prorata: this pod's job has its place on another node";
+const NO_ROOM: &str = "Prorata: the GPUs here are taken or promised";
+
+const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
+
+/// What answers depend on besides the view.
+#[derive(Clone, Debug)]
+pub struct FilterPolicy {
+    /// The resource that is managed.
+    pub gpu_resource: String,
+}
+
+/// Which of the nodes asked about this pod may take. Without a view yet, none.
+#[must_use]
+pub fn answer<'a>(
+    view: Option<&View>,
+    seats: &Seats,
+    policy: &FilterPolicy,
+    args: &'a Args,
+) -> FilterResult<'a> {
+    let Some(names) = &args.node_names else {
+        return FilterResult {
+            error: NOT_CACHE_CAPABLE,
+            ..FilterResult::default()
+        };
+    };
+    let Some(view) = view else {
+        return refuse(names, NOT_READY);
+    };
+    let pod = &args.pod;
+    let owner = pod
+        .metadata
+        .owner_references
+        .iter()
+        .find(|o| o.controller && o.kind == "Job");
+    let plan = owner.and_then(|owner| view.plans.get(&owner.uid));
+    match plan {
+        Some(plan) => planned(view, seats, plan, pod, names),
+        None if view.namespaces.contains_key(&pod.metadata.namespace) => {
+            refuse(names, NOT_ADMITTED)
+        }
+        None => unmanaged(view, policy, pod, names),
+    }
+}
+
+/// A pod of an admitted Job: its planned node alone.
+fn planned<'a>(
+    view: &View,
+    seats: &Seats,
+    plan: &Plan,
+    pod: &Pod,
+    names: &'a [String],
+) -> FilterResult<'a> {
+    if view.snapshot.placement(plan.job()).is_none() {
+        return refuse(names, NOT_ADMITTED);
+    }
+    let index = pod.metadata.annotations.get(COMPLETION_INDEX);
+    let index = index
+        .and_then(|text| text.parse().ok())
+        .filter(|i| *i < plan.seats());
+    let seat = index.or_else(|| seats.tell(plan, &pod.metadata.uid));
+    let node = seat.and_then(|seat| plan.node(seat));
+    let found = names
+        .iter()
+        .find(|name| node.is_some_and(|node| node.as_str() == *name));
+    match found {
+        Some(name) => FilterResult {
+            node_names: vec![name],
+            ..FilterResult::default()
+        },
+        None => refuse(names, NOT_PLANNED),
+    }
+}
+
+/// A GPU pod that is not ours to queue: any room that is neither taken nor assumed.
+fn unmanaged<'a>(
+    view: &View,
+    policy: &FilterPolicy,
+    pod: &Pod,
+    names: &'a [String],
+) -> FilterResult<'a> {
+    let takes = gpus(pod, &policy.gpu_resource);
+    let has_room =
+        |name: &&String| takes.fits_in(&view.snapshot.free(&NodeId::from(name.as_str())));
+    let fitting: Vec<&str> = names.iter().filter(has_room).map(String::as_str).collect();
+    if fitting.is_empty() {
+        let failed = names.iter().map(|name| (name.as_str(), NO_ROOM)).collect();
+        return FilterResult {
+            failed_nodes: failed,
+            ..FilterResult::default()
+        };
+    }
+    FilterResult {
+        node_names: fitting,
+        ..FilterResult::default()
+    }
+}
+
+/// What the pod asks for of the managed resource; kube-scheduler counts the others itself. An
+/// amount that cannot be read asks for more than there is.
+fn gpus(pod: &Pod, gpu_resource: &str) -> Resources {
+    let sum = |containers: &[Container]| -> u64 {
+        let asked = containers
+            .iter()
+            .filter_map(|c| c.resources.requests.get(gpu_resource));
+        let read = |q| quantity::parse_up(Resource::Gpu, q).unwrap_or(Resources::MAX_AMOUNT);
+        asked.map(|q| read(&q.0)).fold(0, u64::saturating_add)
+    };
+    let milli = sum(&pod.spec.containers).max(sum(&pod.spec.init_containers));
+    Resources::ZERO.with(Resource::Gpu, milli)
+}
+
+fn refuse<'a>(names: &'a [String], why: &'static str) -> FilterResult<'a> {
+    FilterResult {
+        failed_and_unresolvable_nodes: names.iter().map(|name| (name.as_str(), why)).collect(),
+        ..FilterResult::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prorata_core::{Event, Job, JobId, Node, Policy, Scheduler, Tenant, Time};
+    use serde_json::{Value, json};
+
+    /// One node of 4 GPUs, of which the gang `red/train` of two pods is to have 1 each.
+    fn view(waiting: bool) -> View {
+        let mut core = Scheduler::new(Policy::default());
+        let node = |name: &str, gpus| Node {
+            id: name.into(),
+            allocatable: Resources::gpus(gpus),
+            schedulable: true,
+        };
+        let job = JobId::new("red", "train", "job-uid");
+        core.observe(Event::NodeSeen(node("a", 1)));
+        core.observe(Event::NodeSeen(node("b", 3)));
+        core.observe(Event::TenantChanged(Tenant::new("red")));
+        core.observe(Event::JobSubmitted(Job {
+            id: job.clone(),
+            tenant: "red".into(),
+            priority: 0,
+            submitted: Time::ZERO,
+            gang: 2,
+            task: Resources::gpus(1),
+            held: waiting,
+        }));
+        let cycle = core.cycle(Time::ZERO);
+        let mut view = View {
+            snapshot: core.snapshot(),
+            plans: Default::default(),
+            namespaces: Default::default(),
+        };
+        view.namespaces.insert_mut("red".to_owned(), "red".into());
+        for prorata_core::Decision::Admit(id, placement) in cycle.decisions {
+            view.plans
+                .insert_mut(id.uid().to_owned(), Plan::new(&id, 1, placement));
+        }
+        view
+    }
+
+    fn ask(view: Option<&View>, namespace: &str, owner: &str, index: &str, gpus: u64) -> Value {
+        let owner = json!({"kind": "Job", "uid": owner, "controller": true, "name": "train", "apiVersion": "batch/v1"});
+        let args: Args = serde_json::from_value(json!({
+            "Pod": {
+                "metadata": {
+                    "name": "p", "namespace": namespace, "uid": format!("p{index}"),
+                    "annotations": {COMPLETION_INDEX: index}, "ownerReferences": [owner],
+                },
+                "spec": {"containers": [{"name": "c", "resources": {"requests": {"nvidia.com/gpu": gpus.to_string()}}}]},
+                "status": {"phase": "Pending"},
+            },
+            "Nodes": null,
+            "NodeNames": ["a", "b"],
+        }))
+        .unwrap();
+        let policy = FilterPolicy {
+            gpu_resource: "nvidia.com/gpu".to_owned(),
+        };
+        serde_json::to_value(answer(view, &Seats::default(), &policy, &args)).unwrap()
+    }
+
+    #[test]
+    fn a_planned_pod_is_told_its_node_by_its_index() {
+        let view = view(false);
+        assert_eq!(
+            ask(Some(&view), "red", "job-uid", "0", 1)["NodeNames"],
+            json!(["a"])
+        );
+        assert_eq!(
+            ask(Some(&view), "red", "job-uid", "1", 1)["NodeNames"],
+            json!(["b"])
+        );
+    }
+
+    #[test]
+    fn a_pod_whose_job_waits_is_refused_without_hope_of_preemption() {
+        let refused = json!({"a": NOT_ADMITTED, "b": NOT_ADMITTED});
+        let answer = ask(Some(&view(true)), "red", "job-uid", "0", 1);
+        assert_eq!(answer["FailedAndUnresolvableNodes"], refused);
+        assert_eq!(answer["NodeNames"], json!([]));
+        // Nor does it help to name another job, or none.
+        let answer = ask(Some(&view(false)), "red", "forged", "0", 1);
+        assert_eq!(answer["FailedAndUnresolvableNodes"], refused);
+    }
+
+    #[test]
+    fn other_pods_get_only_what_is_not_promised() {
+        let view = view(false);
+        assert_eq!(
+            ask(Some(&view), "other", "x", "", 2)["NodeNames"],
+            json!(["b"])
+        );
+        let answer = ask(Some(&view), "other", "x", "", 3);
+        assert_eq!(answer["FailedNodes"], json!({"a": NO_ROOM, "b": NO_ROOM}));
+    }
+
+    #[test]
+    fn before_everything_is_listed_nothing_passes() {
+        let answer = ask(None, "other", "x", "", 0);
+        assert_eq!(answer["FailedAndUnresolvableNodes"]["a"], json!(NOT_READY));
+    }
+
+    #[test]
+    fn whole_nodes_are_refused_with_a_remedy() {
+        let args: Args = serde_json::from_value(json!({
+            "Pod": {"metadata": {}, "spec": {}}, "Nodes": {"items": []}, "NodeNames": null,
+        }))
+        .unwrap();
+        let policy = FilterPolicy {
+            gpu_resource: String::new(),
+        };
+        let answer = answer(None, &Seats::default(), &policy, &args);
+        assert!(answer.error.contains("nodeCacheCapable: true"));
+    }
+}

@@ -1,0 +1,101 @@
+//! What our processes may do in the cluster: each verb because something needs it, no wildcard and
+//! no secret.
+
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
+
+use crate::api::{GROUP, labels};
+
+const READ: &[&str] = &["get", "list", "watch"];
+
+/// What the controller may do.
+#[must_use]
+pub fn controller_role() -> ClusterRole {
+    ClusterRole {
+        metadata: labels::metadata(labels::CONTROLLER),
+        rules: Some(vec![
+            rule("", &["nodes", "pods", "namespaces"], READ),
+            rule("batch", &["jobs"], &["get", "list", "watch", "patch"]),
+            rule("batch", &["jobs/status"], &["patch"]),
+            rule("scheduling.k8s.io", &["priorityclasses"], READ),
+            rule(GROUP, &["tenants"], READ),
+            rule(GROUP, &["tenants/status"], &["patch"]),
+            rule(
+                GROUP,
+                &["queuedjobs"],
+                &["get", "list", "watch", "create", "patch", "update"],
+            ),
+            rule(GROUP, &["queuedjobs/status"], &["patch"]),
+            rule("events.k8s.io", &["events"], &["create", "patch"]),
+        ]),
+        ..Default::default()
+    }
+}
+
+/// Gives the role to the controller's service account.
+#[must_use]
+pub fn controller_binding() -> ClusterRoleBinding {
+    ClusterRoleBinding {
+        metadata: labels::metadata(labels::CONTROLLER),
+        role_ref: RoleRef {
+            api_group: Some("rbac.authorization.k8s.io".to_owned()),
+            kind: "ClusterRole".to_owned(),
+            name: labels::CONTROLLER.to_owned(),
+        },
+        subjects: Some(vec![Subject {
+            kind: "ServiceAccount".to_owned(),
+            name: labels::CONTROLLER.to_owned(),
+            namespace: Some(labels::NAMESPACE.to_owned()),
+            ..Default::default()
+        }]),
+    }
+}
+
+/// Lets whoever may view a namespace see its queue.
+#[must_use]
+pub fn view_role() -> ClusterRole {
+    let mut metadata = labels::metadata("prorata-view");
+    let aggregate = "rbac.authorization.k8s.io/aggregate-to-view".to_owned();
+    metadata
+        .labels
+        .get_or_insert_default()
+        .insert(aggregate, "true".to_owned());
+    let rules = Some(vec![rule(GROUP, &["queuedjobs"], READ)]);
+    ClusterRole {
+        metadata,
+        rules,
+        ..Default::default()
+    }
+}
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
+    let owned = |texts: &[&str]| {
+        texts
+            .iter()
+            .map(|&text| text.to_owned())
+            .collect::<Vec<_>>()
+    };
+    PolicyRule {
+        api_groups: Some(owned(&[group])),
+        resources: Some(owned(resources)),
+        verbs: owned(verbs),
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_rule_has_a_wildcard_or_reads_secrets() {
+        for role in [controller_role(), view_role()] {
+            for rule in role.rules.unwrap() {
+                let named = [rule.api_groups, rule.resources, Some(rule.verbs)];
+                for text in named.into_iter().flatten().flatten() {
+                    assert!(!text.contains('*'), "wildcard in {:?}", role.metadata.name);
+                    assert_ne!(text, "secrets");
+                }
+            }
+        }
+    }
+}

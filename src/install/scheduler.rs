@@ -1,0 +1,98 @@
+//! The configuration of kube-scheduler: one extender, asked only about pods that name GPUs.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::{Error, to_yaml};
+use crate::api::labels;
+
+/// What kube-scheduler is told about us and about itself.
+#[derive(Clone, Debug)]
+pub struct SchedulerConfig {
+    /// Where the extender answers.
+    pub extender_url: String,
+    /// Directory with `tls.crt`, `tls.key` (kube-scheduler's own) and `ca.crt` (the extender's).
+    pub tls_dir: PathBuf,
+    /// The resource that pods name to get a GPU.
+    pub gpu_resource: String,
+    /// How kube-scheduler reaches the API server.
+    pub kubeconfig: PathBuf,
+    /// Requests per second to the API server and in a burst; `None` leaves Kubernetes' own.
+    pub client_rate: Option<(u32, u32)>,
+    /// Whether several schedulers choose one that works.
+    pub leader_election: bool,
+    /// How long a refused pod waits at most before it is tried again; `None` leaves Kubernetes' own.
+    pub backoff_max: Option<Duration>,
+}
+
+impl Default for SchedulerConfig {
+    fn default() -> Self {
+        Self {
+            extender_url: "https://prorata.prorata-system.svc:8443".to_owned(),
+            tls_dir: PathBuf::from("/etc/kubernetes/prorata"),
+            gpu_resource: labels::GPU_RESOURCE.to_owned(),
+            kubeconfig: PathBuf::from("/etc/kubernetes/scheduler.conf"),
+            client_rate: None,
+            leader_election: true,
+            backoff_max: None,
+        }
+    }
+}
+
+impl SchedulerConfig {
+    /// The bare file.
+    ///
+    /// # Errors
+    /// When it cannot be written as YAML.
+    pub fn render(&self) -> Result<String, Error> {
+        let mut file = Map::new();
+        file.insert(
+            "apiVersion".to_owned(),
+            json!("kubescheduler.config.k8s.io/v1"),
+        );
+        file.insert("kind".to_owned(), json!("KubeSchedulerConfiguration"));
+        file.insert("clientConnection".to_owned(), self.client());
+        file.insert(
+            "leaderElection".to_owned(),
+            json!({ "leaderElect": self.leader_election }),
+        );
+        if let Some(backoff) = self.backoff_max {
+            file.insert("podMaxBackoffSeconds".to_owned(), json!(backoff.as_secs()));
+        }
+        file.insert("extenders".to_owned(), json!([self.extender()]));
+        to_yaml(&file)
+    }
+
+    fn client(&self) -> Value {
+        let mut client = json!({ "kubeconfig": self.kubeconfig });
+        if let Some((qps, burst)) = self.client_rate {
+            client["qps"] = json!(qps);
+            client["burst"] = json!(burst);
+        }
+        client
+    }
+
+    /// The plan arrives in the pod, so the extender has nothing to score and nothing to bind, and
+    /// node sampling may stay as it is. Without it no GPU pod starts: passing it by would break
+    /// every promise about shares.
+    fn extender(&self) -> Value {
+        let tls = |file: &str| json!(Path::new(&self.tls_dir).join(file));
+        json!({
+            "urlPrefix": self.extender_url,
+            "filterVerb": "filter",
+            "preemptVerb": "preempt",
+            "enableHTTPS": true,
+            "tlsConfig": {
+                "certFile": tls("tls.crt"),
+                "keyFile": tls("tls.key"),
+                "caFile": tls("ca.crt"),
+            },
+            "httpTimeout": "1s",
+            "nodeCacheCapable": true,
+            "managedResources": [{ "name": self.gpu_resource, "ignoredByScheduler": false }],
+            "ignorable": false,
+        })
+    }
+}

@@ -1,0 +1,23 @@
+#![doc = include_str!("ARCHITECTURE.md")]
+
+pub mod admission;
+pub mod api;
+pub mod args;
+pub mod config;
+pub mod controller;
+pub mod desired;
+pub mod driver;
+pub mod effects;
+pub mod extender;
+pub mod health;
+pub mod install;
+pub mod manifest;
+pub mod observed;
+pub mod plan;
+pub mod status;
+pub mod telemetry;
+pub mod translate;
+mod tree;
+pub mod validate;
+pub mod view;
+pub mod watch;

@@ -1,0 +1,54 @@
+//! The binary: parse, validate, run the role.
+
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use prorata::args::{Cli, Role};
+use prorata::config::Configuration;
+use prorata::manifest::Problems;
+use prorata::{controller, install, validate};
+
+const FAILED: u8 = 1;
+const WRONG_INPUT: u8 = 2;
+
+fn main() -> ExitCode {
+    match run(Cli::parse().role) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Problems>() => {
+            eprintln!("{error}");
+            ExitCode::from(WRONG_INPUT)
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn run(role: Role) -> Result<()> {
+    match role {
+        Role::Controller(args) => {
+            let config = Configuration::load(&args.config)?;
+            let runtime = tokio::runtime::Runtime::new().context("runtime")?;
+            Ok(runtime.block_on(controller::run(config, args.kubeconfig.as_deref()))?)
+        }
+        Role::Install(args) => print(&args.render()?),
+        Role::Crds => print(&install::render_crds()?),
+        Role::Validate(args) => {
+            let count = validate::files(&args.files)?;
+            print(&format!("{count} documents are in order\n"))
+        }
+    }
+}
+
+/// A reader that has seen enough, such as `head`, is no failure.
+fn print(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("standard output")
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,412 @@
+//! What the API server has said, as far as the core needs to know, and what it means as facts.
+//!
+//! Facts are told level by level: whatever touched a job, all facts about it are told again.
+//! That is harmless, because they are idempotent, and it makes relists, duplicates and missed
+//! events one case. This file knows no cluster connection and makes no decision.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prorata_core::{Event, Job, JobId, Node, NodeId, Placement, PodId, Snapshot, TaskId, TenantId};
+use rpds::RedBlackTreeMapSync;
+use tracing::warn;
+
+use crate::plan::Plan;
+use crate::translate::{self, JobView, PodView, RecordView};
+use crate::watch::{Change, Kind, Object};
+
+/// UID of an object.
+pub type Uid = String;
+
+/// The observed state of the cluster.
+#[derive(Debug, Default)]
+pub struct Observed {
+    gpu_resource: String,
+    nodes: BTreeMap<NodeId, Node>,
+    /// Namespaces that belong to a tenant.
+    namespaces: RedBlackTreeMapSync<String, TenantId>,
+    tenants: BTreeSet<TenantId>,
+    /// Value of each PriorityClass, and whether it is the default.
+    priorities: BTreeMap<String, (i32, bool)>,
+    jobs: BTreeMap<Uid, JobView>,
+    records: BTreeMap<Uid, RecordView>,
+    /// Pods that are bound and not over.
+    pods: BTreeMap<Uid, PodView>,
+    /// Admissions in force, by UID of their Job.
+    plans: RedBlackTreeMapSync<Uid, Plan>,
+    /// Jobs that the core has been told of.
+    told: BTreeMap<Uid, JobId>,
+}
+
+/// What a change amounts to.
+#[derive(Debug, Default)]
+pub struct News {
+    /// Facts for the core.
+    pub facts: Vec<Event>,
+    /// Jobs that it is about.
+    pub touched: BTreeSet<Uid>,
+}
+
+impl Observed {
+    /// Nothing observed yet.
+    #[must_use]
+    pub fn new(gpu_resource: &str) -> Self {
+        Self {
+            gpu_resource: gpu_resource.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// A Job, while it exists.
+    #[must_use]
+    pub fn job(&self, uid: &str) -> Option<&JobView> {
+        self.jobs.get(uid)
+    }
+
+    /// The QueuedJob that stands for a Job.
+    #[must_use]
+    pub fn record(&self, uid: &str) -> Option<&RecordView> {
+        self.records.get(uid)
+    }
+
+    /// The admission of a Job that is in force.
+    #[must_use]
+    pub fn plan(&self, uid: &str) -> Option<&Plan> {
+        self.plans.get(uid)
+    }
+
+    /// All admissions in force.
+    #[must_use]
+    pub const fn plans(&self) -> &RedBlackTreeMapSync<Uid, Plan> {
+        &self.plans
+    }
+
+    /// The namespaces that belong to a tenant, with it.
+    #[must_use]
+    pub const fn namespaces(&self) -> &RedBlackTreeMapSync<String, TenantId> {
+        &self.namespaces
+    }
+
+    /// The greatest epoch that was ever recorded.
+    #[must_use]
+    pub fn last_epoch(&self) -> i64 {
+        let epochs = self
+            .records
+            .values()
+            .filter_map(|r| Some(r.spec.admission.as_ref()?.epoch));
+        let released = self.jobs.values().filter_map(|job| job.epoch);
+        epochs.chain(released).max().unwrap_or_default()
+    }
+
+    /// Takes up a change.
+    pub fn apply(&mut self, change: Change) -> News {
+        let mut news = News::default();
+        match change {
+            Change::Applied(object) => self.put(object, &mut news),
+            Change::Deleted(object) => self.drop(object.kind(), &object.key(), &mut news),
+            Change::Listed(kind, objects) => self.relist(kind, objects, &mut news),
+        }
+        self.tell(&mut news);
+        news
+    }
+
+    /// Takes up the first list of every kind, and with it the admissions that were recorded
+    /// before a restart and not withdrawn since.
+    pub fn begin(&mut self, lists: BTreeMap<Kind, Vec<Object>>) -> News {
+        let mut news = News::default();
+        for (kind, objects) in lists {
+            self.relist(kind, objects, &mut news);
+        }
+        for uid in self.records.keys().cloned().collect::<Vec<_>>() {
+            self.adopt(&uid, &mut news);
+        }
+        for pod in self.pods.keys().cloned().collect::<Vec<_>>() {
+            self.place(&pod, &mut news);
+        }
+        news.touched.extend(self.jobs.keys().cloned());
+        self.tell(&mut news);
+        news
+    }
+
+    /// The admission that a record holds is in force, unless its Job has ended or was stopped
+    /// after it had been released.
+    fn adopt(&mut self, uid: &str, news: &mut News) {
+        let record = &self.records[uid];
+        let Some((admission, view)) = record.spec.admission.as_ref().zip(self.jobs.get(uid)) else {
+            return;
+        };
+        let stopped = view.is_suspended && view.epoch == Some(admission.epoch);
+        if stopped || view.has_ended {
+            return;
+        }
+        let Some(task) = translate::task(&record.spec, &self.gpu_resource) else {
+            warn!(job = %view.id, "the recorded admission cannot be read; the job queues again");
+            return;
+        };
+        let placement = translate::placement(admission);
+        // What was admitted is what the record says, whatever has been edited since.
+        let job = Job {
+            gang: record.spec.gang,
+            task,
+            held: false,
+            ..view.job(record.spec.tenant.as_str().into(), record.spec.priority)
+        };
+        news.facts.push(Event::JobSubmitted(job));
+        news.facts
+            .push(Event::JobAdmitted(view.id.clone(), placement.clone()));
+        self.told.insert(uid.to_owned(), view.id.clone());
+        self.plans.insert_mut(
+            uid.to_owned(),
+            Plan::new(&view.id, admission.epoch, placement),
+        );
+    }
+
+    /// An admission is in force from now on.
+    pub fn admit(&mut self, job: &JobId, epoch: i64, placement: Placement) {
+        let plan = Plan::new(job, epoch, placement);
+        self.plans.insert_mut(job.uid().to_owned(), plan);
+    }
+
+    /// Forgets the plan of a job that holds no place any more, and the job when it is over.
+    pub fn settle(&mut self, uid: &str, snapshot: &Snapshot) {
+        let Some(job) = self.told.get(uid) else {
+            return;
+        };
+        if !snapshot.holds_places(job) {
+            self.plans.remove_mut(uid);
+        }
+        if snapshot.job(job).is_none() {
+            self.told.remove(uid);
+        }
+    }
+
+    /// Takes up what a write of ours answered. A Job that is gone meanwhile stays gone.
+    pub fn apply_written(&mut self, object: Object) -> News {
+        let uid = object.key();
+        if self.jobs.contains_key(&uid) {
+            self.apply(Change::Applied(object))
+        } else {
+            News::default()
+        }
+    }
+
+    fn relist(&mut self, kind: Kind, objects: Vec<Object>, news: &mut News) {
+        let listed: BTreeSet<String> = objects.iter().map(Object::key).collect();
+        for key in self
+            .keys(kind)
+            .into_iter()
+            .filter(|key| !listed.contains(key))
+        {
+            self.drop(kind, &key, news);
+        }
+        for object in objects {
+            self.put(object, news);
+        }
+    }
+
+    fn keys(&self, kind: Kind) -> Vec<String> {
+        match kind {
+            Kind::Node => self.nodes.keys().map(ToString::to_string).collect(),
+            Kind::Namespace => self.namespaces.keys().cloned().collect(),
+            Kind::Tenant => self.tenants.iter().map(ToString::to_string).collect(),
+            Kind::PriorityClass => self.priorities.keys().cloned().collect(),
+            Kind::Job => self.jobs.keys().cloned().collect(),
+            Kind::QueuedJob => self.records.keys().cloned().collect(),
+            Kind::Pod => self.pods.keys().cloned().collect(),
+        }
+    }
+
+    fn put(&mut self, object: Object, news: &mut News) {
+        match object {
+            Object::Node(node) => {
+                if self.nodes.insert(node.id.clone(), node.clone()).as_ref() != Some(&node) {
+                    news.facts.push(Event::NodeSeen(node));
+                }
+            }
+            Object::Namespace(name, tenant) => self.assign(name, tenant, news),
+            Object::Tenant(tenant) => {
+                self.tenants.insert(tenant.id.clone());
+                news.facts.push(Event::TenantChanged(tenant));
+            }
+            Object::PriorityClass(name, value, is_default) => {
+                self.priorities.insert(name, (value, is_default));
+                news.touched.extend(self.jobs.keys().cloned());
+            }
+            Object::Job(view) => {
+                let uid = view.id.uid().to_owned();
+                let known = self.jobs.get(&uid).map(|job| job.version);
+                if known <= Some(view.version) {
+                    news.touched.insert(uid.clone());
+                    self.jobs.insert(uid, *view);
+                }
+            }
+            Object::QueuedJob(record) => {
+                let uid = record.spec.job.uid.clone();
+                let known = self.records.get(&uid).map(|record| record.version);
+                if known <= Some(record.version) {
+                    news.touched.insert(uid.clone());
+                    self.records.insert(uid, *record);
+                }
+            }
+            Object::Pod(pod) if pod.is_over || pod.node.is_none() => {
+                self.drop(Kind::Pod, &pod.uid, news);
+            }
+            Object::Pod(pod) => {
+                let uid = pod.uid.clone();
+                self.pods.insert(uid.clone(), pod);
+                self.place(&uid, news);
+            }
+        }
+    }
+
+    fn drop(&mut self, kind: Kind, key: &str, news: &mut News) {
+        match kind {
+            Kind::Node => {
+                self.nodes.remove(&NodeId::from(key));
+                news.facts.push(Event::NodeGone(key.into()));
+            }
+            Kind::Namespace => self.assign(key.to_owned(), None, news),
+            Kind::Tenant => {
+                self.tenants.remove(&TenantId::from(key));
+                news.facts.push(Event::TenantGone(key.into()));
+            }
+            Kind::PriorityClass => {
+                self.priorities.remove(key);
+            }
+            Kind::Job => {
+                self.jobs.remove(key);
+                news.touched.insert(key.to_owned());
+            }
+            Kind::QueuedJob => {
+                self.records.remove(key);
+                news.touched.insert(key.to_owned());
+            }
+            Kind::Pod => self.pod_gone(key, news),
+        }
+    }
+
+    fn assign(&mut self, namespace: String, tenant: Option<TenantId>, news: &mut News) {
+        let ours = |(_, job): &(&Uid, &JobView)| job.id.namespace() == namespace;
+        news.touched
+            .extend(self.jobs.iter().filter(ours).map(|(uid, _)| uid.clone()));
+        match tenant {
+            Some(tenant) => self.namespaces.insert_mut(namespace, tenant),
+            None => {
+                self.namespaces.remove_mut(&namespace);
+            }
+        }
+    }
+
+    /// A bound pod takes its seat in its job's plan, or is nobody's task and only takes room.
+    fn place(&mut self, uid: &str, news: &mut News) {
+        let Some((pod, node)) = self
+            .pods
+            .get(uid)
+            .and_then(|pod| Some((pod, pod.node.clone()?)))
+        else {
+            return;
+        };
+        let job = pod.job.as_deref().unwrap_or_default();
+        if self.jobs.get(job).is_some_and(|job| job.has_ended) {
+            return;
+        }
+        let mut plan = self.plans.get(job).cloned();
+        match plan.as_mut().and_then(|plan| plan.seat(pod)) {
+            Some(index) => {
+                let plan = plan.expect("a seat is a plan's");
+                let task = TaskId {
+                    job: plan.job().clone(),
+                    index,
+                };
+                news.facts.push(Event::TaskBound(task, node));
+                news.touched.insert(job.to_owned());
+                self.plans.insert_mut(job.to_owned(), plan);
+                // Before its plan was known it may have counted as somebody else's.
+                news.facts.push(Event::PodGone(uid.into()));
+            }
+            None => {
+                let id = PodId::from(uid);
+                news.facts.push(Event::PodBound(id, node, pod.takes));
+            }
+        }
+    }
+
+    fn pod_gone(&mut self, uid: &str, news: &mut News) {
+        let Some(pod) = self.pods.remove(uid) else {
+            return;
+        };
+        news.facts.push(Event::PodGone(uid.into()));
+        let Some(job) = pod.job else {
+            return;
+        };
+        if let Some(mut plan) = self.plans.get(&job).cloned() {
+            plan.leave(uid);
+            self.plans.insert_mut(job.clone(), plan);
+            news.touched.insert(job);
+        }
+    }
+
+    /// Adds the facts about every job that was touched.
+    fn tell(&mut self, news: &mut News) {
+        for uid in &news.touched {
+            if let Some(job) = self.wanted(uid) {
+                self.told.insert(uid.clone(), job.id.clone());
+                news.facts.extend(self.wanted_facts(uid, job));
+            } else if let Some(id) = self.told.get(uid) {
+                news.facts.push(Event::JobWithdrawn(id.clone()));
+                let ended = self.jobs.get(uid).is_some_and(|job| job.has_ended);
+                news.facts.extend(self.vacated(uid, ended));
+            }
+        }
+    }
+
+    /// The job as the core is to see it; `None` where the queue has nothing to do with it.
+    fn wanted(&self, uid: &str) -> Option<Job> {
+        let view = self.jobs.get(uid)?;
+        let tenant = self.namespaces.get(view.id.namespace())?.clone();
+        let concerned = view.is_queued && !view.has_ended && !view.is_leaving;
+        // A Job that somebody with the right to do so started past the queue is no job of ours.
+        let started = !view.is_suspended && self.plans.get(uid).is_none();
+        (concerned && !started).then(|| view.job(tenant, self.priority(view)))
+    }
+
+    fn wanted_facts(&self, uid: &str, job: Job) -> Vec<Event> {
+        let view = &self.jobs[uid];
+        let released = |plan: &Plan| view.epoch == Some(plan.epoch());
+        let stopped = view.is_suspended && self.plans.get(uid).is_some_and(released);
+        let mut facts = Vec::new();
+        if stopped {
+            facts.push(Event::JobSubmitted(Job {
+                held: true,
+                ..job.clone()
+            }));
+            facts.extend(self.vacated(uid, false));
+        }
+        facts.push(Event::JobSubmitted(job));
+        facts
+    }
+
+    /// The tasks without a pod, or all of them.
+    fn vacated(&self, uid: &str, all: bool) -> Vec<Event> {
+        let Some(plan) = self.plans.get(uid) else {
+            return Vec::new();
+        };
+        let gone = (0..plan.seats()).filter(|index| all || !plan.is_taken(*index));
+        let finished = |index| {
+            let job = plan.job().clone();
+            Event::TaskFinished(TaskId { job, index })
+        };
+        gone.map(finished).collect()
+    }
+
+    fn priority(&self, view: &JobView) -> i32 {
+        let value = match &view.priority_class {
+            Some(class) => self.priorities.get(class).map(|(value, _)| *value),
+            None => self
+                .priorities
+                .values()
+                .find(|(_, is_default)| *is_default)
+                .map(|(v, _)| *v),
+        };
+        value.unwrap_or_default()
+    }
+}

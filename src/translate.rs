@@ -1,0 +1,51 @@
+//! Kubernetes' objects as the core sees them, and the core's decisions as Kubernetes sees them.
+//!
+//! Pure: what is read here is all that the rest of the controller keeps of an object, so memory
+//! does not grow with what users put into their manifests.
+
+mod job;
+mod node;
+mod plan;
+mod pod;
+mod record;
+mod tenant;
+
+pub use job::{JOB_CONDITION, JobView};
+pub use node::node;
+pub use plan::{AFFINITY_NODES_MAX, release};
+pub use pod::{PodView, requests};
+pub use record::{RecordView, desired_spec, placement, task};
+pub use tenant::tenant;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use prorata_core::Time;
+
+/// The object that controls the one with this metadata, if any.
+fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
+    let mut owners = metadata.owner_references.iter().flatten();
+    owners.find(|owner| owner.controller == Some(true))
+}
+
+/// When an object was created. Kubernetes keeps whole seconds.
+fn created(metadata: &ObjectMeta) -> Time {
+    let seconds = metadata
+        .creation_timestamp
+        .as_ref()
+        .map(|t| t.0.as_second());
+    let milliseconds = seconds
+        .and_then(|s| u64::try_from(s).ok())
+        .map(|s| s.saturating_mul(1000));
+    Time::from_millis(milliseconds.unwrap_or_default())
+}
+
+/// The version of an object. Since Kubernetes 1.35 it is a number that only grows.
+fn version(metadata: &ObjectMeta) -> u64 {
+    let version = metadata.resource_version.as_deref();
+    version
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_default()
+}
+
+fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    Some(metadata.annotations.as_ref()?.get(key)?.as_str())
+}

@@ -1,0 +1,262 @@
+//! Jobs.
+
+use k8s_openapi::api::batch::v1 as k8s;
+use k8s_openapi::api::core::v1::{Affinity, PodSpec};
+use kube::ResourceExt;
+use prorata_core::{Job, JobId, Resources, TenantId, Time};
+
+use super::{annotation, controller, created, plan, pod, version};
+use crate::api::labels;
+
+/// What the controller keeps of a Job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobView {
+    /// Namespace, name and UID.
+    pub id: JobId,
+    /// Grows with each change.
+    pub version: u64,
+    /// Grows with each change of the spec.
+    pub generation: i64,
+    /// When it was created.
+    pub created: Time,
+    /// Whether the queue starts it: it asks for GPUs, and nothing above it does.
+    pub is_queued: bool,
+    /// Whether its spec says so now.
+    pub is_suspended: bool,
+    /// Its user holds it.
+    pub is_held: bool,
+    /// The admission that last released it.
+    pub epoch: Option<i64>,
+    /// Complete or failed. Kubernetes says so only once all its pods are gone.
+    pub has_ended: bool,
+    /// It is being deleted; its pods may still run.
+    pub is_leaving: bool,
+    /// Pods that run at the same time.
+    pub gang: u32,
+    /// What each of its pods requests; nothing where that cannot be planned.
+    pub task: Resources,
+    /// Why it cannot be planned, for its user.
+    pub obstacle: Option<String>,
+    /// PriorityClass of its pods.
+    pub priority_class: Option<String>,
+    /// Whether it has annotations at all.
+    pub has_annotations: bool,
+    /// The affinity of its user, without ours.
+    pub affinity: Option<Affinity>,
+    /// Our condition on it: its status and reason.
+    pub condition: Option<(String, String)>,
+}
+
+/// Type of our condition on a Job.
+pub const JOB_CONDITION: &str = "prorata.dev/Admitted";
+
+impl JobView {
+    /// What the controller keeps of `job`.
+    #[must_use]
+    pub fn new(job: &k8s::Job, gpu_resource: &str) -> Self {
+        let metadata = &job.metadata;
+        let spec = job.spec.as_ref();
+        let template = spec.and_then(|spec| spec.template.spec.as_ref());
+        let requested = template.map(|template| pod::requests(template, gpu_resource));
+        let (task, unreadable) = match requested {
+            Some(Ok(task)) => (task, None),
+            Some(Err(error)) => (Resources::ZERO, Some(error.to_string())),
+            None => (Resources::ZERO, None),
+        };
+        let affinity = template.and_then(|template| plan::without_ours(template.affinity.as_ref()));
+        let obstacle = unreadable.or_else(|| constraint(template?, affinity.as_ref()));
+        let namespace = job.namespace().unwrap_or_default();
+        Self {
+            id: JobId::new(&namespace, &job.name_any(), &job.uid().unwrap_or_default()),
+            version: version(metadata),
+            generation: metadata.generation.unwrap_or_default(),
+            created: created(metadata),
+            is_queued: template.is_some_and(|t| names(t, gpu_resource)) && is_topmost(job),
+            is_suspended: spec.and_then(|s| s.suspend).unwrap_or_default(),
+            is_held: annotation(metadata, labels::HELD) == Some("true"),
+            epoch: annotation(metadata, labels::EPOCH).and_then(|text| text.parse().ok()),
+            has_ended: has_ended(job),
+            is_leaving: metadata.deletion_timestamp.is_some(),
+            gang: spec.map_or(1, gang),
+            task: if obstacle.is_none() {
+                task
+            } else {
+                Resources::ZERO
+            },
+            obstacle,
+            priority_class: template.and_then(|t| t.priority_class_name.clone()),
+            has_annotations: metadata.annotations.is_some(),
+            affinity,
+            condition: condition(job),
+        }
+    }
+
+    /// The job as the core sees it.
+    #[must_use]
+    pub fn job(&self, tenant: TenantId, priority: i32) -> Job {
+        Job {
+            id: self.id.clone(),
+            tenant,
+            priority,
+            submitted: self.created,
+            gang: self.gang,
+            task: self.task,
+            held: self.is_held,
+        }
+    }
+}
+
+/// As many pods as run at the same time, once all have started.
+fn gang(spec: &k8s::JobSpec) -> u32 {
+    let parallelism = spec.parallelism.unwrap_or(1);
+    let completions = spec.completions.unwrap_or(parallelism);
+    u32::try_from(parallelism.min(completions)).unwrap_or_default()
+}
+
+/// Whether a container of the template names the resource, even with a zero.
+fn names(template: &PodSpec, resource: &str) -> bool {
+    let init = template.init_containers.iter().flatten();
+    let mut resources = template
+        .containers
+        .iter()
+        .chain(init)
+        .filter_map(|c| c.resources.as_ref());
+    resources.any(|r| {
+        [&r.limits, &r.requests]
+            .into_iter()
+            .flatten()
+            .any(|m| m.contains_key(resource))
+    })
+}
+
+/// A Job that something else made is held at its topmost owner; only CronJobs leave it to us.
+fn is_topmost(job: &k8s::Job) -> bool {
+    controller(&job.metadata)
+        .is_none_or(|owner| owner.kind == "CronJob" && owner.api_version.starts_with("batch/"))
+}
+
+fn has_ended(job: &k8s::Job) -> bool {
+    let mut conditions = job
+        .status
+        .iter()
+        .flat_map(|s| s.conditions.iter().flatten());
+    conditions.any(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True")
+}
+
+fn condition(job: &k8s::Job) -> Option<(String, String)> {
+    let mut conditions = job.status.as_ref()?.conditions.as_ref()?.iter();
+    let ours = conditions.find(|c| c.type_ == JOB_CONDITION)?;
+    Some((ours.status.clone(), ours.reason.clone().unwrap_or_default()))
+}
+
+/// A constraint on nodes that plans do not respect yet. To start such a Job would be to place it
+/// where kube-scheduler refuses it.
+fn constraint(template: &PodSpec, affinity: Option<&Affinity>) -> Option<String> {
+    let selects = template
+        .node_selector
+        .as_ref()
+        .is_some_and(|s| !s.is_empty());
+    let required = affinity.is_some_and(|affinity| {
+        let nodes = affinity.node_affinity.as_ref();
+        let nodes = nodes.and_then(|a| {
+            a.required_during_scheduling_ignored_during_execution
+                .as_ref()
+        });
+        let pods = affinity.pod_affinity.as_ref();
+        let pods = pods.and_then(|a| {
+            a.required_during_scheduling_ignored_during_execution
+                .as_ref()
+        });
+        let apart = affinity.pod_anti_affinity.as_ref();
+        let apart = apart.and_then(|a| {
+            a.required_during_scheduling_ignored_during_execution
+                .as_ref()
+        });
+        nodes.is_some() || pods.is_some() || apart.is_some()
+    });
+    let field = match (selects, required) {
+        (true, _) => "nodeSelector",
+        (_, true) => "affinity (required…)",
+        _ => return None,
+    };
+    Some(format!(
+        "{field} in the pod template cannot be planned for yet: remove it"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn view(metadata: Value, spec: Value, status: Value) -> JobView {
+        let mut object = json!({"metadata": metadata, "spec": spec, "status": status});
+        object["metadata"]["namespace"] = "red".into();
+        object["metadata"]["name"] = "train".into();
+        JobView::new(&serde_json::from_value(object).unwrap(), "nvidia.com/gpu")
+    }
+
+    fn spec(extra: Value) -> Value {
+        let container = json!({"name": "c", "resources": {"limits": {"nvidia.com/gpu": 2}}});
+        let mut spec = json!({"template": {"spec": {"containers": [container]}}});
+        for (key, value) in extra.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        spec
+    }
+
+    #[test]
+    fn the_gang_is_what_runs_at_the_same_time() {
+        let gang = |extra| view(json!({}), spec(extra), json!({})).gang;
+        assert_eq!(gang(json!({})), 1);
+        assert_eq!(gang(json!({"parallelism": 8})), 8);
+        assert_eq!(gang(json!({"parallelism": 8, "completions": 3})), 3);
+        assert_eq!(gang(json!({"parallelism": 2, "completions": 9})), 2);
+        assert_eq!(gang(json!({"parallelism": 0})), 0);
+    }
+
+    #[test]
+    fn only_jobs_that_name_gpus_and_have_no_owner_but_a_cronjob_are_queued() {
+        let owned = |kind: &str| {
+            let owner = json!({"apiVersion": "batch/v1", "kind": kind, "name": "o", "uid": "u", "controller": true});
+            view(
+                json!({"ownerReferences": [owner]}),
+                spec(json!({})),
+                json!({}),
+            )
+            .is_queued
+        };
+        assert!(view(json!({}), spec(json!({})), json!({})).is_queued);
+        assert!(owned("CronJob"));
+        assert!(!owned("JobSet"));
+        let plain = json!({"template": {"spec": {"containers": [{"name": "c"}]}}});
+        assert!(!view(json!({}), plain, json!({})).is_queued);
+    }
+
+    #[test]
+    fn a_job_ends_with_its_condition() {
+        let with = |kind: &str| {
+            let condition = json!({"type": kind, "status": "True"});
+            view(
+                json!({}),
+                spec(json!({})),
+                json!({"conditions": [condition]}),
+            )
+            .has_ended
+        };
+        assert!(with("Complete"));
+        assert!(with("Failed"));
+        assert!(!with("Suspended"));
+        let deleted = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
+        assert!(view(deleted, spec(json!({})), json!({})).is_leaving);
+    }
+
+    #[test]
+    fn what_cannot_be_planned_says_so() {
+        let mut selecting = spec(json!({}));
+        selecting["template"]["spec"]["nodeSelector"] = json!({"disk": "ssd"});
+        let view = view(json!({}), selecting, json!({}));
+        assert!(view.obstacle.unwrap().starts_with("nodeSelector"));
+        assert_eq!(view.task, Resources::ZERO);
+    }
+}

@@ -1,0 +1,135 @@
+//! Pods.
+
+use k8s_openapi::api::core::v1 as k8s;
+use kube::ResourceExt;
+use prorata_core::{NodeId, Resource, Resources};
+use prorata_simulator::quantity::{self, QuantityError};
+
+use super::{annotation, controller, node::key};
+
+/// Annotation and label by which the Job controller numbers the pods of an indexed Job.
+const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
+
+/// What the controller keeps of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodView {
+    /// Its UID.
+    pub uid: String,
+    /// UID of the Job that controls it.
+    pub job: Option<String>,
+    /// Its completion index, if the Job is indexed.
+    pub index: Option<u32>,
+    /// Where it is bound.
+    pub node: Option<NodeId>,
+    /// What it takes there.
+    pub takes: Resources,
+    /// Succeeded or failed: its containers are gone and its resources free.
+    pub is_over: bool,
+}
+
+impl PodView {
+    /// What the controller keeps of `pod`. A request that cannot be read counts as nothing.
+    #[must_use]
+    pub fn new(pod: &k8s::Pod, gpu_resource: &str) -> Self {
+        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+        let job = controller(&pod.metadata).filter(|owner| owner.kind == "Job");
+        let index = annotation(&pod.metadata, COMPLETION_INDEX);
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        let takes = pod.spec.as_ref().map(|spec| requests(spec, gpu_resource));
+        Self {
+            uid: pod.uid().unwrap_or_default(),
+            job: job.map(|owner| owner.uid.clone()),
+            index: index.and_then(|text| text.parse().ok()),
+            node: node.map(NodeId::from),
+            takes: takes.and_then(Result::ok).unwrap_or_default(),
+            is_over: matches!(phase, Some("Succeeded" | "Failed")),
+        }
+    }
+}
+
+/// What a pod of this spec requests, as kube-scheduler counts it: containers and sidecars
+/// together, or the greatest moment of initialisation, whichever is more; and the overhead.
+///
+/// # Errors
+/// When an amount cannot be read.
+pub fn requests(spec: &k8s::PodSpec, gpu_resource: &str) -> Result<Resources, QuantityError> {
+    let mut total = Resources::ZERO;
+    for resource in Resource::ALL {
+        let amount = request(spec, resource, key(resource, gpu_resource))?;
+        total = total.with(resource, amount);
+    }
+    Ok(total)
+}
+
+fn request(spec: &k8s::PodSpec, resource: Resource, key: &str) -> Result<u64, QuantityError> {
+    let mut sidecars = 0_u64;
+    let mut initialisation = 0;
+    for container in spec.init_containers.iter().flatten() {
+        let amount = of_container(container, resource, key)?;
+        if container.restart_policy.as_deref() == Some("Always") {
+            sidecars += amount;
+            initialisation = initialisation.max(sidecars);
+        } else {
+            initialisation = initialisation.max(sidecars + amount);
+        }
+    }
+    let mut running = sidecars;
+    for container in &spec.containers {
+        running += of_container(container, resource, key)?;
+    }
+    let overhead = spec.overhead.as_ref().and_then(|o| o.get(key));
+    let overhead = overhead.map_or(Ok(0), |q| quantity::parse_up(resource, &q.0))?;
+    Ok(running.max(initialisation) + overhead)
+}
+
+/// A limit without a request stands for the request: Kubernetes fills it in when the pod is made.
+fn of_container(
+    container: &k8s::Container,
+    resource: Resource,
+    key: &str,
+) -> Result<u64, QuantityError> {
+    let named = container.resources.as_ref().and_then(|resources| {
+        let request = resources.requests.as_ref().and_then(|r| r.get(key));
+        request.or_else(|| resources.limits.as_ref()?.get(key))
+    });
+    named.map_or(Ok(0), |q| quantity::parse_up(resource, &q.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn total(spec: Value) -> Resources {
+        requests(&serde_json::from_value(spec).unwrap(), "nvidia.com/gpu").unwrap()
+    }
+
+    fn asking(requests: Value) -> Value {
+        json!({"name": "c", "resources": {"requests": requests}})
+    }
+
+    #[test]
+    fn containers_add_up_and_a_limit_stands_for_a_request() {
+        let limited = json!({"name": "c", "resources": {"limits": {"nvidia.com/gpu": "2"}}});
+        let spec = json!({"containers": [asking(json!({"cpu": "500m"})), limited]});
+        assert_eq!(total(spec), Resources::gpus(2).with(Resource::Cpu, 500));
+    }
+
+    #[test]
+    fn initialisation_counts_where_it_is_more() {
+        let mut sidecar = asking(json!({"cpu": 1}));
+        sidecar["restartPolicy"] = "Always".into();
+        let spec = json!({
+            "initContainers": [sidecar, asking(json!({"cpu": 4}))],
+            "containers": [asking(json!({"cpu": 2}))],
+            "overhead": {"cpu": "250m"},
+        });
+        assert_eq!(total(spec), Resources::ZERO.with(Resource::Cpu, 5250));
+    }
+
+    #[test]
+    fn fractions_of_a_byte_round_up() {
+        let spec = json!({"containers": [asking(json!({"memory": "1500m"}))]});
+        assert_eq!(total(spec), Resources::ZERO.with(Resource::Memory, 2));
+    }
+}

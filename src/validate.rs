@@ -1,0 +1,233 @@
+//! Manifests checked offline: the rules that the API server applies to a Tenant, and those of our
+//! own readers, with a place and a remedy for each.
+
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use prorata_core::Resource;
+use prorata_simulator::problem::Problem;
+use prorata_simulator::quantity::{self, QuantityError};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::api::{Amounts, TenantSpec, TenantStatus};
+use crate::config::{self, Configuration};
+use crate::manifest::{Document, Problems};
+
+const TENANT_API_VERSION: &str = "prorata.dev/v1alpha1";
+
+/// Checks every document of every file, and returns how many there were.
+///
+/// # Errors
+/// Everything that is wrong with any of them.
+pub fn files(paths: &[PathBuf]) -> Result<usize, Problems> {
+    let (mut count, mut problems) = (0, Vec::new());
+    for path in paths {
+        match file(path) {
+            Ok(documents) => count += documents,
+            Err(found) => problems.extend(found.0),
+        }
+    }
+    if problems.is_empty() {
+        Ok(count)
+    } else {
+        Err(Problems(problems))
+    }
+}
+
+fn file(path: &Path) -> Result<usize, Problems> {
+    let documents = Document::load(path)?;
+    let problems: Vec<_> = documents.iter().flat_map(document).collect();
+    if problems.is_empty() {
+        Ok(documents.len())
+    } else {
+        Err(Problems(problems))
+    }
+}
+
+/// What is wrong with one document.
+#[must_use]
+pub fn document(document: &Document) -> Vec<Problem> {
+    let outcome = match (document.text("apiVersion"), document.text("kind")) {
+        (Some(TENANT_API_VERSION), Some("Tenant")) => tenant(document),
+        (Some(config::API_VERSION), Some(config::KIND)) => Configuration::read(document).map(drop),
+        (_, kind) => Err(unknown_kind(document, kind).into()),
+    };
+    outcome.err().map_or_else(Vec::new, |problems| problems.0)
+}
+
+fn unknown_kind(document: &Document, kind: Option<&str>) -> Problem {
+    let what = kind.map_or("is missing".to_owned(), |kind| {
+        format!("`{kind}` of this apiVersion is not known here")
+    });
+    let remedy = format!(
+        "write `kind: Tenant` with `apiVersion: {TENANT_API_VERSION}`, or `kind: {}` with `apiVersion: {}`",
+        config::KIND,
+        config::API_VERSION
+    );
+    document.problem("kind", what, remedy)
+}
+
+/// A Tenant with every field that a file may have; the schema of the CRD leaves out its frame.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct TenantManifest {
+    #[serde(rename = "apiVersion")]
+    _api_version: String,
+    #[serde(rename = "kind")]
+    _kind: String,
+    metadata: ObjectMeta,
+    spec: TenantSpec,
+    #[serde(rename = "status")]
+    _status: Option<TenantStatus>,
+}
+
+fn tenant(document: &Document) -> Result<(), Problems> {
+    let tenant: TenantManifest = document.read()?;
+    let mut problems = Vec::new();
+    if tenant
+        .metadata
+        .name
+        .as_deref()
+        .unwrap_or_default()
+        .is_empty()
+    {
+        let remedy = "write the tenant's name, the value of the label prorata.dev/tenant";
+        problems.push(document.problem("metadata.name", "is missing", remedy));
+    }
+    if let Err(error) = quantity::parse_weight(tenant.spec.weight.as_str()) {
+        problems.push(unreadable(document, "spec.weight", &error));
+    }
+    let guaranteed = amounts(
+        document,
+        "spec.guaranteed",
+        &tenant.spec.guaranteed,
+        &mut problems,
+    );
+    let limit = amounts(document, "spec.limit", &tenant.spec.limit, &mut problems);
+    for ((resource, guaranteed), (_, limit)) in guaranteed.into_iter().zip(limit) {
+        if guaranteed
+            .zip(limit)
+            .is_some_and(|(guaranteed, limit)| guaranteed > limit)
+        {
+            let field = format!("spec.guaranteed.{resource}");
+            let what = format!("is more than spec.limit.{resource}");
+            problems.push(document.problem(&field, what, "raise the limit or lower the guarantee"));
+        }
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Problems(problems))
+    }
+}
+
+/// Each amount in the core's units, where it is there and can be read.
+fn amounts(
+    document: &Document,
+    path: &str,
+    amounts: &Amounts,
+    problems: &mut Vec<Problem>,
+) -> [(&'static str, Option<u64>); 3] {
+    let fields = [
+        ("gpu", Resource::Gpu, &amounts.gpu),
+        ("cpu", Resource::Cpu, &amounts.cpu),
+        ("memory", Resource::Memory, &amounts.memory),
+    ];
+    fields.map(|(name, resource, amount)| {
+        let parsed = amount
+            .as_ref()
+            .map(|amount| quantity::parse(resource, amount.as_str()));
+        let read = parsed.and_then(|parsed| {
+            let report =
+                |error| problems.push(unreadable(document, &format!("{path}.{name}"), &error));
+            parsed.map_err(report).ok()
+        });
+        (name, read)
+    })
+}
+
+/// The texts of amounts say what is wrong, and after a semicolon what would be right.
+fn unreadable(document: &Document, field: &str, error: &QuantityError) -> Problem {
+    let text = error.to_string();
+    let (what, remedy) = text
+        .split_once("; ")
+        .unwrap_or((&text, "write another amount"));
+    document.problem(field, what, remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(spec: &str) -> Vec<String> {
+        let head = "apiVersion: prorata.dev/v1alpha1\nkind: Tenant\nmetadata: {name: red}\n";
+        let documents = Document::parse("t.yaml", &format!("{head}spec:\n{spec}\n")).unwrap();
+        documents
+            .iter()
+            .flat_map(document)
+            .map(|problem| problem.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn passes_what_the_server_passes() {
+        assert_eq!(check("  {}"), [""; 0]);
+        assert_eq!(
+            check(
+                "  weight: 1/2\n  guaranteed: {gpu: 8, memory: 64Gi}\n  limit: {gpu: '8', cpu: 500m}"
+            ),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn names_place_field_and_remedy_of_every_mistake() {
+        assert_eq!(
+            check(
+                "  weight: half\n  guaranteed: {gpu: -1, memory: 64Gi}\n  limit:\n    memory: 32Gi"
+            ),
+            [
+                "error: t.yaml:5:11: spec.weight: `half` is not a weight\n  help: write a whole number or a fraction such as 2, 1/2 or 0.5",
+                "error: t.yaml:6:21: spec.guaranteed.gpu: `-1` is not an amount\n  help: write a number such as 2, 0.5, 500m or 64Gi",
+                "error: t.yaml:6:33: spec.guaranteed.memory: is more than spec.limit.memory\n  help: raise the limit or lower the guarantee",
+            ]
+        );
+        assert_eq!(
+            check("  weight: 0.5"),
+            [
+                "error: t.yaml:5:11: spec.weight: invalid type: floating point `0.5`\n  help: write a whole number or a text in quotes"
+            ]
+        );
+        assert_eq!(
+            check("  guaranteed: {gpus: 1}\n  wieght: 2"),
+            [
+                "error: t.yaml:5:16: spec.guaranteed.gpus: there is no such field here\n  help: did you mean `gpu`?",
+                "error: t.yaml:6:3: spec.wieght: there is no such field here\n  help: did you mean `weight`?",
+            ]
+        );
+    }
+
+    #[test]
+    fn finds_the_place_in_a_later_document() {
+        let text = "kind: Tenant\n---\napiVersion: v1\nkind: Pod\n";
+        let documents = Document::parse("t.yaml", text).unwrap();
+        let found: Vec<_> = documents
+            .iter()
+            .flat_map(document)
+            .map(|p| p.to_string())
+            .collect();
+        assert!(
+            found[0].starts_with("error: t.yaml:1:7: kind: `Tenant` of this apiVersion"),
+            "{found:?}"
+        );
+        assert!(
+            found[1].starts_with("error: t.yaml:4:7: kind: `Pod` of this"),
+            "{found:?}"
+        );
+        let broken = Document::parse("t.yaml", "a: [1\nb: 2\n")
+            .unwrap_err()
+            .to_string();
+        assert!(broken.starts_with("error: t.yaml:2:"), "{broken}");
+    }
+}

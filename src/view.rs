@@ -1,0 +1,44 @@
+//! What readers on other threads see: one immutable picture, replaced after each cycle.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use prorata_core::{Snapshot, TenantId};
+use rpds::RedBlackTreeMapSync;
+
+use crate::plan::Plan;
+
+/// The picture. Its parts share structure with the driver's own state.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// What the core knows.
+    pub snapshot: Snapshot,
+    /// Admissions in force, by UID of their Job.
+    pub plans: RedBlackTreeMapSync<String, Plan>,
+    /// Namespaces that belong to a tenant.
+    pub namespaces: RedBlackTreeMapSync<String, TenantId>,
+}
+
+/// Where the newest picture hangs; `None` until everything has been listed once. Reading it takes
+/// no lock.
+#[derive(Clone, Debug, Default)]
+pub struct Views(Arc<ArcSwap<Option<View>>>);
+
+impl Views {
+    /// Replaces the picture.
+    pub fn publish(&self, view: View) {
+        self.0.store(Arc::new(Some(view)));
+    }
+
+    /// The newest picture.
+    #[must_use]
+    pub fn latest(&self) -> arc_swap::Guard<Arc<Option<View>>> {
+        self.0.load()
+    }
+
+    /// Whether there is one.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.latest().is_some()
+    }
+}

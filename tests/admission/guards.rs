@@ -1,0 +1,113 @@
+//! What users may not write, and who may all the same.
+
+use crate::cluster::requests::{
+    Space, create, json, message, namespace, patch, refused, request_as, suspended,
+};
+use crate::cluster::{Cluster, from, job, pod};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Client, Resource};
+use prorata::api::labels::{CREATED_BY, EPOCH, HELD};
+use serde_json::json;
+
+pub(crate) async fn annotations_of_ours_are_nobody_elses(cluster: &Cluster) {
+    let ns = namespace(cluster, "marks").await;
+    let jobs = ns.of::<Job>(&cluster.alice);
+    create(&jobs, &job("mine", 1)).await;
+    create(&jobs, &job("plain", 0)).await;
+    let own = "annotations internal.prorata.dev/* are Prorata's own";
+    for (name, path, value) in [
+        ("mine", EPOCH, json!("9")),
+        ("mine", CREATED_BY, json!("bob")),
+        ("mine", CREATED_BY, json!(null)),
+        ("mine", HELD, json!("yes")),
+        ("plain", EPOCH, json!("9")),
+        ("plain", HELD, json!("true")),
+    ] {
+        let change = json!({ "metadata": { "annotations": { path: value } } });
+        let error = patch(&jobs, name, change.clone()).await.unwrap_err();
+        assert!(message(&error).contains(own), "{name} {path}: {error}");
+        let through_status = jobs
+            .patch_status(name, &PatchParams::default(), &Patch::Merge(change))
+            .await;
+        assert!(through_status.is_err(), "{name} {path} through the status");
+    }
+    for gpus in [0, 1] {
+        let mut on_job = json(&job("new", gpus));
+        on_job["metadata"]["annotations"] = json!({ EPOCH: "9" });
+        refused::<Job>(&jobs, &from(on_job), own).await;
+        let mut on_template = json(&job("new", gpus));
+        on_template["spec"]["template"]["metadata"] = json!({ "annotations": { EPOCH: "9" } });
+        refused::<Job>(&jobs, &from(on_template), own).await;
+    }
+    let pods = ns.of::<Pod>(&cluster.alice);
+    let mut marked = json(&pod("marked", 0));
+    marked["metadata"]["annotations"] = json!({ EPOCH: "9" });
+    refused::<Pod>(&pods, &from(marked), own).await;
+    create(&pods, &pod("free", 0)).await;
+    let change = json!({ "metadata": { "annotations": { EPOCH: "9" } } });
+    assert!(message(&patch(&pods, "free", change).await.unwrap_err()).contains(own));
+}
+
+pub(crate) async fn bare_pods_get_no_gpus(cluster: &Cluster) {
+    let ns = namespace(cluster, "bare").await;
+    let pods = ns.of::<Pod>(&cluster.alice);
+    refused(&pods, &pod("bare", 1), "submit this as a Job (batch/v1)").await;
+    let mut early = json(&pod("early", 0));
+    early["spec"]["initContainers"] = json!([{ "name": "first", "image": "none", "resources": { "limits": { "nvidia.com/gpu": "1" } } }]);
+    refused::<Pod>(&pods, &from(early), "submit this as a Job (batch/v1)").await;
+    let mut claims = json(&pod("claims", 0));
+    claims["spec"]["resourceClaims"] = json!([{ "name": "c", "resourceClaimName": "c" }]);
+    refused::<Pod>(&pods, &from(claims), "past the queue").await;
+
+    let mut bound = json(&pod("bound", 1));
+    bound["spec"]["nodeName"] = json!("a");
+    let request = kube::core::Request::new(Pod::url_path(&(), Some(&ns.name)))
+        .create(&PostParams::default(), serde_json::to_vec(&bound).unwrap())
+        .unwrap();
+    let error = request_as(cluster, "job-controller", request)
+        .await
+        .unwrap_err();
+    assert!(message(&error).contains("remove nodeName"), "{error}");
+}
+
+pub(crate) async fn who_may_break_the_glass_passes_the_guards(cluster: &Cluster) {
+    let ns = namespace(cluster, "glass").await;
+    let bound = |client: &Client| {
+        let mut manifest = json(&pod("bound", 1));
+        manifest["spec"]["nodeName"] = json!("a");
+        (ns.of::<Pod>(client), from::<Pod>(manifest))
+    };
+    let (pods, manifest) = bound(&cluster.alice);
+    refused(&pods, &manifest, "submit this as a Job").await;
+    grant_bypass(cluster, &ns).await;
+    create(&pods, &manifest).await;
+    assert!(
+        suspended(&create(&ns.of(&cluster.alice), &job("queued", 1)).await),
+        "Jobs are queued all the same"
+    );
+    let elsewhere = namespace(cluster, "unbroken").await;
+    refused(
+        &elsewhere.of(&cluster.alice),
+        &manifest,
+        "submit this as a Job",
+    )
+    .await;
+}
+
+/// Lets alice break the glass in one namespace.
+async fn grant_bypass(cluster: &Cluster, ns: &Space) {
+    let rules =
+        json!([{ "apiGroups": ["prorata.dev"], "resources": ["queuedjobs"], "verbs": ["bypass"] }]);
+    let role: Role = from(json!({ "metadata": { "name": "bypass" }, "rules": rules }));
+    let binding: RoleBinding = from(json!({
+        "metadata": { "name": "bypass" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "bypass" },
+        "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "alice" }],
+    }));
+    create(&ns.of(&cluster.admin), &role).await;
+    create(&ns.of(&cluster.admin), &binding).await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+}

@@ -1,0 +1,145 @@
+//! Our own objects: who writes them, and what they may say.
+
+use crate::cluster::requests::{
+    create, eventually, message, namespace, patch, refused, request_as,
+};
+use crate::cluster::{Cluster, from, job, queued_job};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Resource;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use prorata::api::{QueuedJob, Tenant};
+use serde_json::{Value, json};
+
+pub(crate) async fn queued_jobs_are_the_controllers(cluster: &Cluster) {
+    let ns = namespace(cluster, "faces").await;
+    let (ours, users) = (
+        ns.of::<QueuedJob>(&cluster.controller),
+        ns.of::<QueuedJob>(&cluster.alice),
+    );
+    let only = "change, suspend or delete the Job instead";
+    refused(&users, &queued_job("face", "1", 5), only).await;
+    create(&ours, &queued_job("face", "1", 5)).await;
+    let raised = json!({ "spec": { "priority": 9 } });
+    assert!(message(&patch(&users, "face", raised.clone()).await.unwrap_err()).contains(only));
+    assert!(
+        message(
+            &users
+                .delete("face", &DeleteParams::default())
+                .await
+                .unwrap_err()
+        )
+        .contains(only)
+    );
+    patch(&ours, "face", raised).await.unwrap();
+
+    let epoch = |epoch: i64| json!({ "spec": { "admission": { "epoch": epoch } } });
+    let error = patch(&ours, "face", epoch(4)).await.unwrap_err();
+    assert!(
+        message(&error).contains("the epoch of an admission never falls"),
+        "{error}"
+    );
+    patch(&ours, "face", epoch(6)).await.unwrap();
+    let error = patch(&ours, "face", json!({ "spec": { "job": { "uid": "2" } } }))
+        .await
+        .unwrap_err();
+    assert!(
+        message(&error).contains("stands for one job for ever"),
+        "{error}"
+    );
+    patch(&ours, "face", json!({ "spec": { "admission": null } }))
+        .await
+        .unwrap();
+    let status = json!({ "status": { "state": "Waiting", "reason": "CapacityFull", "message": "all 8 GPUs are taken" } });
+    ours.patch_status("face", &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .unwrap();
+}
+
+pub(crate) async fn housekeeping_goes_on(cluster: &Cluster) {
+    let ns = namespace(cluster, "ends").await;
+    let faces = ns.of::<QueuedJob>(&cluster.controller);
+    for name in ["gone", "stays"] {
+        create(&ns.of(&cluster.alice), &job(name, 1)).await;
+        create(&faces, &queued_job(name, name, 1)).await;
+    }
+    // The real one learns of a new kind of object every 30 s only.
+    let request = kube::core::Request::new(QueuedJob::url_path(&(), Some(&ns.name)))
+        .delete("gone", &DeleteParams::default())
+        .unwrap();
+    request_as(cluster, "generic-garbage-collector", request)
+        .await
+        .unwrap();
+
+    let namespaces: Api<Namespace> = Api::all(cluster.admin.clone());
+    namespaces
+        .delete(&ns.name, &DeleteParams::default())
+        .await
+        .unwrap();
+    eventually("the namespace goes, and all in it", || async {
+        namespaces.get_opt(&ns.name).await.unwrap().is_none()
+    })
+    .await;
+}
+
+pub(crate) async fn tenants_are_checked_by_server_and_reader_alike(cluster: &Cluster) {
+    let tenants: Api<Tenant> = Api::all(cluster.admin.clone());
+    let dry_run = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let right = [
+        json!({}),
+        json!({ "weight": 2 }),
+        json!({ "weight": "1/2", "guaranteed": { "gpu": 8, "memory": 68_719_476_736_u64 } }),
+        json!({ "weight": "0", "guaranteed": { "cpu": "500m" }, "limit": { "cpu": 1, "gpu": "0.5" } }),
+        json!({ "guaranteed": { "memory": "64Gi" }, "limit": { "memory": "65536Mi" } }),
+    ];
+    let wrong = [
+        json!({ "weight": "half" }),
+        json!({ "weight": -1 }),
+        json!({ "weight": "1/0" }),
+        json!({ "weight": 0.5 }),
+        json!({ "guaranteed": { "gpu": -8 } }),
+        json!({ "guaranteed": { "gpu": "eight" } }),
+        json!({ "limit": { "memory": "-1Gi" } }),
+        json!({ "guaranteed": { "gpu": 9 }, "limit": { "gpu": 8 } }),
+        json!({ "guaranteed": { "memory": "64Gi" }, "limit": { "memory": "65535Mi" } }),
+    ];
+    let specs = right
+        .iter()
+        .map(|spec| (spec, true))
+        .chain(wrong.iter().map(|spec| (spec, false)));
+    for (spec, expected) in specs {
+        let manifest = json!({
+            "apiVersion": "prorata.dev/v1alpha1", "kind": "Tenant",
+            "metadata": { "name": "red" }, "spec": spec,
+        });
+        let request = http_create(&manifest, &dry_run);
+        let stored = cluster.admin.request::<Value>(request).await;
+        assert_eq!(stored.is_ok(), expected, "the server on {spec}: {stored:?}");
+        let documents =
+            prorata::manifest::Document::parse("red.yaml", &manifest.to_string()).unwrap();
+        let found = prorata::validate::document(&documents[0]);
+        assert_eq!(
+            found.is_empty(),
+            expected,
+            "our reader on {spec}: {found:?}"
+        );
+    }
+    let tenant = create(&tenants, &from(json!({
+        "apiVersion": "prorata.dev/v1alpha1", "kind": "Tenant", "metadata": { "name": "red" }, "spec": {},
+    })))
+    .await;
+    assert_eq!(
+        tenant.spec.weight.as_str(),
+        "1",
+        "the server fills in the default"
+    );
+}
+
+fn http_create(manifest: &Value, params: &PostParams) -> http::Request<Vec<u8>> {
+    let body = serde_json::to_vec(manifest).unwrap();
+    kube::core::Request::new("/apis/prorata.dev/v1alpha1/tenants")
+        .create(params, body)
+        .unwrap()
+}

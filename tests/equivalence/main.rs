@@ -1,0 +1,97 @@
+//! The claim on which everything stands: the core that decides in a simulation decides the same
+//! in a real cluster. And a crash in the middle changes nothing that has happened.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../cluster/mod.rs"]
+mod cluster;
+mod inputs;
+mod simulated;
+mod watched;
+
+use std::time::{Duration, Instant};
+
+use cluster::Cluster;
+use cluster::controller::Site;
+use inputs::{Inputs, JobName};
+use prorata_controlplane::{Kubelet, KubeletOptions, Options, nodes};
+use watched::Watched;
+
+/// A cluster with the inputs applied, while no controller of ours runs.
+async fn prepared(inputs: &Inputs) -> Option<(Cluster, Site, Kubelet)> {
+    let mut cluster = Cluster::start(Options::default()).await?;
+    cluster.install().await;
+    let shape = nodes::Shape::default();
+    nodes::create(&cluster.admin, inputs.nodes, &shape).await.unwrap();
+    cluster.apply(&inputs.manifests());
+    let site = Site::prepare(&cluster.plane);
+    cluster.plane.start_scheduler(site.scheduler_config()).await.unwrap();
+    let kubelet = Kubelet::start(cluster.admin.clone(), KubeletOptions::default());
+    Some((cluster, site, kubelet))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_cluster_decides_as_the_simulator_does() {
+    let inputs = Inputs::new();
+    let Some((cluster, site, kubelet)) = prepared(&inputs).await else {
+        return;
+    };
+    let expected = simulated::play(&inputs);
+    let clock = Instant::now();
+    let controller = site.start(&cluster.plane).await;
+    let mut watched = Watched::new(&cluster);
+    watched.until_quiet().await;
+    while let Some(job) = watched.first_running() {
+        let ended = kubelet.finish(job.namespace(), job.name()).await.unwrap();
+        assert_eq!(ended, inputs.pods(&job), "all pods of {job} ran");
+        watched.until_ended(&job).await;
+        watched.until_quiet().await;
+    }
+    eprintln!("{} jobs in {:?}", inputs.jobs.len(), clock.elapsed());
+    let admissions = watched.admissions().await;
+    let order = |a: &[(JobName, Vec<String>)]| a.iter().map(|(job, _)| job.clone()).collect::<Vec<_>>();
+    assert_eq!(order(&admissions), order(&expected), "order of admission");
+    for (job, nodes) in &expected {
+        assert_eq!(&watched.nodes_of(job), nodes, "nodes of {job}, by completion index");
+    }
+    assert_eq!(watched.unfinished(), Vec::<JobName>::new(), "the queue has drained");
+    assert_eq!(kubelet.rejections(), [], "no pod was ever on a node without room");
+    drop(controller);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_changes_nothing_that_has_happened() {
+    let inputs = Inputs::new();
+    let Some((cluster, site, kubelet)) = prepared(&inputs).await else {
+        return;
+    };
+    let mut watched = Watched::new(&cluster);
+    // Each life is a little longer than the one before: the crash comes while lists are read,
+    // while admissions are written, while Jobs are released, and while pods are bound.
+    for life_ms in [150, 250, 350, 500, 700, 1000, 1500] {
+        let mut controller = site.launch(&cluster.plane);
+        tokio::time::sleep(Duration::from_millis(life_ms)).await;
+        controller.kill().unwrap();
+        let before = watched.bound().await;
+        let mut controller = site.start(&cluster.plane).await;
+        watched.until_quiet().await;
+        watched.assert_still_there(&before).await;
+        if let Some(job) = watched.first_running() {
+            kubelet.finish(job.namespace(), job.name()).await.unwrap();
+        }
+        // Killed again while the next admissions are under way.
+        tokio::time::sleep(Duration::from_millis(life_ms / 10)).await;
+        controller.kill().unwrap();
+    }
+    let _controller = site.start(&cluster.plane).await;
+    watched.until_quiet().await;
+    while let Some(job) = watched.first_running() {
+        kubelet.finish(job.namespace(), job.name()).await.unwrap();
+        watched.until_ended(&job).await;
+        watched.until_quiet().await;
+    }
+    assert_eq!(watched.unfinished(), Vec::<JobName>::new(), "the queue has drained");
+    assert_eq!(watched.ended().len(), inputs.jobs.len(), "no job was forgotten");
+    assert_eq!(watched.pods_per_place_max(), 1, "no place was filled twice");
+    assert_eq!(kubelet.rejections(), [], "no pod was ever on a node without room");
+}
