@@ -8,6 +8,7 @@ use crate::problem::Problem;
 use crate::run::Interrupted;
 
 mod interrupt;
+mod play;
 mod progress;
 mod run;
 mod table;
@@ -17,6 +18,8 @@ mod table;
 pub enum Command {
     /// Run a scenario under one or more orders and report how its tenants fared.
     Run(run::Args),
+    /// Play a golden script: facts in, decisions out, compared with what the script expects.
+    Play(play::Args),
 }
 
 /// Why a command failed.
@@ -25,6 +28,9 @@ enum Failure {
     /// An input makes no sense: exit code 2.
     #[error("{}", listed(.0))]
     Input(Vec<Problem>),
+    /// A golden script that gives something else than it expects: exit code 1.
+    #[error("{0}")]
+    Different(String),
     /// Ctrl-C: exit code 130.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -42,6 +48,7 @@ impl Command {
     pub fn execute(self) -> ExitCode {
         let outcome = match self {
             Self::Run(args) => run::execute(&args),
+            Self::Play(args) => play::execute(&args),
         };
         outcome.map_or_else(|failure| failure.tell(), |()| ExitCode::SUCCESS)
     }
@@ -58,7 +65,7 @@ impl Failure {
         match self {
             Self::Input(_) => ExitCode::from(2),
             Self::Interrupted(_) => ExitCode::from(130),
-            Self::File { .. } | Self::Report(_) => ExitCode::FAILURE,
+            Self::Different(_) | Self::File { .. } | Self::Report(_) => ExitCode::FAILURE,
         }
     }
 }

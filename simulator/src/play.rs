@@ -5,28 +5,51 @@ use std::fmt::Write as _;
 use crate::problem::Problem;
 use crate::script::{DIVIDER, Script, Step};
 use crate::world::{Change, Record, World};
-use prorata_core::Event;
+use prorata_core::{Event, Policy};
 
 /// Plays a script and gives its outcome: a line for each decision and each new reason to wait,
 /// in the order in which they came. `file` is only for the messages.
 ///
 /// # Errors
-/// A [`Problem`] for each line that cannot be understood, or for the first that cannot be: a job
-/// that does not run cannot finish.
+/// A [`Problem`] for the first line that cannot be: a job that does not run cannot finish.
 ///
 /// # Panics
 /// When the core breaks one of its own invariants.
-pub fn play(file: &str, script: &Script) -> Result<String, Vec<Problem>> {
-    let mut world = World::new(script.policy);
+pub fn play(file: &str, script: &Script) -> Result<String, Problem> {
+    let mut player = Player::new(script.policy);
     let mut outcome = String::new();
     for (line, step) in &script.steps {
-        for record in perform(&mut world, step).map_err(|p| vec![p.place(file, *line)])? {
-            tell(&mut outcome, &record);
-        }
-        let violations = world.snapshot().violations();
-        assert!(violations.is_empty(), "{file}:{line}: {violations:?}");
+        outcome += &player.step(file, *line, step)?;
     }
     Ok(outcome)
+}
+
+/// A script that is played line by line.
+#[derive(Debug)]
+pub struct Player(World);
+
+impl Player {
+    /// Nothing has been played yet.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self(World::new(policy))
+    }
+
+    /// Plays one line and gives its outcome. `file` and `line` are only for the messages.
+    ///
+    /// # Errors
+    /// When the line cannot be.
+    ///
+    /// # Panics
+    /// When the core breaks one of its own invariants.
+    pub fn step(&mut self, file: &str, line: usize, step: &Step) -> Result<String, Problem> {
+        let records = perform(&mut self.0, step).map_err(|p| p.place(file, line))?;
+        let mut outcome = String::new();
+        records.iter().for_each(|record| tell(&mut outcome, record));
+        let violations = self.0.snapshot().violations();
+        assert!(violations.is_empty(), "{file}:{line}: {violations:?}");
+        Ok(outcome)
+    }
 }
 
 /// The script with `outcome` as what it expects.

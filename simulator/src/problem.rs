@@ -8,8 +8,9 @@ use std::fmt;
 pub struct Problem {
     severity: Severity,
     file: String,
-    line: Option<usize>,
-    column: Option<usize>,
+    /// Line and column; zero where they are not known.
+    line: u32,
+    column: u32,
     field: String,
     what: String,
     remedy: String,
@@ -27,8 +28,8 @@ impl Problem {
         Self {
             severity: Severity::Error,
             file: file.to_owned(),
-            line: None,
-            column: None,
+            line: 0,
+            column: 0,
             field: field.to_owned(),
             what: what.into(),
             remedy: remedy.into(),
@@ -65,16 +66,15 @@ impl Problem {
 
     /// The same, on this line. Lines count from 1.
     #[must_use]
-    pub const fn at_line(mut self, line: usize) -> Self {
-        self.line = Some(line);
-        self
+    pub fn at_line(self, line: usize) -> Self {
+        self.at(line, 0)
     }
 
     /// The same, at this line and column. Both count from 1.
     #[must_use]
-    pub const fn at(mut self, line: usize, column: usize) -> Self {
-        self.line = Some(line);
-        self.column = Some(column);
+    pub fn at(mut self, line: usize, column: usize) -> Self {
+        let number = |n| u32::try_from(n).unwrap_or_default();
+        (self.line, self.column) = (number(line), number(column));
         self
     }
 }
@@ -83,7 +83,7 @@ impl fmt::Display for Problem {
     /// `error: FILE:LINE:COLUMN: FIELD: what is wrong` (or `warning: …`), and the remedy on a line of its own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.severity.word(), self.file)?;
-        for number in [self.line, self.column].into_iter().flatten() {
+        for number in [self.line, self.column].into_iter().filter(|n| *n > 0) {
             write!(f, ":{number}")?;
         }
         write!(

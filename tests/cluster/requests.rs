@@ -142,6 +142,29 @@ pub(crate) fn json<R: Serialize>(object: &R) -> Value {
     serde_json::to_value(object).unwrap()
 }
 
+/// Removes what differs between any two objects of the same manifest.
+pub(crate) fn forget_what_always_differs(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for key in [
+                "uid",
+                "resourceVersion",
+                "creationTimestamp",
+                "namespace",
+                "managedFields",
+            ] {
+                fields.remove(key);
+            }
+            for key in ["controller-uid", "batch.kubernetes.io/controller-uid"] {
+                fields.remove(key);
+            }
+            fields.values_mut().for_each(forget_what_always_differs);
+        }
+        Value::Array(items) => items.iter_mut().for_each(forget_what_always_differs),
+        _ => {}
+    }
+}
+
 /// Whether a Job is suspended.
 pub(crate) fn suspended(job: &Job) -> bool {
     job.spec.as_ref().unwrap().suspend == Some(true)

@@ -4,24 +4,50 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use prorata_simulator::play;
-use prorata_simulator::script::Script;
+use prorata_core::{JobId, Time};
+use prorata_simulator::play::{self, Player};
+use prorata_simulator::script::{Script, Step};
 
 use super::inputs::{CLASSES, Inputs, JobName, TENANTS};
 
+const NAME: &str = "equivalence";
+
 /// Each Job in the order of admission, with the node of each pod by completion index.
 pub(crate) fn play(inputs: &Inputs) -> Vec<(JobName, Vec<String>)> {
+    let whole = complete(inputs);
+    let script = read(&whole);
+    let outcome = play::play(NAME, &script).unwrap_or_else(|wrong| panic!("{wrong}"));
+    admitted(inputs, &outcome)
+}
+
+/// The script with the ends that follow from the rule.
+fn complete(inputs: &Inputs) -> String {
     let mut script = script(inputs);
-    let mut finished = BTreeSet::new();
-    loop {
-        let admitted = admitted(inputs, &outcome(&script));
-        let running = admitted.iter().map(|(job, _)| job).filter(|job| !finished.contains(*job));
-        let Some(next) = running.min().cloned() else {
-            return admitted;
+    let start = read(&script);
+    let mut player = Player::new(start.policy);
+    let mut running = BTreeSet::new();
+    let mut steps = start.steps;
+    for end in 1.. {
+        for (line, step) in steps {
+            let outcome = player.step(NAME, line, &step).unwrap_or_else(|wrong| panic!("{wrong}"));
+            running.extend(admitted(inputs, &outcome).into_iter().map(|(job, _)| job));
+        }
+        let Some(job) = running.pop_first() else {
+            break;
         };
-        finished.insert(next.clone());
-        let _ = write!(script, "finish {next}\nat {}s\n", finished.len());
+        let _ = write!(script, "finish {job}\nat {end}s\n");
+        let JobName(namespace, name) = &job;
+        let time = Time::from_millis(end * 1000);
+        steps = vec![
+            (0, Step::Finish(JobId::new(namespace, name, ""))),
+            (0, Step::At(time)),
+        ];
     }
+    script
+}
+
+fn read(text: &str) -> Script {
+    Script::read(NAME, text).unwrap_or_else(|wrong| panic!("{wrong:?}"))
 }
 
 fn script(inputs: &Inputs) -> String {
@@ -40,11 +66,6 @@ fn script(inputs: &Inputs) -> String {
         );
     }
     script + "at 0s\n"
-}
-
-fn outcome(text: &str) -> String {
-    let script = Script::read("equivalence", text).unwrap_or_else(|wrong| panic!("{wrong:?}"));
-    play::play("equivalence", &script).unwrap_or_else(|wrong| panic!("{wrong:?}"))
 }
 
 /// Reads lines such as `3s admit red/train on a[0-3] b[0-1]`. A gang fills one node after another.

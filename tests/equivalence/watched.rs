@@ -2,15 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, ListParams};
-use kube::{Client, ResourceExt};
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, ResourceExt};
 use prorata::api::{QueuedJob, State};
 use prorata_controlplane::GPU;
 use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
 
 use super::cluster::Cluster;
 use super::inputs::JobName;
@@ -24,81 +28,97 @@ const GPUS_PER_NODE: u64 = 8;
 /// A pod's place: its Job and completion index.
 type Place = (JobName, u32);
 
-/// The cluster as last listed.
+/// The cluster as the API server tells it, kept up to date in the background.
 pub(crate) struct Watched {
-    client: Client,
-    jobs: BTreeMap<JobName, Job>,
-    records: BTreeMap<JobName, QueuedJob>,
-    pods: Vec<Pod>,
+    jobs: Store<Job>,
+    records: Store<QueuedJob>,
+    pods: Store<Pod>,
+    history: Arc<Mutex<History>>,
+    _watches: JoinSet<()>,
+}
+
+/// What has been seen so far.
+struct History {
+    /// When anything last changed.
+    changed: Instant,
     /// Every node that ever had the pod of a place, by UID of the pod.
-    seen: BTreeMap<Place, BTreeMap<String, String>>,
+    places: BTreeMap<Place, BTreeMap<String, String>>,
+    /// Nodes that ever had more on them than they have room for.
+    overfull: BTreeSet<String>,
 }
 
 impl Watched {
-    pub(crate) fn new(cluster: &Cluster) -> Self {
-        Self {
-            client: cluster.admin.clone(),
-            jobs: BTreeMap::new(),
-            records: BTreeMap::new(),
-            pods: Vec::new(),
-            seen: BTreeMap::new(),
-        }
+    pub(crate) async fn new(cluster: &Cluster) -> Self {
+        let history = Arc::new(Mutex::new(History {
+            changed: Instant::now(),
+            places: BTreeMap::new(),
+            overfull: BTreeSet::new(),
+        }));
+        let mut watches = JoinSet::new();
+        let pods = follow(&cluster.admin, &mut watches, &history);
+        let watched = Self {
+            jobs: follow(&cluster.admin, &mut watches, &history),
+            records: follow(&cluster.admin, &mut watches, &history),
+            pods,
+            history,
+            _watches: watches,
+        };
+        watched.jobs.wait_until_ready().await.unwrap();
+        watched.records.wait_until_ready().await.unwrap();
+        watched.pods.wait_until_ready().await.unwrap();
+        watched
     }
 
     /// Waits until every released Job runs whole and nothing has changed for a while.
-    pub(crate) async fn until_quiet(&mut self) {
+    pub(crate) async fn until_quiet(&self) {
         let deadline = Instant::now() + PATIENCE;
-        let mut since = Instant::now();
-        let mut last = String::new();
-        while since.elapsed() < QUIET {
-            assert!(Instant::now() < deadline, "still moving: {:#?}", self.moving());
+        loop {
             tokio::time::sleep(POLL).await;
-            let versions = self.refresh().await;
-            if versions != last || !self.moving().is_empty() {
-                last = versions;
-                since = Instant::now();
+            self.note_places();
+            let still = self.history.lock().unwrap().changed.elapsed() >= QUIET;
+            let moving = self.moving();
+            if still && moving.is_empty() {
+                return;
             }
+            assert!(Instant::now() < deadline, "still moving: {moving:#?}");
         }
     }
 
     /// Waits until a Job's end has been taken note of.
-    pub(crate) async fn until_ended(&mut self, job: &JobName) {
+    pub(crate) async fn until_ended(&self, job: &JobName) {
         let deadline = Instant::now() + PATIENCE;
-        loop {
-            self.refresh().await;
-            let state = self.records.get(job).and_then(|r| r.status.as_ref()?.state);
-            if state == Some(State::Finished) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{job} does not end: {state:?}");
+        while self.state(job) != Some(State::Finished) {
+            assert!(Instant::now() < deadline, "{job} does not end: {:?}", self.state(job));
             tokio::time::sleep(POLL).await;
         }
     }
 
-    /// The first running Job by namespace and name.
-    pub(crate) fn first_running(&self) -> Option<JobName> {
-        let running = |(_, job): &(&JobName, &Job)| is_released(job) && !has_ended(job);
-        self.jobs.iter().find(running).map(|(name, _)| name.clone())
+    /// The running Jobs, by namespace and name.
+    pub(crate) fn running(&self) -> Vec<JobName> {
+        let jobs = self.jobs.state();
+        let running = jobs.iter().filter(|job| is_released(job) && !has_ended(job));
+        let mut names: Vec<_> = running.map(|job| name_of(&**job, &job.name_any())).collect();
+        names.sort();
+        names
     }
 
     pub(crate) fn unfinished(&self) -> Vec<JobName> {
-        let unfinished = self.jobs.iter().filter(|(_, job)| !has_ended(job));
-        unfinished.map(|(name, _)| name.clone()).collect()
+        let jobs = self.jobs.state();
+        let unfinished = jobs.iter().filter(|job| !has_ended(job));
+        unfinished.map(|job| name_of(&**job, &job.name_any())).collect()
     }
 
-    pub(crate) fn ended(&self) -> BTreeSet<&JobName> {
-        let ended = self.jobs.iter().filter(|(_, job)| has_ended(job));
-        ended.map(|(name, _)| name).collect()
+    pub(crate) fn ended(&self) -> usize {
+        self.jobs.state().iter().filter(|job| has_ended(job)).count()
     }
 
     /// Every Job with its recorded nodes, in the order of admission.
-    pub(crate) async fn admissions(&mut self) -> Vec<(JobName, Vec<String>)> {
-        self.refresh().await;
+    pub(crate) fn admissions(&self) -> Vec<(JobName, Vec<String>)> {
         let mut admitted: Vec<_> = Vec::new();
-        for (name, record) in &self.records {
+        for record in self.records.state() {
             let admission = record.spec.admission.clone().unwrap();
             let nodes = admission.placement.into_iter().map(|place| place.node).collect();
-            admitted.push((admission.epoch, (name.clone(), nodes)));
+            admitted.push((admission.epoch, (name_of(&*record, &record.spec.job.name), nodes)));
         }
         admitted.sort();
         admitted.into_iter().map(|(_, admission)| admission).collect()
@@ -106,73 +126,76 @@ impl Watched {
 
     /// The node on which each pod of a Job was, by completion index.
     pub(crate) fn nodes_of(&self, job: &JobName) -> Vec<String> {
-        let of_job = self.seen.iter().filter(|((name, _), _)| name == job);
+        let history = self.history.lock().unwrap();
+        let of_job = history.places.iter().filter(|((name, _), _)| name == job);
         of_job.flat_map(|(_, nodes)| nodes.values().cloned()).collect()
     }
 
     /// How many pods the place had that had most.
     pub(crate) fn pods_per_place_max(&self) -> usize {
-        self.seen.values().map(BTreeMap::len).max().unwrap_or_default()
+        let history = self.history.lock().unwrap();
+        history.places.values().map(BTreeMap::len).max().unwrap_or_default()
+    }
+
+    /// Nodes that were ever overfull.
+    pub(crate) fn overfull(&self) -> BTreeSet<String> {
+        self.history.lock().unwrap().overfull.clone()
     }
 
     /// UID and node of every pod that is bound.
-    pub(crate) async fn bound(&mut self) -> BTreeMap<String, String> {
-        self.refresh().await;
-        self.pods.iter().filter_map(|pod| Some((pod.uid()?, node(pod)?.to_owned()))).collect()
+    pub(crate) fn bound(&self) -> BTreeMap<String, String> {
+        self.note_places();
+        let bound = |pod: &Arc<Pod>| Some((pod.uid()?, node(pod)?.to_owned()));
+        self.pods.state().iter().filter_map(bound).collect()
     }
 
     /// Whoever was bound is still there, where it was.
-    pub(crate) async fn assert_still_there(&mut self, before: &BTreeMap<String, String>) {
-        let now = self.bound().await;
+    pub(crate) fn assert_still_there(&self, before: &BTreeMap<String, String>) {
+        let now = self.bound();
         for (uid, node) in before {
             assert_eq!(now.get(uid), Some(node), "pod {uid} stays where it was");
         }
     }
 
-    /// Lists everything, checks that no node is overfull, and gives the newest versions.
-    async fn refresh(&mut self) -> String {
-        let (jobs, records, pods) =
-            tokio::join!(list::<Job>(&self.client), list::<QueuedJob>(&self.client), list::<Pod>(&self.client));
-        self.jobs = jobs.into_iter().map(|job| (name_of(&job, &job.name_any()), job)).collect();
-        let record = |r: QueuedJob| (name_of(&r, &r.spec.job.name), r);
-        self.records = records.into_iter().map(record).collect();
-        self.pods = pods;
-        self.note_places();
-        self.assert_room();
-        let versions = self.pods.iter().filter_map(ResourceExt::resource_version);
-        let versions = versions.chain(self.jobs.values().filter_map(ResourceExt::resource_version));
-        let versions = versions.chain(self.records.values().filter_map(ResourceExt::resource_version));
-        versions.max_by_key(|v| v.parse::<u64>().unwrap()).unwrap_or_default()
+    fn state(&self, job: &JobName) -> Option<State> {
+        let records = self.records.state();
+        let is_its = |r: &&Arc<QueuedJob>| name_of(&***r, &r.spec.job.name) == *job;
+        records.iter().find(is_its)?.status.as_ref()?.state
     }
 
-    fn note_places(&mut self) {
-        for pod in &self.pods {
-            let Some((node, job)) = node(pod).zip(pod.labels().get("batch.kubernetes.io/job-name")) else {
+    fn note_places(&self) {
+        let mut history = self.history.lock().unwrap();
+        let mut used: BTreeMap<String, u64> = BTreeMap::new();
+        for pod in self.pods.state() {
+            let job = pod.labels().get("batch.kubernetes.io/job-name");
+            let Some((node, job)) = node(&pod).zip(job) else {
                 continue;
             };
-            let index = &pod.annotations()["batch.kubernetes.io/job-completion-index"];
-            let place = (name_of(pod, job), index.parse().unwrap());
-            self.seen.entry(place).or_default().insert(pod.uid().unwrap(), node.to_owned());
-        }
-    }
-
-    fn assert_room(&self) {
-        let mut used: BTreeMap<&str, u64> = BTreeMap::new();
-        for (node, pod) in self.pods.iter().filter_map(|pod| Some((node(pod)?, pod))) {
-            if !matches!(phase(pod), Some("Succeeded" | "Failed")) {
-                *used.entry(node).or_default() += gpus(pod);
+            if !matches!(phase(&pod), Some("Succeeded" | "Failed")) {
+                *used.entry(node.to_owned()).or_default() += gpus(&pod);
             }
+            let index = &pod.annotations()["batch.kubernetes.io/job-completion-index"];
+            let place = (name_of(&*pod, job), index.parse().unwrap());
+            history.places.entry(place).or_default().insert(pod.uid().unwrap(), node.to_owned());
         }
-        let over: Vec<_> = used.iter().filter(|(_, gpus)| **gpus > GPUS_PER_NODE).collect();
-        assert!(over.is_empty(), "overfull nodes: {over:?}");
+        let over = used.into_iter().filter(|(_, gpus)| *gpus > GPUS_PER_NODE);
+        history.overfull.extend(over.map(|(node, _)| node));
     }
 
     /// Jobs that are released but do not run whole yet, or whose record lags behind.
     fn moving(&self) -> Vec<String> {
-        let unsettled = |(name, job): (&JobName, &Job)| {
-            let state = self.records.get(name).and_then(|record| record.status.as_ref()?.state);
-            let running = self.pods.iter().filter(|pod| belongs(pod, name) && phase(pod) == Some("Running"));
-            let whole = running.count() == usize::try_from(job.spec.as_ref()?.parallelism?).ok()?;
+        let mut running: BTreeMap<JobName, i32> = BTreeMap::new();
+        for pod in self.pods.state().iter().filter(|pod| phase(pod) == Some("Running")) {
+            let job = &pod.labels()["batch.kubernetes.io/job-name"];
+            *running.entry(name_of(&**pod, job)).or_default() += 1;
+        }
+        let records = self.records.state();
+        let state = |r: &Arc<QueuedJob>| (name_of(&**r, &r.spec.job.name), r.status.as_ref().and_then(|s| s.state));
+        let states: BTreeMap<JobName, Option<State>> = records.iter().map(state).collect();
+        let unsettled = |job: &Arc<Job>| {
+            let name = name_of(&**job, &job.name_any());
+            let state = states.get(&name).copied().flatten();
+            let whole = running.get(&name).copied() == job.spec.as_ref()?.parallelism;
             let settled = match (has_ended(job), is_released(job)) {
                 (true, _) => state == Some(State::Finished),
                 (false, true) => whole && state == Some(State::Running),
@@ -180,16 +203,24 @@ impl Watched {
             };
             (!settled).then(|| format!("{name}: {state:?}"))
         };
-        self.jobs.iter().filter_map(unsettled).collect()
+        self.jobs.state().iter().filter_map(unsettled).collect()
     }
 }
 
-async fn list<K>(client: &Client) -> Vec<K>
+/// Keeps a copy of all objects of a kind, and notes when one changes.
+fn follow<K>(client: &Client, watches: &mut JoinSet<()>, history: &Arc<Mutex<History>>) -> Store<K>
 where
-    K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
+    let (store, writer) = reflector::store();
     let api: Api<K> = Api::all(client.clone());
-    api.list(&ListParams::default()).await.unwrap().items
+    let events = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
+    let history = Arc::clone(history);
+    watches.spawn(events.for_each(move |_| {
+        history.lock().unwrap().changed = Instant::now();
+        std::future::ready(())
+    }));
+    store
 }
 
 fn name_of(object: &impl ResourceExt, name: &str) -> JobName {
@@ -203,11 +234,6 @@ fn is_released(job: &Job) -> bool {
 fn has_ended(job: &Job) -> bool {
     let mut conditions = job.status.iter().flat_map(|s| s.conditions.iter().flatten());
     conditions.any(|c| c.type_ == "Complete" && c.status == "True")
-}
-
-fn belongs(pod: &Pod, job: &JobName) -> bool {
-    let name = pod.labels().get("batch.kubernetes.io/job-name");
-    name.is_some_and(|name| *name == job.1) && pod.namespace().as_deref() == Some(job.namespace())
 }
 
 fn node(pod: &Pod) -> Option<&str> {
