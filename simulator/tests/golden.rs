@@ -1,5 +1,7 @@
 //! Every script in `tests/golden` gives what it expects.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::Path;
 
@@ -25,7 +27,7 @@ fn difference(file: &Path) -> Option<String> {
     let name = file.file_name().unwrap().to_string_lossy();
     let text = fs::read_to_string(file).unwrap();
     let script = Script::read(&name, &text).unwrap_or_else(|problems| panic!("{problems:?}"));
-    let outcome = play::play(&name, &script).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let outcome = play::play(&name, &script).unwrap_or_else(|problem| panic!("{problem}"));
     let expected = script.expected.unwrap_or_default();
     (expected != outcome).then(|| format!("{name}:\n{}", play::difference(&expected, &outcome)))
 }

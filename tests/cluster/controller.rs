@@ -25,7 +25,9 @@ impl Site {
         let directory = plane.directory();
         let (extender, health) = (free_address(), free_address());
         let authority = plane.authority();
-        let server = authority.issue_server("extender", &["127.0.0.1", "localhost"]).unwrap();
+        let server = authority
+            .issue_server("extender", &["127.0.0.1", "localhost"])
+            .unwrap();
         let client = authority.issue_client("kube-scheduler").unwrap();
         let tls = directory.join("scheduler-tls");
         fs::create_dir_all(&tls).unwrap();
@@ -48,7 +50,10 @@ impl Site {
             "scheduler-config",
             &format!("--extender-url=https://{extender}"),
             &format!("--tls-dir={}", tls.display()),
-            &format!("--kubeconfig={}", plane.kubeconfig(User::Scheduler).display()),
+            &format!(
+                "--kubeconfig={}",
+                plane.kubeconfig(User::Scheduler).display()
+            ),
             "--qps=5000",
             "--burst=10000",
             "--no-leader-election",
@@ -72,7 +77,9 @@ impl Site {
     pub(crate) fn launch(&self, plane: &ControlPlane) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_prorata"));
         command.arg("controller").arg("--config").arg(&self.config);
-        command.arg("--kubeconfig").arg(plane.kubeconfig(User::Controller));
+        command
+            .arg("--kubeconfig")
+            .arg(plane.kubeconfig(User::Controller));
         Process::start("prorata-controller", command, plane.directory(), false).unwrap()
     }
 
@@ -82,7 +89,11 @@ impl Site {
         let deadline = Instant::now() + READY_WITHIN;
         while !self.is_ready().await {
             process.check().unwrap();
-            assert!(Instant::now() < deadline, "not ready:\n{}", process.log_tail());
+            assert!(
+                Instant::now() < deadline,
+                "not ready:\n{}",
+                process.log_tail()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         process
@@ -96,7 +107,10 @@ impl Site {
     async fn is_ready(&self) -> bool {
         let address = self.health;
         let asked = tokio::task::spawn_blocking(move || get(address, "/readyz"));
-        asked.await.unwrap().is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+        asked
+            .await
+            .unwrap()
+            .is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
     }
 }
 
@@ -104,12 +118,19 @@ impl Site {
 fn get(address: SocketAddr, path: &str) -> Option<String> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
 }
 
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }

@@ -69,14 +69,15 @@ impl Cluster {
 
     /// `kubectl apply` by an administrator.
     pub(crate) fn apply(&self, manifests: &str) -> String {
-        let mut kubectl = Command::new("kubectl")
-            .args(["apply", "--filename", "-", "--kubeconfig"])
-            .arg(self.plane.kubeconfig(User::Admin))
+        let mut kubectl = self
+            .plane
+            .kubectl(User::Admin)
+            .args(["apply", "--filename", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("kubectl is installed");
+            .expect("kubectl can be started");
         kubectl
             .stdin
             .take()

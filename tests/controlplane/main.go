@@ -1,5 +1,5 @@
-// Command controlplane is etcd, kube-apiserver, kube-controller-manager or kube-scheduler,
-// by the name it is called with or by its first argument. It exists for tests, benchmarks and
+// Command controlplane is etcd, kube-apiserver, kube-controller-manager, kube-scheduler or
+// kubectl, by the name it is called with or by its first argument. It exists for tests, benchmarks and
 // the demo: the real programs, as ordinary Go dependencies, in one file.
 package main
 
@@ -12,12 +12,13 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
+	kubectl "k8s.io/kubectl/pkg/cmd"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 )
 
-const usage = "usage: controlplane etcd|kube-apiserver|kube-controller-manager|kube-scheduler [flags]"
+const usage = "usage: controlplane etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kubectl [flags]"
 
 func main() {
 	program := filepath.Base(os.Args[0])
@@ -54,6 +55,8 @@ func command(program string) func() *cobra.Command {
 		return controllermanager.NewControllerManagerCommand
 	case "kube-scheduler":
 		return func() *cobra.Command { return scheduler.NewSchedulerCommand() }
+	case "kubectl":
+		return kubectl.NewDefaultKubectlCommand
 	}
 	return nil
 }

@@ -52,6 +52,19 @@ impl Binaries {
             Self::Assets(directory) => Command::new(directory.join(program.name())),
         }
     }
+
+    /// The command that runs kubectl; the arguments are still to be added.
+    #[must_use]
+    pub fn kubectl(&self) -> Command {
+        match self {
+            Self::Ours(binary) => {
+                let mut command = Command::new(binary);
+                command.arg("kubectl");
+                command
+            }
+            Self::Assets(directory) => Command::new(directory.join("kubectl")),
+        }
+    }
 }
 
 /// The Go module, carried along so that no checkout is needed to build it.
@@ -69,10 +82,8 @@ const LINKER_FLAGS: &str = "-s -w \
     -X k8s.io/component-base/version.gitMinor=37";
 
 fn assets(directory: PathBuf) -> Result<Binaries> {
-    match Program::ALL
-        .into_iter()
-        .find(|program| !directory.join(program.name()).is_file())
-    {
+    let mut programs = Program::ALL.into_iter().map(Program::name).chain(["kubectl"]);
+    match programs.find(|program| !directory.join(program).is_file()) {
         Some(program) => Err(Error::Incomplete {
             directory: directory.display().to_string(),
             program,

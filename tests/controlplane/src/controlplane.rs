@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
@@ -152,6 +153,14 @@ impl ControlPlane {
     #[must_use]
     pub fn kubeconfig(&self, user: User) -> &Path {
         &self.accounts[&user].kubeconfig
+    }
+
+    /// kubectl as a user, of the version of the server; the arguments are still to be added.
+    #[must_use]
+    pub fn kubectl(&self, user: User) -> Command {
+        let mut command = self.binaries.kubectl();
+        command.arg("--kubeconfig").arg(self.kubeconfig(user));
+        command
     }
 
     /// The authority that signed the API server's certificate, to issue others.

@@ -4,8 +4,6 @@ use std::fmt::Display;
 use std::io;
 use std::process::ExitStatus;
 
-use crate::Program;
-
 /// The result of everything here that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -17,7 +15,7 @@ pub enum Error {
         "the programs of the control plane are missing, and so is Go to build them.\n\
          Either install Go 1.26 or newer (https://go.dev/dl/); the first build takes about 6 minutes.\n\
          Or set KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver, \
-         kube-controller-manager and kube-scheduler, Kubernetes 1.36 or newer"
+         kube-controller-manager, kube-scheduler and kubectl, Kubernetes 1.36 or newer"
     )]
     Missing,
     /// `KUBEBUILDER_ASSETS` is set, but a program is not in it.
@@ -28,7 +26,7 @@ pub enum Error {
         /// The directory that the variable names.
         directory: String,
         /// The program that is not there.
-        program: Program,
+        program: &'static str,
     },
     /// `go build` failed.
     #[error("`go build` of the control plane failed ({status}):\n{output}")]

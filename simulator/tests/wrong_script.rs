@@ -1,0 +1,266 @@
+//! What a wrong script is answered with: file, line, field, fault and remedy.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use prorata_simulator::play;
+use prorata_simulator::script::Script;
+
+/// Four good lines; what a test adds is line 5.
+const GOOD: &str = "\
+node a,b gpu=4 cpu=16
+tenant red weight=1/2 limit=gpu:4
+submit red/train gang=2 gpu=1
+at 5s
+";
+
+/// Line 5, what is wrong with it, and the remedy.
+const WRONG_LINES: [(&str, &str, &str); 26] = [
+    (
+        "sumbit red/eval gpu=1",
+        "sumbit: is no verb",
+        "use node, node-down, node-up, tenant, policy, submit, finish, withdraw, hold, resume, fail or at",
+    ),
+    (
+        "submit",
+        "submit: names nothing",
+        "write: submit NAME [key=value …]",
+    ),
+    (
+        "submit red/eval gpu",
+        "gpu: has no value",
+        "write gpu=VALUE",
+    ),
+    (
+        "submit red/eval gpu=1 gpu=2",
+        "gpu: is set twice",
+        "keep one of the two",
+    ),
+    (
+        "submit red/eval gpus=1",
+        "gpus: is not known here",
+        "use gang, gpu, cpu, memory, priority, for",
+    ),
+    (
+        "submit red-eval gpu=1",
+        "job: `red-eval` names no job",
+        "write TENANT/JOB, for example red/train",
+    ),
+    (
+        "submit red/eval gpu=one",
+        "gpu: `one` is not an amount; write a number such as 2, 0.5, 500m or 64Gi",
+        "for example: gpu=2",
+    ),
+    (
+        "submit red/eval gpu=0.0001",
+        "gpu: `0.0001` is finer than a thousandth, the smallest amount of gpu there is",
+        "for example: gpu=2",
+    ),
+    (
+        "node c gpu=1E",
+        "gpu: `1E` is more than any node can have",
+        "for example: gpu=2",
+    ),
+    (
+        "submit red/eval memory=1Ti",
+        "submit: asks only for what no node names, so it would never wait",
+        "name the resource in a node line",
+    ),
+    (
+        "submit red/eval gang=-1 gpu=1",
+        "gang: `-1` is no whole number in range",
+        "for example: gang=8",
+    ),
+    (
+        "submit red/eval priority=high gpu=1",
+        "priority: `high` is no whole number in range",
+        "for example: priority=8",
+    ),
+    (
+        "submit red/eval gpu=1 for=soon",
+        "for: `soon` is no time: expected number at 0",
+        "write for example 90s, 1h30m or 250ms",
+    ),
+    (
+        "at soon",
+        "at: `soon` is no time: expected number at 0",
+        "write for example 90s, 1h30m or 250ms",
+    ),
+    (
+        "at 4s",
+        "at: 4s is before 5s, which has been reached",
+        "time only moves on",
+    ),
+    (
+        "at 6s now=yes",
+        "now: is not known here",
+        "this line takes no settings",
+    ),
+    (
+        "policy order=lifo",
+        "order: `lifo` is no order",
+        "use order=drf or order=fifo",
+    ),
+    (
+        "policy orders=fifo",
+        "orders: is not known here",
+        "use order",
+    ),
+    (
+        "tenant blue weight=1/0",
+        "weight: `1/0` is not a weight; write a whole number or a fraction such as 2, 1/2 or 0.5",
+        "for example: weight=2",
+    ),
+    (
+        "tenant blue guaranteed=4",
+        "guaranteed: `4` is no amount",
+        "for example: guaranteed=gpu:2,cpu:4",
+    ),
+    (
+        "tenant blue guaranteed=tpu:4",
+        "guaranteed: `tpu:4` is no amount",
+        "for example: guaranteed=gpu:2,cpu:4",
+    ),
+    (
+        "tenant blue limit=memory:64Gi",
+        "limit: no node names memory, so this limit could never bind",
+        "add memory= to a node line",
+    ),
+    (
+        "tenant blue parent=red",
+        "parent: is not known here",
+        "use weight, guaranteed, limit",
+    ),
+    (
+        "node c disk=4",
+        "disk: is not known here",
+        "use gpu, cpu, memory",
+    ),
+    (
+        "node-down c",
+        "node: no node is called c",
+        "name it in a node line above",
+    ),
+    (
+        "finish red/eval",
+        "finish: no job is called red/eval",
+        "submit it in a line above",
+    ),
+];
+
+/// What is said about the good lines followed by `line`.
+fn said(line: &str) -> String {
+    let problems = Script::read("s.txt", &format!("{GOOD}{line}\n")).unwrap_err();
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+/// The answer to a wrong line 5.
+fn at_line_5(what: &str, remedy: &str) -> String {
+    format!("error: s.txt:5: {what}\n  help: {remedy}")
+}
+
+#[test]
+fn good_lines_are_taken() {
+    assert_eq!(Script::read("s.txt", GOOD).unwrap().steps.len(), 4);
+}
+
+#[test]
+fn each_kind_of_wrong_line_is_answered() {
+    for (line, what, remedy) in WRONG_LINES {
+        assert_eq!(said(line), at_line_5(what, remedy), "{line}");
+    }
+}
+
+#[test]
+fn every_wrong_line_is_told_at_once_and_comments_count_as_lines() {
+    let text = "# A comment.\n\nat soon\nat 1s # not soon\nsubmit\n----\nnothing below is read\n";
+    let problems = Script::read("s.txt", text).unwrap_err();
+    let places = problems.iter().map(|problem| {
+        let text = problem.to_string();
+        text.split_inclusive(": ").take(2).collect::<String>()
+    });
+    assert_eq!(
+        places.collect::<Vec<_>>(),
+        ["error: s.txt:3: ", "error: s.txt:5: "]
+    );
+}
+
+/// A line may be well formed and still say what cannot have happened.
+#[test]
+fn what_cannot_have_happened_is_told_where_it_stands() {
+    let impossible = |line: &str| {
+        let script = Script::read("s.txt", &format!("{GOOD}{line}\n")).unwrap();
+        play::play("s.txt", &script).unwrap_err().to_string()
+    };
+    let once = "finish a job after the `at` in which it was admitted, and once";
+    assert_eq!(
+        impossible("submit red/eval gpu=1\nfinish red/eval"),
+        "error: s.txt:6: finish: red/eval does not run at 5s\n  help: ".to_owned() + once
+    );
+    assert_eq!(
+        impossible("finish red/train\nfinish red/train"),
+        "error: s.txt:6: finish: red/train does not run at 5s\n  help: ".to_owned() + once
+    );
+    assert_eq!(
+        impossible("at 6s\nfail red/train"),
+        "error: s.txt:6: fail: red/train was not admitted at 6s\n  \
+         help: let an admission fail right after the `at` that gave it"
+    );
+}
+
+#[test]
+fn the_command_exits_with_2_and_says_all_of_it_on_stderr() {
+    let wrong = format!("{GOOD}at 4s\nsubmit\n");
+    let output = played(&wrong);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(output.stdout.is_empty());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        said,
+        "error: s.txt:5: at: 4s is before 5s, which has been reached\n  help: time only moves on\n\
+         error: s.txt:6: submit: names nothing\n  help: write: submit NAME [key=value …]\n"
+    );
+    let impossible = played(&format!("{GOOD}at 6s\nfail red/train\n"));
+    assert_eq!(impossible.status.code(), Some(2), "{impossible:?}");
+}
+
+#[test]
+fn a_wrong_script_is_not_blessed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("s.txt");
+    let wrong = format!("{GOOD}at 4s\n----\nas it was\n");
+    fs::write(&file, &wrong).unwrap();
+    let output = prorata_sim(folder.path(), &["play", "s.txt", "--bless"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(fs::read_to_string(file).unwrap(), wrong);
+}
+
+#[test]
+fn an_absent_script_is_wrong_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = prorata_sim(folder.path(), &["play", "nowhere.txt"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with("error: nowhere.txt: "), "{said}");
+    assert!(said.contains("\n  help: "), "{said}");
+}
+
+/// `prorata-sim play s.txt` in a folder with nothing else in it.
+fn played(text: &str) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("s.txt"), text).unwrap();
+    prorata_sim(folder.path(), &["play", "s.txt"])
+}
+
+fn prorata_sim(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_prorata-sim"));
+    command
+        .current_dir(folder)
+        .args(arguments)
+        .output()
+        .unwrap()
+}
