@@ -35,7 +35,7 @@ pub fn effect(
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
     let spec = translate::desired_spec(job, admission, gpu_resource);
     let release = plan.and_then(|plan| release(view, plan));
-    let standing = Standing::of(verdict, view.obstacle.as_deref());
+    let standing = Standing::of(&verdict, view.obstacle.as_deref());
     let changed = record.is_none_or(|record| record.spec != spec);
     // A job that starts is told so by an Event; its record's status follows once it runs.
     let starting = matches!(verdict, Verdict::Admitted(_));

@@ -15,16 +15,17 @@
 //! it grows and one where it shrinks.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
-use rpds::RedBlackTreeMapSync;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::device::Devices;
 use crate::event::Event;
 use crate::id::{JobId, NodeId, PodId, TenantId};
-use crate::job::{Job, Placement, Slot};
+use crate::job::{Job, Kind, Placement, Slot};
 use crate::node::NodeState;
 use crate::placement::{self, Rooms};
-use crate::queue::Order;
+use crate::queue::{Order, Turn};
 use crate::reason::{Reason, Verdict};
 use crate::resource::Resources;
 use crate::task::{Leaving, Tasks};
@@ -43,6 +44,8 @@ pub(crate) struct Cluster {
     pub(crate) jobs: Map<JobId, JobState>,
     /// Pods that are no tasks of ours, with what they take and where.
     pub(crate) pods: Map<PodId, (NodeId, Resources)>,
+    /// Jobs with places whose verdict has changed since the last explanation.
+    untold: RedBlackTreeSetSync<JobId>,
 }
 
 /// A job with what became of it.
@@ -51,11 +54,17 @@ pub(crate) struct JobState {
     pub(crate) job: Job,
     /// Where its tasks are; `None` while it waits.
     pub(crate) tasks: Option<Tasks>,
-    /// As last explained.
-    pub(crate) verdict: Verdict,
 }
 
 impl Cluster {
+    /// Nothing is known yet.
+    pub(crate) fn new(order: Order) -> Self {
+        Self {
+            order,
+            ..Self::default()
+        }
+    }
+
     /// Records a fact. See [`Event`] for what each means.
     pub(crate) fn observe(&mut self, event: Event) {
         match event {
@@ -110,7 +119,37 @@ impl Cluster {
             self.take(&state.job, slot);
         }
         state.tasks = Some(Tasks::assumed(placement.clone()));
-        self.jobs.insert_mut(id.clone(), state);
+        self.put(state);
+    }
+
+    /// Tells a tenant's waiting jobs why they wait, and answers with those that did not know, in
+    /// the order of the queue.
+    pub(crate) fn tell(
+        &mut self,
+        tenant: &TenantId,
+        reasons: &[(Kind, Reason)],
+    ) -> Vec<(JobId, Verdict)> {
+        let Some(mut state) = self.tenants.get(tenant).cloned() else {
+            return Vec::new();
+        };
+        let mut told: Vec<(Turn, Reason)> = Vec::new();
+        for (kind, reason) in reasons {
+            let turns = state.queue.tell(*kind, *reason);
+            told.extend(turns.into_iter().map(|turn| (turn, *reason)));
+        }
+        if !told.is_empty() {
+            self.tenants.insert_mut(tenant.clone(), state);
+        }
+        told.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let verdict = |(turn, reason): (Turn, Reason)| (turn.job, Verdict::Waiting(reason));
+        told.into_iter().map(verdict).collect()
+    }
+
+    /// The verdicts on jobs with places that have changed since this was last asked.
+    pub(crate) fn tell_placed(&mut self) -> Vec<(JobId, Verdict)> {
+        let untold = core::mem::take(&mut self.untold);
+        let verdict = |id: &JobId| Some((id.clone(), self.jobs.get(id)?.tasks.as_ref()?.verdict()));
+        untold.iter().filter_map(verdict).collect()
     }
 
     fn submit(&mut self, job: Job) {
@@ -128,22 +167,17 @@ impl Cluster {
 
     /// A job that has places keeps its shape; only its user's hold is heeded.
     fn resubmit(&mut self, mut state: JobState, job: &Job) {
-        let id = job.id.clone();
         state.job.held = job.held;
-        self.jobs.insert_mut(id.clone(), state);
+        self.put(state);
         if job.held {
-            self.leave(&id, Leaving::ToTheQueue);
+            self.leave(&job.id, Leaving::ToTheQueue);
         }
     }
 
     fn enqueue(&mut self, job: Job) {
         self.edit_tenant(&job.tenant, |tenant| tenant.queue.insert(&job));
-        let state = JobState {
-            verdict: Verdict::Waiting(Reason::NotYetEvaluated),
-            tasks: None,
-            job,
-        };
-        self.jobs.insert_mut(state.job.id.clone(), state);
+        let state = JobState { tasks: None, job };
+        self.put(state);
     }
 
     /// The job's places are to be given up: at once those that no task has taken up.
@@ -208,7 +242,7 @@ impl Cluster {
             self.take(&state.job, &actual);
             tasks.move_to(index, &actual);
         }
-        self.jobs.insert_mut(id.clone(), state);
+        self.put(state);
     }
 
     fn finish(&mut self, id: &JobId, index: u32) {
@@ -235,15 +269,31 @@ impl Cluster {
 
     /// Keeps the job while it holds a place; then it is over, or queues again.
     fn settle(&mut self, state: JobState) {
-        let id = state.job.id.clone();
         let left = state.tasks.as_ref().and_then(Tasks::left);
         match left {
-            None => self.jobs.insert_mut(id, state),
+            None => self.put(state),
             Some(Leaving::ToTheQueue) => self.enqueue(state.job),
             Some(Leaving::ForGood) => {
-                self.jobs.remove_mut(&id);
+                self.untold.remove_mut(&state.job.id);
+                self.jobs.remove_mut(&state.job.id);
             }
         }
+    }
+
+    /// Replaces what is known of a job, and notes when its verdict is another one now.
+    fn put(&mut self, state: JobState) {
+        let id = &state.job.id;
+        let before = self.jobs.get(id).and_then(|known| known.tasks.as_ref());
+        let (before, after) = (
+            before.map(Tasks::verdict),
+            state.tasks.as_ref().map(Tasks::verdict),
+        );
+        if after.is_none() {
+            self.untold.remove_mut(id);
+        } else if before != after {
+            self.untold.insert_mut(id.clone());
+        }
+        self.jobs.insert_mut(id.clone(), state);
     }
 
     fn take(&mut self, job: &Job, slot: &Slot) {

@@ -7,9 +7,9 @@
 use alloc::vec::Vec;
 
 use crate::cluster::Cluster;
-use crate::id::{JobId, NodeId};
-use crate::job::{Job, Placement};
-use crate::queue::{Order, Queue};
+use crate::id::{JobId, NodeId, TenantId};
+use crate::job::{Job, Kind, Placement};
+use crate::queue::Order;
 use crate::resource::{Resource, Resources};
 use crate::share::Share;
 use crate::tenant::{Tenant, TenantState};
@@ -30,17 +30,21 @@ pub fn share(tenant: &Tenant, usage: &Resources, potential: &Resources) -> Share
 
 /// Rounds between the tenants' candidates: the first job of each queue that could start now.
 ///
-/// Within one cycle room only shrinks, so a job that could not start cannot start later in it:
-/// each queue is walked once, and jobs of a kind that failed are passed over.
-pub(crate) struct Tournament<'a> {
-    contestants: Vec<Contestant<'a>>,
+/// Within one cycle room only shrinks, so a kind of job that could not start cannot start later
+/// in it: it is tried once.
+pub(crate) struct Tournament {
+    contestants: Vec<Contestant>,
     potential: Resources,
 }
 
-impl<'a> Tournament<'a> {
-    pub(crate) fn new(queues: &'a [Queue], cluster: &Cluster) -> Self {
+impl Tournament {
+    pub(crate) fn new(cluster: &Cluster) -> Self {
+        let contestant = |tenant: &TenantId| Contestant {
+            tenant: tenant.clone(),
+            failed: Vec::new(),
+        };
         Self {
-            contestants: queues.iter().map(Contestant::new).collect(),
+            contestants: cluster.tenants.keys().map(contestant).collect(),
             potential: cluster.capacity(),
         }
     }
@@ -50,7 +54,7 @@ impl<'a> Tournament<'a> {
         let potential = &self.potential;
         let candidates = self.contestants.iter_mut().filter_map(|contestant| {
             let candidate = contestant.candidate(cluster)?;
-            Some((candidate.claim(cluster, potential), candidate))
+            Some((candidate.claim(cluster.order, potential), candidate))
         });
         let (_, winner) = candidates.min_by(|(a, _), (b, _)| a.cmp(b))?;
         let placement = cluster.with_devices(winner.job, &winner.nodes);
@@ -59,9 +63,10 @@ impl<'a> Tournament<'a> {
 }
 
 /// One tenant in the tournament.
-struct Contestant<'a> {
-    waiting: core::iter::Peekable<alloc::boxed::Box<dyn Iterator<Item = &'a JobId> + 'a>>,
-    failed: Vec<trial::Kind>,
+struct Contestant {
+    tenant: TenantId,
+    /// Kinds of its jobs that cannot start in this cycle.
+    failed: Vec<Kind>,
 }
 
 /// A job that could start, and where.
@@ -71,43 +76,23 @@ struct Candidate<'c> {
     nodes: Vec<NodeId>,
 }
 
-impl<'a> Contestant<'a> {
-    fn new(queue: &'a Queue) -> Self {
-        let jobs: alloc::boxed::Box<dyn Iterator<Item = &'a JobId>> =
-            alloc::boxed::Box::new(queue.jobs());
-        Self {
-            waiting: jobs.peekable(),
-            failed: Vec::new(),
-        }
-    }
-
+impl Contestant {
     /// The first job of the queue that could start now.
     fn candidate<'c>(&mut self, cluster: &'c Cluster) -> Option<Candidate<'c>> {
-        while let Some(id) = self.waiting.peek() {
-            let state = &cluster.jobs[*id];
-            let kind = trial::Kind::of(&state.job);
-            if state.tasks.is_none() && !self.failed.contains(&kind) {
-                let tenant = &cluster.tenants[&state.job.tenant];
-                match trial::attempt(cluster, tenant, &state.job) {
-                    Ok(nodes) => {
-                        return Some(Candidate {
-                            job: &state.job,
-                            tenant,
-                            nodes,
-                        });
-                    }
-                    Err(_) => self.failed.push(kind),
-                }
+        let tenant = cluster.tenants.get(&self.tenant)?;
+        loop {
+            let job = &cluster.jobs[tenant.queue.first_but(&self.failed)?].job;
+            match trial::attempt(cluster, tenant, &job.kind()) {
+                Ok(nodes) => return Some(Candidate { job, tenant, nodes }),
+                Err(_) => self.failed.push(job.kind()),
             }
-            self.waiting.next();
         }
-        None
     }
 }
 
 impl Candidate<'_> {
-    fn claim(&self, cluster: &Cluster, potential: &Resources) -> Claim {
-        match (cluster.order, &self.tenant.spec, self.job.shape().request()) {
+    fn claim(&self, order: Order, potential: &Resources) -> Claim {
+        match (order, &self.tenant.spec, self.job.shape().request()) {
             (Order::Drf, Some(tenant), Some(request)) => {
                 Claim::fair(tenant, &self.tenant.usage, potential, self.job, &request)
             }

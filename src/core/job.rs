@@ -31,7 +31,16 @@ impl Job {
     /// The largest gang that is taken.
     pub const MAX_GANG: u32 = 65_536;
 
-    /// What matters to whether it fits. Jobs of one shape and tenant fit or fail together.
+    /// All of it that decides whether it may start.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        Kind {
+            shape: self.shape(),
+            held: self.held,
+        }
+    }
+
+    /// What matters to whether it fits.
     #[must_use]
     pub const fn shape(&self) -> Shape {
         Shape {
@@ -41,8 +50,18 @@ impl Job {
     }
 }
 
-/// What matters to whether a job fits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// All of a job that decides whether it may start. Jobs of one tenant and kind start or fail
+/// together. The order means nothing; it makes a kind a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kind {
+    /// What it takes.
+    pub shape: Shape,
+    /// Its user holds it.
+    pub held: bool,
+}
+
+/// What matters to whether a job fits. The order means nothing; it makes a shape a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shape {
     /// What each task asks for.
     pub task: Resources,

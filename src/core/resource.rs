@@ -47,7 +47,9 @@ impl fmt::Display for Resource {
 ///
 /// What enters the core is at most [`Resources::MAX_AMOUNT`] each, so that the sums over
 /// 65,536 nodes or tasks stay below 2⁶⁴. The sums are checked all the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+///
+/// The order is that of a key and says nothing about size: see [`Resources::fits_in`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Resources([u64; Resource::ALL.len()]);
 
 impl Resources {

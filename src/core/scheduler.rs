@@ -13,15 +13,15 @@
 
 use alloc::vec::Vec;
 
-use crate::cluster::{Cluster, JobState};
+use crate::cluster::Cluster;
 use crate::decision::{Cycle, Decision};
 use crate::drf::Tournament;
 use crate::event::Event;
 use crate::id::JobId;
-use crate::queue::{Order, Queue};
+use crate::job::Kind;
+use crate::queue::Order;
 use crate::reason::{Reason, Verdict};
 use crate::snapshot::Snapshot;
-use crate::tenant::TenantState;
 use crate::time::Time;
 use crate::trial;
 
@@ -43,12 +43,8 @@ impl Scheduler {
     /// A scheduler that knows nothing yet.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        let cluster = Cluster {
-            order: policy.order,
-            ..Cluster::default()
-        };
         Self {
-            cluster,
+            cluster: Cluster::new(policy.order),
             decided: Time::ZERO,
         }
     }
@@ -79,9 +75,7 @@ impl Scheduler {
     }
 
     fn admit(&mut self) -> Vec<Decision> {
-        let queue = |tenant: &TenantState| tenant.queue.clone();
-        let queues: Vec<Queue> = self.cluster.tenants.values().map(queue).collect();
-        let mut tournament = Tournament::new(&queues, &self.cluster);
+        let mut tournament = Tournament::new(&self.cluster);
         let mut decisions = Vec::new();
         while let Some((job, placement)) = tournament.winner(&self.cluster) {
             self.cluster.assume(&job, &placement);
@@ -91,50 +85,14 @@ impl Scheduler {
     }
 
     fn explain(&mut self) -> Vec<(JobId, Verdict)> {
-        let before = self.cluster.clone();
-        let waiting = before.tenants.values().flat_map(|t| waiting(&before, t));
-        let placed = before.jobs.values().filter_map(placed);
-        let verdicts = waiting.chain(placed);
-        let changed: Vec<_> = verdicts
-            .filter(|(id, v)| before.jobs[id].verdict != *v)
-            .collect();
-        for (id, verdict) in &changed {
-            let state = JobState {
-                verdict: verdict.clone(),
-                ..before.jobs[id].clone()
-            };
-            self.cluster.jobs.insert_mut(id.clone(), state);
+        let decided = self.cluster.clone();
+        let mut changed = Vec::new();
+        for (id, tenant) in &decided.tenants {
+            let why = |kind: &Kind| Some((*kind, trial::attempt(&decided, tenant, kind).err()?));
+            let reasons: Vec<(Kind, Reason)> = tenant.queue.kinds().filter_map(why).collect();
+            changed.extend(self.cluster.tell(id, &reasons));
         }
+        changed.extend(self.cluster.tell_placed());
         changed
     }
-}
-
-/// Why each waiting job of a tenant waits, in the order of its queue.
-fn waiting(cluster: &Cluster, tenant: &TenantState) -> Vec<(JobId, Verdict)> {
-    let mut reasons: Vec<(trial::Kind, Reason)> = Vec::new();
-    let mut verdict = |id: &JobId| {
-        let job = &cluster.jobs[id].job;
-        let kind = trial::Kind::of(job);
-        let known = reasons.iter().find(|(seen, _)| *seen == kind);
-        let reason = known.map(|(_, reason)| *reason).unwrap_or_else(|| {
-            let outcome = trial::attempt(cluster, tenant, job);
-            // Admission ended because nobody could start, so every attempt has a reason.
-            let reason = outcome.err().unwrap_or(Reason::NotYetEvaluated);
-            reasons.push((kind, reason));
-            reason
-        });
-        (id.clone(), Verdict::Waiting(reason))
-    };
-    tenant.queue.jobs().map(&mut verdict).collect()
-}
-
-/// The verdict on a job that has places.
-fn placed(state: &JobState) -> Option<(JobId, Verdict)> {
-    let tasks = state.tasks.as_ref()?;
-    let verdict = if tasks.any_assumed() {
-        Verdict::Admitted(tasks.placement.clone())
-    } else {
-        Verdict::Running
-    };
-    Some((state.job.id.clone(), verdict))
 }

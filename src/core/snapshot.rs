@@ -46,10 +46,17 @@ impl Snapshot {
         Some(&self.cluster.jobs.get(id)?.job)
     }
 
-    /// What became of a job, as of the last cycle.
+    /// What became of a job. A waiting job's reason is as of the last cycle.
     #[must_use]
-    pub fn verdict(&self, id: &JobId) -> Option<&Verdict> {
-        Some(&self.cluster.jobs.get(id)?.verdict)
+    pub fn verdict(&self, id: &JobId) -> Option<Verdict> {
+        let state = self.cluster.jobs.get(id)?;
+        Some(match &state.tasks {
+            Some(tasks) => tasks.verdict(),
+            None => {
+                let tenant = self.cluster.tenants.get(&state.job.tenant)?;
+                Verdict::Waiting(tenant.queue.reason(&state.job))
+            }
+        })
     }
 
     /// Where an admitted job's tasks are to run or run; `None` while it waits or leaves.

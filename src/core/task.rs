@@ -3,8 +3,10 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::device::Devices;
 use crate::id::NodeId;
 use crate::job::{Placement, Slot};
+use crate::reason::Verdict;
 
 /// How far one task has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +56,13 @@ impl Tasks {
         self.progress.iter().all(|p| *p == Progress::Assumed)
     }
 
-    pub(crate) fn any_assumed(&self) -> bool {
-        self.progress.contains(&Progress::Assumed)
+    /// What became of the job, as far as its places tell.
+    pub(crate) fn verdict(&self) -> Verdict {
+        if self.progress.contains(&Progress::Assumed) {
+            Verdict::Admitted(self.placement.clone())
+        } else {
+            Verdict::Running
+        }
     }
 
     /// Whether the job queues again once its places are given up.
@@ -73,14 +80,12 @@ impl Tasks {
         if self.leaving != Some(Leaving::ForGood) {
             self.leaving = Some(leaving);
         }
-        let mut given_up = Vec::new();
-        for (progress, slot) in self.progress.iter_mut().zip(self.placement.slots()) {
-            if *progress == Progress::Assumed {
-                *progress = Progress::Finished;
-                given_up.push(slot.clone());
-            }
-        }
+        let assumed = |index: &u32| self.progress_of(*index) == Some(Progress::Assumed);
+        let given_up: Vec<u32> = (0..self.len()).filter(assumed).collect();
         given_up
+            .into_iter()
+            .filter_map(|index| self.finish(index))
+            .collect()
     }
 
     /// Marks a task as bound, and answers with its planned slot if `node` is another one.
@@ -103,12 +108,28 @@ impl Tasks {
         self.placement = self.placement.slots().enumerate().map(corrected).collect();
     }
 
-    /// Frees a task's place, and answers with it if it was taken.
+    /// Frees a task's place, and answers with it if it was taken. What is remembered of it no
+    /// longer names devices, because they are another's from now on.
     pub(crate) fn finish(&mut self, index: u32) -> Option<Slot> {
-        let slot = self.placement.slot(index)?;
+        let slot = self.placement.slot(index)?.clone();
         let progress = self.progress.get_mut(usize::try_from(index).ok()?)?;
-        let was = core::mem::replace(progress, Progress::Finished);
-        (was != Progress::Finished).then(|| slot.clone())
+        if core::mem::replace(progress, Progress::Finished) == Progress::Finished {
+            return None;
+        }
+        let without_devices = Slot {
+            node: slot.node.clone(),
+            devices: Devices::default(),
+        };
+        self.move_to(index, &without_devices);
+        Some(slot)
+    }
+
+    fn progress_of(&self, index: u32) -> Option<Progress> {
+        self.progress.get(usize::try_from(index).ok()?).copied()
+    }
+
+    fn len(&self) -> u32 {
+        u32::try_from(self.progress.len()).unwrap_or(u32::MAX)
     }
 
     /// What becomes of the job, if it holds no place any more.

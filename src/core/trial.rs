@@ -4,50 +4,30 @@ use alloc::vec::Vec;
 
 use crate::cluster::Cluster;
 use crate::id::NodeId;
-use crate::job::{Job, Shape};
+use crate::job::{Kind, Shape};
 use crate::node::NodeState;
 use crate::placement;
 use crate::reason::Reason;
 use crate::resource::{Resource, Resources};
 use crate::tenant::{Tenant, TenantState};
 
-/// All of a job that its trial depends on. Jobs of one tenant and kind start or fail together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Kind {
-    shape: Shape,
-    held: bool,
-}
-
-impl Kind {
-    pub(crate) const fn of(job: &Job) -> Self {
-        Self {
-            shape: job.shape(),
-            held: job.held,
-        }
-    }
-}
-
-/// The node of each task of a job that could start now, or the first [`Reason`] against it.
+/// The node of each task of a job of this kind, if it could start now, or the first [`Reason`] against it.
 pub(crate) fn attempt(
     cluster: &Cluster,
     tenant: &TenantState,
-    job: &Job,
+    kind: &Kind,
 ) -> Result<Vec<NodeId>, Reason> {
-    let shape = job.shape();
+    let Kind { shape, held } = *kind;
     let spec = tenant.spec.as_ref().ok_or(Reason::UnknownTenant)?;
     let request = shape.request().ok_or(Reason::InvalidRequest)?;
     within_limit(spec, &request)?;
     let quota = has_quota(spec, &tenant.usage, &request);
     let placed = cluster.rooms.place(&shape);
     match placed {
-        Ok(nodes) if quota.is_ok() && !job.held => Ok(nodes),
+        Ok(nodes) if quota.is_ok() && !held => Ok(nodes),
         _ => {
             possible(cluster, &shape)?;
-            let held = if job.held {
-                Err(Reason::Suspended)
-            } else {
-                Ok(())
-            };
+            let held = if held { Err(Reason::Suspended) } else { Ok(()) };
             held.and(quota)?;
             placed.map_err(|shortage| short(cluster, &shape, &request, shortage.best))
         }

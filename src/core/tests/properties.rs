@@ -211,7 +211,7 @@ proptest! {
         run(order, &bursts, |_, _, after| {
             for job in after.jobs() {
                 let reason = match after.verdict(&job.id) {
-                    Some(Verdict::Waiting(reason)) => *reason,
+                    Some(Verdict::Waiting(reason)) => reason,
                     _ => continue,
                 };
                 prop_assert_ne!(reason, Reason::NotYetEvaluated);
@@ -291,7 +291,7 @@ proptest! {
         for job in snapshot.jobs() {
             let Some(Verdict::Waiting(reason)) = snapshot.verdict(&job.id) else { continue };
             let mut world = live.clone();
-            remedy(&snapshot, job, reason).into_iter().for_each(|fact| world.observe(fact));
+            remedy(&snapshot, job, &reason).into_iter().for_each(|fact| world.observe(fact));
             let _ = world.cycle(Time::from_millis(1000));
             let after = world.snapshot();
             let code = match after.verdict(&job.id) {
