@@ -21,7 +21,8 @@ use crate::install::scheduler::SchedulerConfig;
 Examples:
   prorata install | kubectl apply -f -
   prorata validate tenants.yaml prorata.yaml
-  prorata controller --config prorata.yaml"
+  prorata controller --config prorata.yaml
+  prorata sim run scenario.yaml"
 )]
 pub struct Cli {
     /// What to do.
@@ -34,6 +35,9 @@ pub struct Cli {
 pub enum Role {
     /// Run the queue: decide, admit, and answer kube-scheduler.
     Controller(ControllerArgs),
+    /// Simulate: the same decisions on a modelled cluster.
+    #[command(subcommand)]
+    Sim(prorata_simulator::cli::Command),
     /// Print everything that the cluster needs, for `kubectl apply -f -`.
     Install(Box<InstallArgs>),
     /// Print the custom resource definitions alone.

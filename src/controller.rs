@@ -40,8 +40,8 @@ pub enum Error {
     /// Signals.
     #[error("signals: {0}")]
     Signals(std::io::Error),
-    /// The loop ended by itself.
-    #[error("the watches ended")]
+    /// A watch ended by itself; without it the rest would go by what was true once.
+    #[error("a watch ended")]
     Watches,
 }
 
@@ -55,7 +55,7 @@ pub async fn run(config: Configuration, kubeconfig: Option<&Path>) -> Result<(),
     let client = client(kubeconfig).await?;
     let views = Views::default();
     let (sender, inbox) = mpsc::channel(INBOX_MAX);
-    let _watches = watch::start(&client, &config.gpu_resource, &sender);
+    let mut watches = watch::start(&client, &config.gpu_resource, &sender);
     drop(sender);
     let order = match config.order {
         config::Order::Drf => Order::Drf,
@@ -76,6 +76,7 @@ pub async fn run(config: Configuration, kubeconfig: Option<&Path>) -> Result<(),
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     tokio::select! {
         () = driver.run(inbox) => Err(Error::Watches),
+        _ = watches.join_next() => Err(Error::Watches),
         ended = extender::serve(&config.extender, policy, views.clone()) => Ok(ended?),
         ended = health::serve(config.health.address, views) => ended.map_err(Error::Health),
         _ = terminate.recv() => Ok(()),

@@ -15,7 +15,7 @@ const WRONG_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
     match run(Cli::parse().role) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if error.is::<Problems>() => {
             eprintln!("{error}");
             ExitCode::from(WRONG_INPUT)
@@ -27,20 +27,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(role: Role) -> Result<()> {
+fn run(role: Role) -> Result<ExitCode> {
     match role {
+        Role::Sim(command) => return Ok(command.execute()),
         Role::Controller(args) => {
             let config = Configuration::load(&args.config)?;
             let runtime = tokio::runtime::Runtime::new().context("runtime")?;
-            Ok(runtime.block_on(controller::run(config, args.kubeconfig.as_deref()))?)
+            runtime.block_on(controller::run(config, args.kubeconfig.as_deref()))?;
         }
-        Role::Install(args) => print(&args.render()?),
-        Role::Crds => print(&install::render_crds()?),
+        Role::Install(args) => print(&args.render()?)?,
+        Role::Crds => print(&install::render_crds()?)?,
         Role::Validate(args) => {
             let count = validate::files(&args.files)?;
-            print(&format!("{count} documents are in order\n"))
+            print(&format!("{count} documents are in order\n"))?;
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A reader that has seen enough, such as `head`, is no failure.

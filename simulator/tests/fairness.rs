@@ -246,10 +246,10 @@ fn no_useless_eviction() {
     let snapshot = world.snapshot();
     let running = snapshot
         .jobs()
-        .filter(|job| snapshot.verdict(&job.id) == Some(&Verdict::Running));
+        .filter(|job| snapshot.verdict(&job.id) == Some(Verdict::Running));
     assert_eq!(running.count(), 32);
     let waits = Verdict::Waiting(Reason::CapacityFull { gang: 1, best: 0 });
-    assert_eq!(snapshot.verdict(&incoming.id), Some(&waits));
+    assert_eq!(snapshot.verdict(&incoming.id), Some(waits));
 }
 
 /// What stands here equals the collection, and the collection has nothing that is overlooked.
