@@ -3,7 +3,7 @@
 //! Pure. It is asked again after every change and every write, so it never has to remember what
 //! it asked for before.
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use prorata_core::{Snapshot, Verdict};
 use serde_json::{Value, json};
 
@@ -13,6 +13,9 @@ use crate::observed::Observed;
 use crate::plan::Plan;
 use crate::status::Standing;
 use crate::translate::{self, JOB_CONDITION, JobView, RecordView};
+
+/// How long a job may be on its way before its record says so.
+pub const STARTS_WITHIN: SignedDuration = SignedDuration::from_secs(2);
 
 /// The next thing to write about the Job of this UID, if anything is.
 #[must_use]
@@ -34,27 +37,26 @@ pub fn effect(
         .filter(|_| snapshot.placement(&view.id).is_some());
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
     let spec = translate::desired_spec(job, admission, gpu_resource);
-    let release = plan.and_then(|plan| release(view, plan));
-    let standing = Standing::of(&verdict, view.obstacle.as_deref());
-    let changed = record.is_none_or(|record| record.spec != spec);
-    // A job that starts is told so by an Event; its record's status follows once it runs.
-    let starting = matches!(verdict, Verdict::Admitted(_));
-    let status = (!starting)
-        .then(|| status(&standing, record, now))
-        .flatten();
-    let condition = condition(&standing, view, now);
-    let notice = notice(&standing, release.is_some(), status.is_some());
-    if !changed && release.is_none() && status.is_none() && condition.is_none() {
-        return None;
-    }
-    Some(Effect {
+    let standing = Standing::of(&verdict, observed.obstacle(uid));
+    // A job that starts is told so by an Event. Its record's status follows once it runs, which
+    // saves a write, or when that takes long.
+    let starting = matches!(verdict, Verdict::Admitted(_))
+        && plan.is_some_and(|plan| now.duration_since(plan.since()) < STARTS_WITHIN);
+    let shown = if starting {
+        None
+    } else {
+        status(&standing, record, now)
+    };
+    let move_ = plan.and_then(|plan| start(view, plan).or_else(|| take_back(view, plan, snapshot)));
+    let effect = Effect {
         job: view.id.clone(),
+        condition: condition(&standing, view, now),
+        notice: notice(&standing, move_.as_ref(), shown.is_some()),
+        patch: move_.map(|(_, patch)| patch),
+        status: shown,
         record: Some(record_write(record, spec)),
-        release,
-        status,
-        condition,
-        notice,
-    })
+    };
+    effect.changes_anything().then_some(effect)
 }
 
 /// A job that is over keeps its record, which says so, until it is deleted.
@@ -65,7 +67,7 @@ fn finished(view: &JobView, record: &RecordView, now: Timestamp) -> Option<Effec
     Some(Effect {
         job: view.id.clone(),
         record: Some(RecordWrite::Keep(Box::new(record.clone()))),
-        release: None,
+        patch: None,
         status: Some(status(&Standing::finished(), Some(record), now)?),
         condition: None,
         notice: None,
@@ -80,10 +82,33 @@ fn record_write(record: Option<&RecordView>, spec: QueuedJobSpec) -> RecordWrite
     }
 }
 
-/// The patch that starts the Job, unless this admission has already done so.
-fn release(view: &JobView, plan: &Plan) -> Option<Value> {
+/// A patch of the Job, and what its user is told.
+type Move = (Notice, Value);
+
+/// Starts the Job, unless this admission has already done so.
+fn start(view: &JobView, plan: &Plan) -> Option<Move> {
     let due = view.is_suspended && view.epoch != Some(plan.epoch());
-    due.then(|| translate::release(view, plan.epoch(), plan.placement()))
+    let notice = Notice {
+        reason: "Admitted".to_owned(),
+        message: "its places are decided, and its pods are on their way there".to_owned(),
+    };
+    due.then(|| {
+        (
+            notice,
+            translate::release(view, plan.epoch(), plan.placement()),
+        )
+    })
+}
+
+/// Takes the start back, because a node of the plan has gone before its pod came.
+fn take_back(view: &JobView, plan: &Plan, snapshot: &Snapshot) -> Option<Move> {
+    let released = !view.is_suspended && view.epoch == Some(plan.epoch());
+    let node = plan.lost_node(snapshot).filter(|_| released)?;
+    let notice = Notice {
+        reason: "Requeued".to_owned(),
+        message: format!("node {node}, where it was to run, takes no pods any more"),
+    };
+    Some((notice, translate::take_back(view, plan.epoch())))
 }
 
 fn status(standing: &Standing, record: Option<&RecordView>, now: Timestamp) -> Option<Value> {
@@ -137,14 +162,13 @@ fn condition(standing: &Standing, view: &JobView, now: Timestamp) -> Option<Valu
     })
 }
 
-fn notice(standing: &Standing, starts: bool, waits_anew: bool) -> Option<Notice> {
-    let reason = match standing.state {
-        State::Admitted if starts => "Admitted",
-        State::Waiting | State::Held if waits_anew => &standing.reason,
-        _ => return None,
-    };
-    Some(Notice {
-        reason: reason.to_owned(),
+fn notice(standing: &Standing, move_: Option<&Move>, is_news: bool) -> Option<Notice> {
+    if let Some((notice, _)) = move_ {
+        return Some(notice.clone());
+    }
+    let waits = matches!(standing.state, State::Waiting | State::Held);
+    (waits && is_news).then(|| Notice {
+        reason: standing.reason.clone(),
         message: standing.message.clone(),
     })
 }

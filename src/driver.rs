@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::jiff::Timestamp;
-use prorata_core::{Decision, Policy, Scheduler, Snapshot, Time};
+use prorata_core::{Decision, JobId, Policy, Scheduler, Snapshot, Time};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -91,7 +91,7 @@ impl Driver {
                         self.conclude(outcome);
                     }
                 }
-                () = sleep_until(due) => self.work.retry(Instant::now()),
+                () = sleep_until(due) => self.retry(),
             }
             if self.unlisted.is_empty() {
                 self.write();
@@ -162,6 +162,7 @@ impl Driver {
         self.views.publish(View {
             snapshot,
             plans: self.observed.plans().clone(),
+            bypassing: self.observed.bypassing().clone(),
             namespaces: self.observed.namespaces().clone(),
         });
     }
@@ -170,7 +171,7 @@ impl Driver {
     fn write(&mut self) {
         let snapshot = self.scheduler.snapshot();
         while let Some((uid, effect)) = self.next_effect(&snapshot) {
-            let is_report = effect.release.is_none();
+            let is_report = effect.patch.is_none();
             self.work.busy.insert(uid, is_report);
             let writer = self.writer.clone();
             self.work
@@ -203,6 +204,7 @@ impl Driver {
         let record = outcome
             .record
             .map(|record| Object::QueuedJob(Box::new(record)));
+        let started = outcome.view.is_some();
         let view = outcome.view.map(|view| Object::Job(Box::new(view)));
         for object in record.into_iter().chain(view) {
             let news = self.observed.apply_written(object);
@@ -210,17 +212,55 @@ impl Driver {
         }
         match outcome.failure {
             None => {
-                self.work.attempts.remove(&uid);
+                if !self.observed.is_refused(&uid) {
+                    self.work.attempts.remove(&uid);
+                }
+                if started {
+                    self.work
+                        .look_again(&uid, desired::STARTS_WITHIN.unsigned_abs());
+                }
                 self.work.reports.insert(uid);
             }
-            Some(failure) => {
-                let wait = self.work.put_off(&uid);
-                if failure == Failure::Stale {
-                    debug!(job = %outcome.job, "a write was based on what is no longer so");
-                } else {
-                    warn!(job = %outcome.job, %failure, retry_in = ?wait, "a write failed");
-                }
+            Some(failure) => self.put_off(&outcome.job, failure),
+        }
+    }
+
+    fn put_off(&mut self, job: &JobId, failure: Failure) {
+        let wait = self.work.put_off(job.uid());
+        if failure == Failure::Stale {
+            debug!(%job, "a write was based on what is no longer so");
+            return;
+        }
+        warn!(%job, %failure, retry_in = ?wait, "a write failed");
+        let waits = self
+            .observed
+            .job(job.uid())
+            .is_some_and(|view| view.is_suspended);
+        if let Failure::Refused(why) = failure
+            && waits
+            && self.observed.plan(job.uid()).is_some()
+        {
+            // What it was to have is free for others until it is tried again.
+            let news = self
+                .observed
+                .refuse(job, format!("the API server refuses to start it: {why}"));
+            self.learn(news);
+            self.cycle();
+        }
+    }
+
+    fn retry(&mut self) {
+        let due = self.work.due(Instant::now());
+        let mut forgiven = false;
+        for uid in due {
+            if let Some(news) = self.observed.forgive(&uid) {
+                self.learn(news);
+                forgiven = true;
             }
+            self.work.reports.insert(uid);
+        }
+        if forgiven {
+            self.cycle();
         }
     }
 }
@@ -251,17 +291,20 @@ impl Work {
         let attempts = self.attempts.entry(uid.to_owned()).or_default();
         let wait = Duration::from_millis(100 << (*attempts).min(9));
         *attempts += 1;
-        self.later
-            .entry(Instant::now() + wait)
-            .or_default()
-            .push(uid.to_owned());
+        self.look_again(uid, wait);
         wait
     }
 
-    fn retry(&mut self, now: Instant) {
+    fn look_again(&mut self, uid: &str, wait: Duration) {
+        let due = self.later.entry(Instant::now() + wait).or_default();
+        due.push(uid.to_owned());
+    }
+
+    /// The jobs whose time has come.
+    fn due(&mut self, now: Instant) -> Vec<Uid> {
         let still_later = self.later.split_off(&(now + Duration::from_nanos(1)));
         let due = std::mem::replace(&mut self.later, still_later);
-        self.reports.extend(due.into_values().flatten());
+        due.into_values().flatten().collect()
     }
 }
 

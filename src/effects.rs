@@ -25,14 +25,23 @@ pub struct Effect {
     pub job: JobId,
     /// Our record of it.
     pub record: Option<RecordWrite>,
-    /// The patch that starts it.
-    pub release: Option<Value>,
+    /// A JSON Patch of the Job: it starts it, or takes that back.
+    pub patch: Option<Value>,
     /// The status of our record: it needs the record to exist.
     pub status: Option<Value>,
     /// Our condition on the Job.
     pub condition: Option<Value>,
     /// What its user is told.
     pub notice: Option<Notice>,
+}
+
+impl Effect {
+    /// Whether anything is to be written at all.
+    #[must_use]
+    pub const fn changes_anything(&self) -> bool {
+        let kept = matches!(self.record, None | Some(RecordWrite::Keep(_)));
+        !kept || self.patch.is_some() || self.status.is_some() || self.condition.is_some()
+    }
 }
 
 /// A write of our record.
@@ -123,7 +132,7 @@ impl Writer {
         let Effect {
             job,
             record,
-            release,
+            patch,
             status,
             condition,
             notice,
@@ -133,8 +142,8 @@ impl Writer {
             None => None,
         };
         outcome.record.clone_from(&record);
-        if let Some(patch) = release {
-            outcome.view = Some(self.release(&job, patch).await?);
+        if let Some(patch) = patch {
+            outcome.view = Some(self.patch(&job, patch).await?);
         }
         if let Some((status, record)) = status.zip(record) {
             outcome.record = Some(self.status(&job, &record, status).await?);
@@ -171,7 +180,7 @@ impl Writer {
         Ok(RecordView::new(&written))
     }
 
-    async fn release(&self, job: &JobId, patch: Value) -> kube::Result<JobView> {
+    async fn patch(&self, job: &JobId, patch: Value) -> kube::Result<JobView> {
         let patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError)?;
         let patch: Patch<()> = Patch::Json(patch);
         let written = self

@@ -6,8 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prorata_core::{Event, Job, JobId, Node, NodeId, Placement, PodId, Snapshot, TaskId, TenantId};
-use rpds::RedBlackTreeMapSync;
+use k8s_openapi::jiff::Timestamp;
+use prorata_core::{
+    Event, Job, JobId, Node, NodeId, Placement, Resources, Snapshot, TaskId, TenantId,
+};
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use tracing::warn;
 
 use crate::plan::Plan;
@@ -35,6 +38,10 @@ pub struct Observed {
     plans: RedBlackTreeMapSync<Uid, Plan>,
     /// Jobs that the core has been told of.
     told: BTreeMap<Uid, JobId>,
+    /// Jobs that the API server refused to start, with its words.
+    refused: BTreeMap<Uid, String>,
+    /// Jobs that somebody with the right to do so started past the queue.
+    bypassing: RedBlackTreeSetSync<Uid>,
 }
 
 /// What a change amounts to.
@@ -84,6 +91,25 @@ impl Observed {
     #[must_use]
     pub const fn namespaces(&self) -> &RedBlackTreeMapSync<String, TenantId> {
         &self.namespaces
+    }
+
+    /// Jobs that were started past the queue. Their pods only take room.
+    #[must_use]
+    pub const fn bypassing(&self) -> &RedBlackTreeSetSync<Uid> {
+        &self.bypassing
+    }
+
+    /// Why a Job cannot be planned, for its user.
+    #[must_use]
+    pub fn obstacle(&self, uid: &str) -> Option<&str> {
+        let refused = self.refused.get(uid).map(String::as_str);
+        refused.or_else(|| self.jobs.get(uid)?.obstacle.as_deref())
+    }
+
+    /// Whether the API server refused to start the Job.
+    #[must_use]
+    pub fn is_refused(&self, uid: &str) -> bool {
+        self.refused.contains_key(uid)
     }
 
     /// The greatest epoch that was ever recorded.
@@ -156,14 +182,34 @@ impl Observed {
         self.told.insert(uid.to_owned(), view.id.clone());
         self.plans.insert_mut(
             uid.to_owned(),
-            Plan::new(&view.id, admission.epoch, placement),
+            Plan::new(&view.id, admission.epoch, placement, Timestamp::now()),
         );
     }
 
     /// An admission is in force from now on.
     pub fn admit(&mut self, job: &JobId, epoch: i64, placement: Placement) {
-        let plan = Plan::new(job, epoch, placement);
+        let plan = Plan::new(job, epoch, placement, Timestamp::now());
         self.plans.insert_mut(job.uid().to_owned(), plan);
+    }
+
+    /// The API server refuses to start a Job. It cannot be planned until that is tried again.
+    pub fn refuse(&mut self, job: &JobId, why: String) -> News {
+        let uid = job.uid().to_owned();
+        let mut news = News::default();
+        news.facts.push(Event::DecisionFailed(job.clone()));
+        news.touched.insert(uid.clone());
+        self.refused.insert(uid, why);
+        self.tell(&mut news);
+        news
+    }
+
+    /// A refused Job may be planned again; `None` if it was not refused.
+    pub fn forgive(&mut self, uid: &str) -> Option<News> {
+        self.refused.remove(uid)?;
+        let mut news = News::default();
+        news.touched.insert(uid.to_owned());
+        self.tell(&mut news);
+        Some(news)
     }
 
     /// Forgets the plan of a job that holds no place any more, and the job when it is over.
@@ -176,6 +222,7 @@ impl Observed {
         }
         if snapshot.job(job).is_none() {
             self.told.remove(uid);
+            self.refused.remove(uid);
         }
     }
 
@@ -217,11 +264,7 @@ impl Observed {
 
     fn put(&mut self, object: Object, news: &mut News) {
         match object {
-            Object::Node(node) => {
-                if self.nodes.insert(node.id.clone(), node.clone()).as_ref() != Some(&node) {
-                    news.facts.push(Event::NodeSeen(node));
-                }
-            }
+            Object::Node(node) => self.put_node(node, news),
             Object::Namespace(name, tenant) => self.assign(name, tenant, news),
             Object::Tenant(tenant) => {
                 self.tenants.insert(tenant.id.clone());
@@ -261,8 +304,10 @@ impl Observed {
     fn drop(&mut self, kind: Kind, key: &str, news: &mut News) {
         match kind {
             Kind::Node => {
-                self.nodes.remove(&NodeId::from(key));
-                news.facts.push(Event::NodeGone(key.into()));
+                let node = NodeId::from(key);
+                self.nodes.remove(&node);
+                news.touched.extend(self.planned_on(&node));
+                news.facts.push(Event::NodeGone(node));
             }
             Kind::Namespace => self.assign(key.to_owned(), None, news),
             Kind::Tenant => {
@@ -284,6 +329,26 @@ impl Observed {
         }
     }
 
+    fn put_node(&mut self, node: Node, news: &mut News) {
+        let known = self.nodes.insert(node.id.clone(), node.clone());
+        if known.as_ref() != Some(&node) {
+            if !node.schedulable {
+                news.touched.extend(self.planned_on(&node.id));
+            }
+            news.facts.push(Event::NodeSeen(node));
+        }
+    }
+
+    /// Jobs with a place on this node.
+    fn planned_on(&self, node: &NodeId) -> Vec<Uid> {
+        let there = |(_, plan): &(&Uid, &Plan)| plan.placement().slots().any(|s| s.node == *node);
+        self.plans
+            .iter()
+            .filter(there)
+            .map(|(uid, _)| uid.clone())
+            .collect()
+    }
+
     fn assign(&mut self, namespace: String, tenant: Option<TenantId>, news: &mut News) {
         let ours = |(_, job): &(&Uid, &JobView)| job.id.namespace() == namespace;
         news.touched
@@ -296,58 +361,14 @@ impl Observed {
         }
     }
 
-    /// A bound pod takes its seat in its job's plan, or is nobody's task and only takes room.
-    fn place(&mut self, uid: &str, news: &mut News) {
-        let Some((pod, node)) = self
-            .pods
-            .get(uid)
-            .and_then(|pod| Some((pod, pod.node.clone()?)))
-        else {
-            return;
-        };
-        let job = pod.job.as_deref().unwrap_or_default();
-        if self.jobs.get(job).is_some_and(|job| job.has_ended) {
-            return;
-        }
-        let mut plan = self.plans.get(job).cloned();
-        match plan.as_mut().and_then(|plan| plan.seat(pod)) {
-            Some(index) => {
-                let plan = plan.expect("a seat is a plan's");
-                let task = TaskId {
-                    job: plan.job().clone(),
-                    index,
-                };
-                news.facts.push(Event::TaskBound(task, node));
-                news.touched.insert(job.to_owned());
-                self.plans.insert_mut(job.to_owned(), plan);
-                // Before its plan was known it may have counted as somebody else's.
-                news.facts.push(Event::PodGone(uid.into()));
-            }
-            None => {
-                let id = PodId::from(uid);
-                news.facts.push(Event::PodBound(id, node, pod.takes));
-            }
-        }
-    }
-
-    fn pod_gone(&mut self, uid: &str, news: &mut News) {
-        let Some(pod) = self.pods.remove(uid) else {
-            return;
-        };
-        news.facts.push(Event::PodGone(uid.into()));
-        let Some(job) = pod.job else {
-            return;
-        };
-        if let Some(mut plan) = self.plans.get(&job).cloned() {
-            plan.leave(uid);
-            self.plans.insert_mut(job.clone(), plan);
-            news.touched.insert(job);
-        }
-    }
-
     /// Adds the facts about every job that was touched.
     fn tell(&mut self, news: &mut News) {
         for uid in &news.touched {
+            if self.bypasses(uid) {
+                self.bypassing.insert_mut(uid.clone());
+            } else {
+                self.bypassing.remove_mut(uid);
+            }
             if let Some(job) = self.wanted(uid) {
                 self.told.insert(uid.clone(), job.id.clone());
                 news.facts.extend(self.wanted_facts(uid, job));
@@ -364,9 +385,16 @@ impl Observed {
         let view = self.jobs.get(uid)?;
         let tenant = self.namespaces.get(view.id.namespace())?.clone();
         let concerned = view.is_queued && !view.has_ended && !view.is_leaving;
-        // A Job that somebody with the right to do so started past the queue is no job of ours.
-        let started = !view.is_suspended && self.plans.get(uid).is_none();
-        (concerned && !started).then(|| view.job(tenant, self.priority(view)))
+        let mut job = view.job(tenant, self.priority(view));
+        if self.is_refused(uid) {
+            job.task = Resources::ZERO;
+        }
+        (concerned && !self.bypasses(uid)).then_some(job)
+    }
+
+    fn bypasses(&self, uid: &str) -> bool {
+        let started = |view: &JobView| view.is_queued && !view.is_suspended && !view.has_ended;
+        self.jobs.get(uid).is_some_and(started) && self.plans.get(uid).is_none()
     }
 
     fn wanted_facts(&self, uid: &str, job: Job) -> Vec<Event> {
@@ -410,3 +438,7 @@ impl Observed {
         value.unwrap_or_default()
     }
 }
+
+mod pods;
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use prorata_core::{JobId, NodeId, Placement};
+use k8s_openapi::jiff::Timestamp;
+use prorata_core::{JobId, NodeId, Placement, Snapshot};
 
 use crate::translate::PodView;
 
@@ -21,18 +22,20 @@ struct Fixed {
     job: JobId,
     epoch: i64,
     placement: Placement,
+    since: Timestamp,
 }
 
 impl Plan {
     /// The plan of an admission, all seats free.
     #[must_use]
-    pub fn new(job: &JobId, epoch: i64, placement: Placement) -> Self {
+    pub fn new(job: &JobId, epoch: i64, placement: Placement, since: Timestamp) -> Self {
         let job = job.clone();
         Self {
             fixed: Arc::new(Fixed {
                 job,
                 epoch,
                 placement,
+                since,
             }),
             pods: BTreeMap::new(),
         }
@@ -48,6 +51,12 @@ impl Plan {
     #[must_use]
     pub fn epoch(&self) -> i64 {
         self.fixed.epoch
+    }
+
+    /// When it came into force here.
+    #[must_use]
+    pub fn since(&self) -> Timestamp {
+        self.fixed.since
     }
 
     /// Where the tasks go.
@@ -66,6 +75,20 @@ impl Plan {
     #[must_use]
     pub fn node(&self, seat: u32) -> Option<&NodeId> {
         Some(&self.fixed.placement.slot(seat)?.node)
+    }
+
+    /// Whether every place has its pod.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.pods.len() == self.fixed.placement.slots().len()
+    }
+
+    /// A planned node that no longer takes the pod that is to go there.
+    #[must_use]
+    pub fn lost_node(&self, snapshot: &Snapshot) -> Option<&NodeId> {
+        let free = (0..self.seats()).filter(|seat| !self.is_taken(*seat));
+        let mut nodes = free.filter_map(|seat| self.node(seat));
+        nodes.find(|node| !snapshot.takes_work(node))
     }
 
     /// Whether a pod has this place.

@@ -12,7 +12,7 @@ mod tenant;
 
 pub use job::{JOB_CONDITION, JobView};
 pub use node::node;
-pub use plan::{AFFINITY_NODES_MAX, release};
+pub use plan::{AFFINITY_NODES_MAX, release, take_back};
 pub use pod::{PodView, requests};
 pub use record::{RecordView, desired_spec, placement, task};
 pub use tenant::tenant;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use prorata_core::{Snapshot, TenantId};
-use rpds::RedBlackTreeMapSync;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::plan::Plan;
 
@@ -15,6 +15,8 @@ pub struct View {
     pub snapshot: Snapshot,
     /// Admissions in force, by UID of their Job.
     pub plans: RedBlackTreeMapSync<String, Plan>,
+    /// UIDs of Jobs that were started past the queue.
+    pub bypassing: RedBlackTreeSetSync<String>,
     /// Namespaces that belong to a tenant.
     pub namespaces: RedBlackTreeMapSync<String, TenantId>,
 }

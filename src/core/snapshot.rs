@@ -87,6 +87,13 @@ impl Snapshot {
         })
     }
 
+    /// Whether a node takes new work: it is known, ready, and repels nobody.
+    #[must_use]
+    pub fn takes_work(&self, node: &NodeId) -> bool {
+        let state = self.cluster.nodes.get(node);
+        state.is_some_and(|state| state.offer().is_some())
+    }
+
     /// What new work can have on a node now; nothing on one that is unknown or takes none.
     #[must_use]
     pub fn free(&self, node: &NodeId) -> Resources {

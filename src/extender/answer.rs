@@ -4,7 +4,7 @@ use prorata_core::{NodeId, Resource, Resources};
 use prorata_simulator::quantity;
 
 use super::Seats;
-use crate::api::extender_v1::{Args, Container, FilterResult, Pod};
+use crate::api::extender_v1::{Args, Container, FilterResult, Owner, Pod};
 use crate::plan::Plan;
 use crate::view::View;
 
@@ -47,13 +47,20 @@ pub fn answer<'a>(
         .iter()
         .find(|o| o.controller && o.kind == "Job");
     let plan = owner.and_then(|owner| view.plans.get(&owner.uid));
+    // Owners are of the same namespace; a pod that claims another one's is nobody's.
+    let plan = plan.filter(|plan| plan.job().namespace() == pod.metadata.namespace);
     match plan {
         Some(plan) => planned(view, seats, plan, pod, names),
-        None if view.namespaces.contains_key(&pod.metadata.namespace) => {
-            refuse(names, NOT_ADMITTED)
-        }
+        None if waits(view, pod, owner) => refuse(names, NOT_ADMITTED),
         None => unmanaged(view, policy, pod, names),
     }
+}
+
+/// Whether the queue has not let this pod through yet. In a tenant's namespace only the Job
+/// controller makes pods that ask for GPUs, and whoever may bypass the queue.
+fn waits(view: &View, pod: &Pod, owner: Option<&Owner>) -> bool {
+    let queued = view.namespaces.contains_key(&pod.metadata.namespace);
+    queued && owner.is_some_and(|owner| !view.bypassing.contains(&owner.uid))
 }
 
 /// A pod of an admitted Job: its planned node alone.
@@ -149,7 +156,7 @@ mod tests {
         core.observe(Event::NodeSeen(node("b", 3)));
         core.observe(Event::TenantChanged(Tenant::new("red")));
         core.observe(Event::JobSubmitted(Job {
-            id: job.clone(),
+            id: job,
             tenant: "red".into(),
             priority: 0,
             submitted: Time::ZERO,
@@ -161,12 +168,15 @@ mod tests {
         let mut view = View {
             snapshot: core.snapshot(),
             plans: Default::default(),
+            bypassing: Default::default(),
             namespaces: Default::default(),
         };
         view.namespaces.insert_mut("red".to_owned(), "red".into());
         for prorata_core::Decision::Admit(id, placement) in cycle.decisions {
-            view.plans
-                .insert_mut(id.uid().to_owned(), Plan::new(&id, 1, placement));
+            view.plans.insert_mut(
+                id.uid().to_owned(),
+                Plan::new(&id, 1, placement, Default::default()),
+            );
         }
         view
     }

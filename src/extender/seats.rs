@@ -79,12 +79,14 @@ mod tests {
             &JobId::new("red", "train", "j"),
             epoch,
             ["a", "b"].map(slot).into_iter().collect(),
+            Default::default(),
         )
     }
 
     fn bound(plan: &mut Plan, pod: &str) {
         plan.seat(&PodView {
             uid: pod.to_owned(),
+            namespace: "red".to_owned(),
             job: Some("j".to_owned()),
             index: None,
             node: Some("a".into()),

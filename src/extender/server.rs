@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use futures::StreamExt;
 use rustls::RootCertStore;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
@@ -103,8 +105,11 @@ async fn filter(State(shared): State<Arc<Shared>>, Json(args): Json<Args>) -> Re
     Json(answer(view, &shared.seats, &shared.policy, &args)).into_response()
 }
 
-/// kube-scheduler evicts nobody on behalf of a pod that asks for GPUs.
-async fn preempt() -> Json<PreemptResult> {
+/// kube-scheduler evicts nobody on behalf of a pod that asks for GPUs. The question is read to its
+/// end all the same: an answer that comes before it, and the end of the connection, may get lost.
+async fn preempt(question: Body) -> Json<PreemptResult> {
+    let mut parts = question.into_data_stream();
+    while let Some(Ok(_)) = parts.next().await {}
     Json(PreemptResult::default())
 }
 

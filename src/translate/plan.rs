@@ -39,6 +39,19 @@ pub fn release(job: &JobView, epoch: i64, placement: &Placement) -> Value {
     ])
 }
 
+/// The patch that takes a start back: the Job is suspended, and may be planned anew once its pods
+/// are gone. It applies only while this admission is the one in force.
+#[must_use]
+pub fn take_back(job: &JobView, epoch: i64) -> Value {
+    let key = labels::EPOCH.replace('~', "~0").replace('/', "~1");
+    json!([
+        {"op": "test", "path": "/metadata/uid", "value": job.id.uid()},
+        {"op": "test", "path": format!("/metadata/annotations/{key}"), "value": epoch.to_string()},
+        {"op": "test", "path": "/spec/suspend", "value": false},
+        {"op": "replace", "path": "/spec/suspend", "value": true},
+    ])
+}
+
 /// A template's affinity less the terms of an earlier plan; `None` where nothing else is left.
 /// Users may not write such terms themselves; an admission policy sees to it.
 pub(super) fn without_ours(affinity: Option<&Affinity>) -> Option<Affinity> {

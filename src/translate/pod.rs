@@ -15,6 +15,8 @@ const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
 pub struct PodView {
     /// Its UID.
     pub uid: String,
+    /// Its namespace.
+    pub namespace: String,
     /// UID of the Job that controls it.
     pub job: Option<String>,
     /// Its completion index, if the Job is indexed.
@@ -38,6 +40,7 @@ impl PodView {
         let takes = pod.spec.as_ref().map(|spec| requests(spec, gpu_resource));
         Self {
             uid: pod.uid().unwrap_or_default(),
+            namespace: pod.namespace().unwrap_or_default(),
             job: job.map(|owner| owner.uid.clone()),
             index: index.and_then(|text| text.parse().ok()),
             node: node.map(NodeId::from),

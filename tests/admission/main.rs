@@ -8,7 +8,7 @@ mod guards;
 mod jobs;
 mod objects;
 
-use cluster::requests::{create, json, suspend};
+use cluster::requests::{create, forget_what_always_differs, json, suspend};
 use cluster::{Cluster, from, job, pod};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -77,26 +77,4 @@ async fn untouched(cluster: &Cluster, round: &str) -> Vec<Value> {
     }
     stored.iter_mut().for_each(forget_what_always_differs);
     stored
-}
-
-fn forget_what_always_differs(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            for key in [
-                "uid",
-                "resourceVersion",
-                "creationTimestamp",
-                "namespace",
-                "managedFields",
-            ] {
-                fields.remove(key);
-            }
-            for key in ["controller-uid", "batch.kubernetes.io/controller-uid"] {
-                fields.remove(key);
-            }
-            fields.values_mut().for_each(forget_what_always_differs);
-        }
-        Value::Array(items) => items.iter_mut().for_each(forget_what_always_differs),
-        _ => {}
-    }
 }

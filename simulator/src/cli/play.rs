@@ -42,7 +42,12 @@ fn one(file: &Path, bless: bool) -> Result<Option<String>, Failure> {
     let name = file.display().to_string();
     let text = fs::read_to_string(file).map_err(|error| {
         let remedy = "name a file that can be read";
-        Failure::Input(vec![Problem::new(&name, "script", error.to_string(), remedy)])
+        Failure::Input(vec![Problem::new(
+            &name,
+            "script",
+            error.to_string(),
+            remedy,
+        )])
     })?;
     let script = Script::read(&name, &text).map_err(Failure::Input)?;
     let outcome = play::play(&name, &script).map_err(|problem| Failure::Input(vec![problem]))?;
