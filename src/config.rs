@@ -146,11 +146,45 @@ impl Configuration {
         let remedy =
             format!("write one document with `apiVersion: {API_VERSION}` and `kind: {KIND}`");
         match (documents.next(), documents.next()) {
-            (Some(document), None) => Self::read(&document),
+            (Some(document), None) => {
+                let config = Self::read(&document)?;
+                config.find_files(&document)?;
+                Ok(config)
+            }
             (Some(_), Some(second)) => {
                 Err(second.problem("document", "is one too many", remedy).into())
             }
             (None, _) => Err(Problem::new(&file, "document", "is empty", remedy).into()),
+        }
+    }
+
+    /// Files that are named must be there when a role starts; [`read`](Self::read) may run elsewhere.
+    fn find_files(&self, document: &Document) -> Result<(), Problems> {
+        let Tls {
+            cert_file,
+            key_file,
+            client_ca_file,
+        } = &self.extender.tls;
+        let files = [
+            ("certFile", cert_file),
+            ("keyFile", key_file),
+            ("clientCaFile", client_ca_file),
+        ];
+        let unreadable = |(field, path): (&str, &PathBuf)| {
+            let error = std::fs::File::open(path).err()?;
+            let what = format!("{} cannot be read: {error}", path.display());
+            let field = format!("extender.tls.{field}");
+            Some(document.problem(
+                &field,
+                what,
+                "name a file in PEM that exists and that we may read",
+            ))
+        };
+        let problems: Vec<Problem> = files.into_iter().filter_map(unreadable).collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Problems(problems))
         }
     }
 

@@ -23,23 +23,23 @@ const INBOX_MAX: usize = 16_384;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The kubeconfig file.
-    #[error("kubeconfig: {0}")]
+    #[error("the kubeconfig")]
     Kubeconfig(#[from] kube::config::KubeconfigError),
     /// Neither a kubeconfig nor a service account.
-    #[error("no way to the API server: {0}")]
+    #[error("no way to the API server")]
     NoCluster(#[from] kube::config::InferConfigError),
     /// The client.
-    #[error("client: {0}")]
+    #[error("the client of the API server")]
     Client(#[from] kube::Error),
     /// The extender.
-    #[error("extender: {0}")]
+    #[error("the extender")]
     Extender(#[from] extender::Error),
     /// The probes.
-    #[error("health.address: {0}")]
-    Health(std::io::Error),
+    #[error("health.address")]
+    Health(#[source] std::io::Error),
     /// Signals.
-    #[error("signals: {0}")]
-    Signals(std::io::Error),
+    #[error("signals")]
+    Signals(#[source] std::io::Error),
     /// A watch ended by itself; without it the rest would go by what was true once.
     #[error("a watch ended")]
     Watches,

@@ -39,7 +39,12 @@ fn run(role: Role) -> Result<ExitCode> {
         Role::Crds => print(&install::render_crds()?)?,
         Role::Validate(args) => {
             let count = validate::files(&args.files)?;
-            print(&format!("{count} documents are in order\n"))?;
+            let verb = if count == 1 {
+                "document is"
+            } else {
+                "documents are"
+            };
+            print(&format!("{count} {verb} in order\n"))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -62,10 +62,10 @@ impl Document {
             .collect())
     }
 
-    /// The text of a field at the top, such as `kind`.
+    /// The text of a field, given by its path such as `metadata.name`.
     #[must_use]
     pub fn text(&self, field: &str) -> Option<&str> {
-        match &self.root.child(field)?.value {
+        match &field.split('.').try_fold(&self.root, Node::child)?.value {
             Value::Text(text) => Some(text),
             _ => None,
         }
@@ -128,6 +128,10 @@ impl Document {
             (Some(field), _) => {
                 let remedy = format!("add `{field}:` here");
                 Problem::new(&self.file, &join(&path, field), "is missing", remedy)
+            }
+            (None, Some((what, expected))) if expected.starts_with("struct ") => {
+                let remedy = "write its fields below it, one to a line";
+                Problem::new(&self.file, &path, what, remedy)
             }
             (None, Some((what, expected))) => {
                 Problem::new(&self.file, &path, what, format!("write {expected}"))

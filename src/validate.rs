@@ -1,6 +1,7 @@
 //! Manifests checked offline: the rules that the API server applies to a Tenant, and those of our
 //! own readers, with a place and a remedy for each.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -21,28 +22,47 @@ const TENANT_API_VERSION: &str = "prorata.dev/v1alpha1";
 /// # Errors
 /// Everything that is wrong with any of them.
 pub fn files(paths: &[PathBuf]) -> Result<usize, Problems> {
-    let (mut count, mut problems) = (0, Vec::new());
+    let (mut documents, mut problems) = (Vec::new(), Vec::new());
     for path in paths {
-        match file(path) {
-            Ok(documents) => count += documents,
+        match Document::load(path) {
+            Ok(found) if found.is_empty() => problems.push(empty(path)),
+            Ok(found) => documents.extend(found),
             Err(found) => problems.extend(found.0),
         }
     }
-    if problems.is_empty() {
-        Ok(count)
-    } else {
-        Err(Problems(problems))
-    }
-}
-
-fn file(path: &Path) -> Result<usize, Problems> {
-    let documents = Document::load(path)?;
-    let problems: Vec<_> = documents.iter().flat_map(document).collect();
+    problems.extend(documents.iter().flat_map(document));
+    problems.extend(repeated(&documents));
     if problems.is_empty() {
         Ok(documents.len())
     } else {
         Err(Problems(problems))
     }
+}
+
+fn empty(path: &Path) -> Problem {
+    let remedy = "name a file with a Tenant or a Configuration";
+    Problem::new(&path.display().to_string(), "document", "is empty", remedy)
+}
+
+/// Tenants that are described a second time.
+fn repeated(documents: &[Document]) -> Vec<Problem> {
+    let mut seen = BTreeSet::new();
+    let again = |document: &&Document| {
+        let name = document
+            .text("metadata.name")
+            .filter(|_| document.text("kind") == Some("Tenant"));
+        name.is_some_and(|name| !seen.insert(name.to_owned()))
+    };
+    let remedy = "keep one of the two: the second would replace the first";
+    let repeated: Vec<&Document> = documents.iter().filter(again).collect();
+    let problem = |document: &Document| {
+        document.problem(
+            "metadata.name",
+            "names a Tenant that is described before",
+            remedy,
+        )
+    };
+    repeated.into_iter().map(problem).collect()
 }
 
 /// What is wrong with one document.
@@ -85,15 +105,11 @@ struct TenantManifest {
 fn tenant(document: &Document) -> Result<(), Problems> {
     let tenant: TenantManifest = document.read()?;
     let mut problems = Vec::new();
-    if tenant
-        .metadata
-        .name
-        .as_deref()
-        .unwrap_or_default()
-        .is_empty()
-    {
-        let remedy = "write the tenant's name, the value of the label prorata.dev/tenant";
-        problems.push(document.problem("metadata.name", "is missing", remedy));
+    if !is_name(tenant.metadata.name.as_deref().unwrap_or_default()) {
+        let what = "is no name that Kubernetes takes, or too long for the label prorata.dev/tenant";
+        let remedy =
+            "write at most 63 small letters, digits and dashes, with none of the dashes at an end";
+        problems.push(document.problem("metadata.name", what, remedy));
     }
     if let Err(error) = quantity::parse_weight(tenant.spec.weight.as_str()) {
         problems.push(unreadable(document, "spec.weight", &error));
@@ -120,6 +136,13 @@ fn tenant(document: &Document) -> Result<(), Problems> {
     } else {
         Err(Problems(problems))
     }
+}
+
+/// A tenant's name is also the value of a label.
+fn is_name(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let ends = !text.starts_with('-') && !text.ends_with('-');
+    (1..=63).contains(&text.len()) && ends && text.bytes().all(plain)
 }
 
 /// Each amount in the core's units, where it is there and can be read.

@@ -167,6 +167,14 @@ impl Reader {
         };
         if verb == "policy" {
             self.policy(&Settings::read(words)?)?;
+            if !self.nodes.is_empty() || !self.jobs.is_empty() {
+                let what = "holds for the whole script";
+                return Err(Wrong::new(
+                    "policy",
+                    what,
+                    "write it above all nodes and jobs",
+                ));
+            }
             return Ok(None);
         }
         let usage = format!("write: {verb} NAME [key=value …]");
@@ -191,7 +199,10 @@ impl Reader {
             Some("drf") => self.policy.order = Order::Drf,
             Some("fifo") => self.policy.order = Order::Fifo,
             other => {
-                let what = format!("`{}` is no order", other.unwrap_or_default());
+                let what = match other {
+                    Some(other) => format!("`{other}` is no order"),
+                    None => "is not said".to_owned(),
+                };
                 return Err(Wrong::new("order", what, "use order=drf or order=fifo"));
             }
         }
@@ -206,7 +217,7 @@ impl Reader {
             allocatable,
             schedulable: true,
         };
-        let nodes: Vec<Node> = names.split(',').map(node).collect();
+        let nodes: Vec<Node> = split("node", names)?.into_iter().map(node).collect();
         self.nodes.extend(nodes.iter().cloned());
         Ok(nodes)
     }
@@ -224,7 +235,7 @@ impl Reader {
                 ..node
             })
         };
-        names.split(',').map(known).collect()
+        split("node", names)?.into_iter().map(known).collect()
     }
 
     fn tenants(&self, names: &str, settings: &Settings) -> Result<Vec<Tenant>, Wrong> {
@@ -252,7 +263,7 @@ impl Reader {
             id: name.into(),
             ..tenant.clone()
         };
-        Ok(names.split(',').map(named).collect())
+        Ok(split("tenant", names)?.into_iter().map(named).collect())
     }
 
     fn submit(&mut self, subject: &str, settings: &Settings) -> Result<Step, Wrong> {
@@ -273,7 +284,10 @@ impl Reader {
             .get("for")
             .map(|text| duration("for", text))
             .transpose()?;
-        self.jobs.insert(id.clone());
+        if !self.jobs.insert(id.clone()) {
+            let what = format!("{id} has been submitted before");
+            return Err(Wrong::new("submit", what, "give it another name"));
+        }
         let job = Job {
             tenant: id.namespace().into(),
             priority: settings.number("priority", 0)?,
@@ -320,9 +334,31 @@ impl Reader {
     }
 }
 
+/// Names between commas.
+fn split<'a>(field: &str, names: &'a str) -> Result<Vec<&'a str>, Wrong> {
+    let names: Vec<&str> = names.split(',').collect();
+    let mut seen = BTreeSet::new();
+    let wrong = names
+        .iter()
+        .find(|name| name.is_empty() || !seen.insert(**name));
+    match wrong {
+        None => Ok(names),
+        Some(&"") => Err(Wrong::new(
+            field,
+            "a name is empty",
+            "write names with single commas between them",
+        )),
+        Some(name) => Err(Wrong::new(
+            field,
+            format!("{name} is named twice"),
+            "name it once",
+        )),
+    }
+}
+
 fn job_id(text: &str) -> Result<JobId, Wrong> {
     match text.split_once('/') {
-        Some((tenant, job)) if !tenant.is_empty() && !job.is_empty() => {
+        Some((tenant, job)) if !tenant.is_empty() && !job.is_empty() && !job.contains('/') => {
             Ok(JobId::new(tenant, job, ""))
         }
         _ => {

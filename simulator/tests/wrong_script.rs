@@ -18,7 +18,7 @@ at 5s
 ";
 
 /// Line 5, what is wrong with it, and the remedy.
-const WRONG_LINES: [(&str, &str, &str); 26] = [
+const WRONG_LINES: [(&str, &str, &str); 31] = [
     (
         "sumbit red/eval gpu=1",
         "sumbit: is no verb",
@@ -103,6 +103,31 @@ const WRONG_LINES: [(&str, &str, &str); 26] = [
         "policy order=lifo",
         "order: `lifo` is no order",
         "use order=drf or order=fifo",
+    ),
+    (
+        "policy order=fifo",
+        "policy: holds for the whole script",
+        "write it above all nodes and jobs",
+    ),
+    (
+        "node c,,d gpu=1",
+        "node: a name is empty",
+        "write names with single commas between them",
+    ),
+    (
+        "tenant blue,blue",
+        "tenant: blue is named twice",
+        "name it once",
+    ),
+    (
+        "submit red/a/b gpu=1",
+        "job: `red/a/b` names no job",
+        "write TENANT/JOB, for example red/train",
+    ),
+    (
+        "submit red/train gpu=1",
+        "submit: red/train has been submitted before",
+        "give it another name",
     ),
     (
         "policy orders=fifo",

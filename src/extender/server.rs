@@ -31,7 +31,7 @@ const BODY_BYTES_MAX: usize = 4 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file of certificates or keys.
-    #[error("{file}: {source}")]
+    #[error("{}", file.display())]
     Pem {
         /// The file.
         file: PathBuf,
@@ -39,7 +39,7 @@ pub enum Error {
         source: pem::Error,
     },
     /// A certificate authority that cannot be one.
-    #[error("{file}: {source}")]
+    #[error("{}", file.display())]
     Authority {
         /// The file.
         file: PathBuf,
@@ -47,10 +47,10 @@ pub enum Error {
         source: VerifierBuilderError,
     },
     /// Certificate and key do not fit together, or are not of a kind that is supported.
-    #[error("the extender's certificate: {0}")]
+    #[error("the certificate and its key")]
     Tls(#[from] rustls::Error),
     /// The address.
-    #[error("{address}: {source}")]
+    #[error("extender.address {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
