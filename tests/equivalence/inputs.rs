@@ -84,7 +84,9 @@ impl Inputs {
                  ---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {tenant}, labels: {{prorata.dev/tenant: {tenant}}}}}\n"
             );
         }
-        self.jobs.iter().for_each(|job| yaml.push_str(&manifest(job)));
+        self.jobs
+            .iter()
+            .for_each(|job| yaml.push_str(&manifest(job)));
         yaml
     }
 }
@@ -92,7 +94,9 @@ impl Inputs {
 fn manifest(job: &Input) -> String {
     let JobName(namespace, name) = &job.name;
     let Input { pods, gpus, .. } = job;
-    let class = job.class.map_or(String::new(), |c| format!("      priorityClassName: {c}\n"));
+    let class = job
+        .class
+        .map_or(String::new(), |c| format!("      priorityClassName: {c}\n"));
     format!(
         "---
 apiVersion: batch/v1
@@ -120,7 +124,10 @@ struct Sequence(u64);
 
 impl Sequence {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % bound
     }
 }

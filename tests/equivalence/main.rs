@@ -23,10 +23,16 @@ async fn prepared(inputs: &Inputs) -> Option<(Cluster, Site, Kubelet)> {
     let mut cluster = Cluster::start(Options::default()).await?;
     cluster.install().await;
     let shape = nodes::Shape::default();
-    nodes::create(&cluster.admin, inputs.nodes, &shape).await.unwrap();
+    nodes::create(&cluster.admin, inputs.nodes, &shape)
+        .await
+        .unwrap();
     cluster.apply(&inputs.manifests());
     let site = Site::prepare(&cluster.plane);
-    cluster.plane.start_scheduler(site.scheduler_config()).await.unwrap();
+    cluster
+        .plane
+        .start_scheduler(site.scheduler_config())
+        .await
+        .unwrap();
     let kubelet = Kubelet::start(cluster.admin.clone(), KubeletOptions::default());
     Some((cluster, site, kubelet))
 }
@@ -50,12 +56,21 @@ async fn a_real_cluster_decides_as_the_simulator_does() {
     }
     eprintln!("{} jobs in {:?}", inputs.jobs.len(), clock.elapsed());
     let admissions = watched.admissions();
-    let order = |a: &[(JobName, Vec<String>)]| a.iter().map(|(job, _)| job.clone()).collect::<Vec<_>>();
+    let order =
+        |a: &[(JobName, Vec<String>)]| a.iter().map(|(job, _)| job.clone()).collect::<Vec<_>>();
     assert_eq!(order(&admissions), order(&expected), "order of admission");
     for (job, nodes) in &expected {
-        assert_eq!(&watched.nodes_of(job), nodes, "nodes of {job}, by completion index");
+        assert_eq!(
+            &watched.nodes_of(job),
+            nodes,
+            "nodes of {job}, by completion index"
+        );
     }
-    assert_eq!(watched.unfinished(), Vec::<JobName>::new(), "the queue has drained");
+    assert_eq!(
+        watched.unfinished(),
+        Vec::<JobName>::new(),
+        "the queue has drained"
+    );
     assert_no_overload(&watched, &kubelet);
     drop(controller);
 }
@@ -94,7 +109,11 @@ async fn a_crash_changes_nothing_that_has_happened() {
     watched.until_quiet().await;
     while watched.ended() < inputs.jobs.len() {
         let running = watched.running();
-        assert!(!running.is_empty(), "nothing runs, and {:?} wait", watched.unfinished());
+        assert!(
+            !running.is_empty(),
+            "nothing runs, and {:?} wait",
+            watched.unfinished()
+        );
         for job in &running {
             kubelet.finish(job.namespace(), job.name()).await.unwrap();
         }
@@ -103,7 +122,11 @@ async fn a_crash_changes_nothing_that_has_happened() {
         }
         watched.until_quiet().await;
     }
-    assert_eq!(watched.unfinished(), Vec::<JobName>::new(), "no job was forgotten");
+    assert_eq!(
+        watched.unfinished(),
+        Vec::<JobName>::new(),
+        "no job was forgotten"
+    );
     assert_eq!(watched.pods_per_place_max(), 1, "no place was filled twice");
     assert_no_overload(&watched, &kubelet);
 }

@@ -29,7 +29,9 @@ fn complete(inputs: &Inputs) -> String {
     let mut steps = start.steps;
     for end in 1.. {
         for (line, step) in steps {
-            let outcome = player.step(NAME, line, &step).unwrap_or_else(|wrong| panic!("{wrong}"));
+            let outcome = player
+                .step(NAME, line, &step)
+                .unwrap_or_else(|wrong| panic!("{wrong}"));
             running.extend(admitted(inputs, &outcome).into_iter().map(|(job, _)| job));
         }
         let Some(job) = running.pop_first() else {
@@ -51,7 +53,9 @@ fn read(text: &str) -> Script {
 }
 
 fn script(inputs: &Inputs) -> String {
-    let names: Vec<String> = (1..=inputs.nodes).map(prorata_controlplane::nodes::name).collect();
+    let names: Vec<String> = (1..=inputs.nodes)
+        .map(prorata_controlplane::nodes::name)
+        .collect();
     let mut script = format!("node {} gpu=8 cpu=128 memory=1Ti\n", names.join(","));
     for (tenant, gpus) in TENANTS {
         let _ = writeln!(script, "tenant {tenant} guaranteed=gpu:{gpus}");

@@ -88,7 +88,11 @@ impl Watched {
     pub(crate) async fn until_ended(&self, job: &JobName) {
         let deadline = Instant::now() + PATIENCE;
         while self.state(job) != Some(State::Finished) {
-            assert!(Instant::now() < deadline, "{job} does not end: {:?}", self.state(job));
+            assert!(
+                Instant::now() < deadline,
+                "{job} does not end: {:?}",
+                self.state(job)
+            );
             tokio::time::sleep(POLL).await;
         }
     }
@@ -96,8 +100,12 @@ impl Watched {
     /// The running Jobs, by namespace and name.
     pub(crate) fn running(&self) -> Vec<JobName> {
         let jobs = self.jobs.state();
-        let running = jobs.iter().filter(|job| is_released(job) && !has_ended(job));
-        let mut names: Vec<_> = running.map(|job| name_of(&**job, &job.name_any())).collect();
+        let running = jobs
+            .iter()
+            .filter(|job| is_released(job) && !has_ended(job));
+        let mut names: Vec<_> = running
+            .map(|job| name_of(&**job, &job.name_any()))
+            .collect();
         names.sort();
         names
     }
@@ -105,11 +113,17 @@ impl Watched {
     pub(crate) fn unfinished(&self) -> Vec<JobName> {
         let jobs = self.jobs.state();
         let unfinished = jobs.iter().filter(|job| !has_ended(job));
-        unfinished.map(|job| name_of(&**job, &job.name_any())).collect()
+        unfinished
+            .map(|job| name_of(&**job, &job.name_any()))
+            .collect()
     }
 
     pub(crate) fn ended(&self) -> usize {
-        self.jobs.state().iter().filter(|job| has_ended(job)).count()
+        self.jobs
+            .state()
+            .iter()
+            .filter(|job| has_ended(job))
+            .count()
     }
 
     /// Every Job with its recorded nodes, in the order of admission.
@@ -117,24 +131,41 @@ impl Watched {
         let mut admitted: Vec<_> = Vec::new();
         for record in self.records.state() {
             let admission = record.spec.admission.clone().unwrap();
-            let nodes = admission.placement.into_iter().map(|place| place.node).collect();
-            admitted.push((admission.epoch, (name_of(&*record, &record.spec.job.name), nodes)));
+            let nodes = admission
+                .placement
+                .into_iter()
+                .map(|place| place.node)
+                .collect();
+            admitted.push((
+                admission.epoch,
+                (name_of(&*record, &record.spec.job.name), nodes),
+            ));
         }
         admitted.sort();
-        admitted.into_iter().map(|(_, admission)| admission).collect()
+        admitted
+            .into_iter()
+            .map(|(_, admission)| admission)
+            .collect()
     }
 
     /// The node on which each pod of a Job was, by completion index.
     pub(crate) fn nodes_of(&self, job: &JobName) -> Vec<String> {
         let history = self.history.lock().unwrap();
         let of_job = history.places.iter().filter(|((name, _), _)| name == job);
-        of_job.flat_map(|(_, nodes)| nodes.values().cloned()).collect()
+        of_job
+            .flat_map(|(_, nodes)| nodes.values().cloned())
+            .collect()
     }
 
     /// How many pods the place had that had most.
     pub(crate) fn pods_per_place_max(&self) -> usize {
         let history = self.history.lock().unwrap();
-        history.places.values().map(BTreeMap::len).max().unwrap_or_default()
+        history
+            .places
+            .values()
+            .map(BTreeMap::len)
+            .max()
+            .unwrap_or_default()
     }
 
     /// Nodes that were ever overfull.
@@ -176,7 +207,11 @@ impl Watched {
             }
             let index = &pod.annotations()["batch.kubernetes.io/job-completion-index"];
             let place = (name_of(&*pod, job), index.parse().unwrap());
-            history.places.entry(place).or_default().insert(pod.uid().unwrap(), node.to_owned());
+            history
+                .places
+                .entry(place)
+                .or_default()
+                .insert(pod.uid().unwrap(), node.to_owned());
         }
         let over = used.into_iter().filter(|(_, gpus)| *gpus > GPUS_PER_NODE);
         history.overfull.extend(over.map(|(node, _)| node));
@@ -185,12 +220,22 @@ impl Watched {
     /// Jobs that are released but do not run whole yet, or whose record lags behind.
     fn moving(&self) -> Vec<String> {
         let mut running: BTreeMap<JobName, i32> = BTreeMap::new();
-        for pod in self.pods.state().iter().filter(|pod| phase(pod) == Some("Running")) {
+        for pod in self
+            .pods
+            .state()
+            .iter()
+            .filter(|pod| phase(pod) == Some("Running"))
+        {
             let job = &pod.labels()["batch.kubernetes.io/job-name"];
             *running.entry(name_of(&**pod, job)).or_default() += 1;
         }
         let records = self.records.state();
-        let state = |r: &Arc<QueuedJob>| (name_of(&**r, &r.spec.job.name), r.status.as_ref().and_then(|s| s.state));
+        let state = |r: &Arc<QueuedJob>| {
+            (
+                name_of(&**r, &r.spec.job.name),
+                r.status.as_ref().and_then(|s| s.state),
+            )
+        };
         let states: BTreeMap<JobName, Option<State>> = records.iter().map(state).collect();
         let unsettled = |job: &Arc<Job>| {
             let name = name_of(&**job, &job.name_any());
@@ -214,7 +259,9 @@ where
 {
     let (store, writer) = reflector::store();
     let api: Api<K> = Api::all(client.clone());
-    let events = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
+    let events = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .reflect(writer);
     let history = Arc::clone(history);
     watches.spawn(events.for_each(move |_| {
         history.lock().unwrap().changed = Instant::now();
@@ -232,7 +279,10 @@ fn is_released(job: &Job) -> bool {
 }
 
 fn has_ended(job: &Job) -> bool {
-    let mut conditions = job.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let mut conditions = job
+        .status
+        .iter()
+        .flat_map(|s| s.conditions.iter().flatten());
     conditions.any(|c| c.type_ == "Complete" && c.status == "True")
 }
 
@@ -247,5 +297,7 @@ fn phase(pod: &Pod) -> Option<&str> {
 fn gpus(pod: &Pod) -> u64 {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let limits = containers.filter_map(|c| c.resources.as_ref()?.limits.as_ref()?.get(GPU));
-    limits.map(|quantity| quantity.0.parse::<u64>().unwrap()).sum()
+    limits
+        .map(|quantity| quantity.0.parse::<u64>().unwrap())
+        .sum()
 }

@@ -82,7 +82,10 @@ const LINKER_FLAGS: &str = "-s -w \
     -X k8s.io/component-base/version.gitMinor=37";
 
 fn assets(directory: PathBuf) -> Result<Binaries> {
-    let mut programs = Program::ALL.into_iter().map(Program::name).chain(["kubectl"]);
+    let mut programs = Program::ALL
+        .into_iter()
+        .map(Program::name)
+        .chain(["kubectl"]);
     match programs.find(|program| !directory.join(program).is_file()) {
         Some(program) => Err(Error::Incomplete {
             directory: directory.display().to_string(),

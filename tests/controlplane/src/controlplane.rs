@@ -232,7 +232,9 @@ impl ControlPlane {
     ///
     /// [`Error::Died`] for the first one that did.
     pub fn check(&mut self) -> Result<()> {
-        self.processes.iter_mut().try_for_each(|(_, process)| process.check())
+        self.processes
+            .iter_mut()
+            .try_for_each(|(_, process)| process.check())
     }
 
     async fn launch(binaries: &Binaries, options: &Options) -> Result<Self> {

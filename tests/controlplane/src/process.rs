@@ -47,10 +47,7 @@ impl Process {
         let output = File::options().create(true).append(true).open(&log);
         let output = output.when(format_args!("open {}", log.display()))?;
         let errors = output.try_clone().when("share a log file")?;
-        command
-            .stdin(Stdio::piped())
-            .stdout(output)
-            .stderr(errors);
+        command.stdin(Stdio::piped()).stdout(output).stderr(errors);
         let child = command.spawn().when(format_args!("start {name}"))?;
         let mut process = Self {
             name: name.to_owned(),
