@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use axum::http::Uri;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::gpu_resource;
@@ -64,19 +65,16 @@ pub struct ControllerArgs {
 
 /// Options of `prorata install`.
 #[derive(Debug, Args)]
-#[command(
-    args_conflicts_with_subcommands = true,
-    after_help = "\
+#[command(after_help = "\
 Examples:
   prorata install | kubectl apply -f -
   prorata install --gpu-resource amd.com/gpu | kubectl diff -f -
-  prorata install scheduler-config --extender-url https://10.0.0.7:8443 > kube-scheduler.yaml"
-)]
+  prorata install scheduler-config --extender-url https://10.0.0.7:8443 > kube-scheduler.yaml")]
 pub struct InstallArgs {
     /// Print one part alone.
     #[command(subcommand)]
     pub part: Option<InstallPart>,
-    /// How kube-scheduler is configured, in the ConfigMap.
+    /// How kube-scheduler is configured.
     #[command(flatten)]
     pub scheduler: SchedulerArgs,
 }
@@ -85,39 +83,45 @@ pub struct InstallArgs {
 #[derive(Debug, Subcommand)]
 pub enum InstallPart {
     /// Print the bare configuration of kube-scheduler, for its `--config`.
-    SchedulerConfig(SchedulerArgs),
+    SchedulerConfig,
 }
 
 /// How kube-scheduler is configured.
 #[derive(Debug, Args)]
 pub struct SchedulerArgs {
     /// The resource that pods name to get a GPU.
-    #[arg(long, value_name = "NAME", default_value = crate::api::labels::GPU_RESOURCE, value_parser = gpu_resource)]
+    #[arg(long, global = true, value_name = "NAME", default_value = crate::api::labels::GPU_RESOURCE, value_parser = gpu_resource)]
     pub gpu_resource: String,
     /// Where kube-scheduler reaches the extender.
-    #[arg(long, value_name = "URL", default_value = "https://prorata.prorata-system.svc:8443", value_parser = https)]
+    #[arg(long, global = true, value_name = "URL", default_value = "https://prorata.prorata-system.svc:8443", value_parser = https)]
     pub extender_url: String,
     /// Directory with tls.crt and tls.key of kube-scheduler, and ca.crt of the extender.
-    #[arg(long, value_name = "DIR", default_value = "/etc/kubernetes/prorata")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "/etc/kubernetes/prorata"
+    )]
     pub tls_dir: PathBuf,
     /// The kubeconfig of kube-scheduler.
     #[arg(
         long,
+        global = true,
         value_name = "FILE",
         default_value = "/etc/kubernetes/scheduler.conf"
     )]
     pub kubeconfig: PathBuf,
     /// Requests per second of kube-scheduler to the API server [default: Kubernetes' own]
-    #[arg(long, value_name = "N", requires = "burst")]
+    #[arg(long, global = true, value_name = "N", requires = "burst")]
     pub qps: Option<u32>,
     /// The same in a burst [default: Kubernetes' own]
-    #[arg(long, value_name = "N", requires = "qps")]
+    #[arg(long, global = true, value_name = "N", requires = "qps")]
     pub burst: Option<u32>,
     /// There is only one kube-scheduler.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub no_leader_election: bool,
     /// Longest wait before a refused pod is tried again, in seconds [default: Kubernetes' own]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_backoff: Option<u32>,
 }
 
@@ -151,20 +155,35 @@ impl InstallArgs {
     /// # Errors
     /// When it cannot be written as YAML.
     pub fn render(self) -> Result<String, install::Error> {
+        let scheduler = SchedulerConfig::from(self.scheduler);
         match self.part {
-            Some(InstallPart::SchedulerConfig(args)) => SchedulerConfig::from(args).render(),
-            None => install::render(&self.scheduler.into()),
+            Some(InstallPart::SchedulerConfig) => scheduler.render(),
+            None => install::render(&scheduler),
         }
     }
 }
 
 /// kube-scheduler would speak plain HTTP, or trust anybody, without a word.
 fn https(url: &str) -> Result<String, String> {
-    if url.starts_with("https://") && url.len() > "https://".len() {
+    let uri = url
+        .parse()
+        .map_err(|error| format!("not a URL: {error}; write https://HOST:PORT"))?;
+    if is_extender(&uri) && !url.contains('#') {
         Ok(url.to_owned())
     } else {
-        Err("not an https:// URL; the extender answers over TLS only".to_owned())
+        Err("not https://HOST:PORT; the extender answers over TLS only".to_owned())
     }
+}
+
+/// kube-scheduler puts a path behind it, so it ends before a query.
+fn is_extender(uri: &Uri) -> bool {
+    let plain = uri.authority().is_some_and(|authority| {
+        let host = authority.host();
+        let port = authority.port_u16();
+        let bare = port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        !host.is_empty() && authority.as_str() == bare
+    });
+    plain && uri.scheme_str() == Some("https") && uri.query().is_none()
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub struct Configuration {
     pub gpu_resource: String,
     /// Where kube-scheduler asks.
     pub extender: Extender,
-    /// Where probes and Prometheus ask.
+    /// Where probes ask.
     #[serde(default)]
     pub health: Health,
     /// Who is next among the tenants.
@@ -69,7 +69,7 @@ pub struct Tls {
     pub client_ca_file: PathBuf,
 }
 
-/// Where probes and Prometheus ask: `/livez`, `/readyz` and `/metrics`.
+/// Where probes ask: `/livez` and `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Health {

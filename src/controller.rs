@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use kube::api::{Api, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use prorata_core::{Order, Policy};
@@ -9,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::info;
 
+use crate::api::labels::CONTROLLER_USER;
 use crate::config::{self, Configuration};
 use crate::driver::Driver;
 use crate::effects::Writer;
@@ -31,6 +34,12 @@ pub enum Error {
     /// The client.
     #[error("the client of the API server")]
     Client(#[from] kube::Error),
+    /// Somebody else's credentials: the admission policies would turn back every start.
+    #[error(
+        "this runs as `{0}`, but the admission policies let only {CONTROLLER_USER} start Jobs: \
+         give a --kubeconfig of that service account, or run in a pod that has it"
+    )]
+    Identity(String),
     /// The extender.
     #[error("the extender")]
     Extender(#[from] extender::Error),
@@ -53,6 +62,7 @@ pub enum Error {
 pub async fn run(config: Configuration, kubeconfig: Option<&Path>) -> Result<(), Error> {
     telemetry::init(&config.logging);
     let client = client(kubeconfig).await?;
+    check_identity(&client).await?;
     let views = Views::default();
     let (sender, inbox) = mpsc::channel(INBOX_MAX);
     let mut watches = watch::start(&client, &config.gpu_resource, &sender);
@@ -93,4 +103,16 @@ async fn client(kubeconfig: Option<&Path>) -> Result<Client, Error> {
         None => Config::infer().await?,
     };
     Ok(Client::try_from(config)?)
+}
+
+async fn check_identity(client: &Client) -> Result<(), Error> {
+    let review: Api<SelfSubjectReview> = Api::all(client.clone());
+    let answer = review
+        .create(&PostParams::default(), &SelfSubjectReview::default())
+        .await?;
+    let user = answer.status.and_then(|status| status.user_info?.username);
+    match user.unwrap_or_default() {
+        user if user == CONTROLLER_USER => Ok(()),
+        user => Err(Error::Identity(user)),
+    }
 }

@@ -3,19 +3,17 @@
 //! Pure. It is asked again after every change and every write, so it never has to remember what
 //! it asked for before.
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use prorata_core::{Snapshot, Verdict};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use prorata_core::Snapshot;
 use serde_json::{Value, json};
 
-use crate::api::{QueuedJobSpec, State};
+use crate::api::{QueuedJobSpec, QueuedJobStatus, State};
 use crate::effects::{Effect, Notice, RecordWrite};
 use crate::observed::Observed;
 use crate::plan::Plan;
 use crate::status::Standing;
 use crate::translate::{self, JOB_CONDITION, JobView, RecordView};
-
-/// How long a job may be on its way before its record says so.
-pub const STARTS_WITHIN: SignedDuration = SignedDuration::from_secs(2);
 
 /// The next thing to write about the Job of this UID, if anything is.
 #[must_use]
@@ -38,47 +36,77 @@ pub fn effect(
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
     let spec = translate::desired_spec(job, admission, gpu_resource);
     let standing = Standing::of(&verdict, observed.obstacle(uid));
-    // A job that starts is told so by an Event. Its record's status follows once it runs, which
-    // saves a write, or when that takes long.
-    let starting = matches!(verdict, Verdict::Admitted(_))
-        && plan.is_some_and(|plan| now.duration_since(plan.since()) < STARTS_WITHIN);
-    let shown = if starting {
-        None
-    } else {
-        status(&standing, record, now)
-    };
-    let move_ = plan.and_then(|plan| start(view, plan).or_else(|| take_back(view, plan, snapshot)));
+    let start = plan.and_then(|plan| start(view, plan));
+    let starts = start.is_some();
+    let move_ = start.or_else(|| take_back(view, plan?, snapshot));
+    let record = record_write(record, Some(spec), &standing, now);
+    let is_news = !matches!(record, RecordWrite::Keep);
     let effect = Effect {
         job: view.id.clone(),
         condition: condition(&standing, view, now),
-        notice: notice(&standing, move_.as_ref(), shown.is_some()),
+        notice: notice(&standing, move_.as_ref(), is_news),
         patch: move_.map(|(_, patch)| patch),
-        status: shown,
-        record: Some(record_write(record, spec)),
+        starts,
+        record,
     };
     effect.changes_anything().then_some(effect)
 }
 
 /// A job that is over keeps its record, which says so, until it is deleted.
 fn finished(view: &JobView, record: &RecordView, now: Timestamp) -> Option<Effect> {
-    if !view.has_ended {
-        return None;
-    }
-    Some(Effect {
+    let effect = Effect {
         job: view.id.clone(),
-        record: Some(RecordWrite::Keep(Box::new(record.clone()))),
+        record: record_write(Some(record), None, &Standing::finished(), now),
         patch: None,
-        status: Some(status(&Standing::finished(), Some(record), now)?),
+        starts: false,
         condition: None,
         notice: None,
-    })
+    };
+    (view.has_ended && effect.changes_anything()).then_some(effect)
 }
 
-fn record_write(record: Option<&RecordView>, spec: QueuedJobSpec) -> RecordWrite {
-    match record {
-        None => RecordWrite::Create(Box::new(spec)),
-        Some(record) if record.spec == spec => RecordWrite::Keep(Box::new(record.clone())),
-        Some(record) => RecordWrite::Change(Box::new(record.clone()), Box::new(spec)),
+/// What makes the record say `spec`, or what it says already, and show where the job stands.
+fn record_write(
+    record: Option<&RecordView>,
+    spec: Option<QueuedJobSpec>,
+    standing: &Standing,
+    now: Timestamp,
+) -> RecordWrite {
+    let Some(record) = record else {
+        let status = Box::new(status(standing, now));
+        return spec.map_or(RecordWrite::Keep, |spec| {
+            RecordWrite::Create(Box::new(spec), status)
+        });
+    };
+    let spec = spec.unwrap_or_else(|| record.spec.clone());
+    let shown = &record.status;
+    let up_to_date = shown.state == Some(standing.state)
+        && shown.reason == standing.reason
+        && shown.message == standing.message;
+    if up_to_date && record.spec == spec {
+        return RecordWrite::Keep;
+    }
+    let status = match up_to_date {
+        true => shown.clone(),
+        false => status(standing, now),
+    };
+    RecordWrite::Change(Box::new(record.clone()), Box::new(spec), Box::new(status))
+}
+
+fn status(standing: &Standing, now: Timestamp) -> QueuedJobStatus {
+    let condition = Condition {
+        type_: "Admitted".to_owned(),
+        status: is_admitted(standing).to_owned(),
+        reason: standing.reason.clone(),
+        message: standing.message.clone(),
+        last_transition_time: Time(now),
+        observed_generation: None,
+    };
+    QueuedJobStatus {
+        state: Some(standing.state),
+        reason: standing.reason.clone(),
+        message: standing.message.clone(),
+        conditions: vec![condition],
     }
 }
 
@@ -103,49 +131,21 @@ fn start(view: &JobView, plan: &Plan) -> Option<Move> {
 /// Takes the start back, because a node of the plan has gone before its pod came.
 fn take_back(view: &JobView, plan: &Plan, snapshot: &Snapshot) -> Option<Move> {
     let released = !view.is_suspended && view.epoch == Some(plan.epoch());
-    let node = plan.lost_node(snapshot).filter(|_| released)?;
+    let node = plan
+        .lost_node(snapshot, view.remaining)
+        .filter(|_| released)?;
     let notice = Notice {
         reason: "Requeued".to_owned(),
-        message: format!("node {node}, where it was to run, takes no pods any more"),
+        message: format!("node {node}, where it was to run, has no room for its pods any more"),
     };
     Some((notice, translate::take_back(view, plan.epoch())))
-}
-
-fn status(standing: &Standing, record: Option<&RecordView>, now: Timestamp) -> Option<Value> {
-    let shown = record.map(|record| &record.status);
-    let same = |shown: &crate::api::QueuedJobStatus| {
-        shown.state == Some(standing.state) && shown.reason == standing.reason
-    };
-    if shown.is_some_and(same) {
-        return None;
-    }
-    let generation = record.map(|record| record.generation);
-    Some(json!({
-        "state": standing.state,
-        "reason": standing.reason,
-        "message": standing.message,
-        "observedGeneration": generation,
-        "conditions": [{
-            "type": "Admitted",
-            "status": is_admitted(standing),
-            "reason": standing.reason,
-            "message": standing.message,
-            "lastTransitionTime": now,
-            "observedGeneration": generation,
-        }],
-    }))
 }
 
 /// Our condition on the user's Job: why it waits, and later that it no longer does. A Job that
 /// never waited has none.
 fn condition(standing: &Standing, view: &JobView, now: Timestamp) -> Option<Value> {
     let status = is_admitted(standing);
-    // Admitted or running, the queue has no more to say.
-    let reason = if status == "True" {
-        "Admitted"
-    } else {
-        &standing.reason
-    };
+    let reason = &standing.reason;
     let up_to_date = match &view.condition {
         None => status == "True",
         Some((shown, code)) => shown == status && code == reason,
@@ -175,7 +175,7 @@ fn notice(standing: &Standing, move_: Option<&Move>, is_news: bool) -> Option<No
 
 const fn is_admitted(standing: &Standing) -> &'static str {
     match standing.state {
-        State::Admitted | State::Running => "True",
+        State::Admitted => "True",
         State::Waiting | State::Held | State::Finished => "False",
     }
 }

@@ -38,6 +38,8 @@ pub struct Driver {
     unlisted: BTreeSet<Kind>,
     /// First lists that have come, until all have.
     listed: BTreeMap<Kind, Vec<Object>>,
+    /// Changes since, in order.
+    early: Vec<Change>,
     last_epoch: i64,
     /// Jobs about which something was learnt since the last cycle.
     touched: BTreeSet<Uid>,
@@ -48,7 +50,9 @@ pub struct Driver {
 #[derive(Default)]
 struct Work {
     admissions: VecDeque<Uid>,
-    reports: BTreeSet<Uid>,
+    /// First come, first served, each once.
+    reports: VecDeque<Uid>,
+    reported: BTreeSet<Uid>,
     /// A write about them is under way; true for a report.
     busy: BTreeMap<Uid, bool>,
     later: BTreeMap<Instant, Vec<Uid>>,
@@ -68,6 +72,7 @@ impl Driver {
             gpu_resource: gpu_resource.to_owned(),
             unlisted: Kind::ALL.into(),
             listed: BTreeMap::new(),
+            early: Vec::new(),
             last_epoch: 0,
             touched: BTreeSet::new(),
             work: Work::default(),
@@ -87,9 +92,8 @@ impl Driver {
                     self.take_up(burst.drain(..));
                 }
                 Some(done) = self.work.writes.join_next() => {
-                    if let Ok(outcome) = done {
-                        self.conclude(outcome);
-                    }
+                    // A write that panicked leaves its job busy for ever.
+                    self.conclude(done.expect("a write does not panic"));
                 }
                 () = sleep_until(due) => self.retry(),
             }
@@ -100,27 +104,26 @@ impl Driver {
     }
 
     fn take_up(&mut self, changes: impl Iterator<Item = Change>) {
-        let mut news = News::default();
         for change in changes {
             match change {
-                Change::Listed(kind, objects) if self.unlisted.contains(&kind) => {
+                change if self.unlisted.is_empty() => self.apply(change),
+                Change::Listed(kind, objects) if self.unlisted.remove(&kind) => {
                     self.listed.insert(kind, objects);
-                    self.unlisted.remove(&kind);
                     if self.unlisted.is_empty() {
                         self.begin();
                     }
                 }
-                change => {
-                    let more = self.observed.apply(change);
-                    news.facts.extend(more.facts);
-                    news.touched.extend(more.touched);
-                }
+                change => self.early.push(change),
             }
         }
-        self.learn(news);
         if self.unlisted.is_empty() {
             self.cycle();
         }
+    }
+
+    fn apply(&mut self, change: Change) {
+        let news = self.observed.apply(change);
+        self.learn(news);
     }
 
     /// Everything has been listed once: take up what was decided before a restart.
@@ -133,31 +136,40 @@ impl Driver {
             "everything is listed"
         );
         self.learn(news);
+        for change in std::mem::take(&mut self.early) {
+            self.apply(change);
+        }
     }
 
     fn learn(&mut self, news: News) {
-        news.facts
+        let News { facts, touched } = news;
+        facts
             .into_iter()
             .for_each(|fact| self.scheduler.observe(fact));
-        self.touched.extend(news.touched.iter().cloned());
-        self.work.reports.extend(news.touched);
+        for uid in touched {
+            self.look_at(uid.clone());
+            self.touched.insert(uid);
+        }
     }
 
     fn cycle(&mut self) {
         let cycle = self.scheduler.cycle(now());
-        for Decision::Admit(job, placement) in cycle.decisions {
+        let snapshot = self.scheduler.snapshot();
+        for Decision::Admit(id, placement) in cycle.decisions {
+            let job = snapshot.job(&id).expect("what was admitted is known");
             self.last_epoch += 1;
-            info!(%job, epoch = self.last_epoch, %placement, "admitted");
-            self.observed.admit(&job, self.last_epoch, placement);
-            self.work.admissions.push_back(job.uid().to_owned());
+            info!(job = %id, epoch = self.last_epoch, %placement, "admitted");
+            self.observed.admit(job, self.last_epoch, placement);
+            self.work.admissions.push_back(id.uid().to_owned());
         }
         for (job, verdict) in cycle.changed {
             debug!(%job, ?verdict, "verdict");
-            self.work.reports.insert(job.uid().to_owned());
+            self.work.report(job.uid());
         }
-        let snapshot = self.scheduler.snapshot();
+        let mut news = News::default();
         for uid in std::mem::take(&mut self.touched) {
-            self.observed.settle(&uid, &snapshot);
+            news.facts
+                .extend(self.observed.settle(&uid, &snapshot).facts);
         }
         self.views.publish(View {
             snapshot,
@@ -165,6 +177,10 @@ impl Driver {
             bypassing: self.observed.bypassing().clone(),
             namespaces: self.observed.namespaces().clone(),
         });
+        if !news.facts.is_empty() {
+            self.learn(news);
+            self.cycle();
+        }
     }
 
     /// Starts as many writes as there may be.
@@ -204,7 +220,6 @@ impl Driver {
         let record = outcome
             .record
             .map(|record| Object::QueuedJob(Box::new(record)));
-        let started = outcome.view.is_some();
         let view = outcome.view.map(|view| Object::Job(Box::new(view)));
         for object in record.into_iter().chain(view) {
             let news = self.observed.apply_written(object);
@@ -215,13 +230,18 @@ impl Driver {
                 if !self.observed.is_refused(&uid) {
                     self.work.attempts.remove(&uid);
                 }
-                if started {
-                    self.work
-                        .look_again(&uid, desired::STARTS_WITHIN.unsigned_abs());
-                }
-                self.work.reports.insert(uid);
+                self.look_at(uid);
             }
             Some(failure) => self.put_off(&outcome.job, failure),
+        }
+    }
+
+    /// Something may have to be written about the job; what starts it goes first.
+    fn look_at(&mut self, uid: Uid) {
+        if self.observed.plan(&uid).is_some_and(|plan| !plan.is_full()) {
+            self.work.admissions.push_back(uid);
+        } else {
+            self.work.report(&uid);
         }
     }
 
@@ -257,7 +277,7 @@ impl Driver {
                 self.learn(news);
                 forgiven = true;
             }
-            self.work.reports.insert(uid);
+            self.look_at(uid);
         }
         if forgiven {
             self.cycle();
@@ -266,24 +286,32 @@ impl Driver {
 }
 
 impl Work {
-    /// The next job to look at: admissions in order, then reports if there are few under way.
-    fn next(&mut self) -> Option<Uid> {
-        let free = |uid: &Uid, busy: &BTreeMap<Uid, bool>| !busy.contains_key(uid);
-        if let Some(position) = self.admissions.iter().position(|uid| free(uid, &self.busy)) {
-            let uid = self.admissions.remove(position)?;
-            self.reports.remove(&uid);
-            return Some(uid);
+    /// Something may have to be reported about the job.
+    fn report(&mut self, uid: &str) {
+        if self.reported.insert(uid.to_owned()) {
+            self.reports.push_back(uid.to_owned());
         }
-        let reports = self.busy.values().filter(|is_report| **is_report).count();
-        if reports >= REPORTS_MAX {
+    }
+
+    /// The next job to look at: admissions in order, then reports if there are few under way. A
+    /// job about which a write is under way is looked at again when that is done.
+    fn next(&mut self) -> Option<Uid> {
+        while let Some(uid) = self.admissions.pop_front() {
+            if !self.busy.contains_key(&uid) {
+                return Some(uid);
+            }
+        }
+        let under_way = self.busy.values().filter(|is_report| **is_report).count();
+        if under_way >= REPORTS_MAX {
             return None;
         }
-        let uid = self
-            .reports
-            .iter()
-            .find(|uid| free(uid, &self.busy))?
-            .clone();
-        self.reports.take(&uid)
+        loop {
+            let uid = self.reports.pop_front()?;
+            self.reported.remove(&uid);
+            if !self.busy.contains_key(&uid) {
+                return Some(uid);
+            }
+        }
     }
 
     /// Looks at the job again after a while, twice as long after each failure.

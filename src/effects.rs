@@ -4,18 +4,24 @@
 //! longer so, the write fails and nothing has happened: the watch brings the news, and whoever
 //! asked asks anew.
 
+use std::time::Duration;
+
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams, PostParams};
+use kube::core::Status;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client};
 use prorata_core::JobId;
 use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::api::{QueuedJob, QueuedJobSpec, labels};
+use crate::api::{QueuedJob, QueuedJobSpec, QueuedJobStatus, labels};
 use crate::translate::{JobView, RecordView};
+
+/// How long the writes about one job may take.
+const WRITES_WITHIN: Duration = Duration::from_secs(30);
 
 /// What is to be written about one job. The parts are written in the order in which they stand
 /// here; after a failure none of the later ones.
@@ -23,12 +29,12 @@ use crate::translate::{JobView, RecordView};
 pub struct Effect {
     /// The Job.
     pub job: JobId,
-    /// Our record of it.
-    pub record: Option<RecordWrite>,
+    /// Our record of it, before anything acts on it.
+    pub record: RecordWrite,
     /// A JSON Patch of the Job: it starts it, or takes that back.
     pub patch: Option<Value>,
-    /// The status of our record: it needs the record to exist.
-    pub status: Option<Value>,
+    /// Whether that patch starts it.
+    pub starts: bool,
     /// Our condition on the Job.
     pub condition: Option<Value>,
     /// What its user is told.
@@ -39,8 +45,8 @@ impl Effect {
     /// Whether anything is to be written at all.
     #[must_use]
     pub const fn changes_anything(&self) -> bool {
-        let kept = matches!(self.record, None | Some(RecordWrite::Keep(_)));
-        !kept || self.patch.is_some() || self.status.is_some() || self.condition.is_some()
+        let kept = matches!(self.record, RecordWrite::Keep);
+        !kept || self.patch.is_some() || self.condition.is_some()
     }
 }
 
@@ -48,11 +54,11 @@ impl Effect {
 #[derive(Clone, Debug)]
 pub enum RecordWrite {
     /// It does not exist yet.
-    Create(Box<QueuedJobSpec>),
-    /// It is to say this instead.
-    Change(Box<RecordView>, Box<QueuedJobSpec>),
+    Create(Box<QueuedJobSpec>, Box<QueuedJobStatus>),
+    /// It is to say and show this instead.
+    Change(Box<RecordView>, Box<QueuedJobSpec>, Box<QueuedJobStatus>),
     /// It is as it should be.
-    Keep(Box<RecordView>),
+    Keep,
 }
 
 /// An Event on the user's Job.
@@ -122,9 +128,20 @@ impl Writer {
             view: None,
             failure: None,
         };
-        if let Err(error) = self.write(effect, &mut outcome).await {
-            outcome.failure = Some(Failure::from(error));
-        }
+        let starts = effect.starts;
+        let written = tokio::time::timeout(WRITES_WITHIN, self.write(effect, &mut outcome)).await;
+        outcome.failure = match written {
+            Ok(Ok(())) if starts && outcome.view.as_ref().is_some_and(|view| view.is_suspended) => {
+                Some(Failure::Refused(
+                    "something suspends the Job again".to_owned(),
+                ))
+            }
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(Failure::from(error)),
+            Err(_) => Some(Failure::Unanswered(format!(
+                "no answer within {WRITES_WITHIN:?}"
+            ))),
+        };
         outcome
     }
 
@@ -133,23 +150,16 @@ impl Writer {
             job,
             record,
             patch,
-            status,
             condition,
             notice,
+            ..
         } = effect;
-        let record = match record {
-            Some(write) => Some(self.record(&job, write).await?),
-            None => None,
-        };
-        outcome.record.clone_from(&record);
+        outcome.record = self.record(&job, record).await?;
         if let Some(patch) = patch {
             outcome.view = Some(self.patch(&job, patch).await?);
         }
-        if let Some((status, record)) = status.zip(record) {
-            outcome.record = Some(self.status(&job, &record, status).await?);
-        }
         if let Some(condition) = condition {
-            self.condition(&job, condition).await?;
+            outcome.view = Some(self.condition(&job, condition).await?);
         }
         if let Some(notice) = notice {
             self.notify(&job, notice).await;
@@ -157,27 +167,28 @@ impl Writer {
         Ok(())
     }
 
-    async fn record(&self, job: &JobId, write: RecordWrite) -> kube::Result<RecordView> {
+    async fn record(&self, job: &JobId, write: RecordWrite) -> kube::Result<Option<RecordView>> {
         let api = self.records(job);
         let written = match write {
-            RecordWrite::Keep(record) => return Ok(*record),
-            RecordWrite::Create(spec) => {
-                let record = new_record(job, *spec);
+            RecordWrite::Keep => return Ok(None),
+            RecordWrite::Create(spec, status) => {
+                let record = new_record(job, *spec, *status);
                 api.create(&PostParams::default(), &record).await?
             }
-            RecordWrite::Change(record, spec) => {
+            RecordWrite::Change(record, spec, status) => {
                 let mut spec = serde_json::to_value(&*spec).map_err(kube::Error::SerdeError)?;
                 // A merge patch removes only what it names.
                 if spec.get("admission").is_none() {
                     spec["admission"] = Value::Null;
                 }
                 let version = json!({"resourceVersion": record.version.to_string()});
-                let patch = json!({"metadata": version, "spec": spec});
-                api.patch(&record.name, &PatchParams::default(), &Patch::Merge(patch))
+                let patch = json!({"metadata": version, "spec": spec, "status": *status});
+                let patch = Patch::Merge(patch);
+                api.patch(&record.name, &PatchParams::default(), &patch)
                     .await?
             }
         };
-        Ok(RecordView::new(&written))
+        Ok(Some(RecordView::new(&written)))
     }
 
     async fn patch(&self, job: &JobId, patch: Value) -> kube::Result<JobView> {
@@ -190,29 +201,15 @@ impl Writer {
         Ok(JobView::new(&written, &self.gpu_resource))
     }
 
-    async fn status(
-        &self,
-        job: &JobId,
-        record: &RecordView,
-        status: Value,
-    ) -> kube::Result<RecordView> {
-        let version = json!({"resourceVersion": record.version.to_string()});
-        let patch = Patch::Merge(json!({"metadata": version, "status": status}));
-        let api = self.records(job);
-        let written = api
-            .patch_status(&record.name, &PatchParams::default(), &patch)
-            .await?;
-        Ok(RecordView::new(&written))
-    }
-
-    async fn condition(&self, job: &JobId, condition: Value) -> kube::Result<()> {
+    async fn condition(&self, job: &JobId, condition: Value) -> kube::Result<JobView> {
         let metadata = json!({"uid": job.uid()});
         let patch = json!({"metadata": metadata, "status": {"conditions": [condition]}});
         let patch = Patch::Strategic(patch);
-        self.jobs(job)
+        let written = self
+            .jobs(job)
             .patch_status(job.name(), &PatchParams::default(), &patch)
             .await?;
-        Ok(())
+        Ok(JobView::new(&written, &self.gpu_resource))
     }
 
     /// An Event that cannot be written is no reason to do anything twice.
@@ -248,9 +245,10 @@ impl Writer {
 
 /// The record of a Job. It is the Job's: deleted with it, and never confused with that of a later
 /// Job of the same name.
-fn new_record(job: &JobId, spec: QueuedJobSpec) -> QueuedJob {
+fn new_record(job: &JobId, spec: QueuedJobSpec, status: QueuedJobStatus) -> QueuedJob {
     let mut record = QueuedJob::new("", spec);
-    record.metadata = labels::metadata(&format!("job-{}", job.name()));
+    record.status = Some(status);
+    record.metadata = labels::metadata(&record_name(job));
     record.metadata.namespace = Some(job.namespace().to_owned());
     record.metadata.owner_references = Some(vec![OwnerReference {
         api_version: "batch/v1".to_owned(),
@@ -263,13 +261,19 @@ fn new_record(job: &JobId, spec: QueuedJobSpec) -> QueuedJob {
     record
 }
 
+/// Of a kind and a name there may be two at a time: one that was deleted may have left its record.
+fn record_name(job: &JobId) -> String {
+    let uid = job.uid().split('-').next().unwrap_or_default();
+    format!("job-{}-{uid}", job.name())
+}
+
 impl From<kube::Error> for Failure {
     fn from(error: kube::Error) -> Self {
         let kube::Error::Api(status) = &error else {
             return Self::Unanswered(error.to_string());
         };
         // A failed `test` of a JSON Patch is an invalid request, not a conflict.
-        let untested = status.code == 422 && status.message.contains("testing");
+        let untested = status.code == 422 && is_failed_test(status);
         match status.code {
             404 | 409 | 410 => Self::Stale,
             _ if untested => Self::Stale,
@@ -277,4 +281,11 @@ impl From<kube::Error> for Failure {
             _ => Self::Unanswered(status.message.clone()),
         }
     }
+}
+
+/// Whether a `test` of a JSON Patch failed. The API server passes on what its library says.
+fn is_failed_test(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let mut messages = causes.map(|cause| &cause.message).chain([&status.message]);
+    messages.any(|message| message.contains("testing value ") || message.contains("testing path "))
 }

@@ -7,6 +7,7 @@ pub mod scheduler;
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde::Serialize;
 
@@ -28,7 +29,7 @@ pub fn render(scheduler: &SchedulerConfig) -> Result<String, Error> {
         ..Default::default()
     })?;
     stream.push(&labelled(Tenant::crd()))?;
-    stream.push(&labelled(QueuedJob::crd()))?;
+    stream.push(&labelled(queued_jobs()))?;
     push_policies(&mut stream, &scheduler.gpu_resource)?;
     push_permissions(&mut stream)?;
     stream.push(&scheduler_config_map(scheduler)?)?;
@@ -42,8 +43,17 @@ pub fn render(scheduler: &SchedulerConfig) -> Result<String, Error> {
 pub fn render_crds() -> Result<String, Error> {
     let mut stream = Stream::default();
     stream.push(&labelled(Tenant::crd()))?;
-    stream.push(&labelled(QueuedJob::crd()))?;
+    stream.push(&labelled(queued_jobs()))?;
     Ok(stream.text)
+}
+
+/// Without a status subresource: one controller writes spec and status, so they go in one write.
+fn queued_jobs() -> CustomResourceDefinition {
+    let mut definition = QueuedJob::crd();
+    for version in &mut definition.spec.versions {
+        version.subresources = None;
+    }
+    definition
 }
 
 fn push_policies(stream: &mut Stream, gpu_resource: &str) -> Result<(), Error> {

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::jiff::Timestamp;
 use prorata_core::{
     Event, Job, JobId, Node, NodeId, Placement, Resources, Snapshot, TaskId, TenantId,
 };
@@ -176,20 +175,19 @@ impl Observed {
             held: false,
             ..view.job(record.spec.tenant.as_str().into(), record.spec.priority)
         };
-        news.facts.push(Event::JobSubmitted(job));
-        news.facts
-            .push(Event::JobAdmitted(view.id.clone(), placement.clone()));
+        let plan = Plan::new(&job, admission.epoch, placement.clone(), view.indexed);
+        let admitted = Event::JobAdmitted(view.id.clone(), placement);
+        news.facts.extend([Event::JobSubmitted(job), admitted]);
         self.told.insert(uid.to_owned(), view.id.clone());
-        self.plans.insert_mut(
-            uid.to_owned(),
-            Plan::new(&view.id, admission.epoch, placement, Timestamp::now()),
-        );
+        self.plans.insert_mut(uid.to_owned(), plan);
     }
 
     /// An admission is in force from now on.
-    pub fn admit(&mut self, job: &JobId, epoch: i64, placement: Placement) {
-        let plan = Plan::new(job, epoch, placement, Timestamp::now());
-        self.plans.insert_mut(job.uid().to_owned(), plan);
+    pub fn admit(&mut self, job: &Job, epoch: i64, placement: Placement) {
+        let uid = job.id.uid();
+        let indexed = self.jobs.get(uid).is_some_and(|view| view.indexed);
+        let plan = Plan::new(job, epoch, placement, indexed);
+        self.plans.insert_mut(uid.to_owned(), plan);
     }
 
     /// The API server refuses to start a Job. It cannot be planned until that is tried again.
@@ -212,18 +210,22 @@ impl Observed {
         Some(news)
     }
 
-    /// Forgets the plan of a job that holds no place any more, and the job when it is over.
-    pub fn settle(&mut self, uid: &str, snapshot: &Snapshot) {
-        let Some(job) = self.told.get(uid) else {
-            return;
+    /// Forgets the plan of a job that holds no place any more, and the job when it is over. A pod
+    /// that was bound in the meantime only takes room.
+    pub fn settle(&mut self, uid: &str, snapshot: &Snapshot) -> News {
+        let mut news = News::default();
+        let Some(job) = self.told.get(uid).cloned() else {
+            return news;
         };
-        if !snapshot.holds_places(job) {
-            self.plans.remove_mut(uid);
+        let job = &job;
+        if !snapshot.holds_places(job) && self.plans.remove_mut(uid) {
+            self.seat_pods_of(uid, &mut news);
         }
         if snapshot.job(job).is_none() {
             self.told.remove(uid);
             self.refused.remove(uid);
         }
+        news
     }
 
     /// Takes up what a write of ours answered. A Job that is gone meanwhile stays gone.
@@ -266,9 +268,9 @@ impl Observed {
         match object {
             Object::Node(node) => self.put_node(node, news),
             Object::Namespace(name, tenant) => self.assign(name, tenant, news),
-            Object::Tenant(tenant) => {
-                self.tenants.insert(tenant.id.clone());
-                news.facts.push(Event::TenantChanged(tenant));
+            Object::Tenant(id, tenant) => {
+                self.tenants.insert(id);
+                news.facts.extend(tenant.map(Event::TenantChanged));
             }
             Object::PriorityClass(name, value, is_default) => {
                 self.priorities.insert(name, (value, is_default));
@@ -293,8 +295,11 @@ impl Observed {
             Object::Pod(pod) if pod.is_over || pod.node.is_none() => {
                 self.drop(Kind::Pod, &pod.uid, news);
             }
-            Object::Pod(pod) => {
+            Object::Pod(mut pod) => {
                 let uid = pod.uid.clone();
+                // Whoever was a Job's stays so, even if the Job is deleted without its pods.
+                let known = self.pods.get(&uid).and_then(|known| known.job.clone());
+                pod.job = known.or(pod.job);
                 self.pods.insert(uid.clone(), pod);
                 self.place(&uid, news);
             }
@@ -316,6 +321,7 @@ impl Observed {
             }
             Kind::PriorityClass => {
                 self.priorities.remove(key);
+                news.touched.extend(self.jobs.keys().cloned());
             }
             Kind::Job => {
                 self.jobs.remove(key);
@@ -332,9 +338,7 @@ impl Observed {
     fn put_node(&mut self, node: Node, news: &mut News) {
         let known = self.nodes.insert(node.id.clone(), node.clone());
         if known.as_ref() != Some(&node) {
-            if !node.schedulable {
-                news.touched.extend(self.planned_on(&node.id));
-            }
+            news.touched.extend(self.planned_on(&node.id));
             news.facts.push(Event::NodeSeen(node));
         }
     }
@@ -392,8 +396,10 @@ impl Observed {
         (concerned && !self.bypasses(uid)).then_some(job)
     }
 
+    /// Only who may break the glass starts a Job that asks for GPUs, and no Job without GPUs is
+    /// ever asked about.
     fn bypasses(&self, uid: &str) -> bool {
-        let started = |view: &JobView| view.is_queued && !view.is_suspended && !view.has_ended;
+        let started = |view: &JobView| !view.is_suspended && !view.has_ended;
         self.jobs.get(uid).is_some_and(started) && self.plans.get(uid).is_none()
     }
 
@@ -402,6 +408,11 @@ impl Observed {
         let released = |plan: &Plan| view.epoch == Some(plan.epoch());
         let stopped = view.is_suspended && self.plans.get(uid).is_some_and(released);
         let mut facts = Vec::new();
+        // Edited before it was started: it is planned anew as it is now.
+        let outdated = |plan: &Plan| !released(plan) && plan.shape() != job.shape();
+        if self.plans.get(uid).is_some_and(outdated) {
+            facts.push(Event::DecisionFailed(job.id.clone()));
+        }
         if stopped {
             facts.push(Event::JobSubmitted(Job {
                 held: true,

@@ -1,10 +1,10 @@
 //! An admission in force: which place is which pod's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::jiff::Timestamp;
-use prorata_core::{JobId, NodeId, Placement, Snapshot};
+use prorata_core::job::Shape;
+use prorata_core::{Job, JobId, NodeId, Placement, Snapshot};
 
 use crate::translate::PodView;
 
@@ -14,30 +14,36 @@ pub struct Plan {
     fixed: Arc<Fixed>,
     /// UID of the pod in each seat that is taken.
     pods: BTreeMap<u32, String>,
+    /// Seats that were ever taken.
+    visited: BTreeSet<u32>,
 }
 
 /// What does not change while the admission is in force.
 #[derive(Debug)]
 struct Fixed {
     job: JobId,
+    shape: Shape,
     epoch: i64,
     placement: Placement,
-    since: Timestamp,
+    indexed: bool,
 }
 
 impl Plan {
-    /// The plan of an admission, all seats free.
+    /// The plan of an admission, all seats free. `indexed` says that the pods are told apart by
+    /// their completion index.
     #[must_use]
-    pub fn new(job: &JobId, epoch: i64, placement: Placement, since: Timestamp) -> Self {
-        let job = job.clone();
+    pub fn new(job: &Job, epoch: i64, placement: Placement, indexed: bool) -> Self {
+        let fixed = Fixed {
+            job: job.id.clone(),
+            shape: job.shape(),
+            epoch,
+            placement,
+            indexed,
+        };
         Self {
-            fixed: Arc::new(Fixed {
-                job,
-                epoch,
-                placement,
-                since,
-            }),
+            fixed: Arc::new(fixed),
             pods: BTreeMap::new(),
+            visited: BTreeSet::new(),
         }
     }
 
@@ -47,16 +53,22 @@ impl Plan {
         &self.fixed.job
     }
 
+    /// What was admitted.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        self.fixed.shape
+    }
+
+    /// The seat of a pod with this completion index, if that is what tells pods apart.
+    #[must_use]
+    pub fn seat_of_index(&self, index: u32) -> Option<u32> {
+        (self.fixed.indexed && index < self.seats()).then_some(index)
+    }
+
     /// The admission's number.
     #[must_use]
     pub fn epoch(&self) -> i64 {
         self.fixed.epoch
-    }
-
-    /// When it came into force here.
-    #[must_use]
-    pub fn since(&self) -> Timestamp {
-        self.fixed.since
     }
 
     /// Where the tasks go.
@@ -83,12 +95,16 @@ impl Plan {
         self.pods.len() == self.fixed.placement.slots().len()
     }
 
-    /// A planned node that no longer takes the pod that is to go there.
+    /// A planned node that no longer takes the pod that is still to come to it, where `expected`
+    /// pods are to run at the same time.
     #[must_use]
-    pub fn lost_node(&self, snapshot: &Snapshot) -> Option<&NodeId> {
-        let free = (0..self.seats()).filter(|seat| !self.is_taken(*seat));
-        let mut nodes = free.filter_map(|seat| self.node(seat));
-        nodes.find(|node| !snapshot.takes_work(node))
+    pub fn lost_node(&self, snapshot: &Snapshot, expected: u32) -> Option<&NodeId> {
+        if usize::try_from(expected).is_ok_and(|expected| self.pods.len() >= expected) {
+            return None;
+        }
+        let coming = (0..self.seats()).filter(|seat| !self.visited.contains(seat));
+        let mut nodes = coming.filter_map(|seat| self.node(seat));
+        nodes.find(|node| !snapshot.takes_work(node) || snapshot.is_overfull(node))
     }
 
     /// Whether a pod has this place.
@@ -113,6 +129,7 @@ impl Plan {
             .or_else(|| (0..self.seats()).find(here))
             .or_else(|| (0..self.seats()).find(free))?;
         self.pods.insert(seat, pod.uid.clone());
+        self.visited.insert(seat);
         Some(seat)
     }
 

@@ -23,15 +23,10 @@ impl Standing {
     #[must_use]
     pub fn of(verdict: &Verdict, obstacle: Option<&str>) -> Self {
         let (state, reason, message) = match verdict {
-            Verdict::Running => (
-                State::Running,
-                "Running",
-                "all pods have their places".to_owned(),
-            ),
-            Verdict::Admitted(_) => (
+            Verdict::Running | Verdict::Admitted(_) => (
                 State::Admitted,
                 "Admitted",
-                "its pods are on their way to their places".to_owned(),
+                "its places are decided, and are its own until it ends".to_owned(),
             ),
             Verdict::Waiting(Reason::Suspended) => {
                 (State::Held, "Suspended", sentence(&Reason::Suspended))

@@ -11,7 +11,7 @@ use prorata_simulator::quantity::{self, QuantityError};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::api::{Amounts, TenantSpec, TenantStatus};
+use crate::api::{Amounts, TenantSpec};
 use crate::config::{self, Configuration};
 use crate::manifest::{Document, Problems};
 
@@ -98,8 +98,6 @@ struct TenantManifest {
     _kind: String,
     metadata: ObjectMeta,
     spec: TenantSpec,
-    #[serde(rename = "status")]
-    _status: Option<TenantStatus>,
 }
 
 fn tenant(document: &Document) -> Result<(), Problems> {

@@ -61,8 +61,8 @@ pub enum Object {
     Namespace(String, Option<TenantId>),
     /// A PriorityClass: its value, and whether it is the default.
     PriorityClass(String, i32, bool),
-    /// A tenant.
-    Tenant(Tenant),
+    /// A tenant; `None` where it is not understood, so that it stays as it last was.
+    Tenant(TenantId, Option<Tenant>),
     /// A QueuedJob.
     QueuedJob(Box<RecordView>),
     /// A Job.
@@ -79,7 +79,7 @@ impl Object {
             Self::Node(_) => Kind::Node,
             Self::Namespace(..) => Kind::Namespace,
             Self::PriorityClass(..) => Kind::PriorityClass,
-            Self::Tenant(_) => Kind::Tenant,
+            Self::Tenant(..) => Kind::Tenant,
             Self::QueuedJob(_) => Kind::QueuedJob,
             Self::Job(_) => Kind::Job,
             Self::Pod(_) => Kind::Pod,
@@ -93,7 +93,7 @@ impl Object {
         match self {
             Self::Node(node) => node.id.to_string(),
             Self::Namespace(name, _) | Self::PriorityClass(name, ..) => name.clone(),
-            Self::Tenant(tenant) => tenant.id.to_string(),
+            Self::Tenant(id, _) => id.to_string(),
             Self::QueuedJob(record) => record.spec.job.uid.clone(),
             Self::Job(job) => job.id.uid().to_owned(),
             Self::Pod(pod) => pod.uid.clone(),
@@ -178,9 +178,7 @@ async fn watch<K>(
 ) where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let mut events = watcher(api, watcher::Config::default())
-        .default_backoff()
-        .boxed();
+    let mut events = watcher(api, config(kind)).default_backoff().boxed();
     let mut listing = Vec::new();
     while let Some(event) = events.next().await {
         let change = match event {
@@ -211,6 +209,16 @@ async fn watch<K>(
     error!(?kind, "the watch ended");
 }
 
+/// Of pods only those that are on a node and not over: the others hold nothing. The API server
+/// says of one that ends what it says of one that is deleted.
+fn config(kind: Kind) -> watcher::Config {
+    let config = watcher::Config::default();
+    match kind {
+        Kind::Pod => config.fields("spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"),
+        _ => config,
+    }
+}
+
 fn namespace(namespace: &Namespace) -> Option<Object> {
     let tenant = namespace.labels().get(labels::TENANT);
     let tenant = tenant.map(|name| TenantId::from(name.as_str()));
@@ -226,14 +234,14 @@ fn priority(class: &PriorityClass) -> Option<Object> {
     ))
 }
 
-/// A tenant that cannot be read stays as it was last understood.
 fn tenant(tenant: &api::Tenant) -> Option<Object> {
     let name = tenant.name_any();
-    match translate::tenant(&name, &tenant.spec) {
-        Ok(tenant) => Some(Object::Tenant(tenant)),
-        Err((field, problem)) => {
-            warn!(tenant = name, field, %problem, "this tenant is not understood");
-            None
-        }
-    }
+    let understood = translate::tenant(&name, &tenant.spec);
+    let understood = understood.inspect_err(|(field, problem)| {
+        warn!(tenant = name, field, %problem, "this tenant is not understood");
+    });
+    Some(Object::Tenant(
+        TenantId::from(name.as_str()),
+        understood.ok(),
+    ))
 }

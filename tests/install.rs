@@ -33,15 +33,31 @@ fn prints_the_bare_scheduler_config() {
 }
 
 #[test]
-fn refuses_a_plain_text_extender_and_a_resource_that_is_none() {
+fn refuses_what_kube_scheduler_would_refuse_or_trust_blindly() {
     for wrong in [
         ["--extender-url", "http://extender"],
+        ["--extender-url", "https:// x"],
+        ["--extender-url", "https://"],
+        ["--extender-url", "https://:8443"],
+        ["--extender-url", "https://x:99999"],
+        ["--extender-url", "https://x?y"],
+        ["--max-backoff", "0"],
         ["--gpu-resource", "x' || 'y"],
     ] {
         let output = prorata(&[&["install"], &wrong[..]].concat());
         assert_eq!(output.status.code(), Some(2), "{wrong:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains(wrong[1]));
     }
+}
+
+#[test]
+fn an_option_may_stand_before_its_part_or_behind() {
+    let option = ["--gpu-resource", "amd.com/gpu"];
+    let before = prorata(&["install", option[0], option[1], "scheduler-config"]);
+    let behind = prorata(&["install", "scheduler-config", option[0], option[1]]);
+    let printed = String::from_utf8(before.stdout).unwrap();
+    assert!(printed.contains("name: amd.com/gpu"), "{printed}");
+    assert_eq!(printed.as_bytes(), behind.stdout);
 }
 
 /// kube-scheduler refuses what it does not know, and reads the certificates as it starts.

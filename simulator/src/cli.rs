@@ -1,6 +1,6 @@
 //! The simulator's commands. `prorata-sim` and `prorata sim` both offer them.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,6 +12,7 @@ mod play;
 mod progress;
 mod run;
 mod table;
+mod targets;
 
 /// What to simulate.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -61,13 +62,30 @@ impl Failure {
     }
 
     fn tell(&self) -> ExitCode {
-        eprintln!("{self}");
+        warn(self);
         match self {
             Self::Input(_) => ExitCode::from(2),
             Self::Interrupted(_) => ExitCode::from(130),
             Self::Different(_) | Self::File { .. } | Self::Report(_) => ExitCode::FAILURE,
         }
     }
+}
+
+/// Prints on stdout. Whoever reads may stop reading: that is no failure, a full disk is.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    let printed = stdout.write_all(text.as_bytes());
+    match printed.and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::file(Path::new("standard output"))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints on stderr. Where that fails there is nowhere left to say so.
+fn warn(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 fn listed(problems: &[Problem]) -> String {

@@ -21,6 +21,9 @@ impl Drafts {
     /// # Errors
     /// When the disk refuses.
     pub fn write(&mut self, target: &Path, content: &[u8]) -> io::Result<()> {
+        if target.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
         let name = target.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
         let folder = target.parent().filter(|folder| *folder != Path::new(""));
         folder.map_or(Ok(()), fs::create_dir_all)?;
@@ -33,6 +36,9 @@ impl Drafts {
         });
         let mut file = File::create(temporary)?;
         file.write_all(content)?;
+        if let Ok(before) = fs::metadata(target) {
+            file.set_permissions(before.permissions())?;
+        }
         file.sync_all()
     }
 
@@ -41,9 +47,14 @@ impl Drafts {
     /// # Errors
     /// When the disk refuses.
     pub fn publish(mut self) -> io::Result<()> {
-        for draft in self.0.drain(..) {
+        // A later draft may have needed a folder of this name; nothing has been replaced yet.
+        if self.0.iter().any(|draft| draft.target.is_dir()) {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        for draft in &self.0 {
             fs::rename(&draft.temporary, &draft.target)?;
         }
+        self.0.clear();
         Ok(())
     }
 }

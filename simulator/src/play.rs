@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::problem::Problem;
-use crate::script::{DIVIDER, Script, Step};
+use crate::script::{DIVIDER, Script, Step, unmarked};
 use crate::world::{Change, Record, World};
 use prorata_core::{Event, Policy};
 
@@ -55,7 +55,9 @@ impl Player {
 /// The script with `outcome` as what it expects.
 #[must_use]
 pub fn bless(text: &str, outcome: &str) -> String {
-    let facts = text.lines().take_while(|line| line.trim() != DIVIDER);
+    let facts = unmarked(text)
+        .lines()
+        .take_while(|line| line.trim() != DIVIDER);
     let mut blessed: String = facts.flat_map(|line| [line.trim_end(), "\n"]).collect();
     let _ = write!(blessed, "{DIVIDER}\n{outcome}");
     blessed

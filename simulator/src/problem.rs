@@ -163,6 +163,14 @@ fn explain(error: &serde_saphyr::Error) -> (String, String, String) {
                 "expected string scalar" => {
                     ("a single value belongs here", "write it without [ ] or { }")
                 }
+                "expected mapping start" => (
+                    "fields belong here, not a single value or a list",
+                    "write lines such as `name: value`, or {name: value}",
+                ),
+                "expected sequence start" => (
+                    "a list belongs here",
+                    "write lines that begin with `- `, or [value, value]",
+                ),
                 text => (text, "correct the structure of the file here"),
             };
             (

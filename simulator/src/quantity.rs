@@ -29,13 +29,15 @@ pub enum QuantityError {
 }
 
 /// Suffixes with the power of ten or of two that they stand for, longest first.
-const SUFFIXES: [(&str, u128, u128); 13] = [
+const SUFFIXES: [(&str, u128, u128); 15] = [
     ("Ki", 1 << 10, 1),
     ("Mi", 1 << 20, 1),
     ("Gi", 1 << 30, 1),
     ("Ti", 1 << 40, 1),
     ("Pi", 1 << 50, 1),
     ("Ei", 1 << 60, 1),
+    ("n", 1, 1_000_000_000),
+    ("u", 1, 1_000_000),
     ("m", 1, 1000),
     ("k", 1_000, 1),
     ("M", 1_000_000, 1),
@@ -83,12 +85,30 @@ fn ratio(resource: Resource, text: &str) -> Result<(u128, u128), QuantityError> 
         .find_map(|(suffix, by, over)| Some((text.strip_suffix(suffix)?, *by, *over)))
         .unwrap_or((text, 1, 1));
     let malformed = || QuantityError::Malformed(text.to_owned());
+    let (number, power) = exponent(number).ok_or_else(malformed)?;
+    let number = number.strip_prefix('+').unwrap_or(number);
     let (digits, decimals) = decimal(number).ok_or_else(malformed)?;
-    let numerator = digits
-        .checked_mul(multiplier)
-        .and_then(|n| n.checked_mul(u128::from(resource.scale())));
-    let numerator = numerator.ok_or_else(|| QuantityError::TooLarge(text.to_owned()))?;
-    Ok((numerator, decimals * divisor))
+    let scaled = |n: u128| {
+        n.checked_mul(multiplier)?
+            .checked_mul(u128::from(resource.scale()))?
+            .checked_mul(10_u128.pow(power.max(0).unsigned_abs()))
+    };
+    let numerator = scaled(digits).ok_or_else(|| QuantityError::TooLarge(text.to_owned()))?;
+    Ok((
+        numerator,
+        decimals * divisor * 10_u128.pow(power.min(0).unsigned_abs()),
+    ))
+}
+
+/// `1e3` as 1 and 3. At most 9 either way, so that all that is multiplied stays in range.
+fn exponent(number: &str) -> Option<(&str, i32)> {
+    match number.split_once(['e', 'E']) {
+        None => Some((number, 0)),
+        Some((number, power)) => {
+            let power = power.parse().ok().filter(|p| (-9..=9).contains(p))?;
+            Some((number, power))
+        }
+    }
 }
 
 fn bounded(amount: u128, text: &str) -> Result<u64, QuantityError> {
@@ -140,6 +160,11 @@ mod tests {
         assert_eq!(parse(Resource::Memory, "64Gi"), Ok(64 << 30));
         assert_eq!(parse(Resource::Memory, "1.5Ki"), Ok(1536));
         assert_eq!(parse(Resource::Memory, "2k"), Ok(2000));
+        assert_eq!(parse(Resource::Memory, "1e9"), Ok(1_000_000_000));
+        assert_eq!(parse(Resource::Cpu, "+15E-1"), Ok(1500));
+        assert_eq!(parse_up(Resource::Cpu, "100u"), Ok(1));
+        assert_eq!(parse_up(Resource::Cpu, "5n"), Ok(1));
+        assert!(parse(Resource::Cpu, "1e10").is_err());
     }
 
     #[test]

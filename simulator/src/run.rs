@@ -298,5 +298,5 @@ fn unborn(drawn: &Drawn) -> Fate {
 
 fn plus(sum: &Resources, by: &Resources) -> Resources {
     sum.checked_add(by)
-        .expect("a million bounded jobs sum to less than 2^64")
+        .expect("a checked scenario asks for less than 2^64 in all")
 }

@@ -13,7 +13,7 @@
 //!
 //! This file reads them; [`crate::play`] plays them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use prorata_core::{
@@ -25,6 +25,9 @@ use crate::quantity::{self, QuantityError};
 
 /// The line that divides facts from the expected outcome.
 pub const DIVIDER: &str = "----";
+
+/// As many nodes as the core's sums are made for.
+const NODES_MAX: usize = 65_536;
 
 /// A script, read.
 #[derive(Clone, Debug)]
@@ -65,6 +68,7 @@ impl Script {
     /// # Errors
     /// One [`Problem`] for each line that cannot be understood.
     pub fn read(file: &str, text: &str) -> Result<Self, Vec<Problem>> {
+        let text = unmarked(text);
         let lines = numbered(text);
         let facts = lines.iter().take_while(|(_, line)| *line != DIVIDER);
         let mut reader = Reader::new(facts.clone().map(|(_, line)| *line));
@@ -90,6 +94,11 @@ impl Script {
             Err(problems)
         }
     }
+}
+
+/// The text without the byte order mark that some editors put before it.
+pub(crate) fn unmarked(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 fn numbered(text: &str) -> Vec<(usize, &str)> {
@@ -139,7 +148,7 @@ struct Reader {
     policy: Policy,
     /// Resources that some node names. The others are not limited, so nothing of them is asked.
     named: BTreeSet<Resource>,
-    nodes: Vec<Node>,
+    nodes: BTreeMap<NodeId, Node>,
     jobs: BTreeSet<JobId>,
     now: Time,
 }
@@ -154,7 +163,7 @@ impl Reader {
         Self {
             policy: Policy::default(),
             named: Resource::ALL.into_iter().filter(names).collect(),
-            nodes: Vec::new(),
+            nodes: BTreeMap::new(),
             jobs: BTreeSet::new(),
             now: Time::ZERO,
         }
@@ -218,7 +227,15 @@ impl Reader {
             schedulable: true,
         };
         let nodes: Vec<Node> = split("node", names)?.into_iter().map(node).collect();
-        self.nodes.extend(nodes.iter().cloned());
+        let before = self.nodes.len();
+        let named = nodes.iter().map(|node| (node.id.clone(), node.clone()));
+        self.nodes.extend(named);
+        // Told where the limit is passed, and not again in every line below.
+        if before <= NODES_MAX && self.nodes.len() > NODES_MAX {
+            let what = format!("makes {} nodes in all", self.nodes.len());
+            let remedy = format!("name at most {NODES_MAX} in a script");
+            return Err(Wrong::new("node", what, remedy));
+        }
         Ok(nodes)
     }
 
@@ -226,7 +243,7 @@ impl Reader {
         settings.only(&[])?;
         let known = |name: &str| {
             let id = NodeId::from(name);
-            let node = self.nodes.iter().rfind(|node| node.id == id).cloned();
+            let node = self.nodes.get(&id).cloned();
             let what = format!("no node is called {name}");
             let node =
                 node.ok_or_else(|| Wrong::new("node", what, "name it in a node line above"))?;

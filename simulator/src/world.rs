@@ -108,12 +108,6 @@ impl World {
         self.observe(Event::JobSubmitted(job));
     }
 
-    /// Whether the job has started and not ended.
-    #[must_use]
-    pub fn is_running(&self, job: &JobId) -> bool {
-        self.running.contains_key(job)
-    }
-
     /// The job completes, if it runs.
     pub fn finish(&mut self, job: &JobId) -> Option<Record> {
         self.stop(job)?;

@@ -159,3 +159,47 @@ fn ctrl_c_exits_with_130_and_leaves_what_was_there() {
         [("summary.json".to_owned(), b"from before".to_vec())]
     );
 }
+
+#[test]
+fn each_output_needs_a_file_of_its_own() {
+    let scratch = tempfile::tempdir().unwrap();
+    fs::copy(scenario(), scratch.path().join("s.yaml")).unwrap();
+    let cases: [(&[&str], &str); 4] = [
+        (
+            &["--report", "./report/summary.json"],
+            "./report/summary.json: the report: would be the same file as summary.json",
+        ),
+        (
+            &["--report", "report/jobs.csv"],
+            "report/jobs.csv: the report: would be the same file as jobs.csv",
+        ),
+        (
+            &["--svg", "report/report.html"],
+            "report/report.html: the chart (--svg): would be the same file as the report",
+        ),
+        (
+            &["--report", "s.yaml"],
+            "s.yaml: the report: would be the same file as the scenario",
+        ),
+    ];
+    for (args, what) in cases {
+        let output = prorata_sim(scratch.path(), &[&["s.yaml"], args].concat());
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let help = "  help: choose other names with --out, --report and --svg";
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said, format!("error: {what}\n{help}\n"));
+        assert!(!scratch.path().join("report").exists());
+    }
+}
+
+#[test]
+fn a_folder_in_the_way_of_one_output_keeps_all_from_being_written() {
+    let scratch = tempfile::tempdir().unwrap();
+    fs::create_dir_all(scratch.path().join("report/chart")).unwrap();
+    let scenario = scenario();
+    let args = [scenario.to_str().unwrap(), "--svg", "report/chart"];
+    let output = prorata_sim(scratch.path(), &args);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let entries = fs::read_dir(scratch.path().join("report")).unwrap();
+    assert_eq!(entries.count(), 1);
+}

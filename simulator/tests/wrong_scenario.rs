@@ -234,3 +234,115 @@ fn guarantees_above_the_pools_are_a_warning() {
         ]
     );
 }
+
+/// What is replaced by what, where, the value that is found there, and the remedy.
+const MISPLACED: [[&str; 5]; 9] = [
+    [
+        "{lognormal: {median: 1h, sigma: 0.8}}",
+        "1h",
+        "16:15: workload[0].duration",
+        "1h",
+        "write duration: {fixed: 1h} or duration: {lognormal: {median: 1h, sigma: 0.8}}",
+    ],
+    [
+        "{median: 1h, sigma: 0.8}",
+        "1h",
+        "16:27: workload[0].duration.lognormal",
+        "1h",
+        "write lognormal: {median: 1h, sigma: 0.8}",
+    ],
+    [
+        "{every: 30s, from: 1m}",
+        "0s",
+        "13:15: workload[0].arrivals",
+        "0s",
+        "write arrivals: {at: 0s}, arrivals: {every: 30s} or arrivals: {poisson: {mean: 5m}}",
+    ],
+    [
+        "{every: 30s, from: 1m}",
+        "{poisson: 5m}",
+        "13:25: workload[0].arrivals.poisson",
+        "5m",
+        "write poisson: {mean: 5m}",
+    ],
+    [
+        "{gpu: 1, cpu: 4}",
+        "1",
+        "15:11: workload[0].task",
+        "1",
+        "write task: {gpu: 8, cpu: 64, memory: 512Gi}",
+    ],
+    [
+        "{gpu: 4}",
+        "8",
+        "7:42: tenants[0].guaranteed",
+        "8",
+        "write guaranteed: {gpu: 8, cpu: 64, memory: 512Gi}",
+    ],
+    [
+        "{gpu: 8}",
+        "0.5",
+        "7:59: tenants[0].limit",
+        "0.5",
+        "write limit: {gpu: 8, cpu: 64, memory: 512Gi}",
+    ],
+    [
+        "name: small",
+        "name: small\npolicy: drf",
+        "4:9: policy",
+        "drf",
+        "write policy: {orders: [fifo, drf]}",
+    ],
+    [
+        "name: blue",
+        "blue",
+        "8:5: tenants[1]",
+        "blue",
+        "write - name: research",
+    ],
+];
+
+#[test]
+fn a_single_value_where_fields_belong_is_told_with_what_to_write() {
+    for [was, is, place, value, remedy] in MISPLACED {
+        let what = format!("`{value}` is a single value where fields belong");
+        let expected = format!("error: s.yaml:{place}: {what}\n  help: {remedy}");
+        assert_eq!(said(was, is), expected, "{is}");
+    }
+}
+
+#[test]
+fn a_list_that_is_written_as_a_single_value_is_told() {
+    assert_eq!(
+        said("name: small", "name: small\npolicy: {orders: drf}"),
+        "error: s.yaml:4:18: YAML: a list belongs here\n\
+         \x20 help: write lines that begin with `- `, or [value, value]"
+    );
+}
+
+#[test]
+fn fields_that_are_left_empty_are_none() {
+    let text = GOOD.replacen("name: small", "name: small\npolicy:", 1);
+    assert_eq!(Scenario::parse("s.yaml", &text).unwrap().orders.len(), 2);
+}
+
+#[test]
+fn work_beyond_counting_is_refused() {
+    let large = GOOD.replacen("{1: 0.5, 4: 0.5}", "65536", 1);
+    let large = large.replacen("{gpu: 1, cpu: 4}", "{memory: 255Ti}", 1);
+    assert!(Scenario::parse("s.yaml", &large.replacen("jobs: 3", "jobs: 1", 1)).is_ok());
+    let problems = Scenario::parse("s.yaml", &large).unwrap_err();
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "error: s.yaml:15:11: workload[0].task.memory: all jobs up to here may ask for more memory than can be counted\n\
+             \x20 help: lower jobs, gang or the amount: jobs × gang × task is to stay below 2^64"
+        ]
+    );
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    assert!(Scenario::parse("s.yaml", &format!("\u{feff}{GOOD}")).is_ok());
+}

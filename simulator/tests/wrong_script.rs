@@ -289,3 +289,71 @@ fn prorata_sim(folder: &Path, arguments: &[&str]) -> Output {
         .output()
         .unwrap()
 }
+
+#[test]
+fn a_script_has_at_most_65536_nodes() {
+    let names = |from: usize, to: usize| (from..to).map(|n| format!("n{n}")).collect::<Vec<_>>();
+    let many = |count| format!("node {} memory=255Ti\n", names(0, count).join(","));
+    let last = "node n0 gpu=1\n";
+    assert!(Script::read("s.txt", &(many(65_536) + last)).is_ok());
+    let problems = Script::read("s.txt", &(many(65_536) + "node a gpu=1\nnode b gpu=1\n"));
+    let lines: Vec<String> = problems
+        .unwrap_err()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        lines,
+        ["error: s.txt:2: node: makes 65537 nodes in all\n  help: name at most 65536 in a script"]
+    );
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    let marked = format!("\u{feff}{GOOD}");
+    assert_eq!(Script::read("s.txt", &marked).unwrap().steps.len(), 4);
+    assert_eq!(play::bless(&marked, ""), format!("{GOOD}----\n"));
+}
+
+#[test]
+fn one_wrong_script_leaves_all_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    fs::write(file("a.txt"), GOOD).unwrap();
+    fs::write(file("b.txt"), "submit\n").unwrap();
+    for wrong in ["b.txt", "absent.txt"] {
+        let output = prorata_sim(folder.path(), &["play", "--bless", "a.txt", wrong]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert_eq!(fs::read_to_string(file("a.txt")).unwrap(), GOOD);
+    }
+    let output = prorata_sim(folder.path(), &["play", "--bless", "a.txt", "./a.txt"]);
+    assert!(output.status.success(), "{output:?}");
+    let blessed = fs::read_to_string(file("a.txt")).unwrap();
+    assert!(blessed.contains("----\n5s admit red/train"), "{blessed}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reader_that_stops_is_no_failure_and_a_full_disk_is() {
+    use std::process::Stdio;
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("s.txt"), GOOD).unwrap();
+    let played = |stdout: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_prorata-sim"));
+        command.current_dir(folder.path()).args(["play", "s.txt"]);
+        command.stdout(stdout).output().unwrap()
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let unread = played(writer.into());
+    assert_eq!(unread.status.code(), Some(0), "{unread:?}");
+    let full = fs::OpenOptions::new().write(true).open("/dev/full");
+    let full = played(full.unwrap().into());
+    assert_eq!(full.status.code(), Some(1), "{full:?}");
+    let said = String::from_utf8(full.stderr).unwrap();
+    assert!(
+        said.starts_with("error: standard output: No space left"),
+        "{said}"
+    );
+}

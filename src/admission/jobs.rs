@@ -1,4 +1,7 @@
 //! Jobs: they wait in the queue from the moment they exist.
+//!
+//! An administrator's topmost Job is queued like everybody's: breaking the glass passes the guard,
+//! not the queue.
 
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingAdmissionPolicy, ValidatingAdmissionPolicy, Validation, Variable,
@@ -11,9 +14,17 @@ const TEMPLATE: &str = "object.spec.template.spec";
 const SUSPENDED: &str = "object.spec.?suspend.orValue(false)";
 const WAS_SUSPENDED: &str = "oldObject.spec.?suspend.orValue(false)";
 
+/// A pod beyond the plan has no place in it, and one less leaves room that nobody counts as free.
+const PLACES_CHANGE: &str = "oldObject != null &&\n  \
+    (object.spec.?parallelism != oldObject.spec.?parallelism || object.spec.?completions != oldObject.spec.?completions)";
+
 /// A chain of owners is held at its top; of those, only CronJobs let their Jobs be held here.
 const TOPMOST: &str = "!object.metadata.?ownerReferences.orValue([]).exists(o,\n  \
     o.?controller.orValue(false) && !(o.kind == 'CronJob' && o.apiVersion.startsWith('batch/')))";
+
+/// Whether a request may change more than the status: those to `jobs/status` can change annotations.
+const MORE_THAN_STATUS: &str = "request.?subResource.orValue('') != 'status' ||\n  \
+    object.metadata.?annotations.orValue({}) != oldObject.metadata.?annotations.orValue({})";
 
 /// `add` of a JSON patch needs the map to be there.
 const WITH_ANNOTATIONS: &str = "(has(object.metadata.annotations) ? [] :\n  \
@@ -76,8 +87,10 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
         cel::has_internal(&cel::annotations("object", ".spec.template")),
         cel::has_internal(&cel::annotations("oldObject", ".spec.template")),
     ];
+    // One expression, cheapest part first: the API server evaluates every condition of a list.
     let concerned = format!(
-        "{} ||\n{} ||\n{}",
+        "!({}) &&\n({MORE_THAN_STATUS}) &&\n({} ||\n{} ||\n{})",
+        cel::by_controller(),
         cel::asks_for_gpus(TEMPLATE, gpu_resource),
         cel::has_claims(TEMPLATE),
         carries_ours.join(" ||\n")
@@ -110,6 +123,7 @@ fn variables(gpu_resource: &str) -> Vec<Variable> {
             "wasSuspended",
             format!("oldObject != null && {WAS_SUSPENDED}"),
         ),
+        variable("placesChange", PLACES_CHANGE),
         variable("annotations", cel::annotations("object", "")),
         variable("oldAnnotations", cel::annotations("oldObject", "")),
         variable(
@@ -156,12 +170,17 @@ fn validations() -> Vec<Validation> {
              create it with `suspend: true` (a Job made by another controller cannot be queued yet)",
         ),
         validation(
+            "!variables.gpu || variables.suspended || variables.wasSuspended || !variables.placesChange || variables.trusted",
+            "the places of a started Job are decided: to change parallelism or completions, suspend it first \
+             (`suspend: true`); released again (`suspend: false`), it waits for new places",
+        ),
+        validation(
             format!("({own}) ||\nvariables.trusted"),
-            "annotations internal.prorata.dev/* are Prorata's own: remove them from the Job, or leave them as they are",
+            "annotations internal.prorata.dev/* are Prorata's own: keep those that the Job has as they are, and add none",
         ),
         validation(
             format!("({pods}) ||\nvariables.trusted"),
-            "annotations internal.prorata.dev/* are Prorata's own: remove them from spec.template, or leave them as they are",
+            "annotations internal.prorata.dev/* are Prorata's own: keep those that spec.template has as they are, and add none",
         ),
         validation(
             "!variables.gpu || size(variables.pinned) == 0 || variables.pinned == variables.wasPinned || variables.trusted",

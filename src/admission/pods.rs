@@ -54,7 +54,7 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
                 format!(
                     "(variables.new && variables.ofJob) ||\n({unchanged}) ||\nvariables.trusted"
                 ),
-                "annotations internal.prorata.dev/* are Prorata's own: remove them, or leave them as they are",
+                "annotations internal.prorata.dev/* are Prorata's own: keep those that the pod has as they are, and add none",
             ),
             validation(
                 format!(

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 
-use super::{cel, requests, validating_policy, validation, variable};
+use super::{cel, condition, requests, validating_policy, validation, variable};
 use crate::api::GROUP;
 
 /// Name of the policy.
@@ -21,10 +21,13 @@ pub(super) fn guard() -> ValidatingAdmissionPolicy {
         requests(
             GROUP,
             "v1alpha1",
-            &["queuedjobs", "queuedjobs/status"],
+            &["queuedjobs"],
             &["CREATE", "UPDATE", "DELETE"],
         ),
-        Vec::new(),
+        vec![condition(
+            "not-by-the-controller",
+            format!("!({})", cel::by_controller()),
+        )],
         vec![
             variable("trusted", cel::trusted()),
             variable("housekeeping", HOUSEKEEPERS),

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 /// Body of `POST /filter`.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,8 +28,8 @@ pub struct Args {
 pub struct Pod {
     /// Who it is.
     pub metadata: Metadata,
-    /// What it asks for.
-    pub spec: Spec,
+    /// What it asks for, as it came: most answers do not depend on it.
+    pub spec: Box<RawValue>,
 }
 
 /// What an answer depends on of a pod's metadata.
@@ -56,36 +56,6 @@ pub struct Owner {
     /// Whether it manages the pod.
     #[serde(default)]
     pub controller: bool,
-}
-
-/// What an answer depends on of a pod's spec.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Spec {
-    /// Its containers.
-    pub containers: Vec<Container>,
-    /// Those that run before them, or beside them from the start.
-    pub init_containers: Vec<Container>,
-    /// What the runtime takes besides.
-    pub overhead: BTreeMap<String, Quantity>,
-}
-
-/// What an answer depends on of a container.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Container {
-    /// `Always` for a sidecar.
-    pub restart_policy: Option<String>,
-    /// What it asks for.
-    pub resources: Requests,
-}
-
-/// What a container asks for.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Requests {
-    /// What is set aside for it.
-    pub requests: BTreeMap<String, Quantity>,
 }
 
 /// Answer to `POST /filter`.

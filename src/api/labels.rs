@@ -1,7 +1,7 @@
 //! Names that Prorata gives meaning to: labels, annotations, users and resources.
 //!
-//! Whoever may write a name decides: an administrator owns a namespace and its labels, a user the
-//! annotations under [`USER_PREFIX`], and the controller alone those under [`INTERNAL_PREFIX`].
+//! Whoever may write a name decides: an administrator owns a namespace and its labels, and only the
+//! admission policies and the controller the annotations under [`INTERNAL_PREFIX`].
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -9,16 +9,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 /// this name on a pod or Job means nothing.
 pub const TENANT: &str = "prorata.dev/tenant";
 
-/// Prefix of what users may write.
-pub const USER_PREFIX: &str = "prorata.dev/";
-
 /// Prefix of what only the admission policies and the controller may write.
 pub const INTERNAL_PREFIX: &str = "internal.prorata.dev/";
 
 /// Annotation of a Job, `"true"` while its user holds it.
 pub const HELD: &str = "internal.prorata.dev/held";
 
-/// Annotation of a Job and its pods: the epoch of the admission that released them.
+/// Annotation of a Job: the epoch of the admission that released it.
 pub const EPOCH: &str = "internal.prorata.dev/epoch";
 
 /// Annotation of a Job: the name of the user who created it.

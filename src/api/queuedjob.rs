@@ -1,6 +1,7 @@
 //! The `QueuedJob` object: the queue's visible face. The controller alone writes it.
 //!
-//! `spec` is the plan, written before anything acts on it; `status` is what came of it.
+//! `spec` is the plan, written before anything acts on it; `status` is what came of it. As one
+//! controller writes both, there is no status subresource: they change in one write.
 #![expect(
     clippy::duplicated_attributes,
     reason = "columns of one type are not duplicates"
@@ -61,7 +62,7 @@ pub struct QueuedJobSpec {
     /// Order within the tenant: the value of its PriorityClass.
     pub priority: i32,
     /// How many pods start together or not at all.
-    #[schemars(with = "i32", range(min = 1))]
+    #[schemars(with = "i32", range(min = 0))]
     pub gang: u32,
     /// GPUs of all its pods together, for people to read.
     pub gpus: String,
@@ -125,9 +126,6 @@ pub struct QueuedJobStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// The generation of the spec that this status is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
 }
 
 /// Where a job stands.
@@ -135,10 +133,8 @@ pub struct QueuedJobStatus {
 pub enum State {
     /// In the queue.
     Waiting,
-    /// Its place is decided; its pods are on their way there.
+    /// Its places are decided; its pods are on their way there, or run.
     Admitted,
-    /// All its pods are bound.
-    Running,
     /// Nothing of it holds room any more.
     Finished,
     /// Its user holds it back.

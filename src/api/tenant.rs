@@ -1,5 +1,4 @@
-//! The `Tenant` object: who shares the cluster, and what is due to each. Written by administrators;
-//! only its status is ours.
+//! The `Tenant` object: who shares the cluster, and what is due to each. Written by administrators.
 #![expect(
     clippy::duplicated_attributes,
     reason = "columns of one type are not duplicates"
@@ -9,9 +8,9 @@
     reason = "KubeSchema repeats each struct inside a function"
 )]
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::Rule;
 use kube::{CustomResource, KubeSchema};
+use prorata_core::Resources;
 use serde::{Deserialize, Serialize};
 
 use super::amount::Amount;
@@ -23,7 +22,6 @@ use super::amount::Amount;
     group = "prorata.dev",
     version = "v1alpha1",
     kind = "Tenant",
-    status = "TenantStatus",
     derive = "PartialEq",
     shortname = "tn",
     category = "prorata",
@@ -40,11 +38,6 @@ use super::amount::Amount;
         type_ = "string",
         json_path = ".spec.limit.gpu",
         description = "GPUs that it never exceeds"
-    ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type=='Ready')].status"
     ),
     printcolumn(
         name = "Age",
@@ -93,14 +86,55 @@ fn within_limit(resource: &str) -> Rule {
     ))
 }
 
+/// An amount, with as many decimals as our reader takes.
+const AMOUNT: &str = "^[0-9]+([.][0-9]{1,18})?([mkMGTPE]|[KMGTPE]i)?$";
+
 /// The amounts that our own reader takes, and no others that Kubernetes knows (`1e3`, `-1`).
 fn is_amount(resource: &str) -> Rule {
-    let pattern = "^[0-9]+([.][0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$";
     Rule::new(format!(
-        "!has(self.{resource}) || string(self.{resource}).matches('{pattern}')"
+        "!has(self.{resource}) || string(self.{resource}).matches('{AMOUNT}')"
     ))
     .message(&*format!(
         "{resource} is not an amount: write a number such as 2, \"500m\" or \"64Gi\", not below 0"
+    ))
+}
+
+/// What is written in whole thousandths or whole bytes for all to see.
+///
+/// By its text, because the server rounds its own quantities up to a billionth. By short patterns,
+/// because it bounds what the rules of a schema may cost: fractions that our reader would take
+/// though they have more than three decimals are refused (`0.0625Gi`, which is 64Mi).
+fn is_coarse(resource: &str) -> Rule {
+    let (pattern, message) = if resource == "memory" {
+        (
+            "^([0-9]+([.]0+)?([kKMGTPE]i?)?|\
+             [0-9]+[.]([0-9]{0,3}0*[kMGTPE]|(5|[27]5|(12|37|62|87)5)0*[KMGTPE]i)|\
+             [0-9]*000m)$",
+            "is not plainly a whole number of bytes: write fewer decimals, or a smaller suffix such as \"64Mi\"",
+        )
+    } else {
+        (
+            "^[0-9]+(([.][0-9]{0,3}0*)?([kKMGTPE]i?)?|([.]0+)?m)$",
+            "is finer than a thousandth, the smallest amount there is: write at most three decimals",
+        )
+    };
+    let text = format!("string(self.{resource})");
+    Rule::new(format!(
+        "!has(self.{resource}) || !isQuantity({text}) || {text}.matches('{pattern}')"
+    ))
+    .message(&*format!("{resource} {message}"))
+}
+
+/// What a cluster can have: our reader's `Resources::MAX_AMOUNT` units.
+fn is_possible(resource: &str) -> Rule {
+    let most = Resources::MAX_AMOUNT;
+    let suffix = if resource == "memory" { "" } else { "m" };
+    let text = format!("string(self.{resource})");
+    Rule::new(format!(
+        "!has(self.{resource}) || !isQuantity({text}) || quantity({text}).compareTo(quantity('{most}{suffix}')) <= 0"
+    ))
+    .message(&*format!(
+        "{resource} is more than any node can have: write at most {most}{suffix}"
     ))
 }
 
@@ -114,6 +148,12 @@ fn one() -> Amount {
     validation = is_amount("gpu"),
     validation = is_amount("cpu"),
     validation = is_amount("memory"),
+    validation = is_coarse("gpu"),
+    validation = is_coarse("cpu"),
+    validation = is_coarse("memory"),
+    validation = is_possible("gpu"),
+    validation = is_possible("cpu"),
+    validation = is_possible("memory"),
 )]
 pub struct Amounts {
     /// GPUs, whole or in thousandths (500m).
@@ -133,17 +173,4 @@ impl Amounts {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-}
-
-/// What the controller makes of a tenant.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TenantStatus {
-    /// `Ready`: the tenant takes part. False says why.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
-    pub conditions: Vec<Condition>,
-    /// The generation of the spec that this status is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
 }

@@ -24,11 +24,11 @@ use crate::event::Event;
 use crate::id::{JobId, NodeId, PodId, TenantId};
 use crate::job::{Job, Kind, Placement, Slot};
 use crate::node::NodeState;
-use crate::placement::{self, Rooms};
+use crate::placement::Rooms;
 use crate::queue::{Order, Turn};
 use crate::reason::{Reason, Verdict};
 use crate::resource::Resources;
-use crate::task::{Leaving, Tasks};
+use crate::task::{Binding, Leaving, Tasks};
 use crate::tenant::TenantState;
 
 type Map<K, V> = RedBlackTreeMapSync<K, V>;
@@ -40,6 +40,8 @@ pub(crate) struct Cluster {
     pub(crate) nodes: Map<NodeId, NodeState>,
     /// What the nodes that take new work have free. Follows from `nodes`.
     pub(crate) rooms: Rooms,
+    /// What the nodes that take new work offer in all. Follows from `nodes`.
+    capacity: Resources,
     pub(crate) tenants: Map<TenantId, TenantState>,
     pub(crate) jobs: Map<JobId, JobState>,
     /// Pods that are no tasks of ours, with what they take and where.
@@ -90,8 +92,8 @@ impl Cluster {
     }
 
     /// What the nodes that take new work offer in all.
-    pub(crate) fn capacity(&self) -> Resources {
-        placement::sum(self.nodes.values().filter_map(NodeState::offer))
+    pub(crate) const fn capacity(&self) -> Resources {
+        self.capacity
     }
 
     /// The free devices of the planned nodes, task by task.
@@ -231,13 +233,17 @@ impl Cluster {
         let Some(tasks) = &mut state.tasks else {
             return;
         };
-        if let Some(planned) = tasks.bind(index, &node) {
-            self.give_back(&state.job, &planned);
-            let devices = self
-                .nodes
-                .get(&node)
-                .map(|n| n.devices_for(&state.job.task));
-            let devices = devices.unwrap_or_default();
+        let Some(binding) = tasks.bind(index, &node) else {
+            return;
+        };
+        if let Binding::Elsewhere(planned) = &binding {
+            self.give_back(&state.job, planned);
+        }
+        if binding != Binding::AsPlanned {
+            let there = self.nodes.get(&node);
+            let devices = there
+                .map(|n| n.devices_for(&state.job.task))
+                .unwrap_or_default();
             let actual = Slot { node, devices };
             self.take(&state.job, &actual);
             tasks.move_to(index, &actual);
@@ -331,11 +337,13 @@ impl Cluster {
 
     fn edit_node(&mut self, id: &NodeId, edit: impl FnOnce(&mut NodeState)) {
         let mut state = self.nodes.get(id).cloned().unwrap_or_default();
-        if let Some(free) = state.free() {
+        if let Some((offer, free)) = state.offer().zip(state.free()) {
+            self.capacity = shrunk(&self.capacity, &offer);
             self.rooms.remove(id, &free);
         }
         edit(&mut state);
-        if let Some(free) = state.free() {
+        if let Some((offer, free)) = state.offer().zip(state.free()) {
+            self.capacity = grown(&self.capacity, &offer);
             self.rooms.insert(id, &free);
         }
         if state.is_empty() {

@@ -4,6 +4,7 @@
 //! tenant's share is that of the resource of which it has most, and the next place goes to the
 //! lowest share. Here use inside a tenant's guarantee is free, as in Kueue's fair sharing.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::cluster::Cluster;
@@ -41,7 +42,7 @@ impl Tournament {
     pub(crate) fn new(cluster: &Cluster) -> Self {
         let contestant = |tenant: &TenantId| Contestant {
             tenant: tenant.clone(),
-            failed: Vec::new(),
+            failed: BTreeSet::new(),
         };
         Self {
             contestants: cluster.tenants.keys().map(contestant).collect(),
@@ -66,7 +67,7 @@ impl Tournament {
 struct Contestant {
     tenant: TenantId,
     /// Kinds of its jobs that cannot start in this cycle.
-    failed: Vec<Kind>,
+    failed: BTreeSet<Kind>,
 }
 
 /// A job that could start, and where.
@@ -84,7 +85,9 @@ impl Contestant {
             let job = &cluster.jobs[tenant.queue.first_but(&self.failed)?].job;
             match trial::attempt(cluster, tenant, &job.kind()) {
                 Ok(nodes) => return Some(Candidate { job, tenant, nodes }),
-                Err(_) => self.failed.push(job.kind()),
+                Err(_) => {
+                    self.failed.insert(job.kind());
+                }
             }
         }
     }

@@ -8,7 +8,8 @@ use core::fmt;
 use crate::cluster::Cluster;
 use crate::device::Devices;
 use crate::id::{NodeId, TenantId};
-use crate::placement::Rooms;
+use crate::node::NodeState;
+use crate::placement::{self, Rooms};
 use crate::resource::Resources;
 
 /// An invariant that does not hold, and where.
@@ -42,6 +43,10 @@ pub(crate) fn violations(cluster: &Cluster) -> Vec<Violation> {
             report("a gang is whole", state.job.id.to_string());
         }
     }
+    let offers = cluster.nodes.values().filter_map(NodeState::offer);
+    if placement::sum(offers) != cluster.capacity() {
+        report("sum of what nodes offer", "all nodes".to_string());
+    }
     if rooms(cluster) != cluster.rooms {
         report("room index", "all nodes".to_string());
     }
@@ -50,7 +55,7 @@ pub(crate) fn violations(cluster: &Cluster) -> Vec<Violation> {
 
 /// Nodes on which more is held than they offer.
 fn overcommitted(cluster: &Cluster) -> impl Iterator<Item = &NodeId> {
-    let over = |state: &crate::node::NodeState| {
+    let over = |state: &NodeState| {
         let spec = state.spec.as_ref();
         spec.is_some_and(|spec| !state.used.fits_in(&spec.allocatable))
     };

@@ -1,5 +1,6 @@
 //! The order of jobs within one tenant.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
@@ -77,7 +78,7 @@ impl Queue {
     }
 
     /// The first job of a kind that is not passed over.
-    pub(crate) fn first_but(&self, passed_over: &[Kind]) -> Option<&JobId> {
+    pub(crate) fn first_but(&self, passed_over: &BTreeSet<Kind>) -> Option<&JobId> {
         let groups = self
             .groups
             .iter()

@@ -94,6 +94,23 @@ impl Snapshot {
         state.is_some_and(|state| state.offer().is_some())
     }
 
+    /// What is neither taken nor assumed on a node, whether or not it takes new work; `None` on a
+    /// node that is unknown.
+    #[must_use]
+    pub fn unused(&self, node: &NodeId) -> Option<Resources> {
+        let state = self.cluster.nodes.get(node)?;
+        let spec = state.spec.as_ref()?;
+        Some(spec.allocatable.bounded().beyond(&state.used))
+    }
+
+    /// Whether more is taken or assumed on a node than it offers.
+    #[must_use]
+    pub fn is_overfull(&self, node: &NodeId) -> bool {
+        let state = self.cluster.nodes.get(node);
+        let offers = |state: &NodeState| Some(state.spec.as_ref()?.allocatable.bounded());
+        state.is_some_and(|state| !offers(state).is_some_and(|offer| state.used.fits_in(&offer)))
+    }
+
     /// What new work can have on a node now; nothing on one that is unknown or takes none.
     #[must_use]
     pub fn free(&self, node: &NodeId) -> Resources {

@@ -28,6 +28,17 @@ pub(crate) enum Leaving {
     ToTheQueue,
 }
 
+/// What it means for the places that are held that a task is on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// It has the place that was held for it.
+    AsPlanned,
+    /// It has another place than the one that was held for it.
+    Elsewhere(Slot),
+    /// No place was held for it any more.
+    Anew,
+}
+
 /// The places of one gang.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tasks {
@@ -88,15 +99,21 @@ impl Tasks {
             .collect()
     }
 
-    /// Marks a task as bound, and answers with its planned slot if `node` is another one.
-    pub(crate) fn bind(&mut self, index: u32, node: &NodeId) -> Option<Slot> {
+    /// Marks a task as bound, and says what that means for the places that are held.
+    ///
+    /// In a gang that leaves, a task may be bound although its place has just been given up: it
+    /// then holds it until it is known to have finished.
+    pub(crate) fn bind(&mut self, index: u32, node: &NodeId) -> Option<Binding> {
         let planned = self.placement.slot(index)?;
         let progress = self.progress.get_mut(usize::try_from(index).ok()?)?;
-        if *progress == Progress::Finished {
-            return None;
-        }
+        let binding = match *progress {
+            Progress::Finished if self.leaving.is_some() => Binding::Anew,
+            Progress::Finished => return None,
+            _ if planned.node == *node => Binding::AsPlanned,
+            _ => Binding::Elsewhere(planned.clone()),
+        };
         *progress = Progress::Bound;
-        (planned.node != *node).then(|| planned.clone())
+        Some(binding)
     }
 
     /// Corrects the plan by what happened.

@@ -1,11 +1,14 @@
 //! What the extender answers: a pure function of the view and the question.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::PodSpec;
 use prorata_core::{NodeId, Resource, Resources};
-use prorata_simulator::quantity;
 
 use super::Seats;
-use crate::api::extender_v1::{Args, Container, FilterResult, Owner, Pod};
+use crate::api::extender_v1::{Args, FilterResult, Owner, Pod};
 use crate::plan::Plan;
+use crate::translate;
 use crate::view::View;
 
 const NOT_CACHE_CAPABLE: &str = "Prorata: set nodeCacheCapable: true for this extender in the kube-scheduler configuration; whole nodes are not read";
@@ -37,8 +40,12 @@ pub fn answer<'a>(
             ..FilterResult::default()
         };
     };
+    // An error is tried again soon; a refusal waits for something to happen in the cluster.
     let Some(view) = view else {
-        return refuse(names, NOT_READY);
+        return FilterResult {
+            error: NOT_READY,
+            ..FilterResult::default()
+        };
     };
     let pod = &args.pod;
     let owner = pod
@@ -75,9 +82,7 @@ fn planned<'a>(
         return refuse(names, NOT_ADMITTED);
     }
     let index = pod.metadata.annotations.get(COMPLETION_INDEX);
-    let index = index
-        .and_then(|text| text.parse().ok())
-        .filter(|i| *i < plan.seats());
+    let index = index.and_then(|text| plan.seat_of_index(text.parse().ok()?));
     let seat = index.or_else(|| seats.tell(plan, &pod.metadata.uid));
     let node = seat.and_then(|seat| plan.node(seat));
     let found = names
@@ -92,41 +97,39 @@ fn planned<'a>(
     }
 }
 
-/// A GPU pod that is not ours to queue: any room that is neither taken nor assumed.
+/// A GPU pod that is not ours to queue: any room that is neither taken nor assumed. On nodes that
+/// take no new work kube-scheduler has the last word, for there are pods that tolerate it.
 fn unmanaged<'a>(
     view: &View,
     policy: &FilterPolicy,
     pod: &Pod,
     names: &'a [String],
 ) -> FilterResult<'a> {
-    let takes = gpus(pod, &policy.gpu_resource);
-    let has_room =
-        |name: &&String| takes.fits_in(&view.snapshot.free(&NodeId::from(name.as_str())));
+    let gpus = gpus(pod, &policy.gpu_resource);
+    let has_room = |name: &&String| {
+        let unused = view.snapshot.unused(&NodeId::from(name.as_str()));
+        unused.is_none_or(|unused| gpus.fits_in(&unused))
+    };
     let fitting: Vec<&str> = names.iter().filter(has_room).map(String::as_str).collect();
-    if fitting.is_empty() {
-        let failed = names.iter().map(|name| (name.as_str(), NO_ROOM)).collect();
-        return FilterResult {
-            failed_nodes: failed,
-            ..FilterResult::default()
-        };
-    }
+    let failed_nodes = match fitting[..] {
+        [] => names.iter().map(|name| (name.as_str(), NO_ROOM)).collect(),
+        _ => BTreeMap::new(),
+    };
     FilterResult {
         node_names: fitting,
+        failed_nodes,
         ..FilterResult::default()
     }
 }
 
-/// What the pod asks for of the managed resource; kube-scheduler counts the others itself. An
-/// amount that cannot be read asks for more than there is.
+/// What the pod asks for of the managed resource; kube-scheduler counts the others itself. What
+/// cannot be read asks for more than there is.
 fn gpus(pod: &Pod, gpu_resource: &str) -> Resources {
-    let sum = |containers: &[Container]| -> u64 {
-        let asked = containers
-            .iter()
-            .filter_map(|c| c.resources.requests.get(gpu_resource));
-        let read = |q| quantity::parse_up(Resource::Gpu, q).unwrap_or(Resources::MAX_AMOUNT);
-        asked.map(|q| read(&q.0)).fold(0, u64::saturating_add)
-    };
-    let milli = sum(&pod.spec.containers).max(sum(&pod.spec.init_containers));
+    let spec: Option<PodSpec> = serde_json::from_str(pod.spec.get()).ok();
+    let requests = spec.and_then(|spec| translate::requests(&spec, gpu_resource).ok());
+    let milli = requests.map_or(Resources::MAX_AMOUNT, |requests| {
+        requests.get(Resource::Gpu)
+    });
     Resources::ZERO.with(Resource::Gpu, milli)
 }
 
@@ -175,7 +178,7 @@ mod tests {
         for prorata_core::Decision::Admit(id, placement) in cycle.decisions {
             view.plans.insert_mut(
                 id.uid().to_owned(),
-                Plan::new(&id, 1, placement, Default::default()),
+                Plan::new(view.snapshot.job(&id).unwrap(), 1, placement, true),
             );
         }
         view
@@ -240,7 +243,7 @@ mod tests {
     #[test]
     fn before_everything_is_listed_nothing_passes() {
         let answer = ask(None, "other", "x", "", 0);
-        assert_eq!(answer["FailedAndUnresolvableNodes"]["a"], json!(NOT_READY));
+        assert_eq!(answer["Error"], json!(NOT_READY));
     }
 
     #[test]

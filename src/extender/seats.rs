@@ -66,7 +66,7 @@ impl Seats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prorata_core::{Devices, JobId, Slot};
+    use prorata_core::{Devices, Job, JobId, Resources, Slot, Time};
 
     use crate::translate::PodView;
 
@@ -75,12 +75,17 @@ mod tests {
             node: node.into(),
             devices: Devices::default(),
         };
-        Plan::new(
-            &JobId::new("red", "train", "j"),
-            epoch,
-            ["a", "b"].map(slot).into_iter().collect(),
-            Default::default(),
-        )
+        let job = Job {
+            id: JobId::new("red", "train", "j"),
+            tenant: "red".into(),
+            priority: 0,
+            submitted: Time::ZERO,
+            gang: 2,
+            task: Resources::gpus(1),
+            held: false,
+        };
+        let placement = ["a", "b"].map(slot).into_iter().collect();
+        Plan::new(&job, epoch, placement, false)
     }
 
     fn bound(plan: &mut Plan, pod: &str) {
@@ -90,7 +95,7 @@ mod tests {
             job: Some("j".to_owned()),
             index: None,
             node: Some("a".into()),
-            takes: prorata_core::Resources::ZERO,
+            takes: Resources::ZERO,
             is_over: false,
         });
     }

@@ -1,11 +1,12 @@
-//! What our processes may do in the cluster: each verb because something needs it, no wildcard and
-//! no secret.
+//! What our processes may do in the cluster: no verb that is not called, no wildcard and no
+//! secret.
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
 
 use crate::api::{GROUP, labels};
 
-const READ: &[&str] = &["get", "list", "watch"];
+/// What a reflector calls; the controller reads in no other way.
+const FOLLOW: &[&str] = &["list", "watch"];
 
 /// What the controller may do.
 #[must_use]
@@ -13,18 +14,16 @@ pub fn controller_role() -> ClusterRole {
     ClusterRole {
         metadata: labels::metadata(labels::CONTROLLER),
         rules: Some(vec![
-            rule("", &["nodes", "pods", "namespaces"], READ),
-            rule("batch", &["jobs"], &["get", "list", "watch", "patch"]),
+            rule("", &["nodes", "pods", "namespaces"], FOLLOW),
+            rule("batch", &["jobs"], &["list", "watch", "patch"]),
             rule("batch", &["jobs/status"], &["patch"]),
-            rule("scheduling.k8s.io", &["priorityclasses"], READ),
-            rule(GROUP, &["tenants"], READ),
-            rule(GROUP, &["tenants/status"], &["patch"]),
+            rule("scheduling.k8s.io", &["priorityclasses"], FOLLOW),
+            rule(GROUP, &["tenants"], FOLLOW),
             rule(
                 GROUP,
                 &["queuedjobs"],
-                &["get", "list", "watch", "create", "patch", "update"],
+                &["list", "watch", "create", "patch"],
             ),
-            rule(GROUP, &["queuedjobs/status"], &["patch"]),
             rule("events.k8s.io", &["events"], &["create", "patch"]),
         ]),
         ..Default::default()
@@ -59,7 +58,11 @@ pub fn view_role() -> ClusterRole {
         .labels
         .get_or_insert_default()
         .insert(aggregate, "true".to_owned());
-    let rules = Some(vec![rule(GROUP, &["queuedjobs"], READ)]);
+    let rules = Some(vec![rule(
+        GROUP,
+        &["queuedjobs"],
+        &["get", "list", "watch"],
+    )]);
     ClusterRole {
         metadata,
         rules,

@@ -39,6 +39,7 @@ impl Observed {
                 news.facts.push(Event::PodGone(uid.into()));
             }
             None => {
+                news.touched.extend(self.planned_on(&node));
                 let id = PodId::from(uid);
                 news.facts.push(Event::PodBound(id, node, pod.takes));
             }
@@ -58,14 +59,15 @@ impl Observed {
             plan.leave(uid);
             self.plans.insert_mut(job.clone(), plan);
             if was_full {
-                self.seat_successor(&job, news);
+                self.seat_pods_of(&job, news);
             }
             news.touched.insert(job);
         }
     }
 
-    /// A pod may be replaced before it is gone: its successor had no seat until now.
-    fn seat_successor(&mut self, job: &str, news: &mut News) {
+    /// Bound pods of a Job take their seats, or take room: a pod may be replaced before it is gone,
+    /// and its successor has no seat until then.
+    pub(super) fn seat_pods_of(&mut self, job: &str, news: &mut News) {
         let of_job = |(_, pod): &(&Uid, &PodView)| pod.job.as_deref() == Some(job);
         let pods: Vec<Uid> = self
             .pods

@@ -19,11 +19,9 @@ fn observed() -> Observed {
     let red = Object::Namespace("red".to_owned(), Some("red".into()));
     observed.apply(Change::Applied(red));
     observed.apply(Change::Applied(Object::Job(Box::new(view))));
-    observed.admit(
-        &JobId::new("red", "train", "j"),
-        1,
-        [slot].into_iter().collect(),
-    );
+    let job = observed.wanted("j").unwrap();
+    let placement = [slot].into_iter().collect();
+    observed.admit(&job, 1, placement);
     observed
 }
 
@@ -63,6 +61,35 @@ fn a_pod_that_came_before_its_predecessor_was_gone_takes_its_seat() {
 #[test]
 fn a_pod_of_another_namespace_takes_room_and_no_seat() {
     let news = observed().apply(Change::Applied(pod("forged", "free")));
+    let takes_room = Event::PodBound("forged".into(), "a".into(), Resources::gpus(1));
+    assert!(news.facts.contains(&takes_room), "{news:?}");
     assert!(!is_seated(&news, "forged"));
-    assert!(matches!(news.facts[..], [Event::PodBound(..)]), "{news:?}");
+}
+
+/// `kubectl delete job --cascade=orphan` strips the owner from the pods that go on running.
+#[test]
+fn a_pod_that_lost_its_owner_keeps_its_seat_until_it_is_gone() {
+    let mut observed = observed();
+    observed.apply(Change::Applied(pod("p", "red")));
+    let Object::Pod(mut orphan) = pod("p", "red") else {
+        panic!("a pod")
+    };
+    orphan.job = None;
+    let news = observed.apply(Change::Applied(Object::Pod(orphan.clone())));
+    assert!(is_seated(&news, "p"), "{news:?}");
+    observed.jobs.remove("j");
+    let news = observed.apply(Change::Deleted(Object::Pod(orphan)));
+    let job = JobId::new("red", "train", "j");
+    let finished = Event::TaskFinished(TaskId { job, index: 0 });
+    assert!(news.facts.contains(&finished), "{news:?}");
+}
+
+#[test]
+fn a_job_that_is_edited_before_it_starts_is_planned_anew() {
+    let mut observed = observed();
+    let mut view = observed.jobs["j"].clone();
+    view.gang = 2;
+    let news = observed.apply(Change::Applied(Object::Job(Box::new(view))));
+    let failed = Event::DecisionFailed(JobId::new("red", "train", "j"));
+    assert_eq!(news.facts.first(), Some(&failed), "{news:?}");
 }

@@ -33,6 +33,10 @@ pub struct JobView {
     pub is_leaving: bool,
     /// Pods that run at the same time.
     pub gang: u32,
+    /// Pods that are still to run at the same time.
+    pub remaining: u32,
+    /// Whether its pods are told apart by a completion index.
+    pub indexed: bool,
     /// What each of its pods requests; nothing where that cannot be planned.
     pub task: Resources,
     /// Why it cannot be planned, for its user.
@@ -64,7 +68,8 @@ impl JobView {
             None => (Resources::ZERO, None),
         };
         let affinity = template.and_then(|template| plan::without_ours(template.affinity.as_ref()));
-        let obstacle = unreadable.or_else(|| constraint(template?, affinity.as_ref()));
+        let obstacle =
+            unreadable.or_else(|| constraint(template?, affinity.as_ref(), gpu_resource));
         let namespace = job.namespace().unwrap_or_default();
         Self {
             id: JobId::new(&namespace, &job.name_any(), &job.uid().unwrap_or_default()),
@@ -78,6 +83,8 @@ impl JobView {
             has_ended: has_ended(job),
             is_leaving: metadata.deletion_timestamp.is_some(),
             gang: spec.map_or(1, gang),
+            remaining: spec.map_or(1, |spec| remaining(spec, job.status.as_ref())),
+            indexed: spec.and_then(|s| s.completion_mode.as_deref()) == Some("Indexed"),
             task: if obstacle.is_none() {
                 task
             } else {
@@ -111,6 +118,17 @@ fn gang(spec: &k8s::JobSpec) -> u32 {
     let parallelism = spec.parallelism.unwrap_or(1);
     let completions = spec.completions.unwrap_or(parallelism);
     u32::try_from(parallelism.min(completions)).unwrap_or_default()
+}
+
+fn remaining(spec: &k8s::JobSpec, status: Option<&k8s::JobStatus>) -> u32 {
+    let succeeded = status
+        .and_then(|status| status.succeeded)
+        .unwrap_or_default();
+    let left = spec
+        .completions
+        .map_or(i32::MAX, |completions| completions - succeeded);
+    let left = u32::try_from(left).unwrap_or_default();
+    gang(spec).min(left)
 }
 
 /// Whether a container of the template names the resource, even with a zero.
@@ -149,39 +167,89 @@ fn condition(job: &k8s::Job) -> Option<(String, String)> {
     Some((ours.status.clone(), ours.reason.clone().unwrap_or_default()))
 }
 
-/// A constraint on nodes that plans do not respect yet. To start such a Job would be to place it
-/// where kube-scheduler refuses it.
-fn constraint(template: &PodSpec, affinity: Option<&Affinity>) -> Option<String> {
+/// What a plan does not respect yet. To start such a Job would be to place it where
+/// kube-scheduler may refuse it.
+fn constraint(
+    template: &PodSpec,
+    affinity: Option<&Affinity>,
+    gpu_resource: &str,
+) -> Option<String> {
     let selects = template
         .node_selector
         .as_ref()
         .is_some_and(|s| !s.is_empty());
-    let required = affinity.is_some_and(|affinity| {
-        let nodes = affinity.node_affinity.as_ref();
-        let nodes = nodes.and_then(|a| {
-            a.required_during_scheduling_ignored_during_execution
-                .as_ref()
-        });
-        let pods = affinity.pod_affinity.as_ref();
-        let pods = pods.and_then(|a| {
-            a.required_during_scheduling_ignored_during_execution
-                .as_ref()
-        });
-        let apart = affinity.pod_anti_affinity.as_ref();
-        let apart = apart.and_then(|a| {
-            a.required_during_scheduling_ignored_during_execution
-                .as_ref()
-        });
-        nodes.is_some() || pods.is_some() || apart.is_some()
-    });
-    let field = match (selects, required) {
-        (true, _) => "nodeSelector",
-        (_, true) => "affinity (required…)",
-        _ => return None,
-    };
+    let mut spreads = template.topology_spread_constraints.iter().flatten();
+    let spreads = spreads.any(|spread| spread.when_unsatisfiable == "DoNotSchedule");
+    let mut ports = template
+        .containers
+        .iter()
+        .flat_map(|c| c.ports.iter().flatten());
+    let ports = ports.any(|port| port.host_port.is_some_and(|port| port > 0));
+    let found = [
+        (selects, "nodeSelector".to_owned()),
+        (
+            affinity.is_some_and(is_required),
+            "affinity (required…)".to_owned(),
+        ),
+        (
+            spreads,
+            "topologySpreadConstraints (DoNotSchedule)".to_owned(),
+        ),
+        (
+            ports || template.host_network == Some(true),
+            "hostPort or hostNetwork".to_owned(),
+        ),
+    ];
+    let field = found
+        .into_iter()
+        .find(|(is_there, _)| *is_there)
+        .map(|(_, field)| field);
+    let field = field.or_else(|| {
+        Some(format!(
+            "a request for {}",
+            uncounted(template, gpu_resource)?
+        ))
+    })?;
     Some(format!(
         "{field} in the pod template cannot be planned for yet: remove it"
     ))
+}
+
+/// A resource that a container asks for and plans do not count.
+fn uncounted<'a>(template: &'a PodSpec, gpu_resource: &str) -> Option<&'a str> {
+    let init = template.init_containers.iter().flatten();
+    let all = template
+        .containers
+        .iter()
+        .chain(init)
+        .filter_map(|c| c.resources.as_ref());
+    let mut names = all
+        .flat_map(|r| [&r.requests, &r.limits])
+        .flatten()
+        .flat_map(|m| m.keys());
+    let counted = ["cpu", "memory", gpu_resource];
+    names
+        .find(|name| !counted.contains(&name.as_str()))
+        .map(String::as_str)
+}
+
+fn is_required(affinity: &Affinity) -> bool {
+    let nodes = affinity.node_affinity.as_ref();
+    let pods = affinity.pod_affinity.as_ref();
+    let apart = affinity.pod_anti_affinity.as_ref();
+    let nodes = nodes.and_then(|a| {
+        a.required_during_scheduling_ignored_during_execution
+            .as_ref()
+    });
+    let pods = pods.and_then(|a| {
+        a.required_during_scheduling_ignored_during_execution
+            .as_ref()
+    });
+    let apart = apart.and_then(|a| {
+        a.required_during_scheduling_ignored_during_execution
+            .as_ref()
+    });
+    nodes.is_some() || pods.is_some() || apart.is_some()
 }
 
 #[cfg(test)]

@@ -30,21 +30,26 @@ pub struct PodView {
 }
 
 impl PodView {
-    /// What the controller keeps of `pod`. A request that cannot be read counts as nothing.
+    /// What the controller keeps of `pod`. A request that cannot be read counts as all there is.
     #[must_use]
     pub fn new(pod: &k8s::Pod, gpu_resource: &str) -> Self {
         let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
         let job = controller(&pod.metadata).filter(|owner| owner.kind == "Job");
         let index = annotation(&pod.metadata, COMPLETION_INDEX);
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-        let takes = pod.spec.as_ref().map(|spec| requests(spec, gpu_resource));
+        let all = Resource::ALL.into_iter();
+        let all = all.fold(Resources::ZERO, |sum, r| sum.with(r, Resources::MAX_AMOUNT));
+        let takes = pod
+            .spec
+            .as_ref()
+            .map(|spec| requests(spec, gpu_resource).unwrap_or(all));
         Self {
             uid: pod.uid().unwrap_or_default(),
             namespace: pod.namespace().unwrap_or_default(),
             job: job.map(|owner| owner.uid.clone()),
             index: index.and_then(|text| text.parse().ok()),
             node: node.map(NodeId::from),
-            takes: takes.and_then(Result::ok).unwrap_or_default(),
+            takes: takes.unwrap_or_default(),
             is_over: matches!(phase, Some("Succeeded" | "Failed")),
         }
     }
@@ -79,6 +84,15 @@ fn request(spec: &k8s::PodSpec, resource: Resource, key: &str) -> Result<u64, Qu
     let mut running = sidecars;
     for container in &spec.containers {
         running += of_container(container, resource, key)?;
+    }
+    // What is asked for the pod as a whole stands for its containers'.
+    let whole = spec
+        .resources
+        .as_ref()
+        .and_then(|r| r.requests.as_ref()?.get(key));
+    if let Some(whole) = whole {
+        running = quantity::parse_up(resource, &whole.0)?;
+        initialisation = 0;
     }
     let overhead = spec.overhead.as_ref().and_then(|o| o.get(key));
     let overhead = overhead.map_or(Ok(0), |q| quantity::parse_up(resource, &q.0))?;

@@ -116,6 +116,48 @@ pub(crate) async fn only_the_controller_starts_it(cluster: &Cluster) {
     assert!(suspended(&waits) && !waits.metadata.annotations.unwrap().contains_key(HELD));
 }
 
+pub(crate) async fn the_places_of_a_started_job_stay(cluster: &Cluster) {
+    let ns = namespace(cluster, "places").await;
+    let jobs = ns.of::<Job>(&cluster.alice);
+    let mut manifest = json(&job("gang", 1));
+    manifest["spec"]["completionMode"] = json!("Indexed");
+    manifest["spec"]["parallelism"] = json!(2);
+    manifest["spec"]["completions"] = json!(2);
+    create(&jobs, &from(manifest)).await;
+    let places = |n: u32| json!({ "spec": { "parallelism": n, "completions": n } });
+    let parallelism = |n: u32| json!({ "spec": { "parallelism": n } });
+    patch(&jobs, "gang", places(3)).await.unwrap();
+    patch(&jobs, "gang", parallelism(0)).await.unwrap();
+    patch(&jobs, "gang", places(2)).await.unwrap();
+
+    start(&ns.of(&cluster.controller), "gang").await;
+    for change in [
+        places(3),
+        places(1),
+        parallelism(1),
+        parallelism(3),
+        parallelism(0),
+    ] {
+        let error = patch(&jobs, "gang", change.clone()).await.unwrap_err();
+        let refusal = message(&error);
+        assert!(
+            refusal.contains("the places of a started Job are decided"),
+            "{change}: {refusal}"
+        );
+    }
+    patch(&ns.of::<Job>(&cluster.admin), "gang", parallelism(1))
+        .await
+        .expect("who may break the glass may change it");
+    suspend(&jobs, "gang", true).await;
+    patch(&jobs, "gang", parallelism(2)).await.unwrap();
+
+    let (free, none) = (job("free", 0), json!({ "spec": { "parallelism": 3 } }));
+    create(&jobs, &free).await;
+    patch(&jobs, "free", none)
+        .await
+        .expect("a Job without GPUs is none of our business");
+}
+
 pub(crate) async fn applying_again_changes_nothing(cluster: &Cluster) {
     let ns = namespace(cluster, "again").await;
     let jobs = ns.of::<Job>(&cluster.alice);

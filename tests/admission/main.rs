@@ -34,6 +34,7 @@ async fn the_policies_hold_on_a_real_api_server() {
     jobs::a_new_job_waits(&cluster).await;
     jobs::its_user_holds_and_releases_it(&cluster).await;
     jobs::only_the_controller_starts_it(&cluster).await;
+    jobs::the_places_of_a_started_job_stay(&cluster).await;
     jobs::applying_again_changes_nothing(&cluster).await;
     jobs::jobs_of_other_controllers_are_refused(&cluster).await;
     guards::annotations_of_ours_are_nobody_elses(&cluster).await;

@@ -6,7 +6,7 @@ use crate::cluster::requests::{
 use crate::cluster::{Cluster, from, job, queued_job};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Resource;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, PostParams};
 use prorata::api::{QueuedJob, Tenant};
 use serde_json::{Value, json};
 
@@ -31,6 +31,9 @@ pub(crate) async fn queued_jobs_are_the_controllers(cluster: &Cluster) {
         .contains(only)
     );
     patch(&ours, "face", raised).await.unwrap();
+    patch(&ours, "face", json!({ "spec": { "gang": 0 } }))
+        .await
+        .expect("a Job of parallelism 0 has a face as well");
 
     let epoch = |epoch: i64| json!({ "spec": { "admission": { "epoch": epoch } } });
     let error = patch(&ours, "face", epoch(4)).await.unwrap_err();
@@ -50,9 +53,7 @@ pub(crate) async fn queued_jobs_are_the_controllers(cluster: &Cluster) {
         .await
         .unwrap();
     let status = json!({ "status": { "state": "Waiting", "reason": "CapacityFull", "message": "all 8 GPUs are taken" } });
-    ours.patch_status("face", &PatchParams::default(), &Patch::Merge(status))
-        .await
-        .unwrap();
+    patch(&ours, "face", status).await.unwrap();
 }
 
 pub(crate) async fn housekeeping_goes_on(cluster: &Cluster) {
@@ -87,24 +88,7 @@ pub(crate) async fn tenants_are_checked_by_server_and_reader_alike(cluster: &Clu
         dry_run: true,
         ..PostParams::default()
     };
-    let right = [
-        json!({}),
-        json!({ "weight": 2 }),
-        json!({ "weight": "1/2", "guaranteed": { "gpu": 8, "memory": 68_719_476_736_u64 } }),
-        json!({ "weight": "0", "guaranteed": { "cpu": "500m" }, "limit": { "cpu": 1, "gpu": "0.5" } }),
-        json!({ "guaranteed": { "memory": "64Gi" }, "limit": { "memory": "65536Mi" } }),
-    ];
-    let wrong = [
-        json!({ "weight": "half" }),
-        json!({ "weight": -1 }),
-        json!({ "weight": "1/0" }),
-        json!({ "weight": 0.5 }),
-        json!({ "guaranteed": { "gpu": -8 } }),
-        json!({ "guaranteed": { "gpu": "eight" } }),
-        json!({ "limit": { "memory": "-1Gi" } }),
-        json!({ "guaranteed": { "gpu": 9 }, "limit": { "gpu": 8 } }),
-        json!({ "guaranteed": { "memory": "64Gi" }, "limit": { "memory": "65535Mi" } }),
-    ];
+    let (right, wrong) = (right_tenants(), wrong_tenants());
     let specs = right
         .iter()
         .map(|spec| (spec, true))
@@ -135,6 +119,48 @@ pub(crate) async fn tenants_are_checked_by_server_and_reader_alike(cluster: &Clu
         "1",
         "the server fills in the default"
     );
+}
+
+fn right_tenants() -> Vec<Value> {
+    vec![
+        json!({}),
+        json!({ "weight": 2 }),
+        json!({ "weight": "1/2", "guaranteed": { "gpu": 8, "memory": 68_719_476_736_u64 } }),
+        json!({ "weight": "0", "guaranteed": { "cpu": "500m" }, "limit": { "cpu": 1, "gpu": "0.5" } }),
+        json!({ "guaranteed": { "memory": "64Gi" }, "limit": { "memory": "65536Mi" } }),
+        json!({ "limit": { "gpu": "2Ki", "cpu": "1k", "memory": "8Ki" } }),
+        json!({ "guaranteed": { "gpu": "0.0010" } }),
+        json!({ "guaranteed": { "gpu": "1.250", "cpu": "2.0m", "memory": "0.625Gi" } }),
+        json!({ "limit": { "gpu": "1.5Ki", "cpu": "0.001k", "memory": "3000m" } }),
+        json!({ "limit": { "gpu": "281474976710655m", "memory": 281_474_976_710_655_u64 } }),
+    ]
+}
+
+fn wrong_tenants() -> Vec<Value> {
+    vec![
+        json!({ "weight": "half" }),
+        json!({ "weight": -1 }),
+        json!({ "weight": "1/0" }),
+        json!({ "weight": 0.5 }),
+        json!({ "guaranteed": { "gpu": -8 } }),
+        json!({ "guaranteed": { "gpu": "eight" } }),
+        json!({ "limit": { "memory": "-1Gi" } }),
+        json!({ "guaranteed": { "gpu": 9 }, "limit": { "gpu": 8 } }),
+        json!({ "guaranteed": { "memory": "64Gi" }, "limit": { "memory": "65535Mi" } }),
+        json!({ "guaranteed": { "gpu": "0.0005" } }),
+        json!({ "guaranteed": { "gpu": "0.9999999999" } }),
+        json!({ "guaranteed": { "gpu": "0.00124Ki" } }),
+        json!({ "limit": { "cpu": "1.5m" } }),
+        json!({ "limit": { "cpu": "1.0000000000000000000" } }),
+        json!({ "limit": { "memory": "0.5" } }),
+        json!({ "limit": { "memory": "1500m" } }),
+        json!({ "limit": { "memory": "0.1Gi" } }),
+        json!({ "limit": { "memory": "0.0005k" } }),
+        json!({ "limit": { "gpu": "281474976710656m" } }),
+        json!({ "limit": { "cpu": "1E" } }),
+        json!({ "limit": { "memory": "256Ti" } }),
+        json!({ "limit": { "memory": 281_474_976_710_656_u64 } }),
+    ]
 }
 
 fn http_create(manifest: &Value, params: &PostParams) -> http::Request<Vec<u8>> {

@@ -111,7 +111,7 @@ impl Cluster {
             "metadata": { "name": "team" },
             "rules": [{
                 "apiGroups": ["", "batch", "prorata.dev"],
-                "resources": ["jobs", "jobs/status", "pods", "queuedjobs", "queuedjobs/status"],
+                "resources": ["jobs", "jobs/status", "pods", "queuedjobs"],
                 "verbs": verbs,
             }],
         }));

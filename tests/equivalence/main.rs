@@ -73,6 +73,16 @@ async fn a_real_cluster_decides_as_the_simulator_does() {
     );
     assert_no_overload(&watched, &kubelet);
     drop(controller);
+    let log = std::fs::read_to_string(cluster.plane.directory().join("prorata-controller.log"));
+    let log = log.unwrap();
+    let complaints = log
+        .lines()
+        .filter(|line| line.contains(" WARN ") || line.contains(" ERROR "));
+    assert_eq!(
+        complaints.collect::<Vec<_>>(),
+        Vec::<&str>::new(),
+        "nothing went wrong on the way"
+    );
 }
 
 /// No pod was ever on a node without room.

@@ -243,7 +243,7 @@ impl Watched {
             let whole = running.get(&name).copied() == job.spec.as_ref()?.parallelism;
             let settled = match (has_ended(job), is_released(job)) {
                 (true, _) => state == Some(State::Finished),
-                (false, true) => whole && state == Some(State::Running),
+                (false, true) => whole && state == Some(State::Admitted),
                 (false, false) => state == Some(State::Waiting),
             };
             (!settled).then(|| format!("{name}: {state:?}"))

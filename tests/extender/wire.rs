@@ -322,7 +322,7 @@ fn view() -> View {
         ["node-0001", "node-0002"].map(slot).into_iter().collect();
     core.observe(Event::JobAdmitted(train.id.clone(), placement.clone()));
     assert_eq!(core.cycle(Time::ZERO).decisions, []);
-    let plan = Plan::new(&train.id, 1, placement, Default::default());
+    let plan = Plan::new(&train, 1, placement, true);
     let mut plans = RedBlackTreeMapSync::new_sync();
     plans.insert_mut(super::bodies::TRAIN.to_owned(), plan);
     let mut namespaces = RedBlackTreeMapSync::new_sync();

@@ -79,7 +79,7 @@ pub(crate) async fn what_waited_goes_on(world: &World) {
         .await;
     assert_eq!(node(&world.pod("free", "gpu").await), Some(NODES[1]));
     world
-        .until_stands("red", "train", State::Running, "Running")
+        .until_stands("red", "train", State::Admitted, "Admitted")
         .await;
     world.complete("red", "train").await;
     assert!(is_complete(&world.job("red", "train").await));

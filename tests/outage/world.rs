@@ -138,7 +138,10 @@ impl World {
 
     pub(crate) async fn record(&self, namespace: &str, job: &str) -> Option<QueuedJob> {
         let api: Api<QueuedJob> = Api::namespaced(self.cluster.alice.clone(), namespace);
-        api.get_opt(&format!("job-{job}")).await.unwrap()
+        let all = api.list(&ListParams::default()).await.unwrap();
+        all.items
+            .into_iter()
+            .find(|record| record.spec.job.name == job)
     }
 
     /// State and reason of a Job, as its record shows them.

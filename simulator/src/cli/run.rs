@@ -1,12 +1,11 @@
 //! `run SCENARIO`: runs it, writes the outputs, prints the table.
 
 use std::fs;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use prorata_core::Order;
 
-use super::{Failure, interrupt, progress, table};
+use super::{Failure, interrupt, progress, table, targets::Targets};
 use crate::output::Drafts;
 use crate::problem::Problem;
 use crate::report::{self, Report};
@@ -19,10 +18,10 @@ use crate::{jobs, workload};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The scenario's file (YAML)
-    scenario: PathBuf,
+    pub(super) scenario: PathBuf,
     /// Where summary.json, jobs.csv and report.html go
     #[arg(long, value_name = "DIR", default_value = "report")]
-    out: PathBuf,
+    pub(super) out: PathBuf,
     /// Draw the work from this seed instead of the scenario's
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -31,10 +30,10 @@ pub struct Args {
     order: Vec<Order>,
     /// Write the report here instead of DIR/report.html
     #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
+    pub(super) report: Option<PathBuf>,
     /// Also write the chart of GPUs per tenant over time as an SVG of its own
     #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
+    pub(super) svg: Option<PathBuf>,
     /// Check the core's invariants after every cycle (debug builds always do)
     #[arg(long)]
     check: bool,
@@ -42,9 +41,10 @@ pub struct Args {
 
 pub(super) fn execute(args: &Args) -> Result<(), Failure> {
     interrupt::listen();
+    let targets = Targets::new(args)?;
     let scenario = read(args)?;
     for warning in &scenario.warnings {
-        eprintln!("{warning}");
+        super::warn(warning);
     }
     let check = if args.check {
         Check::Always
@@ -53,15 +53,9 @@ pub(super) fn execute(args: &Args) -> Result<(), Failure> {
     };
     let runs = run_all(&scenario, check)?;
     let summary = summarise(&scenario, &runs);
-    let report = write(args, &scenario, &runs, &summary)?;
-    // Whoever reads may stop reading; the files are there all the same.
-    let _ = writeln!(
-        io::stdout(),
-        "{}\nreport: {}",
-        table::table(&summary),
-        report.display()
-    );
-    Ok(())
+    write(&targets, &scenario, &runs, &summary)?;
+    let table = table::table(&summary);
+    super::print(&format!("{table}\nreport: {}\n", targets.report.display()))
 }
 
 /// The scenario, with what the command line changes.
@@ -97,17 +91,13 @@ fn run_all(scenario: &Scenario, check: Check) -> Result<Vec<Run>, Interrupted> {
     scenario.orders.iter().map(one).collect()
 }
 
-/// Writes all files or none, and says where the report is.
+/// Writes all files or none.
 fn write(
-    args: &Args,
+    targets: &Targets,
     scenario: &Scenario,
     runs: &[Run],
     summary: &Summary,
-) -> Result<PathBuf, Failure> {
-    let path = args
-        .report
-        .clone()
-        .unwrap_or_else(|| args.out.join("report.html"));
+) -> Result<(), Failure> {
     let report = Report {
         scenario,
         runs,
@@ -118,18 +108,17 @@ fn write(
         interrupt::check()?;
         drafts.write(path, content).map_err(Failure::file(path))
     };
-    put(&args.out.join("summary.json"), &json(summary)?)?;
+    put(&targets.summary, &json(summary)?)?;
     put(
-        &args.out.join("jobs.csv"),
+        &targets.jobs,
         &jobs::csv(runs).map_err(report::ReportError::from)?,
     )?;
-    put(&path, report.html()?.as_bytes())?;
-    if let Some(svg) = &args.svg {
+    put(&targets.report, report.html()?.as_bytes())?;
+    if let Some(svg) = &targets.svg {
         put(svg, report.svg()?.as_bytes())?;
     }
     interrupt::check()?;
-    drafts.publish().map_err(Failure::file(&args.out))?;
-    Ok(path)
+    drafts.publish().map_err(Failure::file(&targets.folder))
 }
 
 fn json(summary: &Summary) -> Result<Vec<u8>, report::ReportError> {

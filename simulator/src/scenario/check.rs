@@ -3,7 +3,7 @@
 use prorata_core::{Limits, Order, Resource, Resources, Tenant};
 
 use super::fields::Fields;
-use super::file::{self, File};
+use super::file::{self, File, Map, Written};
 use super::{ORDERS, Pool, Scenario, capacity, streams};
 use crate::problem::{Problem, suggest};
 
@@ -21,7 +21,7 @@ pub(super) fn check(file: &str, written: &File) -> Result<Scenario, Vec<Problem>
         .map(|s| fields.number("seed", s, 0, u64::MAX));
     let pools = pools(&mut fields, written);
     let tenants = tenants(&mut fields, written);
-    let orders = orders(&mut fields, &written.policy);
+    let orders = orders(&mut fields, written.policy.as_ref());
     let streams = streams::streams(&mut fields, &written.workload, &tenants);
     let until = written.until.as_ref().map(|u| fields.span("until", u));
     if !fields.problems.is_empty() {
@@ -56,35 +56,35 @@ fn header(fields: &mut Fields<'_>, written: &File) {
 
 fn pools(fields: &mut Fields<'_>, written: &File) -> Vec<Pool> {
     let mut pools = Vec::new();
-    for (name, pool) in &written.pools {
+    for (name, written) in &written.pools {
         let path = format!("pools.{name}");
-        fields.name(&path, name, pool.referenced);
+        fields.name(&path, name, written.referenced);
+        let example = format!("{name}: {{count: 4, gpus: 8, cpu: 96, memory: 1Ti}}");
+        let Some(pool) = fields.below(&path, written, &example) else {
+            continue;
+        };
         let offer = Resources::ZERO
             .with(
                 Resource::Gpu,
-                fields.whole_gpus(&format!("{path}.gpus"), &pool.value.gpus),
+                fields.whole_gpus(&format!("{path}.gpus"), &pool.gpus),
             )
             .with(
                 Resource::Cpu,
-                fields.amount(&format!("{path}.cpu"), Resource::Cpu, &pool.value.cpu),
+                fields.amount(&format!("{path}.cpu"), Resource::Cpu, &pool.cpu),
             )
             .with(
                 Resource::Memory,
-                fields.amount(
-                    &format!("{path}.memory"),
-                    Resource::Memory,
-                    &pool.value.memory,
-                ),
+                fields.amount(&format!("{path}.memory"), Resource::Memory, &pool.memory),
             );
         pools.push(Pool {
             name: name.clone(),
-            count: fields.number(&format!("{path}.count"), &pool.value.count, 1, 65_536),
+            count: fields.number(&format!("{path}.count"), &pool.count, 1, 65_536),
             offer,
-            model: pool.value.model.clone(),
+            model: pool.model.clone(),
         });
     }
     let nodes: u64 = pools.iter().map(|pool| u64::from(pool.count)).sum();
-    if !(1..=NODES_MAX).contains(&nodes) {
+    if written.pools.is_empty() || nodes > NODES_MAX {
         let what = format!("have {nodes} nodes together");
         let remedy = format!(
             "describe 1 to {NODES_MAX} nodes, such as `small: {{count: 4, gpus: 8, cpu: 96, memory: 1Ti}}`"
@@ -98,6 +98,12 @@ fn tenants(fields: &mut Fields<'_>, written: &File) -> Vec<Tenant> {
     let mut tenants: Vec<Tenant> = Vec::new();
     for (index, tenant) in written.tenants.value.iter().enumerate() {
         let path = format!("tenants[{index}]");
+        let example = "- name: research";
+        let Some(tenant) = fields.below(&path, tenant, example) else {
+            // Its name it is, most likely, so what refers to it is not told to be wrong too.
+            tenants.extend(misplaced_name(tenant));
+            continue;
+        };
         let read = self::tenant(fields, &path, tenant);
         if tenants.iter().any(|known| known.id == read.id) {
             let what = format!("`{}` is described twice", read.id);
@@ -122,15 +128,23 @@ fn tenants(fields: &mut Fields<'_>, written: &File) -> Vec<Tenant> {
     tenants
 }
 
+fn misplaced_name(written: &Written<file::Tenant>) -> Option<Tenant> {
+    match &written.value {
+        Map::Scalar(name) => Some(Tenant::new(name)),
+        Map::Fields(_) => None,
+    }
+}
+
 fn tenant(fields: &mut Fields<'_>, path: &str, written: &file::Tenant) -> Tenant {
     let name = &written.name;
     let name = fields.name(&format!("{path}.name"), &name.value, name.referenced);
     let mut tenant = Tenant::new(&name);
     tenant.weight = fields.weight(&format!("{path}.weight"), written.weight.as_ref());
-    let limits = fields.amounts(&format!("{path}.limit"), &written.limit);
+    let limits = fields.amounts(&format!("{path}.limit"), written.limit.as_ref());
     let limit = |limits: Limits, (r, amount, _): &(_, u64, _)| limits.with(*r, *amount);
     tenant.limit = limits.iter().fold(Limits::NONE, limit);
-    for (resource, amount, at) in fields.amounts(&format!("{path}.guaranteed"), &written.guaranteed)
+    for (resource, amount, at) in
+        fields.amounts(&format!("{path}.guaranteed"), written.guaranteed.as_ref())
     {
         if tenant
             .limit
@@ -146,8 +160,10 @@ fn tenant(fields: &mut Fields<'_>, path: &str, written: &file::Tenant) -> Tenant
     tenant
 }
 
-fn orders(fields: &mut Fields<'_>, policy: &file::Policy) -> Vec<Order> {
-    let Some(written) = &policy.orders else {
+fn orders(fields: &mut Fields<'_>, policy: Option<&Written<file::Policy>>) -> Vec<Order> {
+    let example = "policy: {orders: [fifo, drf]}";
+    let policy = policy.and_then(|policy| fields.below("policy", policy, example));
+    let Some(written) = policy.and_then(|policy| policy.orders.as_ref()) else {
         return ORDERS.map(|(_, order)| order).into();
     };
     let mut orders = Vec::new();

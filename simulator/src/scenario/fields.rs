@@ -6,9 +6,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use prorata_core::{Resource, Resources, Weight};
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::Location;
 
-use super::file::{Amounts, Text};
+use super::file::{Amounts, Map, Text, Written};
 use crate::problem::Problem;
 use crate::quantity;
 
@@ -45,6 +45,23 @@ impl<'a> Fields<'a> {
         Problem::new(self.file, field, what, remedy)
             .at_location(at)
             .as_warning()
+    }
+
+    /// The fields below `field`; `example` shows how they are written.
+    pub(super) fn below<'w, T>(
+        &mut self,
+        field: &str,
+        written: &'w Written<T>,
+        example: &str,
+    ) -> Option<&'w T> {
+        match &written.value {
+            Map::Fields(fields) => Some(fields),
+            Map::Scalar(text) => {
+                let what = format!("`{text}` is a single value where fields belong");
+                self.wrong(written.referenced, field, what, format!("write {example}"));
+                None
+            }
+        }
     }
 
     /// A name such as Kubernetes takes for an object.
@@ -147,9 +164,14 @@ impl<'a> Fields<'a> {
     pub(super) fn amounts(
         &mut self,
         field: &str,
-        amounts: &Amounts,
+        amounts: Option<&Written<Amounts>>,
     ) -> Vec<(Resource, u64, Location)> {
-        written(amounts)
+        let name = field.rsplit('.').next().unwrap_or(field);
+        let example = format!("{name}: {{gpu: 8, cpu: 64, memory: 512Gi}}");
+        let amounts = amounts.and_then(|amounts| self.below(field, amounts, &example));
+        amounts
+            .into_iter()
+            .flat_map(written)
             .map(|(resource, text)| {
                 let amount = self.amount(&format!("{field}.{resource}"), resource, text);
                 (resource, amount, text.referenced)
@@ -158,10 +180,10 @@ impl<'a> Fields<'a> {
     }
 
     /// What a task asks for: something, and of GPUs whole ones.
-    pub(super) fn task(&mut self, field: &str, amounts: &Spanned<Amounts>) -> Resources {
+    pub(super) fn task(&mut self, field: &str, amounts: &Written<Amounts>) -> Resources {
         let before = self.problems.len();
-        let task = self.amounts(field, &amounts.value);
-        if let Some(gpu) = &amounts.value.gpu
+        let task = self.amounts(field, Some(amounts));
+        if let Map::Fields(Amounts { gpu: Some(gpu), .. }) = &amounts.value
             && self.problems.len() == before
         {
             self.whole_gpus(&format!("{field}.gpu"), gpu);

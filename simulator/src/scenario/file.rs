@@ -3,12 +3,22 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::value::{MapAccessDeserializer, MapDeserializer};
 use serde::{Deserialize, Deserializer, de};
 use serde_saphyr::Spanned;
 
 /// A scalar as it was written.
 pub(super) type Text = Spanned<String>;
+
+/// Fields, or the single value that was written in their place.
+pub(super) type Written<T> = Spanned<Map<T>>;
+
+pub(super) enum Map<T> {
+    Fields(T),
+    Scalar(String),
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -19,11 +29,10 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) description: String,
     pub(super) seed: Option<Text>,
-    pub(super) pools: BTreeMap<String, Spanned<Pool>>,
-    pub(super) tenants: Spanned<Vec<Tenant>>,
-    #[serde(default)]
-    pub(super) policy: Policy,
-    pub(super) workload: Spanned<Vec<Stream>>,
+    pub(super) pools: BTreeMap<String, Written<Pool>>,
+    pub(super) tenants: Spanned<Vec<Written<Tenant>>>,
+    pub(super) policy: Option<Written<Policy>>,
+    pub(super) workload: Spanned<Vec<Written<Stream>>>,
     pub(super) until: Option<Text>,
 }
 
@@ -43,13 +52,11 @@ pub(super) struct Pool {
 pub(super) struct Tenant {
     pub(super) name: Text,
     pub(super) weight: Option<Text>,
-    #[serde(default)]
-    pub(super) guaranteed: Amounts,
-    #[serde(default)]
-    pub(super) limit: Amounts,
+    pub(super) guaranteed: Option<Written<Amounts>>,
+    pub(super) limit: Option<Written<Amounts>>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Amounts {
     pub(super) gpu: Option<Text>,
@@ -57,7 +64,7 @@ pub(super) struct Amounts {
     pub(super) memory: Option<Text>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Policy {
     pub(super) orders: Option<Vec<Text>>,
@@ -69,12 +76,12 @@ pub(super) struct Stream {
     pub(super) tenant: Text,
     pub(super) name: Text,
     pub(super) jobs: Text,
-    pub(super) arrivals: Spanned<Arrivals>,
+    pub(super) arrivals: Written<Arrivals>,
     #[serde(default)]
     pub(super) gang: Option<Spanned<Gang>>,
-    pub(super) task: Spanned<Amounts>,
+    pub(super) task: Written<Amounts>,
     pub(super) priority: Option<Text>,
-    pub(super) duration: Spanned<Runtime>,
+    pub(super) duration: Written<Runtime>,
 }
 
 /// Exactly one of `at`, `every` and `poisson`; `from` goes with the last two.
@@ -83,7 +90,7 @@ pub(super) struct Stream {
 pub(super) struct Arrivals {
     pub(super) at: Option<Text>,
     pub(super) every: Option<Text>,
-    pub(super) poisson: Option<Poisson>,
+    pub(super) poisson: Option<Written<Poisson>>,
     pub(super) from: Option<Text>,
 }
 
@@ -98,7 +105,7 @@ pub(super) struct Poisson {
 #[serde(deny_unknown_fields)]
 pub(super) struct Runtime {
     pub(super) fixed: Option<Text>,
-    pub(super) lognormal: Option<Lognormal>,
+    pub(super) lognormal: Option<Written<Lognormal>>,
 }
 
 #[derive(Deserialize)]
@@ -152,5 +159,51 @@ impl<'de> de::Visitor<'de> for GangVisitor {
             mix.push((size, map.next_value()?));
         }
         Ok(Gang::Mix(mix))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Map<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MapVisitor(PhantomData))
+    }
+}
+
+struct MapVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> de::Visitor<'de> for MapVisitor<T> {
+    type Value = Map<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("fields such as {name: value}")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Map<T>, E> {
+        Ok(Map::Scalar(text.to_owned()))
+    }
+
+    fn visit_bool<E: de::Error>(self, truth: bool) -> Result<Map<T>, E> {
+        Ok(Map::Scalar(truth.to_string()))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Map<T>, E> {
+        Ok(Map::Scalar(number.to_string()))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Map<T>, E> {
+        Ok(Map::Scalar(number.to_string()))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Map<T>, E> {
+        Ok(Map::Scalar(number.to_string()))
+    }
+
+    /// Nothing written is no fields.
+    fn visit_unit<E: de::Error>(self) -> Result<Map<T>, E> {
+        let none = std::iter::empty::<(&str, &str)>();
+        T::deserialize(MapDeserializer::new(none)).map(Map::Fields)
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Map<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Map::Fields)
     }
 }

@@ -1,23 +1,32 @@
 //! The work of a scenario: whether each stream makes sense, and what it then is.
 
-use prorata_core::{Job, Tenant};
+use std::time::Duration;
+
+use prorata_core::{Job, Resource, Tenant};
 use serde_saphyr::Spanned;
 
 use super::fields::Fields;
-use super::file::{self, Gang};
+use super::file::{self, Gang, Written};
 use crate::problem::suggest;
 use crate::workload::{Arrivals, Runtime, Stream};
 
 const JOBS_MAX: u64 = 1_000_000;
+const ARRIVALS: &str =
+    "arrivals: {at: 0s}, arrivals: {every: 30s} or arrivals: {poisson: {mean: 5m}}";
+const DURATION: &str = "duration: {fixed: 1h} or duration: {lognormal: {median: 1h, sigma: 0.8}}";
 
 pub(super) fn streams(
     fields: &mut Fields<'_>,
-    written: &Spanned<Vec<file::Stream>>,
+    written: &Spanned<Vec<Written<file::Stream>>>,
     tenants: &[Tenant],
 ) -> Vec<Stream> {
     let mut streams: Vec<Stream> = Vec::new();
     for (index, stream) in written.value.iter().enumerate() {
         let path = format!("workload[{index}]");
+        let example = "- {tenant: research, name: train, jobs: 3, …}";
+        let Some(stream) = fields.below(&path, stream, example) else {
+            continue;
+        };
         let read = self::stream(fields, &path, stream, tenants);
         let same = |known: &Stream| known.tenant == read.tenant && known.name == read.name;
         if streams.iter().any(same) {
@@ -30,9 +39,10 @@ pub(super) fn streams(
             );
         }
         streams.push(read);
+        countable(fields, &path, stream, &streams);
     }
     let jobs: u64 = streams.iter().map(|stream| u64::from(stream.jobs)).sum();
-    if streams.is_empty() {
+    if written.value.is_empty() {
         fields.wrong(
             written.referenced,
             "workload",
@@ -49,6 +59,28 @@ pub(super) fn streams(
         );
     }
     streams
+}
+
+/// Whether all that the streams up to this one could ask for at once can be added up.
+fn countable(fields: &mut Fields<'_>, path: &str, written: &file::Stream, streams: &[Stream]) {
+    let asked = |stream: &Stream, r: Resource| {
+        let gang = stream.gangs.iter().map(|(tasks, _)| *tasks).max();
+        let tasks = u128::from(stream.jobs) * u128::from(gang.unwrap_or(1));
+        tasks * u128::from(stream.task.get(r))
+    };
+    let all = |r: Resource| streams.iter().map(|s| asked(s, r)).sum::<u128>();
+    let most = u128::from(u64::MAX);
+    // Only the stream that passes the limit is wrong, not all that follow.
+    let passes = |r: &Resource| {
+        let own = streams.last().map_or(0, |stream| asked(stream, *r));
+        all(*r) > most && all(*r) - own <= most
+    };
+    for resource in Resource::ALL.into_iter().filter(passes) {
+        let what = format!("all jobs up to here may ask for more {resource} than can be counted");
+        let remedy = "lower jobs, gang or the amount: jobs × gang × task is to stay below 2^64";
+        let field = format!("{path}.task.{resource}");
+        fields.wrong(written.task.referenced, &field, what, remedy);
+    }
 }
 
 fn stream(
@@ -81,13 +113,16 @@ fn stream(
     }
 }
 
-fn arrivals(fields: &mut Fields<'_>, path: &str, written: &Spanned<file::Arrivals>) -> Arrivals {
+fn arrivals(fields: &mut Fields<'_>, path: &str, written: &Written<file::Arrivals>) -> Arrivals {
+    let Some(arrivals) = fields.below(path, written, ARRIVALS) else {
+        return Arrivals::At(Duration::ZERO);
+    };
     let file::Arrivals {
         at,
         every,
         poisson,
         from,
-    } = &written.value;
+    } = arrivals;
     let mut start = || {
         let from = from
             .as_ref()
@@ -102,16 +137,23 @@ fn arrivals(fields: &mut Fields<'_>, path: &str, written: &Spanned<file::Arrival
         },
         (None, None, Some(poisson), _) => Arrivals::Poisson {
             from: start(),
-            mean: fields.span(&format!("{path}.poisson.mean"), &poisson.mean),
+            mean: mean(fields, &format!("{path}.poisson"), poisson),
         },
         _ => {
             let what = "does not say one way of arriving";
             let remedy =
                 "write one of {at: 0s}, {every: 30s, from: 0s} and {poisson: {mean: 5m}, from: 0s}";
             fields.wrong(written.referenced, path, what, remedy);
-            Arrivals::At(Default::default())
+            Arrivals::At(Duration::ZERO)
         }
     }
+}
+
+fn mean(fields: &mut Fields<'_>, path: &str, written: &Written<file::Poisson>) -> Duration {
+    let poisson = fields.below(path, written, "poisson: {mean: 5m}");
+    poisson.map_or(Duration::ZERO, |poisson| {
+        fields.span(&format!("{path}.mean"), &poisson.mean)
+    })
 }
 
 fn gangs(fields: &mut Fields<'_>, path: &str, written: Option<&Spanned<Gang>>) -> Vec<(u32, f64)> {
@@ -143,23 +185,29 @@ fn gangs(fields: &mut Fields<'_>, path: &str, written: Option<&Spanned<Gang>>) -
     gangs
 }
 
-fn runtime(fields: &mut Fields<'_>, path: &str, written: &Spanned<file::Runtime>) -> Runtime {
-    match (&written.value.fixed, &written.value.lognormal) {
+fn runtime(fields: &mut Fields<'_>, path: &str, written: &Written<file::Runtime>) -> Runtime {
+    let Some(runtime) = fields.below(path, written, DURATION) else {
+        return Runtime::Fixed(Duration::ZERO);
+    };
+    match (&runtime.fixed, &runtime.lognormal) {
         (Some(fixed), None) => Runtime::Fixed(fields.span(&format!("{path}.fixed"), fixed)),
-        (None, Some(lognormal)) => Runtime::Lognormal {
-            median: fields.span(&format!("{path}.lognormal.median"), &lognormal.median),
-            sigma: fields.number(
-                &format!("{path}.lognormal.sigma"),
-                &lognormal.sigma,
-                0.0,
-                4.0,
-            ),
-        },
+        (None, Some(drawn)) => lognormal(fields, &format!("{path}.lognormal"), drawn),
         _ => {
             let what = "does not say one way of lasting";
             let remedy = "write one of {fixed: 1h} and {lognormal: {median: 1h, sigma: 0.8}}";
             fields.wrong(written.referenced, path, what, remedy);
-            Runtime::Fixed(Default::default())
+            Runtime::Fixed(Duration::ZERO)
         }
+    }
+}
+
+fn lognormal(fields: &mut Fields<'_>, path: &str, written: &Written<file::Lognormal>) -> Runtime {
+    let example = "lognormal: {median: 1h, sigma: 0.8}";
+    let Some(file::Lognormal { median, sigma }) = fields.below(path, written, example) else {
+        return Runtime::Fixed(Duration::ZERO);
+    };
+    Runtime::Lognormal {
+        median: fields.span(&format!("{path}.median"), median),
+        sigma: fields.number(&format!("{path}.sigma"), sigma, 0.0, 4.0),
     }
 }

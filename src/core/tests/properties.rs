@@ -332,3 +332,39 @@ fn remedy(snapshot: &Snapshot, job: &Job, reason: &Reason) -> Vec<Event> {
     });
     facts
 }
+
+/// The user stops a job just as one of its pods is bound: the pod holds its place until it is gone.
+#[test]
+fn a_task_that_is_bound_while_its_job_leaves_holds_its_place() {
+    let mut world = scheduler(Order::Drf);
+    let id = JobId::new("red", "train", "uid");
+    let job = Job {
+        id: id.clone(),
+        tenant: "red".into(),
+        priority: 0,
+        submitted: Time::ZERO,
+        gang: 2,
+        task: Resources::gpus(1),
+        held: false,
+    };
+    world.observe(Event::NodeSeen(Node {
+        id: "a".into(),
+        allocatable: Resources::gpus(2),
+        schedulable: true,
+    }));
+    world.observe(Event::TenantChanged(Tenant::new("red")));
+    world.observe(Event::JobSubmitted(job.clone()));
+    let _ = world.cycle(Time::ZERO);
+    let task = |index| TaskId {
+        job: id.clone(),
+        index,
+    };
+    world.observe(Event::TaskBound(task(0), "a".into()));
+    world.observe(Event::JobSubmitted(Job { held: true, ..job }));
+    assert_eq!(world.snapshot().free(&"a".into()), Resources::gpus(1));
+    world.observe(Event::TaskBound(task(1), "a".into()));
+    assert_eq!(world.snapshot().free(&"a".into()), Resources::ZERO);
+    world.observe(Event::TaskFinished(task(0)));
+    world.observe(Event::TaskFinished(task(1)));
+    assert_eq!(world.snapshot().free(&"a".into()), Resources::gpus(2));
+}
