@@ -8,7 +8,7 @@
 //!    next round begins. It ends when nobody's job could start.
 //! 2. **explain**: every unfinished job gets a verdict from the state that the first step left.
 //!
-//! Both ask [`trial`] whether a job could start, so an explanation cannot drift from what was
+//! Both ask `trial` whether a job could start, so an explanation cannot drift from what was
 //! decided.
 
 use alloc::vec::Vec;
