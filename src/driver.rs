@@ -24,6 +24,8 @@ use crate::watch::{Change, Kind, Object};
 const WRITES_MAX: usize = 32;
 /// Of these, reports that no pod waits for.
 const REPORTS_MAX: usize = 4;
+/// How long a refusal stands before it is tried again: long enough to be read.
+const REFUSED_FOR_AT_LEAST: Duration = Duration::from_secs(5);
 /// Changes taken up at once.
 const BURST_MAX: usize = 4096;
 
@@ -246,7 +248,11 @@ impl Driver {
     }
 
     fn put_off(&mut self, job: &JobId, failure: Failure) {
-        let wait = self.work.put_off(job.uid());
+        let least = match failure {
+            Failure::Refused(_) => REFUSED_FOR_AT_LEAST,
+            Failure::Stale | Failure::Unanswered(_) => Duration::ZERO,
+        };
+        let wait = self.work.put_off(job.uid(), least);
         if failure == Failure::Stale {
             debug!(%job, "a write was based on what is no longer so");
             return;
@@ -315,9 +321,9 @@ impl Work {
     }
 
     /// Looks at the job again after a while, twice as long after each failure.
-    fn put_off(&mut self, uid: &str) -> Duration {
+    fn put_off(&mut self, uid: &str, least: Duration) -> Duration {
         let attempts = self.attempts.entry(uid.to_owned()).or_default();
-        let wait = Duration::from_millis(100 << (*attempts).min(9));
+        let wait = Duration::from_millis(100 << (*attempts).min(9)).max(least);
         *attempts += 1;
         self.look_again(uid, wait);
         wait
