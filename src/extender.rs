@@ -1,8 +1,9 @@
 //! The extender: kube-scheduler's questions, answered from the newest view.
 //!
-//! It decides nothing. A pod of an admitted Job is told its planned node, any other pod of a
-//! tenant is refused, and a GPU pod of a namespace without tenant may take any room that is not
-//! taken or assumed. Refusals are constant texts: a text that changes would make kube-scheduler
+//! It decides nothing. A pod of an admitted Job is told its planned node, and one of a Job that
+//! waits is refused. A GPU pod that is not the queue's, because its namespace has no tenant or
+//! because somebody with the right to do so bypassed the queue, may take any room that is neither
+//! taken nor assumed. Refusals are constant texts: a text that changes would make kube-scheduler
 //! try the pod again at once, for ever.
 
 mod answer;

@@ -79,7 +79,7 @@ impl Rig {
         Some(rig)
     }
 
-    /// How many Jobs our controller has not yet reported as running.
+    /// How many Jobs our controller has not yet reported as admitted.
     pub(crate) async fn unreported(&self) -> usize {
         if self.controller.is_none() {
             return 0;
@@ -87,11 +87,11 @@ impl Rig {
         let all = ListParams::default();
         let jobs: Api<Job> = Api::all(self.cluster.admin.clone());
         let records: Api<QueuedJob> = Api::all(self.cluster.admin.clone());
-        let runs = |record: &&QueuedJob| {
+        let admitted = |record: &&QueuedJob| {
             record.status.as_ref().and_then(|s| s.state) == Some(State::Admitted)
         };
         let records = records.list(&all).await.unwrap().items;
-        jobs.list(&all).await.unwrap().items.len() - records.iter().filter(runs).count()
+        jobs.list(&all).await.unwrap().items.len() - records.iter().filter(admitted).count()
     }
 
     async fn add_extender(&mut self) {

@@ -1,4 +1,5 @@
-//! The extender's listener: HTTP/1.1 over TLS, and nobody without kube-scheduler's certificate.
+//! The extender's listener: HTTP/1.1 over TLS, and nobody without a certificate of the
+//! authority that signs kube-scheduler's.
 
 use std::io;
 use std::net::SocketAddr;
