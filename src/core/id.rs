@@ -9,6 +9,12 @@ macro_rules! name {
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $type(Arc<str>);
 
+        impl Default for $type {
+            fn default() -> Self {
+                Self::from("")
+            }
+        }
+
         impl $type {
             /// The name itself.
             #[must_use]
@@ -40,13 +46,17 @@ name! {
     NodeId
 }
 name! {
+    /// A model of GPU, such as `H100`; empty where it is not known.
+    Model
+}
+name! {
     /// A pod that is no task of a job, by its UID.
     PodId
 }
 
 /// A job. Its UID tells it from an earlier job of the same name and comes last in the order,
 /// so that it never decides between jobs of different names.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId {
     namespace: Arc<str>,
     name: Arc<str>,

@@ -1,158 +1,274 @@
-//! Where a gang runs: best fit, then name; whole or not at all.
+//! Where a gang runs: what costs the least to fragmentation, then together, then the tightest
+//! node, then by name. Whole or not at all.
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use rpds::RedBlackTreeSetSync;
-
+use crate::cluster::Cluster;
 use crate::id::NodeId;
-use crate::job::Shape;
+use crate::job::{Ask, Placement, Slot};
+use crate::needs::Text;
+use crate::policy::{Place, Policy};
 use crate::resource::{Resource, Resources};
+use crate::room::{Grant, Room};
+use crate::rooms::{BoardId, Rooms};
 
-/// What a node has free. Ordered from the tightest to the roomiest, GPUs before CPU before
-/// memory because GPUs are what is scarce; then by name.
+/// A node's place in the order in which nodes are taken. The least goes first.
 // The order of the fields is the order of preference.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Room {
+pub(crate) struct Rank {
+    /// Change of fragmentation.
+    score: i64,
+    /// What is free: GPUs before CPU before memory, because GPUs are what is scarce.
     gpu: u64,
     cpu: u64,
     memory: u64,
-    node: NodeId,
+    pub(crate) node: NodeId,
+    /// The node's number, which never decides.
+    pub(crate) number: usize,
 }
 
-impl Room {
-    fn new(node: &NodeId, free: &Resources) -> Self {
+impl Rank {
+    pub(crate) fn new(place: Place, score: i64, free: &Resources, node: (&NodeId, usize)) -> Self {
+        let tightness = |r| match place {
+            Place::Prorata | Place::BestFit => free.get(r),
+            Place::Fgd | Place::FirstFit | Place::Random(_) => 0,
+        };
         Self {
-            gpu: free.get(Resource::Gpu),
-            cpu: free.get(Resource::Cpu),
-            memory: free.get(Resource::Memory),
-            node: node.clone(),
+            score,
+            gpu: tightness(Resource::Gpu),
+            cpu: tightness(Resource::Cpu),
+            memory: tightness(Resource::Memory),
+            node: node.0.clone(),
+            number: node.1,
         }
     }
-
-    fn free(&self) -> Resources {
-        Resources::ZERO
-            .with(Resource::Gpu, self.gpu)
-            .with(Resource::Cpu, self.cpu)
-            .with(Resource::Memory, self.memory)
-    }
 }
 
-/// The nodes that take new work, from the tightest to the roomiest.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub(crate) struct Rooms(RedBlackTreeSetSync<Room>);
-
-/// Too little room for a gang.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shortage {
-    /// As many of its tasks as could start.
-    pub(crate) best: u32,
+/// By how much a room's fragmentation grows when a task takes its best place there.
+pub(crate) fn score(policy: &Policy, room: &Room, task: &Resources, ask: &Ask) -> i64 {
+    let wanted = matches!(policy.place, Place::Prorata | Place::Fgd) && !policy.mix.is_empty();
+    if !wanted {
+        return 0;
+    }
+    let before = fragments(policy, room);
+    let after = choose(policy, room, task, ask).map(|(_, after)| after);
+    after.map_or(0, |after| after.saturating_sub(before))
 }
 
-impl Rooms {
-    pub(crate) fn insert(&mut self, node: &NodeId, free: &Resources) {
-        self.0.insert_mut(Room::new(node, free));
-    }
+/// The devices that a task takes in a room: those after which the least is lost to
+/// fragmentation; then the first.
+pub(crate) fn grant(policy: &Policy, room: &Room, task: &Resources, ask: &Ask) -> Option<Grant> {
+    Some(choose(policy, room, task, ask)?.0)
+}
 
-    pub(crate) fn remove(&mut self, node: &NodeId, free: &Resources) {
-        self.0.remove_mut(&Room::new(node, free));
+fn choose(policy: &Policy, room: &Room, task: &Resources, ask: &Ask) -> Option<(Grant, i64)> {
+    let grants = room.grants(task, ask);
+    if let [only] = grants.as_slice() {
+        return Some((*only, after(policy, room, task, only)));
     }
+    let measured = grants.iter().map(|grant| match policy.place {
+        Place::Prorata | Place::Fgd => (after(policy, room, task, grant), 0, grant),
+        Place::BestFit => (0, room.free_of(grant), grant),
+        Place::FirstFit | Place::Random(_) => (0, 0, grant),
+    });
+    let (loss, _, grant) = measured.min_by_key(|(loss, free, _)| (*loss, *free))?;
+    Some((*grant, loss))
+}
 
-    /// The node of each task, in order of task index.
-    ///
-    /// Each task goes to the tightest node that still takes it. That node is then tighter still,
-    /// so it also gets the next task, until it is full: one walk over the nodes is enough. As
-    /// the tasks are equal, this fails only where every placement fails.
-    pub(crate) fn place(&self, shape: &Shape) -> Result<Vec<NodeId>, Shortage> {
-        let mut nodes = Vec::new();
-        let mut missing = shape.gang;
-        for room in self.with_gpus(shape.task.get(Resource::Gpu)) {
-            let here = shape.task.times_in(&room.free()).min(missing);
-            nodes.extend((0..here).map(|_| room.node.clone()));
-            missing -= here;
-            if missing == 0 {
-                return Ok(nodes);
+fn after(policy: &Policy, room: &Room, task: &Resources, grant: &Grant) -> i64 {
+    if policy.mix.is_empty() {
+        return 0;
+    }
+    let mut room = room.clone();
+    room.take(task, grant);
+    fragments(policy, &room)
+}
+
+fn fragments(policy: &Policy, room: &Room) -> i64 {
+    i64::try_from(policy.mix.fragments(room)).unwrap_or(i64::MAX)
+}
+
+/// What limits where a gang may go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Whether it may use nodes that are reserved.
+    pub(crate) reserved: bool,
+    /// What each task may be charged at most.
+    pub(crate) charge_max: u64,
+}
+
+/// Places for a gang, found one by one.
+struct Draft {
+    slots: Vec<Slot>,
+    /// What it costs to fragmentation in all.
+    loss: i64,
+}
+
+/// The places of a gang, in order of task index; `None` where it does not fit whole.
+///
+/// Of one node, each domain of the topology that holds the whole gang, and all nodes, the one
+/// counts where the least is lost to fragmentation; of several such, the smallest.
+pub(crate) fn place(
+    cluster: &Cluster,
+    rooms: &mut Rooms,
+    board: BoardId,
+    gang: u32,
+    bounds: Bounds,
+) -> Option<Placement> {
+    rooms.sort(cluster, board);
+    let mut best: Option<Draft> = None;
+    let mut consider = |rooms: &mut Rooms, allowed: &dyn Fn(&Rank) -> bool| {
+        let other = draft(cluster, rooms, board, gang, bounds, allowed);
+        let loss = |draft: &Option<Draft>| draft.as_ref().map_or(i64::MAX, |d| d.loss);
+        if loss(&other) < loss(&best) {
+            best = other;
+        }
+    };
+    if gang > 1 && cluster.policy.place == Place::Prorata {
+        if let Some(node) = tightest(rooms, board, gang, bounds) {
+            consider(rooms, &|rank| rank.number == node);
+        }
+        for label in &cluster.policy.topology {
+            let value = |node: &NodeId| label_of(cluster, node, label);
+            if let Some(domain) = smallest(rooms, board, gang, bounds, value) {
+                consider(rooms, &|rank| value(&rank.node) == Some(domain));
             }
         }
-        let best = shape.gang - missing;
-        Err(Shortage { best })
     }
-
-    /// What is free in all, per resource.
-    pub(crate) fn total(&self) -> Resources {
-        sum(self.0.iter().map(Room::free))
-    }
-
-    /// The nodes with at least `milli` milli-GPU free, from the tightest.
-    fn with_gpus(&self, milli: u64) -> impl Iterator<Item = &Room> {
-        let least = Room {
-            gpu: milli,
-            cpu: 0,
-            memory: 0,
-            node: "".into(),
-        };
-        self.0.range(least..)
-    }
+    consider(rooms, &|_| true);
+    best.map(|draft| draft.slots.into_iter().collect())
 }
 
-/// How many of a gang's tasks the nodes could run if each offered all that is given here.
-pub(crate) fn best(shape: &Shape, offers: impl Iterator<Item = Resources>) -> u32 {
-    let add = |best: u32, offer| best.saturating_add(shape.task.times_in(&offer));
-    offers.fold(0, add).min(shape.gang)
+fn label_of<'c>(cluster: &'c Cluster, node: &NodeId, label: &Text) -> Option<&'c Text> {
+    cluster.nodes.get(node)?.open()?.node.labels.get(label)
 }
 
-/// The sum over nodes.
-///
-/// # Panics
-/// Beyond 2⁶⁴, which 65,536 nodes of the largest size do not reach.
-pub(crate) fn sum(amounts: impl Iterator<Item = Resources>) -> Resources {
-    amounts.fold(Resources::ZERO, |sum, amount| {
-        sum.checked_add(&amount)
-            .expect("nodes sum to less than 2^64")
-    })
+/// Of the nodes that hold the whole gang, the one with the least room for more; then the first.
+fn tightest(rooms: &Rooms, board: BoardId, gang: u32, bounds: Bounds) -> Option<usize> {
+    let seats = rooms.at(board);
+    let count = |rank: &&Rank| seats.count(rank.number);
+    let holds = |rank: &&Rank| count(rank) >= gang && is_within(rooms, board, rank.number, bounds);
+    let node = seats.order().filter(holds).min_by_key(count)?;
+    Some(node.number)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rooms(nodes: &[(&str, u64)]) -> Rooms {
-        let mut rooms = Rooms::default();
-        for (name, gpus) in nodes {
-            rooms.insert(&(*name).into(), &Resources::gpus(*gpus));
+/// Of the domains that hold the whole gang, the one with the least room for more; then the first.
+fn smallest<D: Ord + Copy>(
+    rooms: &Rooms,
+    board: BoardId,
+    gang: u32,
+    bounds: Bounds,
+    domain: impl Fn(&NodeId) -> Option<D>,
+) -> Option<D> {
+    let mut held: BTreeMap<D, u64> = BTreeMap::new();
+    let nodes = rooms.at(board).order();
+    for rank in nodes.filter(|rank| is_within(rooms, board, rank.number, bounds)) {
+        if let Some(domain) = domain(&rank.node) {
+            *held.entry(domain).or_default() += u64::from(rooms.at(board).count(rank.number));
         }
-        rooms
     }
+    let whole = held
+        .into_iter()
+        .filter(|(_, count)| *count >= u64::from(gang));
+    Some(whole.min_by_key(|(_, count)| *count)?.0)
+}
 
-    fn gang(gang: u32, gpus: u64) -> Shape {
-        let task = Resources::gpus(gpus);
-        Shape { task, gang }
+fn is_within(rooms: &Rooms, board: BoardId, node: usize, bounds: Bounds) -> bool {
+    let charge = rooms.at(board).charge(node);
+    charge <= bounds.charge_max && (bounds.reserved || !rooms.is_reserved(node))
+}
+
+/// Task by task to the node that comes first; what a task takes changes its node's rank.
+fn draft(
+    cluster: &Cluster,
+    rooms: &mut Rooms,
+    board: BoardId,
+    gang: u32,
+    bounds: Bounds,
+    allowed: &dyn Fn(&Rank) -> bool,
+) -> Option<Draft> {
+    let policy = &cluster.policy;
+    let (task, ask) = (rooms.at(board).task, rooms.at(board).ask.clone());
+    let mut begun: BTreeMap<NodeId, Room> = BTreeMap::new();
+    let mut ranks: BTreeSet<Rank> = BTreeSet::new();
+    let mut draft = Draft {
+        slots: Vec::new(),
+        loss: 0,
+    };
+    let usable = untouched(cluster, rooms, board, gang, bounds, allowed);
+    let mut ahead = usable.into_iter().peekable();
+    for _ in 0..gang {
+        let next = match (ranks.first(), ahead.peek()) {
+            (Some(known), Some(new)) if known <= new => ranks.pop_first()?,
+            (Some(_), None) => ranks.pop_first()?,
+            _ => ahead.next()?,
+        };
+        let node = cluster.nodes.get(&next.node)?;
+        let room = match begun.get_mut(&next.node) {
+            Some(room) => room,
+            None => begun.entry(next.node.clone()).or_insert(node.room()?),
+        };
+        let granted = grant(policy, room, &task, &ask)?;
+        room.take(&task, &granted);
+        draft.loss = draft.loss.saturating_add(next.score);
+        draft.slots.push(granted.slot(policy, room, &next.node));
+        if room.times(&task, &ask) > 0 {
+            let room = room.clone();
+            let score = rooms.score(cluster, board, &room);
+            let node = (&next.node, next.number);
+            ranks.insert(Rank::new(policy.place, score, &room.free, node));
+        }
     }
+    Some(draft)
+}
 
-    fn names(placed: Result<Vec<NodeId>, Shortage>) -> Vec<&'static str> {
-        let known = ["a", "b", "c"];
-        let name = |node: &NodeId| known.into_iter().find(|k| *k == node.as_str()).unwrap();
-        placed.unwrap().iter().map(name).collect()
+/// The nodes that a gang may begin on, as many as it could need, in the order to take them.
+fn untouched(
+    cluster: &Cluster,
+    rooms: &mut Rooms,
+    board: BoardId,
+    gang: u32,
+    bounds: Bounds,
+    allowed: &dyn Fn(&Rank) -> bool,
+) -> Vec<Rank> {
+    let wanted = usize::try_from(gang).unwrap_or(usize::MAX);
+    let usable = |rank: &&Rank| is_within(rooms, board, rank.number, bounds) && allowed(rank);
+    let Place::Random(seed) = cluster.policy.place else {
+        return rooms
+            .at(board)
+            .order()
+            .filter(usable)
+            .take(wanted)
+            .cloned()
+            .collect();
+    };
+    let mut left: Vec<Rank> = rooms.at(board).order().filter(usable).cloned().collect();
+    let mut drawn = Vec::new();
+    while drawn.len() < wanted && !left.is_empty() {
+        rooms.drawn += 1;
+        let draw = mixed(seed, rooms.drawn) % left.len() as u64;
+        drawn.push(left.swap_remove(usize::try_from(draw).unwrap_or_default()));
     }
+    drawn
+}
 
-    #[test]
-    fn the_tightest_node_that_fits_is_taken_first() {
-        let rooms = rooms(&[("a", 8), ("b", 2), ("c", 4)]);
-        assert_eq!(names(rooms.place(&gang(1, 2))), ["b"]);
-        assert_eq!(names(rooms.place(&gang(2, 2))), ["b", "c"]);
-        assert_eq!(names(rooms.place(&gang(1, 3))), ["c"]);
-    }
+/// A number that looks random: the finisher of Steele et al.'s *SplitMix*, OOPSLA 2014.
+const fn mixed(seed: u64, count: u64) -> u64 {
+    let mut z = seed.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
 
-    #[test]
-    fn equal_nodes_go_by_name() {
-        let rooms = rooms(&[("b", 4), ("a", 4)]);
-        assert_eq!(names(rooms.place(&gang(5, 1))), ["a", "a", "a", "a", "b"]);
-    }
-
-    #[test]
-    fn a_gang_that_does_not_fit_whole_is_not_placed() {
-        let rooms = rooms(&[("a", 4), ("b", 3)]);
-        assert_eq!(rooms.place(&gang(8, 1)), Err(Shortage { best: 7 }));
-        assert_eq!(rooms.place(&gang(3, 2)).unwrap().len(), 3);
-        assert_eq!(rooms.place(&gang(4, 2)), Err(Shortage { best: 3 }));
+impl Grant {
+    pub(crate) fn slot(&self, policy: &Policy, room: &Room, node: &NodeId) -> Slot {
+        Slot {
+            node: node.clone(),
+            devices: self.devices,
+            part: self.part,
+            gpu: self.gpu,
+            charge: policy.charge(room.model(), self.gpu),
+        }
     }
 }

@@ -1,0 +1,166 @@
+//! How much of the free GPUs the typical tasks can no longer use.
+//!
+//! The measure is that of Weng et al., *Beware of Fragmentation: Scheduling GPU-Sharing Workloads
+//! with Fragmentation Gradient Descent*, USENIX ATC 2023: for node n and typical task m of
+//! popularity p_m,
+//!
+//! ```text
+//! F_n(m) = Σ_g R_{n,g}                   where n cannot run m, or m asks for no GPU
+//!          Σ_g [R_{n,g} < d_m] R_{n,g}   elsewhere
+//! F_n    = Σ_m p_m F_n(m)
+//! ```
+//!
+//! with R the milli-GPU that are free of a device, and d what m asks of one.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use crate::device::WHOLE;
+use crate::job::Ask;
+use crate::needs::Needs;
+use crate::resource::Resources;
+use crate::room::Room;
+
+/// The tasks that are typical, with how popular they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mix(Vec<Typical>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Typical {
+    task: Resources,
+    ask: Ask,
+    needs: Arc<Needs>,
+    /// Popularity, in millionths.
+    popularity: u64,
+}
+
+/// All popularities together.
+const MILLION: u64 = 1_000_000;
+
+impl Mix {
+    /// Of the tasks that were seen so often, the most frequent kinds that together make up at
+    /// least `percent` of all. Kinds that are as frequent come in the order of their requests.
+    #[must_use]
+    pub fn of(seen: impl IntoIterator<Item = (Resources, Arc<Needs>, u64)>, percent: u64) -> Self {
+        let mut kinds: BTreeMap<(Resources, Arc<Needs>), u64> = BTreeMap::new();
+        for (task, needs, count) in seen {
+            *kinds.entry((task, needs)).or_default() += count;
+        }
+        let mut kinds: Vec<_> = kinds.into_iter().collect();
+        kinds.sort_by_key(|(_, count)| Reverse(*count));
+        let all: u64 = kinds.iter().map(|(_, count)| count).sum();
+        let mut covered = 0;
+        kinds.retain(|(_, count)| {
+            let wanted = covered * 100 < all * percent;
+            covered += if wanted { *count } else { 0 };
+            wanted
+        });
+        let typical = |((task, needs), count): ((Resources, Arc<Needs>), u64)| {
+            Some(Typical {
+                ask: Ask::of(&task, &needs)?,
+                task,
+                needs,
+                popularity: count * MILLION / covered.max(1),
+            })
+        };
+        Self(kinds.into_iter().filter_map(typical).collect())
+    }
+
+    /// Whether nothing is known of what is typical.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The milli-GPU of a room that typical tasks cannot use, in millionths.
+    pub(crate) fn fragments(&self, room: &Room) -> u64 {
+        let all: u64 = room.parts().iter().map(|part| u64::from(part.milli)).sum();
+        if all == 0 {
+            return 0;
+        }
+        let lost = |typical: &Typical| typical.popularity * typical.unusable(room, all);
+        self.0.iter().map(lost).sum()
+    }
+}
+
+impl Typical {
+    fn unusable(&self, room: &Room, all: u64) -> u64 {
+        let models = &self.needs.models;
+        let suits = models.is_empty() || models.contains(room.model());
+        if matches!(self.ask, Ask::Nothing) || !suits || room.times(&self.task, &self.ask) == 0 {
+            return all;
+        }
+        let least = match &self.ask {
+            Ask::Devices(_, None) => u64::from(WHOLE),
+            ask => room.milli_for(ask),
+        };
+        let too_small = |milli: &u64| *milli < least;
+        let parts = room.parts().iter().map(|part| u64::from(part.milli));
+        parts.filter(too_small).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Mode;
+    use crate::node::Node;
+    use crate::resource::Resource;
+    use alloc::vec;
+
+    fn milli(milli: u64) -> Resources {
+        Resources::ZERO.with(Resource::Gpu, milli)
+    }
+
+    fn room(taken: &[u64]) -> Room {
+        let mut node = Node::new("a");
+        node.allocatable = Resources::gpus(taken.len() as u64);
+        node.gpus.mode = Mode::Fractional;
+        let parts = taken.iter().map(|t| crate::device::Part {
+            milli: 1000 - u32::try_from(*t).unwrap(),
+            memory: 0,
+        });
+        let free = Resources::gpus(taken.len() as u64).beyond(&milli(taken.iter().sum()));
+        Room::new(&node.gpus, &free, parts.collect())
+    }
+
+    fn mix(tasks: &[(u64, u64)]) -> Mix {
+        let seen = tasks
+            .iter()
+            .map(|(m, count)| (milli(*m), Arc::default(), *count));
+        Mix::of(seen, 100)
+    }
+
+    #[test]
+    fn what_no_typical_task_can_use_is_lost() {
+        // Half of the tasks ask for 2 whole GPUs, which 400 and 1000 free cannot give; the other
+        // half for 500 milli, for which the 400 are too little.
+        let mix = mix(&[(2000, 1), (500, 1)]);
+        assert_eq!(mix.fragments(&room(&[600, 0])), (1400 + 400) * MILLION / 2);
+        assert_eq!(mix.fragments(&room(&[0, 0])), 0);
+        assert_eq!(mix.fragments(&room(&[1000, 1000])), 0);
+    }
+
+    #[test]
+    fn tasks_without_gpu_can_use_none() {
+        let cpu = Resources::ZERO.with(Resource::Cpu, 1000);
+        let mix = Mix::of(
+            vec![(cpu, Arc::default(), 1), (milli(500), Arc::default(), 3)],
+            100,
+        );
+        assert_eq!(mix.fragments(&room(&[0])), 250 * MILLION);
+    }
+
+    #[test]
+    fn rare_tasks_are_not_typical() {
+        let seen = [(500, 90), (1000, 6), (2000, 4)];
+        let seen = seen.map(|(m, count)| (milli(m), Arc::default(), count));
+        let mix = Mix::of(seen, 95);
+        assert_eq!(
+            mix.0.iter().map(|t| t.popularity).collect::<Vec<_>>(),
+            [937_500, 62_500]
+        );
+    }
+}

@@ -1,0 +1,476 @@
+//! Who has to leave for whom. Victims are whole gangs, and nobody leaves unless the job that
+//! they leave for then has a place.
+//!
+//! 1. **priority**: jobs of the own tenant with lower priority.
+//! 2. **reclaim**: the preemptor stays within its guarantee on the resources whose shortage
+//!    blocks it; any tenant that borrows those, and whose ancestors below the common one all do.
+//! 3. **fair share**, at the almost-common ancestors, as Kueue's rules S2-a and S2-b:
+//!    `share(preemptor + job) ≤ share(target − victim) < share(target)`; and if that finds
+//!    nothing, `share(preemptor + job) < share(target)`.
+//!
+//! Later rules keep the victims of earlier ones. Then whoever is not needed stays, the last
+//! first, and what remains must still be legal. A job that was evicted since the last arrival or
+//! end may not use rule 3: without that, some worlds evict for ever.
+//!
+//! Under an order other than by share there is one rule: those that come later leave, the last
+//! first.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::time::Duration;
+
+use crate::cluster::{Cluster, JobState};
+use crate::decision::Rule;
+use crate::id::{JobId, NodeId};
+use crate::job::{Ask, Job, Kind};
+use crate::node::NodeState;
+use crate::policy::Order;
+use crate::queue::{Queue, Victim, rank};
+use crate::resource::{Resource, Resources};
+use crate::share::Share;
+use crate::time::Time;
+use crate::tree::{ROOT, Seat, Tree};
+
+/// Who leaves, and by which rule, in the order in which they were chosen.
+pub(crate) type Victims = Vec<(JobId, Rule)>;
+
+/// At most so many victims are looked at for one job: a bound on what a search costs.
+const LOOKED_AT_MAX: usize = 4096;
+
+/// The search for those who have to leave for one job.
+pub(crate) struct Search<'a> {
+    /// The state before anybody leaves.
+    start: &'a Cluster,
+    queue: &'a Queue,
+    /// The state when those chosen so far have left.
+    pub(crate) then: Cluster,
+    job: &'a Job,
+    seat: Seat,
+    ask: Ask,
+    /// What the job would be charged.
+    request: Resources,
+    /// Tasks that would find room then.
+    slots: u64,
+    chosen: Victims,
+    /// Resources whose shortage blocks the job.
+    blocking: Vec<Resource>,
+    now: Time,
+    /// GPU-milliseconds of work that may still be lost.
+    may_lose: Option<u64>,
+    /// Admitted just now: they were not there to be evicted.
+    fresh: &'a BTreeSet<JobId>,
+    looked_at: usize,
+}
+
+/// The two forms of the fair-share rule.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Kueue's S2-a.
+    Strict,
+    /// Kueue's S2-b.
+    Initial,
+}
+
+impl<'a> Search<'a> {
+    /// A search on behalf of a waiting job that finds room for `slots` of its tasks.
+    pub(crate) fn new(
+        start: &'a Cluster,
+        queue: &'a Queue,
+        fresh: &'a BTreeSet<JobId>,
+        (job, seat): (&'a Job, Seat),
+        (request, slots): (Resources, u64),
+        now: Time,
+        may_lose: Option<u64>,
+    ) -> Self {
+        let mut search = Self {
+            start,
+            queue,
+            then: start.clone(),
+            ask: Ask::of(&job.task, &job.needs).unwrap_or(Ask::Nothing),
+            job,
+            seat,
+            request,
+            slots,
+            chosen: Victims::new(),
+            blocking: Vec::new(),
+            now,
+            may_lose,
+            fresh,
+            looked_at: 0,
+        };
+        search.blocking = search.what_blocks();
+        search
+    }
+
+    /// Those who have to leave; `None` where nobody can be made to so that the job has a place.
+    pub(crate) fn find(mut self) -> Option<(Victims, Cluster)> {
+        let found = match self.start.policy.order {
+            Order::Drf => {
+                self.by_priority()
+                    || self.by_tenant(Rule::Reclaim, Form::Strict)
+                    || (self.may_use_shares()
+                        && (self.by_tenant(Rule::FairShare, Form::Strict)
+                            || self.by_tenant(Rule::FairShare, Form::Initial)))
+            }
+            _ => self.by_order(),
+        };
+        (found && self.give_back()).then_some((self.chosen, self.then))
+    }
+
+    fn may_use_shares(&self) -> bool {
+        !self.start.evicted.contains(&self.job.id)
+    }
+
+    /// Whether the job would have its place and its quota now.
+    fn fits(&self) -> bool {
+        self.slots >= u64::from(self.job.gang) && self.has_quota()
+    }
+
+    fn has_quota(&self) -> bool {
+        let state = self.then.tenants.get(&self.job.tenant);
+        let Some(spec) = state.and_then(|state| state.spec.as_deref()) else {
+            return false;
+        };
+        let kind: Kind = self.job.kind();
+        crate::trial::quota(&self.then, spec, self.seat, &kind, &self.request).is_ok()
+    }
+
+    /// Rule 1.
+    fn by_priority(&mut self) -> bool {
+        let Some(line) = self.queue.lines.get(&self.job.tenant) else {
+            return false;
+        };
+        for victim in &line.running {
+            if self.fits() || victim.priority >= self.job.priority {
+                break;
+            }
+            if self.may_leave(&victim.job) {
+                self.choose(&victim.job, Rule::Priority);
+            }
+        }
+        self.fits()
+    }
+
+    /// The only rule of an order other than by share.
+    fn by_order(&mut self) -> bool {
+        let running = self.queue.lines.values().flat_map(|line| &line.running);
+        let own = self
+            .start
+            .jobs
+            .get(&self.job.id)
+            .map(|state| self.place(state));
+        let later = |victim: &Victim| {
+            let theirs = self.place(self.start.jobs.get(&victim.job)?);
+            (Some(theirs) > own).then(|| (theirs, victim.clone()))
+        };
+        let mut later: Vec<_> = running.filter_map(later).collect();
+        later.sort_by(|(a, x), (b, y)| b.cmp(a).then_with(|| x.cmp(y)));
+        for (_, victim) in later {
+            if self.fits() {
+                break;
+            }
+            if self.may_leave(&victim.job) {
+                self.choose(&victim.job, Rule::Order);
+            }
+        }
+        self.fits()
+    }
+
+    /// Where a job stands among all jobs now; the least comes first.
+    fn place(&self, state: &JobState) -> (u64, Reverse<i32>) {
+        let order = self.start.policy.order;
+        let running = state
+            .started
+            .map_or(Duration::ZERO, |at| self.now.since(at));
+        let priority = if order == Order::Priority {
+            state.job.priority
+        } else {
+            0
+        };
+        (
+            rank(order, &state.job, state.ran + running),
+            Reverse(priority),
+        )
+    }
+
+    /// Rules 2 and 3: from the tenant with the highest share, as long as the rule allows it.
+    fn by_tenant(&mut self, rule: Rule, form: Form) -> bool {
+        if rule == Rule::Reclaim
+            && !within_guarantee(&self.then.tree, self.seat, &self.request, &self.blocking)
+        {
+            return self.fits();
+        }
+        let others = self
+            .queue
+            .lines
+            .keys()
+            .filter(|tenant| **tenant != self.job.tenant);
+        let mut targets: Vec<Seat> = others.filter_map(|t| self.start.tree.seat(t)).collect();
+        let mut passed: BTreeSet<JobId> = BTreeSet::new();
+        while !self.fits() {
+            let next = targets
+                .iter()
+                .filter_map(|target| {
+                    Some((
+                        self.height(*target)?,
+                        Reverse(self.start.tree.id(*target)),
+                        *target,
+                    ))
+                })
+                .max();
+            let Some((_, _, target)) = next else {
+                break;
+            };
+            match self.next_of(target, &passed) {
+                Some(victim) if self.is_legal(&self.then, target, &victim, rule, form) => {
+                    self.choose(&victim, rule);
+                }
+                Some(victim) => drop(passed.insert(victim)),
+                None => targets.retain(|seat| *seat != target),
+            }
+        }
+        self.fits()
+    }
+
+    /// The shares of a tenant and those above it, from right below the common one; `None` where
+    /// one of them borrows nothing, so that none of it may be taken.
+    fn height(&self, target: Seat) -> Option<Vec<Share>> {
+        let tree = &self.then.tree;
+        let common = tree.common(target, self.seat);
+        let mut way: Vec<Seat> = tree.way_up(target, common).collect();
+        way.reverse();
+        let shares = way
+            .into_iter()
+            .map(|seat| tree.share_now(seat, &self.job.task));
+        let shares: Vec<Share> = shares.collect();
+        shares
+            .iter()
+            .all(|share| *share > Share::ZERO)
+            .then_some(shares)
+    }
+
+    /// The first job of a tenant that may leave and has not been looked at.
+    fn next_of(&mut self, target: Seat, passed: &BTreeSet<JobId>) -> Option<JobId> {
+        let line = self.queue.lines.get(self.start.tree.id(target))?;
+        let is_new = |victim: &&Victim| {
+            !passed.contains(&victim.job)
+                && !self.chosen.iter().any(|(chosen, _)| *chosen == victim.job)
+        };
+        let found = line
+            .running
+            .iter()
+            .filter(is_new)
+            .find(|victim| self.may_leave(&victim.job));
+        let found = found.map(|victim| victim.job.clone())?;
+        self.looked_at += 1;
+        (self.looked_at <= LOOKED_AT_MAX).then_some(found)
+    }
+
+    /// Whether a job may be made to leave at all.
+    fn may_leave(&self, id: &JobId) -> bool {
+        let Some(state) = self.then.jobs.get(id) else {
+            return false;
+        };
+        let holds = state
+            .tasks
+            .as_ref()
+            .is_some_and(|tasks| !tasks.is_leaving());
+        let old = state
+            .started
+            .is_some_and(|at| self.now.since(at) >= self.start.policy.preemption.min_runtime);
+        let open = state.job.preemptible && !state.job.protected && !self.fresh.contains(id);
+        let affordable = self
+            .may_lose
+            .is_none_or(|left| loss(state, self.now) <= left);
+        holds && old && open && affordable
+    }
+
+    /// Whether the rule lets the job push out a victim, when `cluster` is the state before that.
+    fn is_legal(
+        &self,
+        cluster: &Cluster,
+        target: Seat,
+        victim: &JobId,
+        rule: Rule,
+        form: Form,
+    ) -> bool {
+        let Some(state) = cluster.jobs.get(victim) else {
+            return false;
+        };
+        let tree = &cluster.tree;
+        let common = tree.common(target, self.seat);
+        let held = charged(state);
+        match rule {
+            Rule::Priority | Rule::Order => true,
+            Rule::Reclaim => {
+                within_guarantee(tree, self.seat, &self.request, &self.blocking)
+                    && self.blocking.iter().any(|r| {
+                        let borrows = |seat| tree.borrowed(seat).get(*r) > 0;
+                        held.get(*r) > 0 && tree.way_up(target, common).all(borrows)
+                    })
+            }
+            Rule::FairShare => {
+                let asked = &self.job.task;
+                let (Some(ours), Some(theirs)) = (
+                    tree.way_up(self.seat, common).last(),
+                    tree.way_up(target, common).last(),
+                ) else {
+                    return false;
+                };
+                let with = tree
+                    .way_up(self.seat, ROOT)
+                    .zip(tree.with(self.seat, &self.request));
+                let with = with
+                    .into_iter()
+                    .find(|(seat, _)| *seat == ours)
+                    .map(|(_, with)| with);
+                let our_share = with.map_or(Share::ZERO, |with| tree.share(ours, &with, asked));
+                let before = tree.share_now(theirs, asked);
+                let mut after = tree.clone();
+                after.remove(target, &held);
+                let after = after.share_now(theirs, asked);
+                let borrows = |seat| tree.share_now(seat, asked) > Share::ZERO;
+                let all_borrow = tree.way_up(target, common).all(borrows);
+                all_borrow
+                    && match form {
+                        Form::Strict => our_share <= after && after < before,
+                        Form::Initial => our_share < before && after < before,
+                    }
+            }
+        }
+    }
+
+    /// Has a job leave.
+    fn choose(&mut self, id: &JobId, rule: Rule) {
+        let nodes = nodes_of(&self.then, id);
+        self.slots -= self.slots_on(&nodes);
+        if let (Some(left), Some(state)) = (self.may_lose, self.then.jobs.get(id)) {
+            self.may_lose = Some(left.saturating_sub(loss(state, self.now)));
+        }
+        self.then.vacate(id);
+        self.slots += self.slots_on(&nodes);
+        self.chosen.push((id.clone(), rule));
+    }
+
+    /// Tasks of the job that find room on these nodes then.
+    fn slots_on(&self, nodes: &BTreeSet<NodeId>) -> u64 {
+        let reservation = self
+            .then
+            .reservation
+            .as_ref()
+            .filter(|r| r.job != self.job.id);
+        let open = |id: &&NodeId| !reservation.is_some_and(|r| r.nodes.contains(*id));
+        let count = |id: &NodeId| {
+            let node = self.then.nodes.get(id)?;
+            let allowed = self.job.needs.allow(&node.open()?.node);
+            Some(if allowed {
+                node.room()?.times(&self.job.task, &self.ask)
+            } else {
+                0
+            })
+        };
+        let counts = nodes.iter().filter(open).filter_map(count);
+        counts.map(u64::from).sum()
+    }
+
+    /// Lets those stay who are not needed, the last first; whether what remains is legal.
+    fn give_back(&mut self) -> bool {
+        for index in (0..self.chosen.len()).rev() {
+            if self.chosen.len() == 1 {
+                break;
+            }
+            let (id, rule) = self.chosen.remove(index);
+            let nodes = nodes_of(self.start, &id);
+            let slots = self.slots;
+            self.slots -= self.slots_on(&nodes);
+            self.then.reoccupy(self.start, &id);
+            self.slots += self.slots_on(&nodes);
+            if !self.fits() || !self.is_all_legal() {
+                self.then.vacate(&id);
+                self.slots = slots;
+                self.chosen.insert(index, (id, rule));
+            }
+        }
+        self.is_all_legal()
+    }
+
+    /// Whether each of those chosen may be pushed out when those before it have left.
+    fn is_all_legal(&self) -> bool {
+        let mut cluster = self.start.clone();
+        self.chosen.iter().all(|(id, rule)| {
+            let target = cluster
+                .jobs
+                .get(id)
+                .and_then(|state| cluster.tree.seat(&state.job.tenant));
+            let legal = target.is_some_and(|target| {
+                self.is_legal(&cluster, target, id, *rule, Form::Strict)
+                    || self.is_legal(&cluster, target, id, *rule, Form::Initial)
+            });
+            cluster.vacate(id);
+            legal
+        })
+    }
+
+    /// The resources whose shortage blocks the job: those that its tenant may not have; else
+    /// those of which too little is free in all; else those of which too little is free in one
+    /// place; else all that it asks for.
+    fn what_blocks(&self) -> Vec<Resource> {
+        let asked: Vec<Resource> = Resource::ALL
+            .into_iter()
+            .filter(|r| self.request.get(*r) > 0)
+            .collect();
+        let short = |r: &Resource| self.request.get(*r) > self.start.free.get(*r);
+        let scarce: Vec<Resource> = asked.iter().copied().filter(short).collect();
+        if !scarce.is_empty() {
+            return scarce;
+        }
+        let open = self
+            .start
+            .nodes
+            .values()
+            .filter_map(|node| Some((node.open()?, node.free()?)));
+        let mut times = [0_u64; Resource::ALL.len()];
+        for (_, free) in open.filter(|(spec, _)| self.job.needs.allow(&spec.node)) {
+            for r in &asked {
+                times[*r as usize] += free
+                    .get(*r)
+                    .checked_div(self.job.task.get(*r))
+                    .unwrap_or_default();
+            }
+        }
+        let apart = |r: &Resource| times[*r as usize] < u64::from(self.job.gang);
+        let apart: Vec<Resource> = asked.iter().copied().filter(apart).collect();
+        if apart.is_empty() { asked } else { apart }
+    }
+}
+
+/// Whether a tenant stays within what it owns of these resources.
+pub(crate) fn within_guarantee(
+    tree: &Tree,
+    seat: Seat,
+    request: &Resources,
+    resources: &[Resource],
+) -> bool {
+    let own = tree.subtree(seat);
+    let fits = |r: &Resource| tree.usage(seat).get(*r) + request.get(*r) <= own.get(*r);
+    resources.iter().all(fits)
+}
+
+/// GPU-milliseconds of work that are lost when the job leaves now.
+pub(crate) fn loss(state: &JobState, now: Time) -> u64 {
+    let span = u64::try_from(now.since(state.unsafe_since()).as_millis()).unwrap_or(u64::MAX);
+    (state.job.milli_gpu() / 1000).saturating_mul(span)
+}
+
+/// What a running job is charged.
+fn charged(state: &JobState) -> Resources {
+    let slots = state.tasks.iter().flat_map(|tasks| tasks.held());
+    crate::holdings::charges(&state.job, slots.map(|(slot, _)| slot))
+}
+
+fn nodes_of(cluster: &Cluster, id: &JobId) -> BTreeSet<NodeId> {
+    let tasks = cluster.jobs.get(id).and_then(|state| state.tasks.as_ref());
+    let slots = tasks.into_iter().flat_map(|tasks| tasks.held());
+    slots.map(|(slot, _)| slot.node.clone()).collect()
+}
