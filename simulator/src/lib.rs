@@ -4,6 +4,7 @@
 //! |---|---|
 //! | play a golden script | [`script`], [`play`] |
 //! | let time pass | [`world`] |
+//! | read a public trace | [`trace`] |
 //! | read a scenario, draw its work | [`scenario`], [`workload`] |
 //! | run it, and measure how fair it was | [`run`], [`fairness`], [`summary`] |
 //! | write it down, show it | [`jobs`], [`report`], [`output`] |
@@ -24,5 +25,6 @@ pub mod run;
 pub mod scenario;
 pub mod script;
 pub mod summary;
+pub mod trace;
 pub mod workload;
 pub mod world;
