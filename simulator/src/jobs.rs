@@ -58,6 +58,7 @@ fn row(run: &Run, fate: &Fate) -> [String; 13] {
             .as_ref()
             .map_or_else(String::new, ToString::to_string),
         fate.reason
+            .as_ref()
             .map_or_else(String::new, |reason| reason.to_string()),
     ]
 }

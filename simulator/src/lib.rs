@@ -15,6 +15,7 @@
 pub mod cli;
 pub mod fairness;
 pub mod jobs;
+pub mod meaning;
 pub mod metrics;
 pub mod output;
 pub mod play;

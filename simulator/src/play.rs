@@ -16,7 +16,7 @@ use prorata_core::{Event, Policy};
 /// # Panics
 /// When the core breaks one of its own invariants.
 pub fn play(file: &str, script: &Script) -> Result<String, Problem> {
-    let mut player = Player::new(script.policy);
+    let mut player = Player::new(script.policy.clone());
     let mut outcome = String::new();
     for (line, step) in &script.steps {
         outcome += &player.step(file, *line, step)?;
@@ -93,7 +93,7 @@ fn perform(world: &mut World, step: &Step) -> Result<Vec<Record>, Impossible> {
         Step::Tenants(tenants) => tenants.iter().for_each(|tenant| {
             world.observe(Event::TenantChanged(tenant.clone()));
         }),
-        Step::Submit(job, runtime) => world.submit(job.clone(), *runtime),
+        Step::Submit(work) => world.submit(work.clone()),
         Step::Withdraw(job) => world.withdraw(job),
         Step::Hold(job, held) => world.hold(job, *held),
         Step::At(time) => return Ok(world.advance(*time)),
@@ -122,6 +122,9 @@ fn tell(outcome: &mut String, record: &Record) {
     // Writing to a string cannot fail.
     let _ = match what {
         Change::Admitted(placement) => writeln!(outcome, "{time} admit {job} on {placement}"),
+        Change::Evicted(preemptor, rule) => {
+            writeln!(outcome, "{time} evict {job} for {preemptor} by {rule}")
+        }
         Change::Waiting(reason) => writeln!(outcome, "{time} wait {job} {reason}"),
         Change::Finished => Ok(()),
     };

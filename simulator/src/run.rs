@@ -9,7 +9,7 @@ use prorata_core::{Event, Job, JobId, Order, Placement, Policy, Reason, Resource
 
 use crate::scenario::Scenario;
 use crate::workload::Drawn;
-use crate::world::{Change, Happening, Record, World};
+use crate::world::{Change, Happening, Record, Work, World};
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -101,7 +101,7 @@ impl Fate {
     /// Whether it waits for something that will never come.
     #[must_use]
     pub fn is_hopeless(&self) -> bool {
-        self.started.is_none() && self.reason.is_some_and(|reason| reason.is_final())
+        self.started.is_none() && self.reason.as_ref().is_some_and(Reason::is_final)
     }
 
     /// What the whole gang asks for; nothing when no cluster could run it.
@@ -148,7 +148,10 @@ pub fn run(
 /// The scenario's cluster with all of its work still to come.
 #[must_use]
 pub fn world(scenario: &Scenario, order: Order, work: &[Drawn]) -> World {
-    let mut world = World::new(Policy { order });
+    let mut world = World::new(Policy {
+        order,
+        ..Policy::default()
+    });
     for node in scenario.nodes() {
         world.observe(Event::NodeSeen(node));
     }
@@ -158,7 +161,11 @@ pub fn world(scenario: &Scenario, order: Order, work: &[Drawn]) -> World {
     for Drawn { job, runtime } in work {
         world.plan(
             job.submitted,
-            Happening::Arrival(job.clone(), Some(*runtime)),
+            Happening::Arrival(Work {
+                job: job.clone(),
+                runtime: Some(*runtime),
+                checkpoint: None,
+            }),
         );
     }
     world
@@ -240,6 +247,12 @@ impl Ledger {
                 let standing = &mut self.standings[self.tenant[job]];
                 standing.held = plus(&standing.held, &request);
                 standing.waiting -= 1;
+            }
+            Change::Evicted(..) => {
+                let request = self.jobs[job].request();
+                let standing = &mut self.standings[self.tenant[job]];
+                standing.held = standing.held.beyond(&request);
+                standing.waiting += 1;
             }
             Change::Waiting(reason) => {
                 let before = self.jobs[job].is_hopeless();

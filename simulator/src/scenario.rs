@@ -96,9 +96,8 @@ impl Pool {
     fn nodes(&self) -> impl Iterator<Item = Node> + '_ {
         let width = self.count.to_string().len().max(2);
         (1..=self.count).map(move |number| Node {
-            id: format!("{}-{number:0width$}", self.name).as_str().into(),
             allocatable: self.offer,
-            schedulable: true,
+            ..Node::new(&format!("{}-{number:0width$}", self.name))
         })
     }
 

@@ -22,6 +22,7 @@ use prorata_core::{
 
 use crate::problem::Problem;
 use crate::quantity::{self, QuantityError};
+use crate::world::Work;
 
 /// The line that divides facts from the expected outcome.
 pub const DIVIDER: &str = "----";
@@ -47,9 +48,8 @@ pub enum Step {
     Nodes(Vec<Node>),
     /// `tenant`: tenants are like this from now on.
     Tenants(Vec<Tenant>),
-    /// `submit`: a job arrives; once started it runs for this long, or until it is finished.
-    /// Its time of submission is that of the last `at`.
-    Submit(Job, Option<Duration>),
+    /// `submit`: a job arrives. Its time of submission is that of the last `at`.
+    Submit(Work),
     /// `finish`: a running job completes.
     Finish(JobId),
     /// `withdraw`: a job is deleted.
@@ -222,9 +222,8 @@ impl Reader {
         settings.only(&["gpu", "cpu", "memory"])?;
         let allocatable = settings.resources()?;
         let node = |name: &str| Node {
-            id: name.into(),
             allocatable,
-            schedulable: true,
+            ..Node::new(name)
         };
         let nodes: Vec<Node> = split("node", names)?.into_iter().map(node).collect();
         let before = self.nodes.len();
@@ -305,16 +304,17 @@ impl Reader {
             let what = format!("{id} has been submitted before");
             return Err(Wrong::new("submit", what, "give it another name"));
         }
+        let tenant = id.namespace().into();
         let job = Job {
-            tenant: id.namespace().into(),
             priority: settings.number("priority", 0)?,
             submitted: self.now,
-            gang: settings.number("gang", 1)?,
-            task,
-            held: false,
-            id,
+            ..Job::new(id, tenant, settings.number("gang", 1)?, task)
         };
-        Ok(Step::Submit(job, runtime))
+        Ok(Step::Submit(Work {
+            job,
+            runtime,
+            checkpoint: None,
+        }))
     }
 
     fn at(&mut self, text: &str, settings: &Settings) -> Result<Step, Wrong> {

@@ -188,6 +188,7 @@ fn unfinished(fate: &Fate) -> Unfinished {
         started_ms: fate.started.map(Time::as_millis),
         reason: fate
             .reason
+            .as_ref()
             .filter(|_| waits)
             .map(|reason| reason.to_string()),
     }

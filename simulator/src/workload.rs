@@ -104,14 +104,11 @@ impl Stream {
         // Padded, so that names sort as the jobs arrive.
         let width = self.jobs.to_string().len().max(3);
         let name = format!("{}-{number:0width$}", self.name);
+        let id = JobId::new(self.tenant.as_str(), &name, "");
         Job {
-            id: JobId::new(self.tenant.as_str(), &name, ""),
-            tenant: self.tenant.clone(),
             priority: self.priority,
             submitted,
-            gang,
-            task: self.task,
-            held: false,
+            ..Job::new(id, self.tenant.clone(), gang, self.task)
         }
     }
 

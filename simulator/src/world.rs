@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use prorata_core::{
-    Cycle, Decision, Event, Job, JobId, Placement, Policy, Reason, Scheduler, Snapshot, TaskId,
-    Time, Verdict,
+    Decision, Event, Hold, Job, JobId, Placement, Policy, Reason, Rule, Scheduler, Snapshot,
+    TaskId, Time, Verdict,
 };
 
 /// Something worth telling, in the order in which it was decided or happened.
@@ -27,6 +27,8 @@ pub struct Record {
 pub enum Change {
     /// It starts here.
     Admitted(Placement),
+    /// It has to leave for this job, by this rule, and waits again.
+    Evicted(JobId, Rule),
     /// It waits, for a reason that is new or has changed.
     Waiting(Reason),
     /// All its tasks have ended.
@@ -38,10 +40,21 @@ pub enum Change {
 pub enum Happening {
     /// A fact that the core is told.
     Fact(Event),
-    /// A job arrives; once started it runs for this long, or until somebody ends it.
-    Arrival(Job, Option<Duration>),
+    /// A job arrives.
+    Arrival(Work),
     /// The time of this run is over.
     End(JobId, Run),
+}
+
+/// A job with what only the world knows of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// The job, as the core is told.
+    pub job: Job,
+    /// How long it runs once started; `None`: until somebody ends it.
+    pub runtime: Option<Duration>,
+    /// How often it saves its work; `None`: never, so that an eviction loses all of it.
+    pub checkpoint: Option<Duration>,
 }
 
 /// Which of a world's starts it was. A job that starts again is another run.
@@ -56,10 +69,26 @@ pub struct World {
     /// Keyed by time and by how many were put there before.
     agenda: BTreeMap<(Time, u64), Happening>,
     sequence: u64,
-    jobs: BTreeMap<JobId, (Job, Option<Duration>)>,
-    running: BTreeMap<JobId, (Run, Placement)>,
+    jobs: BTreeMap<JobId, Known>,
+    running: BTreeMap<JobId, Running>,
     /// Started at this moment; bound once time moves on.
     starting: Vec<JobId>,
+}
+
+/// A job that has not ended.
+#[derive(Clone, Debug)]
+struct Known {
+    work: Work,
+    /// Work that is done and safe.
+    done: Duration,
+}
+
+/// A job that runs.
+#[derive(Clone, Debug)]
+struct Running {
+    run: Run,
+    placement: Placement,
+    since: Time,
 }
 
 impl World {
@@ -99,12 +128,14 @@ impl World {
 
     /// Tells the core a fact. It decides in the next step.
     pub fn observe(&mut self, fact: Event) {
-        self.scheduler.observe(fact);
+        self.scheduler.observe(self.now, fact);
     }
 
-    /// A job arrives; once started it runs for `runtime`, or until somebody ends it.
-    pub fn submit(&mut self, job: Job, runtime: Option<Duration>) {
-        self.jobs.insert(job.id.clone(), (job.clone(), runtime));
+    /// A job arrives.
+    pub fn submit(&mut self, work: Work) {
+        let job = work.job.clone();
+        let done = Duration::ZERO;
+        self.jobs.insert(job.id.clone(), Known { work, done });
         self.observe(Event::JobSubmitted(job));
     }
 
@@ -124,11 +155,11 @@ impl World {
 
     /// The user of a job holds it, or lets it go. If it runs, it is stopped and waits.
     pub fn hold(&mut self, id: &JobId, held: bool) {
-        let Some((job, _)) = self.jobs.get_mut(id) else {
+        let Some(Known { work, .. }) = self.jobs.get_mut(id) else {
             return;
         };
-        job.held = held;
-        let job = job.clone();
+        work.job.hold = held.then_some(Hold::User);
+        let job = work.job.clone();
         self.observe(Event::JobSubmitted(job));
         if held {
             self.stop(id);
@@ -181,14 +212,14 @@ impl World {
     /// What was started at the moment that ends now counts as bound.
     fn move_on(&mut self, time: Time) {
         for job in std::mem::take(&mut self.starting) {
-            let Some((_, placement)) = self.running.get(&job) else {
+            let Some(Running { placement, .. }) = self.running.get(&job) else {
                 continue;
             };
             for (index, slot) in (0..).zip(placement.slots()) {
                 let job = job.clone();
                 let task = TaskId { job, index };
-                self.scheduler
-                    .observe(Event::TaskBound(task, slot.node.clone()));
+                let bound = Event::TaskBound(task, slot.node.clone());
+                self.scheduler.observe(self.now, bound);
             }
         }
         self.now = self.now.max(time);
@@ -197,9 +228,9 @@ impl World {
     fn happen(&mut self, happening: Happening) -> Option<Record> {
         match happening {
             Happening::Fact(event) => self.observe(event),
-            Happening::Arrival(job, runtime) => self.submit(job, runtime),
+            Happening::Arrival(work) => self.submit(work),
             Happening::End(job, run) => {
-                let current = self.running.get(&job).map(|(run, _)| *run);
+                let current = self.running.get(&job).map(|running| running.run);
                 return if current == Some(run) {
                     self.finish(&job)
                 } else {
@@ -210,15 +241,22 @@ impl World {
         None
     }
 
-    /// One cycle. What it admits starts at once.
+    /// Cycles until nobody has to leave any more. What is admitted starts at once, and what has
+    /// to leave is gone at once.
     fn decide(&mut self) -> Vec<Record> {
-        let Cycle { decisions, changed } = self.scheduler.cycle(self.now);
         let mut records = Vec::new();
-        for Decision::Admit(job, placement) in decisions {
-            self.start(&job, placement.clone());
-            records.push(self.record(job, Change::Admitted(placement)));
+        loop {
+            let decisions = self.scheduler.cycle(self.now).decisions;
+            let evicts = |decision: &Decision| matches!(decision, Decision::Evict { .. });
+            let again = decisions.iter().any(evicts);
+            for decision in decisions {
+                records.push(self.carry_out(decision));
+            }
+            if !again {
+                break;
+            }
         }
-        for (job, verdict) in changed {
+        for (job, verdict) in self.scheduler.explain() {
             if let Verdict::Waiting(reason) = verdict {
                 records.push(self.record(job, Change::Waiting(reason)));
             }
@@ -226,11 +264,34 @@ impl World {
         records
     }
 
+    fn carry_out(&mut self, decision: Decision) -> Record {
+        match decision {
+            Decision::Admit(job, placement) => {
+                self.start(&job, placement.clone());
+                self.record(job, Change::Admitted(placement))
+            }
+            Decision::Evict {
+                victim,
+                preemptor,
+                rule,
+            } => {
+                self.stop(&victim);
+                self.record(victim, Change::Evicted(preemptor, rule))
+            }
+        }
+    }
+
     fn start(&mut self, job: &JobId, placement: Placement) {
         let run = Run(self.sequence);
+        let running = Running {
+            run,
+            placement,
+            since: self.now,
+        };
         self.starting.push(job.clone());
-        self.running.insert(job.clone(), (run, placement));
-        let runtime = self.jobs.get(job).and_then(|(_, runtime)| *runtime);
+        self.running.insert(job.clone(), running);
+        let known = self.jobs.get(job);
+        let runtime = known.and_then(|known| Some(known.work.runtime?.saturating_sub(known.done)));
         if let Some(runtime) = runtime {
             self.plan(self.now + runtime, Happening::End(job.clone(), run));
         } else {
@@ -238,9 +299,17 @@ impl World {
         }
     }
 
-    /// Every task of a running job ends.
+    /// Every task of a running job ends. What it saved stays done.
     fn stop(&mut self, job: &JobId) -> Option<()> {
-        let (_, placement) = self.running.remove(job)?;
+        let Running {
+            placement, since, ..
+        } = self.running.remove(job)?;
+        if let Some(Known { work, done }) = self.jobs.get_mut(job)
+            && let Some(interval) = work.checkpoint.filter(|interval| !interval.is_zero())
+        {
+            let times = self.now.since(since).as_millis() / interval.as_millis().max(1);
+            *done += interval * u32::try_from(times).unwrap_or(u32::MAX);
+        }
         self.starting.retain(|id| id != job);
         for (index, _) in (0..).zip(placement.slots()) {
             let job = job.clone();

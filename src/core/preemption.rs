@@ -24,7 +24,6 @@ use crate::cluster::{Cluster, JobState};
 use crate::decision::Rule;
 use crate::id::{JobId, NodeId};
 use crate::job::{Ask, Job, Kind};
-use crate::node::NodeState;
 use crate::policy::Order;
 use crate::queue::{Queue, Victim, rank};
 use crate::resource::{Resource, Resources};

@@ -264,15 +264,6 @@ impl Room {
         }
     }
 
-    /// Whether these devices are free for one task that asks for this.
-    pub(crate) fn admits(&self, task: &Resources, ask: &Ask, grant: &Grant) -> bool {
-        let free = |index: u32| {
-            let part = usize::try_from(index).ok().and_then(|i| self.parts.get(i));
-            part.is_some_and(|part| grant.part.fits_in(*part))
-        };
-        self.times(task, ask) > 0 && grant.devices.iter().all(free)
-    }
-
     /// Takes what one task has.
     pub(crate) fn take(&mut self, task: &Resources, grant: &Grant) {
         let takes = task.with(Resource::Gpu, grant.gpu);

@@ -31,7 +31,7 @@ pub(crate) type Seat = usize;
 pub(crate) const ROOT: Seat = 0;
 
 /// The tree with what is held in it. A clone shares structure.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Tree {
     shape: Arc<Shape>,
     potential: Arc<Vec<Resources>>,
@@ -57,6 +57,13 @@ struct Branch {
     limit: Limits,
     subtree: Resources,
     kept: Resources,
+}
+
+impl Default for Tree {
+    /// No tenants.
+    fn default() -> Self {
+        Self::new(core::iter::empty(), core::iter::empty(), &Resources::ZERO)
+    }
 }
 
 impl Tree {

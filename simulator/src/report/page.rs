@@ -1,7 +1,6 @@
 //! What stands on the page, for its template.
 
 use askama::Template;
-use prorata_core::Reason;
 
 use super::canvas::{colour, css};
 use super::verdict::{Loudest, loudest, verdict, waits_of_others};
@@ -242,6 +241,7 @@ fn job(run: &Run, fate: &Fate) -> Job {
         wait: span(u64::try_from(fate.wait(run.end).as_millis()).unwrap_or(u64::MAX)),
         reason: fate
             .reason
+            .as_ref()
             .map_or_else(|| "–".to_owned(), |reason| reason.to_string()),
     }
 }
@@ -251,30 +251,11 @@ fn meanings(runs: &[Run]) -> Vec<(&'static str, &'static str)> {
     let reasons = runs
         .iter()
         .flat_map(|run| &run.jobs)
-        .filter_map(|fate| fate.reason);
+        .filter_map(|fate| fate.reason.as_ref());
     let all: std::collections::BTreeMap<_, _> = reasons
-        .map(|reason| (reason.code(), meaning(&reason)))
+        .map(|reason| (reason.code(), crate::meaning::of(reason)))
         .collect();
     all.into_iter().collect()
-}
-
-const fn meaning(reason: &Reason) -> &'static str {
-    match reason {
-        Reason::UnknownTenant => "nobody has described the job's tenant",
-        Reason::InvalidRequest => "no cluster could run such a request",
-        Reason::ExceedsMaxQuota { .. } => "it asks for more than its tenant may ever hold",
-        Reason::NoSuchGpu { .. } => "no node has as many GPUs as one task asks for",
-        Reason::ExceedsCapacity { .. } => "not even the empty nodes could run the gang",
-        Reason::Suspended => "its user holds it",
-        Reason::QuotaFull { .. } => "its tenant is at its limit",
-        Reason::Fragmented { .. } => {
-            "as many GPUs are free as the gang asks for, but not together, or not beside enough CPU and memory; best is how many of its tasks could start"
-        }
-        Reason::CapacityFull { .. } => {
-            "too little is free for the whole gang; best is how many of its tasks could start"
-        }
-        Reason::NotYetEvaluated => "no cycle has looked at it yet",
-    }
 }
 
 fn guarantees(report: &Report<'_>) -> String {
