@@ -122,7 +122,8 @@ impl<'a> Grid<'a> {
     }
 
     fn check_point(&self, point: usize) -> Result<Checked, Vec<Problem>> {
-        let subject = self.base.with(&self.changes(point))?;
+        let changes = self.changes(point);
+        let subject = self.base.with(&changes)?;
         let own = || subject.orders().into_iter().map(str::to_owned).collect();
         Ok(Checked {
             orders: if self.orders.is_empty() {
@@ -131,7 +132,7 @@ impl<'a> Grid<'a> {
                 self.orders.to_vec()
             },
             input_hash: subject.input_hash().to_owned(),
-            warnings: subject.warnings().to_vec(),
+            warnings: self.base.warnings(&changes, &subject),
         })
     }
 

@@ -65,6 +65,20 @@ impl Base {
         })
     }
 
+    /// What is odd about the scenario with these changes, although it can be run. The warnings
+    /// name the changes.
+    #[must_use]
+    pub fn warnings(&self, changes: &[Change<'_>], subject: &Subject) -> Vec<Problem> {
+        let told = subject.warnings().to_vec();
+        match self.changed(changes) {
+            Ok(text) if !changes.is_empty() && !told.is_empty() => {
+                let named = Subject::parse(&self.named(changes), &text);
+                placeless(named.map_or(told, |named| named.warnings().to_vec()))
+            }
+            _ => told,
+        }
+    }
+
     fn changed(&self, changes: &[Change<'_>]) -> Result<String, Problem> {
         if changes.is_empty() {
             return Ok(self.text.clone());
@@ -81,18 +95,24 @@ impl Base {
         Problem::new(&self.file, &path.to_string(), astray.what, astray.remedy)
     }
 
-    /// The problems of the changed text, which nobody has ever seen: without places in it.
-    fn blame(&self, changes: &[Change<'_>], text: &str, problems: Vec<Problem>) -> Vec<Problem> {
+    /// The problems of the changed text. They name the changes.
+    fn blame(&self, changes: &[Change<'_>], text: &str, told: Vec<Problem>) -> Vec<Problem> {
         if let Err(own) = Subject::parse(&self.file, &self.text) {
             return own;
         }
-        let named = format!("{} with {}", self.file, label(changes));
-        let problems = Subject::parse(&named, text).err().unwrap_or(problems);
-        problems
-            .into_iter()
-            .map(|problem| problem.at(0, 0))
-            .collect()
+        let problems = Subject::parse(&self.named(changes), text).err();
+        placeless(problems.unwrap_or(told))
     }
+
+    fn named(&self, changes: &[Change<'_>]) -> String {
+        format!("{} with {}", self.file, label(changes))
+    }
+}
+
+/// Without places, which would be in a text that nobody has ever seen.
+fn placeless(problems: Vec<Problem>) -> Vec<Problem> {
+    let problems = problems.into_iter();
+    problems.map(|problem| problem.at(0, 0)).collect()
 }
 
 /// `pools.h100.count=4, tenants.red.weight=2`.

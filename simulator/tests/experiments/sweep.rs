@@ -166,6 +166,8 @@ fn odd_points_are_told_once() {
     assert_eq!(code, 0, "{told}");
     let warnings = told.matches("the guarantees of gpu sum to more").count();
     assert_eq!(warnings, 1, "{told}");
+    let start = "warning: s.yaml with pools.gpu.count=1, pools.gpu.gpus=1: tenants:";
+    assert!(told.starts_with(start), "{told}");
     let rest = "  and 5 more points have such warnings\n";
     assert!(told.ends_with(rest), "{told}");
 }
