@@ -212,8 +212,8 @@ impl Kind {
         Self {
             gang: (gang / gpus).max(1) as u32,
             task: Resources::gpus(gpus)
-                .with(Resource::Cpu, gpus * (1 + draw.below(12)) * 1000)
-                .with(Resource::Memory, gpus * (1 + draw.below(96)) * GIB),
+                .with(Resource::Cpu, gpus * (4 + 4 * draw.below(3)) * 1000)
+                .with(Resource::Memory, gpus * (32 + 32 * draw.below(3)) * GIB),
             needs: Arc::new(needs),
             priority: 100 * draw.below(5) as i32,
         }

@@ -109,8 +109,8 @@ pub(crate) enum Standing {
     Away,
     /// It waits; it ran so long before.
     Waits(Arc<Job>, Duration),
-    /// It runs, with its work safe up to then.
-    Runs(Arc<Job>, Time),
+    /// It runs since the first moment, with its work safe up to the second.
+    Runs(Arc<Job>, Time, Time),
 }
 
 impl Clone for News {
@@ -137,7 +137,10 @@ impl JobState {
             None if self.nominated.is_some() => Standing::Away,
             None => Standing::Waits(self.job.clone(), self.ran),
             Some(tasks) if tasks.is_leaving() => Standing::Away,
-            Some(_) => Standing::Runs(self.job.clone(), self.saved),
+            Some(_) => {
+                let started = self.started.unwrap_or_default();
+                Standing::Runs(self.job.clone(), started, self.unsafe_since())
+            }
         }
     }
 

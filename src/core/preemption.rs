@@ -102,8 +102,9 @@ impl<'a> Search<'a> {
         search
     }
 
-    /// Those who have to leave; `None` where nobody can be made to so that the job has a place.
-    pub(crate) fn find(mut self) -> Option<(Victims, Cluster)> {
+    /// Those who have to leave, with the state that follows; `None` where nobody can be made to
+    /// so that the job has a place. Also, how many were looked at.
+    pub(crate) fn find(mut self) -> (Option<(Victims, Cluster)>, usize) {
         let found = match self.start.policy.order {
             Order::Drf => {
                 self.by_priority()
@@ -114,7 +115,9 @@ impl<'a> Search<'a> {
             }
             _ => self.by_order(),
         };
-        (found && self.give_back()).then_some((self.chosen, self.then))
+        let found = found && self.give_back();
+        let looked_at = self.looked_at;
+        (found.then_some((self.chosen, self.then)), looked_at)
     }
 
     fn may_use_shares(&self) -> bool {
@@ -262,7 +265,6 @@ impl<'a> Search<'a> {
             .filter(is_new)
             .find(|victim| self.may_leave(&victim.job));
         let found = found.map(|victim| victim.job.clone())?;
-        self.looked_at += 1;
         (self.looked_at <= LOOKED_AT_MAX).then_some(found)
     }
 
@@ -343,6 +345,7 @@ impl<'a> Search<'a> {
     /// Has a job leave.
     fn choose(&mut self, id: &JobId, rule: Rule) {
         let nodes = nodes_of(&self.then, id);
+        self.looked_at += 1;
         self.slots -= self.slots_on(&nodes);
         if let (Some(left), Some(state)) = (self.may_lose, self.then.jobs.get(id)) {
             self.may_lose = Some(left.saturating_sub(loss(state, self.now)));

@@ -57,8 +57,8 @@ pub(crate) struct Group {
 pub(crate) struct Queue {
     pub(crate) lines: BTreeMap<TenantId, Line>,
     pub(crate) waiting: usize,
-    /// Running jobs by when their work was last safe, the youngest last.
-    pub(crate) young: BTreeSet<(Time, JobId)>,
+    /// Running jobs by when they started.
+    pub(crate) running_since: BTreeSet<(Time, JobId)>,
 }
 
 impl Queue {
@@ -75,16 +75,16 @@ impl Queue {
             Standing::Waits(job, ran) => {
                 self.remove_waiting(cluster.policy.order, rooms, &job, ran)
             }
-            Standing::Runs(job, saved) => {
-                self.young.remove(&(saved, job.id.clone()));
+            Standing::Runs(job, started, saved) => {
+                self.running_since.remove(&(started, job.id.clone()));
                 self.line(&job).running.remove(&Victim::new(&job, saved));
             }
         }
         match after {
             Standing::Away => {}
             Standing::Waits(job, ran) => self.insert_waiting(cluster, rooms, &job, ran),
-            Standing::Runs(job, saved) => {
-                self.young.insert((saved, job.id.clone()));
+            Standing::Runs(job, started, saved) => {
+                self.running_since.insert((started, job.id.clone()));
                 self.line(&job).running.insert(Victim::new(&job, saved));
             }
         }

@@ -22,7 +22,7 @@ use core::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::decision::{Cycle, Decision, Rule};
-use crate::drf::{Arena, Contest, Entry};
+use crate::drf::{Arena, Candidate, Contest, Entry};
 use crate::event::Event;
 use crate::id::JobId;
 use crate::job::{Job, Kind, Placement, Slot};
@@ -52,7 +52,20 @@ pub struct Scheduler {
     losses: Vec<(Time, u64)>,
     /// What was last told of each waiting job.
     told: BTreeMap<JobId, Reason>,
+    /// Kinds for which nobody could be made to leave, since all were last tried.
+    tried: BTreeSet<(Seat, Kind)>,
+    /// Some were not tried in the last cycle.
+    is_unfinished: bool,
+    /// Something has happened since all were last tried.
+    has_changed: bool,
 }
+
+/// No further search for victims begins in a cycle once so many have been looked at. The others
+/// have their turn in the next cycles, so that each cycle is short and none is forgotten.
+const VICTIMS_PER_CYCLE: usize = 128;
+
+/// When searches are left over and nothing happens, the next cycle is due after this long.
+const NEXT_SEARCHES: Duration = Duration::from_secs(1);
 
 /// Losses count against the budget for this long.
 const LOSS_WINDOW: Duration = Duration::from_secs(3600);
@@ -70,6 +83,9 @@ impl Clone for Scheduler {
             fresh: self.fresh.clone(),
             losses: self.losses.clone(),
             told: self.told.clone(),
+            tried: self.tried.clone(),
+            is_unfinished: self.is_unfinished,
+            has_changed: self.has_changed,
         }
     }
 }
@@ -87,6 +103,7 @@ impl Scheduler {
     /// Records a fact. Decides nothing, and cannot fail.
     pub fn observe(&mut self, now: Time, event: Event) {
         self.cluster.observe(now, event);
+        self.has_changed = true;
         self.file();
     }
 
@@ -116,15 +133,15 @@ impl Scheduler {
         let min_runtime = preemption.min_runtime;
         let grown_up = self.decided.since(Time::ZERO + min_runtime);
         let first_young = (Time::ZERO + grown_up, JobId::default());
-        let young = self
-            .queue
-            .young
+        let young = self.queue.running_since
             .range(first_young..)
             .map(|(started, _)| *started + min_runtime);
         let ripe = young.filter(|at| *at > self.decided).take(1);
         let refund = self.losses.first().map(|(at, _)| *at + LOSS_WINDOW);
         let refund = refund.filter(|at| preemption.loss_budget.is_some() && *at > self.decided);
-        ripe.filter(|_| !min_runtime.is_zero()).chain(refund).min()
+        let unfinished = self.is_unfinished.then(|| self.decided + NEXT_SEARCHES);
+        let ripe = ripe.filter(|_| !min_runtime.is_zero());
+        ripe.chain(refund).chain(unfinished).min()
     }
 
     /// What is true now, for readers on other threads. Shares structure; copies nothing.
@@ -324,29 +341,53 @@ impl Scheduler {
 
     /// Has others leave for those that are entitled to it; whether anybody has to.
     fn preempt(&mut self, now: Time, decisions: &mut Vec<Decision>) -> bool {
+        self.is_unfinished = false;
+        if !self.anybody_may_leave(now) {
+            return false;
+        }
         let before = decisions.len();
         self.losses.retain(|(at, _)| now.since(*at) < LOSS_WINDOW);
+        let mut looked_at = 0;
+        let mut passed_over = false;
         let mut contest = Contest::new(&self.arena(now), Entitled::new(&self.arena(now)));
         while let Some(winner) = contest.winner().cloned() {
-            let evictions = self.evict_for(now, &winner.turn.job, winner.seat, winner.request);
+            let key = (winner.seat, winner.kind.clone());
+            if self.tried.contains(&key) {
+                passed_over = true;
+                contest.refused(&self.arena(now), winner.seat);
+                continue;
+            }
+            if looked_at >= VICTIMS_PER_CYCLE {
+                self.is_unfinished = true;
+                break;
+            }
+            let evictions = self.evict_for(now, &winner, &mut looked_at);
             if evictions.is_empty() {
+                self.tried.insert(key);
                 contest.refused(&self.arena(now), winner.seat);
                 continue;
             }
             decisions.extend(evictions);
             contest = Contest::new(&self.arena(now), Entitled::new(&self.arena(now)));
         }
+        if !self.is_unfinished {
+            // All have had their turn. Those passed over get another if something has changed.
+            self.tried.clear();
+            self.is_unfinished = passed_over && core::mem::take(&mut self.has_changed);
+        }
         decisions.len() > before
     }
 
+    /// Whether some running job has run for long enough to be evicted.
+    fn anybody_may_leave(&self, now: Time) -> bool {
+        let min_runtime = self.cluster.policy.preemption.min_runtime;
+        let oldest = self.queue.running_since.first();
+        oldest.is_some_and(|(started, _)| now.since(*started) >= min_runtime)
+    }
+
     /// Has others leave for one job, and promises it their room.
-    fn evict_for(
-        &mut self,
-        now: Time,
-        id: &JobId,
-        seat: Seat,
-        request: Resources,
-    ) -> Vec<Decision> {
+    fn evict_for(&mut self, now: Time, winner: &Candidate, looked_at: &mut usize) -> Vec<Decision> {
+        let id = &winner.turn.job;
         let Some(job) = self.cluster.jobs.get(id).map(|state| state.job.clone()) else {
             return Vec::new();
         };
@@ -358,12 +399,14 @@ impl Scheduler {
             &self.cluster,
             &self.queue,
             &self.fresh,
-            (&job, seat),
-            (request, slots),
+            (&job, winner.seat),
+            (winner.request, slots),
             now,
             self.may_lose(),
         );
-        let Some((victims, then)) = search.find() else {
+        let (found, looked) = search.find();
+        *looked_at += 1 + looked;
+        let Some((victims, then)) = found else {
             return Vec::new();
         };
         let Some(placement) = self.place_then(&then, board, job.gang) else {
