@@ -1,6 +1,6 @@
-//! Why jobs wait, as the core last explained it. To explain costs what waits, so the core is not
-//! asked after every cycle: at once when it is the first for a while, and once more when there
-//! were others since.
+//! Why jobs wait, as the core last explained it. To explain costs what waits, so while many do the
+//! core is not asked after every cycle: at once after the first for a while, and once more when
+//! there were others since.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,9 @@ use std::time::Duration;
 use prorata_core::{JobId, Reason, Scheduler, Snapshot, Verdict};
 use tokio::time::Instant;
 
-/// The least time between two explanations.
+/// More jobs than that are many.
+const FEW: usize = 256;
+/// The least time between two explanations while many jobs wait.
 const PAUSE: Duration = Duration::from_secs(1);
 /// To explain takes at most one part in so many of the time.
 const PARTS: u32 = 10;
@@ -59,7 +61,9 @@ impl Explained {
             }
         }
         let now = Instant::now();
-        self.next = now + PAUSE.max((now - began) * (PARTS - 1));
+        let many = self.reasons.len() > FEW;
+        let pause = if many { PAUSE } else { Duration::ZERO };
+        self.next = now + pause.max((now - began) * (PARTS - 1));
         self.is_outdated = false;
         jobs
     }
@@ -95,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_is_explained_at_once_and_the_last_a_little_later() {
+    fn the_first_of_many_is_explained_at_once_and_the_last_a_little_later() {
         let mut core = Scheduler::new(Policy::default());
         let node = Node {
             allocatable: Resources::gpus(4),
@@ -107,14 +111,17 @@ mod tests {
         let mut explained = Explained::new(start);
         assert_eq!(explained.due(), None);
 
-        let (runs, first, last) = (job("runs", 1), job("first", 8), job("last", 4));
+        let runs = job("runs", 1);
         submit(&mut core, runs.clone());
-        submit(&mut core, first.clone());
+        for number in 0..=FEW {
+            submit(&mut core, job(&format!("wait-{number:03}"), 8));
+        }
         explained.outdate();
         assert_eq!(explained.due(), Some(start));
-        assert_eq!(explained.ask(&mut core), [first.id]);
+        assert_eq!(explained.ask(&mut core).len(), FEW + 1);
         assert_eq!(explained.due(), None);
 
+        let last = job("last", 4);
         submit(&mut core, last.clone());
         explained.outdate();
         assert!(explained.due() >= Some(start + PAUSE));
