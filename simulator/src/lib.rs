@@ -7,12 +7,14 @@
 //! | read a public trace | [`trace`] |
 //! | read a scenario, draw its work | [`scenario`], [`workload`] |
 //! | run it, and measure how fair it was | [`run`], [`fairness`], [`summary`] |
+//! | run it many times: compare, size, sweep | [`experiment`] |
 //! | write it down, show it | [`jobs`], [`report`], [`output`] |
 //! | do all that from a command line | [`cli`] |
 //! | say what is wrong with an input | [`problem`] |
 //! | read amounts as people write them | [`quantity`] |
 
 pub mod cli;
+pub mod experiment;
 pub mod fairness;
 pub mod jobs;
 pub mod meaning;

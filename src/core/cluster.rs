@@ -92,8 +92,8 @@ pub(crate) struct JobState {
     pub(crate) ran: Duration,
 }
 
-/// What has changed since somebody took note.
-#[derive(Clone, Debug, Default)]
+/// What has changed since somebody took note. Whoever gets a copy of the state has its own news.
+#[derive(Debug, Default)]
 pub(crate) struct News {
     pub(crate) nodes: BTreeSet<NodeId>,
     /// Jobs as they stood before and as they stand after each change.
@@ -111,6 +111,12 @@ pub(crate) enum Standing {
     Waits(Arc<Job>, Duration),
     /// It runs, with its work safe up to then.
     Runs(Arc<Job>, Time),
+}
+
+impl Clone for News {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 impl JobState {

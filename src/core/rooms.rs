@@ -76,8 +76,8 @@ pub(crate) struct Board {
     seats: Vec<Seat>,
     /// Tasks that find room, by what each is charged.
     slots: BTreeMap<u64, Slots>,
-    /// Tasks that would find room if nothing ran.
-    empty: u64,
+    /// Tasks that would find room if nothing ran, by what each would be charged.
+    empty: BTreeMap<u64, u64>,
     /// The nodes with room, in the order in which they are to be taken.
     order: BTreeSet<Rank>,
     /// Nodes whose place in the order is out of date.
@@ -256,7 +256,7 @@ impl Board {
             users: 0,
             seats: Vec::new(),
             slots: BTreeMap::new(),
-            empty: 0,
+            empty: BTreeMap::new(),
             order: BTreeSet::new(),
             stale: Vec::new(),
             memo: Vec::new(),
@@ -285,8 +285,8 @@ impl Board {
     }
 
     /// Tasks that would find room if nothing ran.
-    pub(crate) const fn slots_when_empty(&self) -> u64 {
-        self.empty
+    pub(crate) fn slots_when_empty(&self) -> u64 {
+        self.empty.values().sum()
     }
 
     /// What a task is charged at most, if nothing else runs.
@@ -310,7 +310,11 @@ impl Board {
                 .charge(room.model(), room.milli_for(&self.ask))
         });
         let seat = &mut self.seats[number];
-        self.empty = self.empty - u64::from(seat.empty) + u64::from(empty);
+        if let Some(before) = self.empty.get_mut(&seat.empty_charge) {
+            *before -= u64::from(seat.empty);
+        }
+        *self.empty.entry(charge).or_default() += u64::from(empty);
+        self.empty.retain(|_, count| *count > 0);
         (seat.allowed, seat.empty, seat.empty_charge) = (spec.is_some(), empty, charge);
     }
 

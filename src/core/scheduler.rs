@@ -40,7 +40,7 @@ use crate::tree::{ROOT, Seat};
 use crate::{placement, trial};
 
 /// The decision core: one owner, no locks, no clock.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Scheduler {
     cluster: Cluster,
     rooms: Rooms,
@@ -57,6 +57,23 @@ pub struct Scheduler {
 /// Losses count against the budget for this long.
 const LOSS_WINDOW: Duration = Duration::from_secs(3600);
 
+impl Clone for Scheduler {
+    fn clone(&self) -> Self {
+        let mut cluster = self.cluster.clone();
+        cluster.news.nodes.clone_from(&self.cluster.news.nodes);
+        cluster.news.verdicts.clone_from(&self.cluster.news.verdicts);
+        Self {
+            cluster,
+            rooms: self.rooms.clone(),
+            queue: self.queue.clone(),
+            decided: self.decided,
+            fresh: self.fresh.clone(),
+            losses: self.losses.clone(),
+            told: self.told.clone(),
+        }
+    }
+}
+
 impl Scheduler {
     /// A scheduler that knows nothing yet.
     #[must_use]
@@ -70,6 +87,7 @@ impl Scheduler {
     /// Records a fact. Decides nothing, and cannot fail.
     pub fn observe(&mut self, now: Time, event: Event) {
         self.cluster.observe(now, event);
+        self.file();
     }
 
     /// Decides all that can be decided at `now`.
@@ -152,6 +170,13 @@ impl Scheduler {
             self.rooms
                 .update(&self.cluster, self.cluster.nodes.keys().cloned());
             self.queue.seat_all(&self.cluster, &mut self.rooms);
+        }
+    }
+
+    /// Puts jobs where they stand now.
+    fn file(&mut self) {
+        for (before, after) in core::mem::take(&mut self.cluster.news.jobs) {
+            self.queue.update(&self.cluster, &mut self.rooms, before, after);
         }
     }
 
