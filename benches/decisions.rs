@@ -103,12 +103,28 @@ impl Full {
             draw: Draw(1),
             now: Time::ZERO,
         };
-        let decisions = full.scheduler.cycle(full.now).decisions;
-        full.carry_out(decisions);
+        full.settle();
         full.now = full.now + Duration::from_secs(3600);
-        let decisions = full.scheduler.cycle(full.now).decisions;
-        full.carry_out(decisions);
+        full.settle();
         full
+    }
+
+    /// Cycles until nothing is left to decide.
+    fn settle(&mut self) {
+        loop {
+            let decisions = self.scheduler.cycle(self.now).decisions;
+            let is_done = decisions.is_empty();
+            self.carry_out(decisions);
+            let due = self
+                .scheduler
+                .next_wakeup()
+                .filter(|due| since(*due, self.now) < 2);
+            match due {
+                Some(due) => self.now = self.now.max(due),
+                None if is_done => break,
+                None => {}
+            }
+        }
     }
 
     /// One running job ends, and one like those before arrives.
@@ -131,7 +147,8 @@ impl Full {
         for decision in decisions {
             match decision {
                 Decision::Admit(job, placement) => {
-                    self.running.push((job.clone(), placement.slots().len() as u32));
+                    self.running
+                        .push((job.clone(), placement.slots().len() as u32));
                     for (index, slot) in (0..).zip(placement.slots()) {
                         let job = job.clone();
                         let bound = Event::TaskBound(TaskId { job, index }, slot.node.clone());
@@ -148,6 +165,11 @@ impl Full {
             }
         }
     }
+}
+
+/// Seconds from one moment to a later one.
+const fn since(later: Time, earlier: Time) -> u64 {
+    later.since(earlier).as_secs()
 }
 
 /// A cluster of empty nodes with waiting jobs.
@@ -170,7 +192,9 @@ fn prepared(nodes: u64, jobs: u64) -> Scheduler {
         scheduler.observe(Time::ZERO, Event::TenantChanged(tenant));
     }
     let mut draw = Draw(42);
-    let kinds: Vec<Kind> = (0..TENANTS * KINDS).map(|_| Kind::drawn(&mut draw)).collect();
+    let kinds: Vec<Kind> = (0..TENANTS * KINDS)
+        .map(|_| Kind::drawn(&mut draw))
+        .collect();
     for number in 0..jobs {
         let tenant = draw.below(TENANTS);
         let kind = &kinds[(tenant * KINDS + draw.below(KINDS)) as usize];

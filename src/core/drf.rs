@@ -51,7 +51,7 @@ type Heap<K, P> = PriorityQueue<K, Reverse<P>, BuildHasherDefault<Fnv>>;
 /// A tournament. Within one cycle what a job could have only shrinks, so a kind that may not
 /// enter is not asked again.
 pub(crate) struct Contest<E> {
-    entry: E,
+    pub(crate) entry: E,
     entrants: BTreeMap<Seat, Entrant>,
     /// Of each tenant with tenants below it, those of them that have a candidate.
     heaps: BTreeMap<Seat, Heap<Seat, Claim>>,

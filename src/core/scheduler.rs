@@ -74,7 +74,10 @@ impl Clone for Scheduler {
     fn clone(&self) -> Self {
         let mut cluster = self.cluster.clone();
         cluster.news.nodes.clone_from(&self.cluster.news.nodes);
-        cluster.news.verdicts.clone_from(&self.cluster.news.verdicts);
+        cluster
+            .news
+            .verdicts
+            .clone_from(&self.cluster.news.verdicts);
         Self {
             cluster,
             rooms: self.rooms.clone(),
@@ -133,7 +136,9 @@ impl Scheduler {
         let min_runtime = preemption.min_runtime;
         let grown_up = self.decided.since(Time::ZERO + min_runtime);
         let first_young = (Time::ZERO + grown_up, JobId::default());
-        let young = self.queue.running_since
+        let young = self
+            .queue
+            .running_since
             .range(first_young..)
             .map(|(started, _)| *started + min_runtime);
         let ripe = young.filter(|at| *at > self.decided).take(1);
@@ -193,7 +198,8 @@ impl Scheduler {
     /// Puts jobs where they stand now.
     fn file(&mut self) {
         for (before, after) in core::mem::take(&mut self.cluster.news.jobs) {
-            self.queue.update(&self.cluster, &mut self.rooms, before, after);
+            self.queue
+                .update(&self.cluster, &mut self.rooms, before, after);
         }
     }
 
@@ -368,7 +374,9 @@ impl Scheduler {
                 continue;
             }
             decisions.extend(evictions);
-            contest = Contest::new(&self.arena(now), Entitled::new(&self.arena(now)));
+            contest.entry = Entitled::new(&self.arena(now));
+            contest.served(&self.arena(now), winner.seat);
+            contest.check(&self.arena(now));
         }
         if !self.is_unfinished {
             // All have had their turn. Those passed over get another if something has changed.
