@@ -109,9 +109,9 @@ impl Full {
         full
     }
 
-    /// Cycles until nothing is left to decide.
+    /// Cycles until nothing is left to decide, or for long enough to be near it.
     fn settle(&mut self) {
-        loop {
+        for _ in 0..200 {
             let decisions = self.scheduler.cycle(self.now).decisions;
             let is_done = decisions.is_empty();
             self.carry_out(decisions);

@@ -101,9 +101,12 @@ impl Job {
     /// Milli-GPU that the whole gang asks for.
     #[must_use]
     pub fn milli_gpu(&self) -> u64 {
-        let each = self.task.get(Resource::Gpu);
-        each.saturating_mul(u64::from(self.gang))
+        milli_gpu(&self.task, self.gang)
     }
+}
+
+fn milli_gpu(task: &Resources, gang: u32) -> u64 {
+    task.get(Resource::Gpu).saturating_mul(u64::from(gang))
 }
 
 /// All of a job that decides whether it may start. Jobs of one tenant and kind start or fail
@@ -161,6 +164,12 @@ impl Shape {
             needs: Arc::default(),
             gang,
         }
+    }
+
+    /// Milli-GPU that the whole gang asks for.
+    #[must_use]
+    pub fn milli_gpu(&self) -> u64 {
+        milli_gpu(&self.task, self.gang)
     }
 
     /// What the whole gang asks for; `None` when the shape is one that no cluster could run:

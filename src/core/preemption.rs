@@ -82,7 +82,7 @@ impl<'a> Search<'a> {
         now: Time,
         may_lose: Option<u64>,
     ) -> Self {
-        let mut search = Self {
+        Self {
             start,
             queue,
             then: start.clone(),
@@ -97,9 +97,7 @@ impl<'a> Search<'a> {
             may_lose,
             fresh,
             looked_at: 0,
-        };
-        search.blocking = search.what_blocks();
-        search
+        }
     }
 
     /// Those who have to leave, with the state that follows; `None` where nobody can be made to
@@ -198,6 +196,12 @@ impl<'a> Search<'a> {
 
     /// Rules 2 and 3: from the tenant with the highest share, as long as the rule allows it.
     fn by_tenant(&mut self, rule: Rule, form: Form) -> bool {
+        if rule == Rule::Reclaim && !self.owns_something() {
+            return self.fits();
+        }
+        if rule == Rule::Reclaim && self.blocking.is_empty() {
+            self.blocking = self.what_blocks();
+        }
         if rule == Rule::Reclaim
             && !within_guarantee(&self.then.tree, self.seat, &self.request, &self.blocking)
         {
@@ -233,6 +237,16 @@ impl<'a> Search<'a> {
             }
         }
         self.fits()
+    }
+
+    /// Whether the job stays within the guarantee on anything that it asks for.
+    fn owns_something(&self) -> bool {
+        let tree = &self.start.tree;
+        let asked = Resource::ALL
+            .into_iter()
+            .filter(|r| self.request.get(*r) > 0);
+        let mut within = asked.map(|r| within_guarantee(tree, self.seat, &self.request, &[r]));
+        within.any(|within| within)
     }
 
     /// The shares of a tenant and those above it, from right below the common one; `None` where

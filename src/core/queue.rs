@@ -42,6 +42,27 @@ pub(crate) struct Line {
     /// what differs, not what waits.
     pub(crate) waiting: BTreeMap<Kind, Group>,
     pub(crate) running: BTreeSet<Victim>,
+    /// Milli-GPU that running jobs hold, by their priority.
+    held: BTreeMap<i32, u64>,
+}
+
+impl Line {
+    /// Milli-GPU that jobs of a lower priority hold.
+    pub(crate) fn held_below(&self, priority: i32) -> u64 {
+        self.held.range(..priority).map(|(_, held)| held).sum()
+    }
+
+    fn start(&mut self, job: &Job, saved: Time) {
+        self.running.insert(Victim::new(job, saved));
+        *self.held.entry(job.priority).or_default() += job.milli_gpu();
+    }
+
+    fn stop(&mut self, job: &Job, saved: Time) {
+        self.running.remove(&Victim::new(job, saved));
+        if let Some(held) = self.held.get_mut(&job.priority) {
+            *held -= job.milli_gpu();
+        }
+    }
 }
 
 /// The waiting jobs of one kind.
@@ -77,7 +98,7 @@ impl Queue {
             }
             Standing::Runs(job, started, saved) => {
                 self.running_since.remove(&(started, job.id.clone()));
-                self.line(&job).running.remove(&Victim::new(&job, saved));
+                self.line(&job).stop(&job, saved);
             }
         }
         match after {
@@ -85,7 +106,7 @@ impl Queue {
             Standing::Waits(job, ran) => self.insert_waiting(cluster, rooms, &job, ran),
             Standing::Runs(job, started, saved) => {
                 self.running_since.insert((started, job.id.clone()));
-                self.line(&job).running.insert(Victim::new(&job, saved));
+                self.line(&job).start(&job, saved);
             }
         }
     }

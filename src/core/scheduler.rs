@@ -64,6 +64,9 @@ pub struct Scheduler {
 /// have their turn in the next cycles, so that each cycle is short and none is forgotten.
 const VICTIMS_PER_CYCLE: usize = 128;
 
+/// What a search costs besides, in victims looked at.
+const SEARCH_COSTS: usize = 4;
+
 /// When searches are left over and nothing happens, the next cycle is due after this long.
 const NEXT_SEARCHES: Duration = Duration::from_secs(1);
 
@@ -413,7 +416,7 @@ impl Scheduler {
             self.may_lose(),
         );
         let (found, looked) = search.find();
-        *looked_at += 1 + looked;
+        *looked_at += SEARCH_COSTS + looked;
         let Some((victims, then)) = found else {
             return Vec::new();
         };
@@ -550,8 +553,13 @@ impl Entry for Entitled {
             return None;
         }
         let line = arena.queue.lines.get(cluster.tree.id(seat))?;
-        let lowest = line.running.first().map(|victim| victim.priority);
-        let own = || lowest.is_some_and(|lowest| lowest < first.priority.0);
+        // Not even all of them together would be enough where this is less than what is asked.
+        let below = line.held_below(first.priority.0);
+        let own = || {
+            let lowest = line.running.first().map(|victim| victim.priority);
+            let all = cluster.free.get(Resource::Gpu).saturating_add(below);
+            lowest.is_some_and(|lowest| lowest < first.priority.0) && all >= kind.shape.milli_gpu()
+        };
         let asked: Vec<Resource> = Resource::ALL
             .into_iter()
             .filter(|r| request.get(*r) > 0)
