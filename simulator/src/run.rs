@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use prorata_core::{Event, Job, JobId, Order, Placement, Policy, Reason, Resources, Time};
+use prorata_core::{Event, Job, JobId, Order, Placement, Reason, Resources, Time};
 
 use crate::scenario::Scenario;
 use crate::workload::Drawn;
@@ -148,23 +148,20 @@ pub fn run(
 /// The scenario's cluster with all of its work still to come.
 #[must_use]
 pub fn world(scenario: &Scenario, order: Order, work: &[Drawn]) -> World {
-    let mut world = World::new(Policy {
-        order,
-        ..Policy::default()
-    });
+    let mut world = World::new(scenario.policy_under(order, work));
     for node in scenario.nodes() {
         world.observe(Event::NodeSeen(node));
     }
     for tenant in &scenario.tenants {
         world.observe(Event::TenantChanged(tenant.clone()));
     }
-    for Drawn { job, runtime } in work {
+    for drawn in work {
         world.plan(
-            job.submitted,
+            drawn.job.submitted,
             Happening::Arrival(Work {
-                job: job.clone(),
-                runtime: Some(*runtime),
-                checkpoint: None,
+                job: drawn.job.clone(),
+                runtime: Some(drawn.runtime),
+                checkpoint: drawn.checkpoint,
             }),
         );
     }

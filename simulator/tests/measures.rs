@@ -24,7 +24,7 @@ workload:
 
 fn simulate(text: &str) -> (Vec<Run>, Summary) {
     let scenario = Scenario::parse("s.yaml", text).unwrap();
-    let work = workload::draw(&scenario.streams, scenario.seed);
+    let work = workload::draw(&scenario, scenario.seed);
     let go_on = &mut |_| ControlFlow::Continue(());
     let one = |order: &_| run(&scenario, *order, &work, Check::Always, go_on).unwrap();
     let runs: Vec<Run> = scenario.orders.iter().map(one).collect();

@@ -80,7 +80,7 @@ fn read(args: &Args) -> Result<Scenario, Failure> {
 }
 
 fn run_all(scenario: &Scenario, check: Check) -> Result<Vec<Run>, Interrupted> {
-    let work = workload::draw(&scenario.streams, scenario.seed);
+    let work = workload::draw(scenario, scenario.seed);
     let one = |order: &Order| {
         let bar = progress::Bar::new(order_name(*order));
         run(scenario, *order, &work, check, &mut |progress| {

@@ -34,8 +34,14 @@ pub(super) fn check(file: &str, written: &File) -> Result<Scenario, Vec<Problem>
         warnings: overcommitted(&fields, written, &pools, &tenants),
         pools,
         tenants,
+        classes: std::collections::BTreeMap::new(),
         orders,
+        policy: prorata_core::Policy::default(),
+        mix_percent: 95,
         streams,
+        replay: crate::workload::Replay::default(),
+        trace: None,
+        faults: Vec::new(),
         until,
         input_hash: String::new(),
     })
@@ -76,11 +82,15 @@ fn pools(fields: &mut Fields<'_>, written: &File) -> Vec<Pool> {
                 Resource::Memory,
                 fields.amount(&format!("{path}.memory"), Resource::Memory, &pool.memory),
             );
+        let mut node = prorata_core::Node::new(name);
+        node.allocatable = offer;
+        node.gpus.model = pool.model.as_deref().unwrap_or_default().into();
         pools.push(Pool {
             name: name.clone(),
             count: fields.number(&format!("{path}.count"), &pool.count, 1, 65_536),
-            offer,
-            model: pool.model.clone(),
+            node,
+            price: None,
+            failures: None,
         });
     }
     let nodes: u64 = pools.iter().map(|pool| u64::from(pool.count)).sum();
@@ -164,7 +174,7 @@ fn orders(fields: &mut Fields<'_>, policy: Option<&Written<file::Policy>>) -> Ve
     let example = "policy: {orders: [fifo, drf]}";
     let policy = policy.and_then(|policy| fields.below("policy", policy, example));
     let Some(written) = policy.and_then(|policy| policy.orders.as_ref()) else {
-        return ORDERS.map(|(_, order)| order).into();
+        return vec![Order::Fifo, Order::Drf];
     };
     let mut orders = Vec::new();
     for (index, name) in written.iter().enumerate() {
@@ -183,7 +193,7 @@ fn orders(fields: &mut Fields<'_>, policy: Option<&Written<file::Policy>>) -> Ve
         }
     }
     if orders.is_empty() {
-        ORDERS.map(|(_, order)| order).into()
+        vec![Order::Fifo, Order::Drf]
     } else {
         orders
     }

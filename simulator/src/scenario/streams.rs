@@ -8,7 +8,7 @@ use serde_saphyr::Spanned;
 use super::fields::Fields;
 use super::file::{self, Gang, Written};
 use crate::problem::suggest;
-use crate::workload::{Arrivals, Runtime, Stream};
+use crate::workload::{Arrivals, Conduct, Rate, Runtime, Stream};
 
 const JOBS_MAX: u64 = 1_000_000;
 const ARRIVALS: &str =
@@ -106,10 +106,14 @@ fn stream(
         arrivals: arrivals(fields, &format!("{path}.arrivals"), &written.arrivals),
         gangs: gangs(fields, &format!("{path}.gang"), written.gang.as_ref()),
         task: fields.task(&format!("{path}.task"), &written.task),
-        priority: priority.map_or(0, |p| {
-            fields.number(&format!("{path}.priority"), p, i32::MIN, i32::MAX)
-        }),
+        needs: std::sync::Arc::default(),
         runtime: runtime(fields, &format!("{path}.duration"), &written.duration),
+        conduct: Conduct {
+            priority: priority.map_or(0, |p| {
+                fields.number(&format!("{path}.priority"), p, i32::MIN, i32::MAX)
+            }),
+            ..Conduct::default()
+        },
     }
 }
 
@@ -137,7 +141,7 @@ fn arrivals(fields: &mut Fields<'_>, path: &str, written: &Written<file::Arrival
         },
         (None, None, Some(poisson), _) => Arrivals::Poisson {
             from: start(),
-            mean: mean(fields, &format!("{path}.poisson"), poisson),
+            rate: Rate::steady(mean(fields, &format!("{path}.poisson"), poisson)),
         },
         _ => {
             let what = "does not say one way of arriving";
