@@ -126,6 +126,6 @@ fn tell(outcome: &mut String, record: &Record) {
             writeln!(outcome, "{time} evict {job} for {preemptor} by {rule}")
         }
         Change::Waiting(reason) => writeln!(outcome, "{time} wait {job} {reason}"),
-        Change::Finished => Ok(()),
+        Change::Failed(_) | Change::Finished | Change::Left(_) => Ok(()),
     };
 }

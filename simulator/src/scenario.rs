@@ -8,6 +8,7 @@ use std::time::Duration;
 use prorata_core::{Mix, Mode, Node, NodeId, Order, Place, Policy, Resource, Resources, Tenant};
 use sha2::{Digest, Sha256};
 
+use crate::interference::Interference;
 use crate::problem::Problem;
 use crate::trace::Source;
 use crate::workload::{Drawn, Failures, Fault, Fleet, Replay, Stream, Trace};
@@ -48,6 +49,10 @@ pub struct Scenario {
     pub trace: Option<Trace>,
     /// Nodes that fail when the scenario says so.
     pub faults: Vec<Fault>,
+    /// How tasks that share a card slow each other.
+    pub interference: Interference,
+    /// How long an evicted job still holds its GPUs.
+    pub grace: Duration,
     /// When to stop, if not when all is done.
     pub until: Option<Duration>,
     /// SHA-256 of all files that it was read from, in hexadecimal.

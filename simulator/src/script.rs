@@ -310,11 +310,7 @@ impl Reader {
             submitted: self.now,
             ..Job::new(id, tenant, settings.number("gang", 1)?, task)
         };
-        Ok(Step::Submit(Work {
-            job,
-            runtime,
-            checkpoint: None,
-        }))
+        Ok(Step::Submit(Work::new(job, runtime)))
     }
 
     fn at(&mut self, text: &str, settings: &Settings) -> Result<Step, Wrong> {

@@ -42,6 +42,8 @@ pub(super) fn check(file: &str, written: &File) -> Result<Scenario, Vec<Problem>
         replay: crate::workload::Replay::default(),
         trace: None,
         faults: Vec::new(),
+        interference: crate::interference::Interference::table(),
+        grace: std::time::Duration::ZERO,
         until,
         input_hash: String::new(),
     })
