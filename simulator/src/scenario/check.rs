@@ -42,6 +42,7 @@ pub(super) fn check(file: &str, written: &File) -> Result<Checked, Vec<Problem>>
     let until = written.until.as_ref().map(|u| fields.span("until", u));
     ends(&mut fields, written);
     if !fields.problems.is_empty() {
+        fields.problems.sort_by_key(Problem::place);
         return Err(fields.problems);
     }
     let scenario = Scenario {
