@@ -13,10 +13,20 @@ use crate::problem::Problem;
 use crate::trace::Source;
 use crate::workload::{Drawn, Failures, Fault, Fleet, Replay, Stream, Trace};
 
+mod arrivals;
 mod check;
+mod classes;
+mod conduct;
+mod durations;
+mod faults;
 mod fields;
 mod file;
+mod policy;
+mod pools;
+mod replay;
 mod streams;
+mod tenants;
+mod written;
 
 /// A checked scenario.
 #[derive(Clone, Debug)]
@@ -94,7 +104,8 @@ pub fn order_name(order: Order) -> &'static str {
 }
 
 impl Scenario {
-    /// Reads a scenario. `file` is only for the messages.
+    /// Reads a scenario, and the files that it names. Their paths are relative to `file`, which
+    /// is otherwise only for the messages.
     ///
     /// # Errors
     /// All problems that can be told at once: one if the file is not well-formed, otherwise one
@@ -102,11 +113,15 @@ impl Scenario {
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Problem>> {
         let written =
             serde_saphyr::from_str(text).map_err(|error| vec![Problem::of_yaml(file, &error)])?;
-        let scenario = check::check(file, &written)?;
-        Ok(Self {
-            input_hash: hash(text),
-            ..scenario
-        })
+        let checked = check::check(file, &written)?;
+        let scenario = Self {
+            input_hash: hash(&[text, &checked.also_read].concat()),
+            ..checked.scenario
+        };
+        match checked.source {
+            Some(source) => scenario.with_trace(&source),
+            None => Ok(scenario),
+        }
     }
 
     /// The same with another trace for its work.

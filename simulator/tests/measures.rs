@@ -17,6 +17,7 @@ kind: Scenario
 name: two-gpus
 pools: {node: {count: 1, gpus: 2, cpu: 8, memory: 8Gi}}
 tenants: [{name: red}, {name: blue}]
+policy: {preemption: off, reserveAfter: never}
 workload:
   - {tenant: red, name: job, jobs: 2, arrivals: {at: 0s}, gang: 2, task: {gpu: 1}, duration: {fixed: 1h}}
   - {tenant: blue, name: job, jobs: 1, arrivals: {at: 30m}, task: {gpu: 1}, duration: {fixed: 1h}}

@@ -175,7 +175,7 @@ impl Replay {
     fn tasks(&self, job: &TraceJob, fleet: &Fleet) -> (u32, Resources) {
         let most = self.gpus_per_task.unwrap_or(fleet.cards_max).max(1);
         let each = divisor(job.gpus, most);
-        let tasks = if each == 0 { 1 } else { job.gpus / each };
+        let tasks = job.gpus.checked_div(each).unwrap_or(1);
         let milli = u64::from(each) * 1000 + if each == 0 { job.milli } else { 0 };
         let beside = |told: u64, per_gpu: u64| match told {
             0 => per_gpu.saturating_mul(milli) / 1000,
