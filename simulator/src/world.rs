@@ -3,7 +3,7 @@
 //! Everything that happens stands on one agenda, ordered by time and then by when it was put
 //! there. All that falls on one moment happens before the core decides, once, at that moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use prorata_core::{
@@ -44,6 +44,8 @@ pub enum Happening {
     Arrival(Work),
     /// The time of this run is over.
     End(JobId, Run),
+    /// What was evicted is gone.
+    Gone(JobId, Run),
 }
 
 /// A job with what only the world knows of it.
@@ -73,6 +75,10 @@ pub struct World {
     running: BTreeMap<JobId, Running>,
     /// Started at this moment; bound once time moves on.
     starting: Vec<JobId>,
+    /// When running jobs save their work next, as far as they do.
+    saves: BTreeSet<(Time, JobId)>,
+    /// How long it takes what is evicted to leave.
+    grace: Duration,
 }
 
 /// A job that has not ended.
@@ -89,6 +95,8 @@ struct Running {
     run: Run,
     placement: Placement,
     since: Time,
+    /// It was evicted, and takes its time to leave.
+    leaving: bool,
 }
 
 impl World {
@@ -99,6 +107,11 @@ impl World {
             scheduler: Scheduler::new(policy),
             ..Self::default()
         }
+    }
+
+    /// What is evicted from now on takes this long to leave.
+    pub const fn set_grace(&mut self, grace: Duration) {
+        self.grace = grace;
     }
 
     /// The moment that has been reached.
@@ -141,6 +154,10 @@ impl World {
 
     /// The job completes, if it runs.
     pub fn finish(&mut self, job: &JobId) -> Option<Record> {
+        if self.running.get(job)?.leaving {
+            // It got done before it had to be gone, so it does not queue again.
+            self.observe(Event::JobWithdrawn(job.clone()));
+        }
         self.stop(job)?;
         self.jobs.remove(job);
         Some(self.record(job.clone(), Change::Finished))
@@ -223,6 +240,32 @@ impl World {
             }
         }
         self.now = self.now.max(time);
+        self.save();
+    }
+
+    /// Tells the core which work has been saved by now.
+    fn save(&mut self) {
+        while let Some((at, job)) = self.saves.first().cloned() {
+            if at > self.now {
+                break;
+            }
+            self.saves.pop_first();
+            let Some(interval) = self.interval(&job) else {
+                continue;
+            };
+            let Some(since) = self.running.get(&job).map(|running| running.since) else {
+                continue;
+            };
+            let last = since + interval * times(self.now.since(since), interval);
+            self.observe(Event::JobCheckpointed(job.clone(), last));
+            self.saves.insert((last + interval, job));
+        }
+    }
+
+    /// How often a job saves its work, if it does.
+    fn interval(&self, job: &JobId) -> Option<Duration> {
+        let interval = self.jobs.get(job)?.work.checkpoint?;
+        (!interval.is_zero()).then_some(interval)
     }
 
     fn happen(&mut self, happening: Happening) -> Option<Record> {
@@ -236,6 +279,12 @@ impl World {
                 } else {
                     None
                 };
+            }
+            Happening::Gone(job, run) => {
+                let current = self.running.get(&job).map(|running| running.run);
+                if current == Some(run) {
+                    self.stop(&job);
+                }
             }
         }
         None
@@ -275,9 +324,21 @@ impl World {
                 preemptor,
                 rule,
             } => {
-                self.stop(&victim);
+                self.evict(&victim);
                 self.record(victim, Change::Evicted(preemptor, rule))
             }
+        }
+    }
+
+    fn evict(&mut self, job: &JobId) {
+        let grace = self.grace;
+        match self.running.get_mut(job) {
+            Some(running) if !grace.is_zero() => {
+                running.leaving = true;
+                let run = running.run;
+                self.plan(self.now + grace, Happening::Gone(job.clone(), run));
+            }
+            _ => drop(self.stop(job)),
         }
     }
 
@@ -287,7 +348,11 @@ impl World {
             run,
             placement,
             since: self.now,
+            leaving: false,
         };
+        if let Some(interval) = self.interval(job) {
+            self.saves.insert((self.now + interval, job.clone()));
+        }
         self.starting.push(job.clone());
         self.running.insert(job.clone(), running);
         let known = self.jobs.get(job);
@@ -304,11 +369,13 @@ impl World {
         let Running {
             placement, since, ..
         } = self.running.remove(job)?;
-        if let Some(Known { work, done }) = self.jobs.get_mut(job)
-            && let Some(interval) = work.checkpoint.filter(|interval| !interval.is_zero())
-        {
-            let times = self.now.since(since).as_millis() / interval.as_millis().max(1);
-            *done += interval * u32::try_from(times).unwrap_or(u32::MAX);
+        if let Some(interval) = self.interval(job) {
+            let times = times(self.now.since(since), interval);
+            self.saves
+                .remove(&(since + interval * (times + 1), job.clone()));
+            if let Some(known) = self.jobs.get_mut(job) {
+                known.done += interval * times;
+            }
         }
         self.starting.retain(|id| id != job);
         for (index, _) in (0..).zip(placement.slots()) {
@@ -325,4 +392,9 @@ impl World {
             what,
         }
     }
+}
+
+/// How many whole intervals have passed.
+fn times(passed: Duration, interval: Duration) -> u32 {
+    u32::try_from(passed.as_millis() / interval.as_millis().max(1)).unwrap_or(u32::MAX - 1)
 }
