@@ -282,7 +282,8 @@ impl Tree {
     }
 
     /// The first resource of which the leaf cannot have `request` more because others keep what
-    /// is free, with what it can have. `free` is what is free in all.
+    /// is free, with what it can have. `free` is what is free in all: where that is less than
+    /// the request, nobody withholds it.
     pub(crate) fn withheld(
         &self,
         leaf: Seat,
@@ -301,7 +302,7 @@ impl Tree {
         let short = |r: &Resource| request.get(*r) > room.get(*r);
         let resource = Resource::ALL
             .into_iter()
-            .filter(|r| request.get(*r) > 0)
+            .filter(|r| (1..=free.get(*r)).contains(&request.get(*r)))
             .find(short)?;
         Some((resource, room.get(resource)))
     }
