@@ -220,19 +220,23 @@ fn possible(cluster: &Cluster, shape: &Shape) -> Result<(), Reason> {
     let Some(ask) = Ask::of(&shape.task, &shape.needs) else {
         return Err(Reason::InvalidRequest);
     };
+    let request = shape.task.get(Resource::Gpu);
     let (mut nodes, mut allowed, mut largest, mut best) = (0, 0, 0, 0_u32);
     for spec in cluster.nodes.values().filter_map(NodeState::open) {
         nodes += 1;
-        if !shape.needs.models.is_empty() && !shape.needs.models.contains(&spec.node.gpus.model) {
+        if !shape.needs.suits(&spec.node) {
             continue;
         }
-        largest = largest.max(spec.offer.get(Resource::Gpu));
+        // An instance counts as the GPU that a task asks for, whatever part of a card it is.
+        largest = match shape.needs.profile {
+            Some(_) => request,
+            None => largest.max(spec.offer.get(Resource::Gpu)),
+        };
         if shape.needs.allow(&spec.node) {
             allowed += 1;
             best = best.saturating_add(spec.room().times(&shape.task, &ask));
         }
     }
-    let request = shape.task.get(Resource::Gpu);
     let gang = shape.gang;
     match best.min(gang) {
         _ if request > largest => Err(Reason::NoSuchGpu { request, largest }),
