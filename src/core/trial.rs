@@ -8,6 +8,7 @@ use crate::id::{JobId, NodeId};
 use crate::job::{Ask, Hold, Kind, Shape};
 use crate::node::{NodeState, Spec};
 use crate::placement::Bounds;
+use crate::policy::Order;
 use crate::reason::Reason;
 use crate::resource::{Resource, Resources};
 use crate::rooms::Slots;
@@ -91,7 +92,7 @@ pub(crate) fn why(cluster: &Cluster, state: &JobState, now: Time) -> Reason {
     };
     match reason {
         Reason::CapacityFull { gang, best } | Reason::Fragmented { gang, best, .. }
-            if cluster.evicted.contains(&state.job.id) =>
+            if cluster.policy.order == Order::Drf && cluster.evicted.contains(&state.job.id) =>
         {
             Reason::BackoffAfterPreemption { gang, best }
         }
