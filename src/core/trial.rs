@@ -109,8 +109,9 @@ fn refusal(cluster: &Cluster, state: &JobState, kind: &Kind) -> Result<Seat, Rea
     let tenant = described(cluster, seat)?;
     let asked = kind.shape.request().ok_or(Reason::InvalidRequest)?;
     let least = cheapest(cluster, &kind.shape, &asked);
-    ever_allowed(tenant, kind, &least)?;
+    ever_allowed(cluster, tenant, seat, kind, &least)?;
     possible(cluster, &kind.shape)?;
+    attainable(cluster, seat, &least)?;
     if tenant.exhausted {
         return Err(Reason::BudgetExhausted);
     }
@@ -143,19 +144,40 @@ fn held(kind: &Kind) -> Result<(), Reason> {
     }
 }
 
-fn ever_allowed(tenant: &Tenant, kind: &Kind, request: &Resources) -> Result<(), Reason> {
+fn ever_allowed(
+    cluster: &Cluster,
+    tenant: &Tenant,
+    seat: Seat,
+    kind: &Kind,
+    request: &Resources,
+) -> Result<(), Reason> {
     let exceeds = |resource, limit| Reason::ExceedsMaxQuota {
         resource,
         request: request.get(resource),
         limit,
     };
-    if let Some((resource, limit)) = tenant.limit.passed_by(request) {
+    if let Some((resource, limit)) = cluster.tree.never(seat, request) {
         return Err(exceeds(resource, limit));
     }
     let own = |r: &Resource| request.get(*r) > tenant.guaranteed.get(*r);
     match Resource::ALL.into_iter().find(own) {
         Some(r) if !kind.preemptible => Err(exceeds(r, tenant.guaranteed.get(r))),
         _ => Ok(()),
+    }
+}
+
+/// Whether its tenant could hold as much if nobody else held anything.
+fn attainable(cluster: &Cluster, seat: Seat, request: &Resources) -> Result<(), Reason> {
+    let potential = cluster.tree.potential(seat);
+    let counts = |r: &Resource| cluster.capacity.get(*r) > 0;
+    let exceeds = |r: &Resource| counts(r) && request.get(*r) > potential.get(*r);
+    match Resource::ALL.into_iter().find(exceeds) {
+        None => Ok(()),
+        Some(resource) => Err(Reason::ExceedsMaxQuota {
+            resource,
+            request: request.get(resource),
+            limit: potential.get(resource),
+        }),
     }
 }
 
