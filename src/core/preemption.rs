@@ -459,7 +459,7 @@ pub(crate) fn within_guarantee(
 /// GPU-milliseconds of work that are lost when the job leaves now.
 pub(crate) fn loss(state: &JobState, now: Time) -> u64 {
     let span = u64::try_from(now.since(state.unsafe_since()).as_millis()).unwrap_or(u64::MAX);
-    (state.job.milli_gpu() / 1000).saturating_mul(span)
+    state.job.milli_gpu().saturating_mul(span) / 1000
 }
 
 /// What a running job is charged.
