@@ -133,6 +133,6 @@ fn hold(settings: &Settings<'_>, job: &JobId) -> Result<Option<Hold>, Wrong> {
             let what = format!("{job} is held otherwise");
             Err(Wrong::new("present", what, "keep hold= or present="))
         }
-        Some(text) => Ok(Some(Hold::Incomplete(number("present", "present", text)?))),
+        Some(text) => Ok(Some(Hold::Incomplete(number("present", "present=", text)?))),
     }
 }

@@ -140,8 +140,8 @@ fn node(settings: &Settings<'_>) -> Result<Node, Wrong> {
 }
 
 fn mode(text: &str, cards: u64) -> Result<Mode, Wrong> {
-    let slots = |count| {
-        let count: u32 = number("mode", "write mode=mps-4: mode", count)?;
+    let slots = |kind: &str, count| {
+        let count: u32 = number("mode", &format!("mode={kind}-"), count)?;
         match count {
             1..=WHOLE => Ok(count),
             _ => Err(Wrong::new(
@@ -152,10 +152,10 @@ fn mode(text: &str, cards: u64) -> Result<Mode, Wrong> {
         }
     };
     if let Some(count) = text.strip_prefix("timeslice-") {
-        return Ok(Mode::TimeSlice(slots(count)?));
+        return Ok(Mode::TimeSlice(slots("timeslice", count)?));
     }
     if let Some(count) = text.strip_prefix("mps-") {
-        return Ok(Mode::Mps(slots(count)?));
+        return Ok(Mode::Mps(slots("mps", count)?));
     }
     if let Some(layout) = text.strip_prefix("mig:") {
         let card: Result<Vec<Instance>, Wrong> = layout.split('+').map(instance).collect();

@@ -73,7 +73,7 @@ impl Rules {
             policy.preemption.min_runtime = span;
         }
         if let Some(text) = settings.get("loss-budget") {
-            policy.preemption.loss_budget = Some(number("loss-budget", "loss-budget", text)?);
+            policy.preemption.loss_budget = Some(number("loss-budget", "loss-budget=", text)?);
         }
         policy.reserve_after = settings.duration("reserve-after")?.or(policy.reserve_after);
         policy.half_life = settings.duration("half-life")?.or(policy.half_life);
@@ -96,7 +96,7 @@ impl Rules {
 
     fn classes(&mut self, settings: &Settings<'_>) -> Result<(), Wrong> {
         for (class, text) in settings.with_prefix("class:") {
-            let priority = number("class", &format!("class:{class}"), text)?;
+            let priority = number("class", &format!("class:{class}="), text)?;
             self.classes.insert(class.to_owned(), priority);
         }
         let named = |key| {
@@ -125,7 +125,7 @@ impl Rules {
         };
         match self.classes.get(text) {
             Some(priority) => Ok((*priority, Some(text))),
-            None => Ok((number("priority", "priority", text)?, None)),
+            None => Ok((number("priority", "priority=", text)?, None)),
         }
     }
 }
@@ -140,11 +140,7 @@ fn one_of<T: Copy>(key: &str, text: &str, known: &[(&str, T)]) -> Result<T, Wron
 
 fn place(text: &str) -> Result<Place, Wrong> {
     match text.strip_prefix("random:") {
-        Some(seed) => Ok(Place::Random(number(
-            "place",
-            "place=random:1 or place",
-            seed,
-        )?)),
+        Some(seed) => Ok(Place::Random(number("place", "place=random:", seed)?)),
         None => one_of("place", text, &PLACES).map_err(|_| {
             Wrong::word(
                 "place",
@@ -161,7 +157,7 @@ fn mix(text: &str) -> Result<Mix, Wrong> {
         let (task, count) = part.rsplit_once('*').unwrap_or((part, "1"));
         let task = amounts("mix", task)?.into_iter();
         let task = task.fold(Resources::ZERO, |task, (r, amount)| task.with(r, amount));
-        let count: u32 = number("mix", "mix=gpu:1*6+gpu", count)?;
+        let count: u32 = number("mix", "mix=gpu:1*", count)?;
         Ok((task, Arc::<Needs>::default(), u64::from(count)))
     };
     let seen: Result<Vec<_>, Wrong> = text.split('+').map(kind).collect();

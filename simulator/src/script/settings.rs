@@ -29,10 +29,10 @@ impl<'a> Settings<'a> {
     /// Refuses keys other than these. One that ends in a colon stands for all that begin so.
     pub(super) fn only(&self, known: &[&str]) -> Result<(), Wrong> {
         let fits = |key: &str| {
-            let one = |known: &&str| {
-                *known == key || (known.ends_with(':') && key.starts_with(*known) && key != *known)
-            };
-            known.iter().any(one)
+            known.iter().any(|known| match known.strip_suffix(':') {
+                Some(_) => key.len() > known.len() && key.starts_with(known),
+                None => key == *known,
+            })
         };
         let Some((key, _)) = self.0.iter().find(|(key, _)| !fits(key)) else {
             return Ok(());
@@ -68,7 +68,7 @@ impl<'a> Settings<'a> {
 
     pub(super) fn number<N: std::str::FromStr>(&self, key: &str, default: N) -> Result<N, Wrong> {
         self.get(key)
-            .map_or(Ok(default), |text| number(key, key, text))
+            .map_or(Ok(default), |text| number(key, &format!("{key}="), text))
     }
 
     pub(super) fn duration(&self, key: &str) -> Result<Option<Duration>, Wrong> {
@@ -127,14 +127,14 @@ pub(super) fn amounts(key: &str, text: &str) -> Result<Vec<(Resource, u64)>, Wro
     text.split(',').map(amount).collect()
 }
 
-/// A whole number; `example` is the key that the remedy shows.
+/// A whole number; `example` is what the remedy writes before it.
 pub(super) fn number<N: std::str::FromStr>(
     field: &str,
     example: &str,
     text: &str,
 ) -> Result<N, Wrong> {
     let what = || format!("`{text}` is no whole number in range");
-    let remedy = || format!("for example: {example}=8");
+    let remedy = || format!("for example: {example}8");
     text.parse()
         .map_err(|_| Wrong::new(field, what(), remedy()))
 }
