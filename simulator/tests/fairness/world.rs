@@ -192,7 +192,13 @@ impl World {
     }
 
     /// A job of whole GPUs that runs on these.
-    pub(crate) fn run_gpu(&mut self, tenant: &str, priority: i32, node: &str, device: u32) -> JobId {
+    pub(crate) fn run_gpu(
+        &mut self,
+        tenant: &str,
+        priority: i32,
+        node: &str,
+        device: u32,
+    ) -> JobId {
         let job = self.job(tenant, Resources::gpus(1), priority);
         self.run_on(job, node, std::iter::once(device).collect())
     }
