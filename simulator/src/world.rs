@@ -113,6 +113,11 @@ impl World {
         }
     }
 
+    /// What is evicted from now on holds its GPUs for so long.
+    pub const fn set_grace(&mut self, grace: Duration) {
+        self.physics.grace = grace;
+    }
+
     /// The moment that has been reached.
     #[must_use]
     pub const fn now(&self) -> Time {
@@ -184,6 +189,10 @@ impl World {
 
     /// The job completes, if it runs.
     pub fn finish(&mut self, job: &JobId) -> Option<Vec<Record>> {
+        if self.running.get(job)?.told.is_some() {
+            // It got done before it had to be gone, so it does not queue again.
+            self.observe(Event::JobWithdrawn(job.clone()));
+        }
         let spell = self.stop(job, true)?;
         self.jobs.remove(job);
         let finished = self.record(job.clone(), Change::Finished);

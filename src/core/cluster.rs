@@ -109,8 +109,16 @@ pub(crate) enum Standing {
     Away,
     /// It waits; it ran so long before.
     Waits(Arc<Job>, Duration),
-    /// It runs, with its work safe up to then.
-    Runs(Arc<Job>, Time),
+    /// It runs.
+    Runs(Arc<Job>, Since),
+}
+
+/// Since when a job runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Since {
+    pub(crate) started: Time,
+    /// Its work up to then is safe.
+    pub(crate) safe: Time,
 }
 
 impl JobState {
@@ -131,7 +139,13 @@ impl JobState {
             None if self.nominated.is_some() => Standing::Away,
             None => Standing::Waits(self.job.clone(), self.ran),
             Some(tasks) if tasks.is_leaving() => Standing::Away,
-            Some(_) => Standing::Runs(self.job.clone(), self.saved),
+            Some(_) => {
+                let since = Since {
+                    started: self.started.unwrap_or_default(),
+                    safe: self.unsafe_since(),
+                };
+                Standing::Runs(self.job.clone(), since)
+            }
         }
     }
 

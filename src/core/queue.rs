@@ -6,7 +6,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use core::cmp::Reverse;
 use core::time::Duration;
 
-use crate::cluster::{Cluster, Standing};
+use crate::cluster::{Cluster, Since, Standing};
 use crate::id::{JobId, TenantId};
 use crate::job::{Job, Kind};
 use crate::policy::Order;
@@ -30,7 +30,8 @@ pub(crate) struct Turn {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Victim {
     pub(crate) priority: i32,
-    saved: Reverse<Time>,
+    /// Its work up to then is safe.
+    safe: Reverse<Time>,
     submitted: Reverse<Time>,
     pub(crate) job: JobId,
 }
@@ -57,7 +58,7 @@ pub(crate) struct Group {
 pub(crate) struct Queue {
     pub(crate) lines: BTreeMap<TenantId, Line>,
     pub(crate) waiting: usize,
-    /// Running jobs by when their work was last safe, the youngest last.
+    /// Running jobs by when they started, the youngest last.
     pub(crate) young: BTreeSet<(Time, JobId)>,
 }
 
@@ -75,17 +76,17 @@ impl Queue {
             Standing::Waits(job, ran) => {
                 self.remove_waiting(cluster.policy.order, rooms, &job, ran)
             }
-            Standing::Runs(job, saved) => {
-                self.young.remove(&(saved, job.id.clone()));
-                self.line(&job).running.remove(&Victim::new(&job, saved));
+            Standing::Runs(job, Since { started, safe }) => {
+                self.young.remove(&(started, job.id.clone()));
+                self.line(&job).running.remove(&Victim::new(&job, safe));
             }
         }
         match after {
             Standing::Away => {}
             Standing::Waits(job, ran) => self.insert_waiting(cluster, rooms, &job, ran),
-            Standing::Runs(job, saved) => {
-                self.young.insert((saved, job.id.clone()));
-                self.line(&job).running.insert(Victim::new(&job, saved));
+            Standing::Runs(job, Since { started, safe }) => {
+                self.young.insert((started, job.id.clone()));
+                self.line(&job).running.insert(Victim::new(&job, safe));
             }
         }
     }
@@ -173,10 +174,10 @@ impl Turn {
 }
 
 impl Victim {
-    fn new(job: &Job, saved: Time) -> Self {
+    fn new(job: &Job, safe: Time) -> Self {
         Self {
             priority: job.priority,
-            saved: Reverse(saved),
+            safe: Reverse(safe),
             submitted: Reverse(job.submitted),
             job: job.id.clone(),
         }
