@@ -54,20 +54,25 @@ impl Obstacle {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Fit, Self::Quota, Self::Kept];
 
-    /// What a reason comes down to; `None` for a job that is held or can never start. One whose
-    /// reason nobody has asked for does not fit.
+    /// What a reason comes down to; `None` for a job that is held. One whose reason nobody has
+    /// asked for does not fit, nor does one whose nodes are gone for now.
     #[must_use]
     pub fn of(reason: Option<&Reason>) -> Option<Self> {
-        let Some(reason) = reason else {
-            return Some(Self::Fit);
-        };
-        (reason.outlook() == Outlook::Waiting).then_some(match reason {
-            Reason::QuotaFull { .. } | Reason::Withheld { .. } => Self::Quota,
-            Reason::WaitingForPreemption { .. }
-            | Reason::BehindHigherPriority { .. }
-            | Reason::ShareExceeded { .. } => Self::Kept,
-            _ => Self::Fit,
-        })
+        match reason {
+            Some(reason) if reason.outlook() == Outlook::Held => None,
+            Some(
+                Reason::QuotaFull { .. }
+                | Reason::Withheld { .. }
+                | Reason::ExceedsMaxQuota { .. }
+                | Reason::BudgetExhausted,
+            ) => Some(Self::Quota),
+            Some(
+                Reason::WaitingForPreemption { .. }
+                | Reason::BehindHigherPriority { .. }
+                | Reason::ShareExceeded { .. },
+            ) => Some(Self::Kept),
+            _ => Some(Self::Fit),
+        }
     }
 }
 

@@ -85,8 +85,6 @@ struct Running {
     progress: Progress,
     /// How many times as long it takes by chance, in millionths.
     jitter: u64,
-    /// When it was told to leave.
-    told: Option<Time>,
     /// Where its end, or the end of its grace, stands on the agenda.
     end: Option<Key>,
     /// Where it stands among those that save.
@@ -189,7 +187,7 @@ impl World {
 
     /// The job completes, if it runs.
     pub fn finish(&mut self, job: &JobId) -> Option<Vec<Record>> {
-        if self.running.get(job)?.told.is_some() {
+        if self.running.get(job)?.progress.is_halted() {
             // It got done before it had to be gone, so it does not queue again.
             self.observe(Event::JobWithdrawn(job.clone()));
         }

@@ -38,7 +38,6 @@ impl World {
             placement: placement.clone(),
             progress,
             jitter,
-            told: None,
             end: None,
             save,
             fault,
@@ -53,7 +52,7 @@ impl World {
     pub(super) fn leave(&mut self, job: JobId) -> Option<Record> {
         let now = self.now;
         let running = self.running.get_mut(&job)?;
-        running.told = Some(now);
+        running.progress.halt(now);
         // A start of this very moment has taken nothing up yet, so nothing is left to end.
         if self.physics.grace.is_zero() || self.starting.contains(&job) {
             return self.gone(job);
@@ -76,14 +75,13 @@ impl World {
         let Running {
             placement,
             progress,
-            told,
             ..
         } = self.take_off(job)?;
         let known = self.jobs.get_mut(job)?;
         let spell = if is_complete {
             progress.complete(self.now, known.left())
         } else {
-            progress.broken_off(told.unwrap_or(self.now), self.now)
+            progress.broken_off(self.now)
         };
         known.done = known.done.plus(spell.kept);
         for (index, _) in (0..).zip(placement.slots()) {
@@ -99,13 +97,7 @@ impl World {
     pub fn unfinished(&self, end: Time) -> Vec<Record> {
         let cut = |(job, running): (&JobId, &Running)| {
             let known = self.jobs.get(job)?;
-            let told = running.told.unwrap_or(end).min(end);
-            let spell = running.progress.clone().complete(told, known.left());
-            let spell = Spell {
-                until: end,
-                grace: end.since(told),
-                ..spell
-            };
+            let spell = running.progress.clone().complete(end, known.left());
             Some(Record {
                 time: end,
                 job: job.clone(),
@@ -162,7 +154,7 @@ impl World {
             let before = running.progress.speed();
             let speed = ONE * ONE / slowdown.max(ONE);
             running.progress.change(self.now, speed, pace.sharing);
-            if before != running.progress.speed() && running.told.is_none() {
+            if before != running.progress.speed() && !running.progress.is_halted() {
                 self.plan_end(&job);
             }
         }
@@ -178,7 +170,8 @@ impl World {
                 self.saves.insert((at, job));
                 return;
             }
-            let Some(running) = self.running.get_mut(&job) else {
+            let running = self.running.get_mut(&job);
+            let Some(running) = running.filter(|running| !running.progress.is_halted()) else {
                 continue;
             };
             let saved = running.progress.last_save(self.now);

@@ -90,6 +90,8 @@ pub(super) struct Progress {
     saved: Effort,
     saved_at: Time,
     shared: Sharing,
+    /// When it was told to leave; it does nothing from then on.
+    halted: Option<Time>,
 }
 
 impl Progress {
@@ -106,6 +108,7 @@ impl Progress {
             saved: Effort::default(),
             saved_at: ready,
             shared: Sharing::default(),
+            halted: None,
         }
     }
 
@@ -119,8 +122,21 @@ impl Progress {
         (self.speed, self.sharing) = (speed.max(1), sharing);
     }
 
+    /// It is told to leave, and stops working.
+    pub(super) fn halt(&mut self, now: Time) {
+        self.count(now);
+        self.halted.get_or_insert(now);
+    }
+
+    pub(super) const fn is_halted(&self) -> bool {
+        self.halted.is_some()
+    }
+
     /// Counts what is done up to now.
-    pub(super) fn count(&mut self, now: Time) {
+    fn count(&mut self, now: Time) {
+        if self.is_halted() {
+            return;
+        }
         let from = self.at.max(self.ready);
         self.at = self.at.max(now);
         if now <= from {
@@ -174,15 +190,13 @@ impl Progress {
         }
     }
 
-    /// It is broken off: what it did since it last saved is lost. It worked until it was told
-    /// to leave.
-    pub(super) fn broken_off(mut self, told: Time, now: Time) -> Spell {
-        self.count(told);
+    /// It is broken off: what it did since it last saved is lost.
+    pub(super) fn broken_off(mut self, now: Time) -> Spell {
+        self.halt(now);
         Spell {
             kept: self.saved,
             lost: self.done.less(self.saved),
-            redo: told.since(self.saved_at),
-            grace: now.since(told),
+            redo: self.at.since(self.saved_at),
             ..self.spell(now)
         }
     }
@@ -192,6 +206,7 @@ impl Progress {
             since: self.since,
             until: now,
             restart: self.ready.min(self.at).since(self.since),
+            grace: self.halted.map_or(Duration::ZERO, |told| now.since(told)),
             shared: self.shared,
             ..Spell::default()
         }
@@ -223,7 +238,9 @@ mod tests {
         assert_eq!(progress.end(effort(100)), at(40 + 140));
         assert_eq!(progress.last_save(at(65)), Some(at(50)));
         assert_eq!(progress.next_save(at(65)), Some(at(70)));
-        let spell = progress.broken_off(at(65), at(68));
+        progress.halt(at(65));
+        progress.change(at(66), ONE, (1, ONE));
+        let spell = progress.broken_off(at(68));
         // 30 s at full speed and 10 at half until 50; then 15 at half.
         assert_eq!(spell.kept, effort(35));
         assert_eq!(spell.lost.millis(), 7500);
@@ -233,10 +250,10 @@ mod tests {
 
     #[test]
     fn without_checkpoints_all_is_lost_and_loading_saves_nothing() {
-        let spell = Progress::new(at(5), seconds(10), None).broken_off(at(20), at(20));
+        let spell = Progress::new(at(5), seconds(10), None).broken_off(at(20));
         assert_eq!((spell.kept, spell.lost), (effort(0), effort(5)));
         assert_eq!((spell.redo, spell.restart), (seconds(5), seconds(10)));
-        let early = Progress::new(at(5), seconds(10), None).broken_off(at(8), at(8));
+        let early = Progress::new(at(5), seconds(10), None).broken_off(at(8));
         assert_eq!((early.lost, early.redo), (effort(0), seconds(0)));
         assert_eq!(early.restart, seconds(3));
     }
