@@ -8,6 +8,7 @@
 //! | read a scenario, draw its work | [`scenario`], [`workload`] |
 //! | say what sharing a card costs | [`interference`] |
 //! | run it, and measure how fair it was | [`run`], [`timeline`], [`fairness`], [`summary`] |
+//! | run it many times: compare, size, sweep | [`experiment`] |
 //! | write it down, show it | [`jobs`], [`events`], [`report`], [`output`] |
 //! | do all that from a command line | [`cli`] |
 //! | say what is wrong with an input | [`problem`] |
@@ -15,6 +16,7 @@
 
 pub mod cli;
 pub mod events;
+pub mod experiment;
 pub mod fairness;
 pub mod interference;
 pub mod jobs;
