@@ -6,16 +6,19 @@
 //! | let time pass | [`world`] |
 //! | read a public trace | [`trace`] |
 //! | read a scenario, draw its work | [`scenario`], [`workload`] |
-//! | run it, and measure how fair it was | [`run`], [`fairness`], [`summary`] |
+//! | say what sharing a card costs | [`interference`] |
+//! | run it, and measure how fair it was | [`run`], [`timeline`], [`fairness`], [`summary`] |
 //! | run it many times: compare, size, sweep | [`experiment`] |
-//! | write it down, show it | [`jobs`], [`report`], [`output`] |
+//! | write it down, show it | [`jobs`], [`events`], [`report`], [`output`] |
 //! | do all that from a command line | [`cli`] |
 //! | say what is wrong with an input | [`problem`] |
 //! | read amounts as people write them | [`quantity`] |
 
 pub mod cli;
+pub mod events;
 pub mod experiment;
 pub mod fairness;
+pub mod interference;
 pub mod jobs;
 pub mod meaning;
 pub mod metrics;
@@ -28,6 +31,7 @@ pub mod run;
 pub mod scenario;
 pub mod script;
 pub mod summary;
+pub mod timeline;
 pub mod trace;
 pub mod workload;
 pub mod world;

@@ -54,7 +54,14 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
     let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(
         names,
-        ["chart.svg", "jobs.csv", "report.html", "summary.json"]
+        [
+            "chart.svg",
+            "events.jsonl",
+            "jobs.csv",
+            "report.html",
+            "summary.json",
+            "timeline.csv"
+        ]
     );
     assert_eq!(first, run(&out("b"), &[]));
     // A second run into the same folder leaves nothing of the first.
@@ -69,7 +76,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
 fn the_report_needs_no_network_and_stays_small() {
     let scratch = tempfile::tempdir().unwrap();
     let files = run(&scratch.path().join("out"), &[]);
-    let report = String::from_utf8(files[2].1.clone()).unwrap();
+    let report = String::from_utf8(files[3].1.clone()).unwrap();
     assert!(report.len() < 2_000_000);
     assert!(report.contains("Under drf the p95 wait of everybody else is"));
     let foreign = |text: &str| {
@@ -99,7 +106,7 @@ fn orders_can_be_chosen_and_files_placed() {
     assert!(scratch.path().join("elsewhere/page.html").exists());
     let summary = fs::read_to_string(scratch.path().join("report/summary.json")).unwrap();
     let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
-    assert_eq!(summary["schema"], "prorata.dev/summary/v1alpha1");
+    assert_eq!(summary["schema"], "prorata.dev/summary/v1alpha2");
     assert_eq!(summary["orders"][0]["order"], "drf");
     assert_eq!(summary["orders"][0]["all"]["finished"], 132);
 }
@@ -115,7 +122,7 @@ fn a_wrong_scenario_exits_with_2_and_writes_nothing() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),
-        "error: wrong.yaml:35:11: workload[0].jobs: `many` is not a number from 1 to 1000000\n\
+        "error: wrong.yaml:37:11: workload[0].jobs: `many` is not a number from 1 to 1000000\n\
          \x20 help: write a number in that range, without a unit\n"
     );
     assert!(!scratch.path().join("report").exists());

@@ -18,11 +18,11 @@ at 5s
 ";
 
 /// Line 5, what is wrong with it, and the remedy.
-const WRONG_LINES: [(&str, &str, &str); 31] = [
+const WRONG_LINES: [(&str, &str, &str); 61] = [
     (
         "sumbit red/eval gpu=1",
         "sumbit: is no verb",
-        "use node, node-down, node-up, tenant, policy, submit, finish, withdraw, hold, resume, fail or at",
+        "use node, node-down, node-up, device-down, device-up, tenant, policy, pod, pod-gone, submit, finish, withdraw, hold, resume, fail or at",
     ),
     (
         "submit",
@@ -42,7 +42,7 @@ const WRONG_LINES: [(&str, &str, &str); 31] = [
     (
         "submit red/eval gpus=1",
         "gpus: is not known here",
-        "use gang, gpu, cpu, memory, priority, for",
+        "use gang, gpu, share, cpu, memory, gpu-memory, priority, for, max, expected, checkpoint, model, profile, select:, tolerate:, preemptible, hold, present",
     ),
     (
         "submit red-eval gpu=1",
@@ -101,8 +101,8 @@ const WRONG_LINES: [(&str, &str, &str); 31] = [
     ),
     (
         "policy order=lifo",
-        "order: `lifo` is no order",
-        "use order=drf or order=fifo",
+        "order: `lifo` is not known",
+        "use order=drf, fifo, priority, srtf, srsf, las",
     ),
     (
         "policy order=fifo",
@@ -132,7 +132,7 @@ const WRONG_LINES: [(&str, &str, &str); 31] = [
     (
         "policy orders=fifo",
         "orders: is not known here",
-        "use order",
+        "use order, place, preemption, min-runtime, loss-budget, grace, reserve-after, half-life, topology, mix, value:, class:, cluster-wide, protected",
     ),
     (
         "tenant blue weight=1/0",
@@ -155,14 +155,14 @@ const WRONG_LINES: [(&str, &str, &str); 31] = [
         "add memory= to a node line",
     ),
     (
-        "tenant blue parent=red",
-        "parent: is not known here",
-        "use weight, guaranteed, limit",
+        "tenant blue owner=red",
+        "owner: is not known here",
+        "use parent, weight, guaranteed, limit, lend, exhausted",
     ),
     (
         "node c disk=4",
         "disk: is not known here",
-        "use gpu, cpu, memory",
+        "use gpu, cpu, memory, gpu-memory, model, mode, label:, taint:",
     ),
     (
         "node-down c",
@@ -174,11 +174,162 @@ const WRONG_LINES: [(&str, &str, &str); 31] = [
         "finish: no job is called red/eval",
         "submit it in a line above",
     ),
+    (
+        "tenant blue parent=green",
+        "parent: no tenant is called green",
+        "name it in a tenant line above",
+    ),
+    (
+        "tenant blue exhausted=1",
+        "exhausted: `1` is not known",
+        "use exhausted=yes, no",
+    ),
+    (
+        "policy place=anywhere",
+        "place: `anywhere` is not known",
+        "use place=prorata, fgd, best-fit, first-fit, random:SEED",
+    ),
+    (
+        "policy place=random:x",
+        "place: `x` is no whole number in range",
+        "for example: place=random:8",
+    ),
+    (
+        "policy preemption=never",
+        "preemption: `never` is not known",
+        "use preemption=on, off",
+    ),
+    (
+        "policy min-runtime=10",
+        "min-runtime: `10` is no time: time unit needed, for example 10sec or 10ms",
+        "write for example 90s, 1h30m or 250ms",
+    ),
+    (
+        "policy loss-budget=1h",
+        "loss-budget: `1h` is no whole number in range",
+        "for example: loss-budget=8",
+    ),
+    (
+        "policy value:H100=dear",
+        "value: `dear` is no value of a GPU",
+        "for example: value:H100=1.5",
+    ),
+    (
+        "policy class:high=x",
+        "class: `x` is no whole number in range",
+        "for example: class:high=8",
+    ),
+    (
+        "policy cluster-wide=high",
+        "cluster-wide: no class is called high",
+        "give it a value: class:high=100",
+    ),
+    (
+        "policy protected=high,high",
+        "protected: high is named twice",
+        "name it once",
+    ),
+    (
+        "policy mix=8",
+        "mix: `8` is no amount",
+        "for example: mix=gpu:2,cpu:4",
+    ),
+    (
+        "policy mix=gpu:1*few",
+        "mix: `few` is no whole number in range",
+        "for example: mix=gpu:1*8",
+    ),
+    (
+        "node c gpu=1 mode=shared",
+        "mode: `shared` is not known",
+        "use mode=exclusive, fractional, timeslice-4, mps-4, mig:1g.10gb+3g.40gb",
+    ),
+    (
+        "node c gpu=1 mode=mps-0",
+        "mode: a card has no 0 slots",
+        "write a number from 1 to 1000",
+    ),
+    (
+        "node c gpu=1 mode=mps-x",
+        "mode: `x` is no whole number in range",
+        "for example: mode=mps-8",
+    ),
+    (
+        "node c gpu=1 mode=mig:8g.80gb",
+        "mode: `8g.80gb` is no MIG profile",
+        "for example: mode=mig:1g.10gb+1g.10gb+3g.40gb",
+    ),
+    (
+        "node c gpu=1 taint:a=b:PreferNoSchedule",
+        "taint: `PreferNoSchedule` is no effect that repels tasks",
+        "for example: taint:a=b:NoExecute",
+    ),
+    (
+        "node c gpu=1 label:=b",
+        "label:: is not known here",
+        "use gpu, cpu, memory, gpu-memory, model, mode, label:, taint:",
+    ),
+    (
+        "device-down a",
+        "device: `a` names no device",
+        "write NODE[INDEX], for example a[0]",
+    ),
+    (
+        "device-down a[4]",
+        "device: a has 4 devices",
+        "count devices from 0",
+    ),
+    (
+        "device-up c[0]",
+        "node: no node is called c",
+        "name it in a node line above",
+    ),
+    (
+        "pod p gpu=1",
+        "on: is not said",
+        "name the pod's node: on=a",
+    ),
+    (
+        "pod-gone p",
+        "pod-gone: no pod is called p",
+        "name it in a pod line above",
+    ),
+    (
+        "submit red/eval gpu=1 share=500m",
+        "share: stands beside gpu=",
+        "keep one of the two",
+    ),
+    (
+        "submit red/eval share=1",
+        "share: `1` is no share of one GPU",
+        "for example: share=250m",
+    ),
+    (
+        "submit red/eval gpu=1 preemptible=maybe",
+        "preemptible: `maybe` is not known",
+        "use preemptible=yes, no",
+    ),
+    (
+        "submit red/eval gpu=1 hold=forever",
+        "hold: `forever` is not known",
+        "use hold=user, dependency",
+    ),
+    (
+        "submit red/eval gpu=1 hold=user present=1",
+        "present: red/eval is held otherwise",
+        "keep hold= or present=",
+    ),
+    (
+        "submit red/eval gpu=1 checkpoint=often",
+        "checkpoint: `often` is no time: expected number at 0",
+        "write for example 90s, 1h30m or 250ms",
+    ),
 ];
 
 /// What is said about the good lines followed by `line`.
 fn said(line: &str) -> String {
-    let problems = Script::read("s.txt", &format!("{GOOD}{line}\n")).unwrap_err();
+    let read = Script::read("s.txt", &format!("{GOOD}{line}\n"));
+    let problems = read.expect_err(line);
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     lines.join("\n")
 }

@@ -109,8 +109,16 @@ pub(crate) enum Standing {
     Away,
     /// It waits; it ran so long before.
     Waits(Arc<Job>, Duration),
-    /// It runs since the first moment, with its work safe up to the second.
-    Runs(Arc<Job>, Time, Time),
+    /// It runs.
+    Runs(Arc<Job>, Since),
+}
+
+/// Since when a job runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Since {
+    pub(crate) started: Time,
+    /// Its work up to then is safe.
+    pub(crate) safe: Time,
 }
 
 impl Clone for News {
@@ -138,8 +146,11 @@ impl JobState {
             None => Standing::Waits(self.job.clone(), self.ran),
             Some(tasks) if tasks.is_leaving() => Standing::Away,
             Some(_) => {
-                let started = self.started.unwrap_or_default();
-                Standing::Runs(self.job.clone(), started, self.unsafe_since())
+                let since = Since {
+                    started: self.started.unwrap_or_default(),
+                    safe: self.unsafe_since(),
+                };
+                Standing::Runs(self.job.clone(), since)
             }
         }
     }

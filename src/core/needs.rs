@@ -111,7 +111,8 @@ impl Needs {
         node.taints.iter().all(tolerated)
     }
 
-    fn suits(&self, node: &Node) -> bool {
+    /// Whether a node's GPUs are of the model and the profile.
+    pub(crate) fn suits(&self, node: &Node) -> bool {
         let model = self.models.is_empty() || self.models.contains(&node.gpus.model);
         let profile = match (&self.profile, &node.gpus.mode) {
             (Some(wanted), Mode::Mig(instances)) => instances.iter().any(|i| i.profile == *wanted),

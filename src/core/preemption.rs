@@ -26,6 +26,7 @@ use crate::id::{JobId, NodeId};
 use crate::job::{Ask, Job, Kind};
 use crate::policy::Order;
 use crate::queue::{Queue, Victim, rank};
+use crate::reason::Reason;
 use crate::resource::{Resource, Resources};
 use crate::share::Share;
 use crate::time::Time;
@@ -128,12 +129,29 @@ impl<'a> Search<'a> {
     }
 
     fn has_quota(&self) -> bool {
-        let state = self.then.tenants.get(&self.job.tenant);
-        let Some(spec) = state.and_then(|state| state.spec.as_deref()) else {
-            return false;
-        };
+        self.quota() == Some(Ok(()))
+    }
+
+    /// The resource that its tenant, or one above it, may not have.
+    fn quota_that_blocks(&self) -> Option<Resource> {
+        match self.quota()? {
+            Err(Reason::QuotaFull { resource, .. } | Reason::Withheld { resource, .. }) => {
+                Some(resource)
+            }
+            _ => None,
+        }
+    }
+
+    fn quota(&self) -> Option<Result<(), Reason>> {
+        let spec = self.then.tenants.get(&self.job.tenant)?.spec.as_deref()?;
         let kind: Kind = self.job.kind();
-        crate::trial::quota(&self.then, spec, self.seat, &kind, &self.request).is_ok()
+        Some(crate::trial::quota(
+            &self.then,
+            spec,
+            self.seat,
+            &kind,
+            &self.request,
+        ))
     }
 
     /// Rule 1.
@@ -432,11 +450,11 @@ impl<'a> Search<'a> {
     /// those of which too little is free in all; else those of which too little is free in one
     /// place; else all that it asks for.
     fn what_blocks(&self) -> Vec<Resource> {
-        let asked: Vec<Resource> = Resource::ALL
-            .into_iter()
-            .filter(|r| self.request.get(*r) > 0)
-            .collect();
-        let short = |r: &Resource| self.request.get(*r) > self.start.free.get(*r);
+        let counts = |r: &Resource| self.request.get(*r) > 0 && self.start.capacity.get(*r) > 0;
+        let asked: Vec<Resource> = Resource::ALL.into_iter().filter(counts).collect();
+        let refused = self.quota_that_blocks();
+        let short =
+            |r: &Resource| refused == Some(*r) || self.request.get(*r) > self.start.free.get(*r);
         let scarce: Vec<Resource> = asked.iter().copied().filter(short).collect();
         if !scarce.is_empty() {
             return scarce;
@@ -476,7 +494,7 @@ pub(crate) fn within_guarantee(
 /// GPU-milliseconds of work that are lost when the job leaves now.
 pub(crate) fn loss(state: &JobState, now: Time) -> u64 {
     let span = u64::try_from(now.since(state.unsafe_since()).as_millis()).unwrap_or(u64::MAX);
-    (state.job.milli_gpu() / 1000).saturating_mul(span)
+    state.job.milli_gpu().saturating_mul(span) / 1000
 }
 
 /// What a running job is charged.

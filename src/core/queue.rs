@@ -6,7 +6,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use core::cmp::Reverse;
 use core::time::Duration;
 
-use crate::cluster::{Cluster, Standing};
+use crate::cluster::{Cluster, Since, Standing};
 use crate::id::{JobId, TenantId};
 use crate::job::{Job, Kind};
 use crate::policy::Order;
@@ -30,7 +30,8 @@ pub(crate) struct Turn {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Victim {
     pub(crate) priority: i32,
-    saved: Reverse<Time>,
+    /// Its work up to then is safe.
+    safe: Reverse<Time>,
     submitted: Reverse<Time>,
     pub(crate) job: JobId,
 }
@@ -96,17 +97,17 @@ impl Queue {
             Standing::Waits(job, ran) => {
                 self.remove_waiting(cluster.policy.order, rooms, &job, ran)
             }
-            Standing::Runs(job, started, saved) => {
+            Standing::Runs(job, Since { started, safe }) => {
                 self.running_since.remove(&(started, job.id.clone()));
-                self.line(&job).stop(&job, saved);
+                self.line(&job).stop(&job, safe);
             }
         }
         match after {
             Standing::Away => {}
             Standing::Waits(job, ran) => self.insert_waiting(cluster, rooms, &job, ran),
-            Standing::Runs(job, started, saved) => {
+            Standing::Runs(job, Since { started, safe }) => {
                 self.running_since.insert((started, job.id.clone()));
-                self.line(&job).start(&job, saved);
+                self.line(&job).start(&job, safe);
             }
         }
     }
@@ -194,10 +195,10 @@ impl Turn {
 }
 
 impl Victim {
-    fn new(job: &Job, saved: Time) -> Self {
+    fn new(job: &Job, safe: Time) -> Self {
         Self {
             priority: job.priority,
-            saved: Reverse(saved),
+            safe: Reverse(safe),
             submitted: Reverse(job.submitted),
             job: job.id.clone(),
         }

@@ -38,7 +38,7 @@ impl Reservation {
         };
         cluster.jobs.get(&self.job).is_some_and(waits)
             && self.nodes.iter().all(open)
-            && self.until.is_none_or(|until| now < until)
+            && self.until.is_none_or(|until| now <= until)
     }
 }
 

@@ -155,7 +155,9 @@ impl Scheduler {
     /// What is true now, for readers on other threads. Shares structure; copies nothing.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.cluster.clone(), self.decided)
+        let mut cluster = self.cluster.clone();
+        cluster.settle_tree();
+        Snapshot::new(cluster, self.decided)
     }
 
     /// Why each waiting job waits, of those where that is new or has changed since this was last

@@ -281,8 +281,23 @@ impl Tree {
         over.next()
     }
 
+    /// The first resource of which the leaf, or one above it, may not hold `request` even when
+    /// none of them holds anything, with what the leaf may hold.
+    pub(crate) fn never(&self, leaf: Seat, request: &Resources) -> Option<(Resource, u64)> {
+        let mut kept = Resources::ZERO;
+        for seat in self.way_up(leaf, ROOT) {
+            let branch = &self.shape.branches[seat];
+            if let Some((resource, limit)) = branch.limit.passed_by(&request.beyond(&kept)) {
+                return Some((resource, limit.saturating_add(kept.get(resource))));
+            }
+            kept = crate::node::grown(&kept, &branch.kept);
+        }
+        None
+    }
+
     /// The first resource of which the leaf cannot have `request` more because others keep what
-    /// is free, with what it can have. `free` is what is free in all.
+    /// is free, with what it can have. `free` is what is free in all: where that is less than
+    /// the request, nobody withholds it.
     pub(crate) fn withheld(
         &self,
         leaf: Seat,
@@ -301,7 +316,7 @@ impl Tree {
         let short = |r: &Resource| request.get(*r) > room.get(*r);
         let resource = Resource::ALL
             .into_iter()
-            .filter(|r| request.get(*r) > 0)
+            .filter(|r| (1..=free.get(*r)).contains(&request.get(*r)))
             .find(short)?;
         Some((resource, room.get(resource)))
     }

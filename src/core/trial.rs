@@ -8,6 +8,7 @@ use crate::id::{JobId, NodeId};
 use crate::job::{Ask, Hold, Kind, Shape};
 use crate::node::{NodeState, Spec};
 use crate::placement::Bounds;
+use crate::policy::Order;
 use crate::reason::Reason;
 use crate::resource::{Resource, Resources};
 use crate::rooms::Slots;
@@ -91,7 +92,7 @@ pub(crate) fn why(cluster: &Cluster, state: &JobState, now: Time) -> Reason {
     };
     match reason {
         Reason::CapacityFull { gang, best } | Reason::Fragmented { gang, best, .. }
-            if cluster.evicted.contains(&state.job.id) =>
+            if cluster.policy.order == Order::Drf && cluster.evicted.contains(&state.job.id) =>
         {
             Reason::BackoffAfterPreemption { gang, best }
         }
@@ -108,8 +109,9 @@ fn refusal(cluster: &Cluster, state: &JobState, kind: &Kind) -> Result<Seat, Rea
     let tenant = described(cluster, seat)?;
     let asked = kind.shape.request().ok_or(Reason::InvalidRequest)?;
     let least = cheapest(cluster, &kind.shape, &asked);
-    ever_allowed(tenant, kind, &least)?;
+    ever_allowed(cluster, tenant, seat, kind, &least)?;
     possible(cluster, &kind.shape)?;
+    attainable(cluster, seat, &least)?;
     if tenant.exhausted {
         return Err(Reason::BudgetExhausted);
     }
@@ -142,19 +144,40 @@ fn held(kind: &Kind) -> Result<(), Reason> {
     }
 }
 
-fn ever_allowed(tenant: &Tenant, kind: &Kind, request: &Resources) -> Result<(), Reason> {
+fn ever_allowed(
+    cluster: &Cluster,
+    tenant: &Tenant,
+    seat: Seat,
+    kind: &Kind,
+    request: &Resources,
+) -> Result<(), Reason> {
     let exceeds = |resource, limit| Reason::ExceedsMaxQuota {
         resource,
         request: request.get(resource),
         limit,
     };
-    if let Some((resource, limit)) = tenant.limit.passed_by(request) {
+    if let Some((resource, limit)) = cluster.tree.never(seat, request) {
         return Err(exceeds(resource, limit));
     }
     let own = |r: &Resource| request.get(*r) > tenant.guaranteed.get(*r);
     match Resource::ALL.into_iter().find(own) {
         Some(r) if !kind.preemptible => Err(exceeds(r, tenant.guaranteed.get(r))),
         _ => Ok(()),
+    }
+}
+
+/// Whether its tenant could hold as much if nobody else held anything.
+fn attainable(cluster: &Cluster, seat: Seat, request: &Resources) -> Result<(), Reason> {
+    let potential = cluster.tree.potential(seat);
+    let counts = |r: &Resource| cluster.capacity.get(*r) > 0;
+    let exceeds = |r: &Resource| counts(r) && request.get(*r) > potential.get(*r);
+    match Resource::ALL.into_iter().find(exceeds) {
+        None => Ok(()),
+        Some(resource) => Err(Reason::ExceedsMaxQuota {
+            resource,
+            request: request.get(resource),
+            limit: potential.get(resource),
+        }),
     }
 }
 
@@ -220,19 +243,23 @@ fn possible(cluster: &Cluster, shape: &Shape) -> Result<(), Reason> {
     let Some(ask) = Ask::of(&shape.task, &shape.needs) else {
         return Err(Reason::InvalidRequest);
     };
+    let request = shape.task.get(Resource::Gpu);
     let (mut nodes, mut allowed, mut largest, mut best) = (0, 0, 0, 0_u32);
     for spec in cluster.nodes.values().filter_map(NodeState::open) {
         nodes += 1;
-        if !shape.needs.models.is_empty() && !shape.needs.models.contains(&spec.node.gpus.model) {
+        if !shape.needs.suits(&spec.node) {
             continue;
         }
-        largest = largest.max(spec.offer.get(Resource::Gpu));
+        // An instance counts as the GPU that a task asks for, whatever part of a card it is.
+        largest = match shape.needs.profile {
+            Some(_) => request,
+            None => largest.max(spec.offer.get(Resource::Gpu)),
+        };
         if shape.needs.allow(&spec.node) {
             allowed += 1;
             best = best.saturating_add(spec.room().times(&shape.task, &ask));
         }
     }
-    let request = shape.task.get(Resource::Gpu);
     let gang = shape.gang;
     match best.min(gang) {
         _ if request > largest => Err(Reason::NoSuchGpu { request, largest }),

@@ -117,7 +117,7 @@ impl Subject {
             ..self.0.clone()
         };
         let order = known(order).expect("orders are checked where they are read");
-        let work = workload::draw(&scenario.streams, seed);
+        let work = workload::draw(&scenario, seed);
         let run = run(&scenario, order, &work, Check::Debug, &mut |_| poll())?;
         let summary = summarise(&scenario, std::slice::from_ref(&run));
         let summary = serde_json::to_value(&summary).expect("a summary has names for keys");

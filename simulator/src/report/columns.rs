@@ -6,7 +6,6 @@ use super::ReportError;
 use super::canvas::{INK, fault, text};
 use crate::fairness::{Span, gpus, hours, spans};
 use crate::run::Run;
-use crate::scenario::Scenario;
 
 /// More stretches than this are averaged into [`COLUMNS`] of equal length.
 const STRETCHES_MAX: usize = 1_000;
@@ -23,8 +22,8 @@ pub(super) struct Column {
     pub(super) entitled: Vec<f64>,
 }
 
-pub(super) fn columns(scenario: &Scenario, run: &Run) -> Vec<Column> {
-    let exact: Vec<Column> = spans(scenario, run).map(|span| column(&span)).collect();
+pub(super) fn columns(run: &Run) -> Vec<Column> {
+    let exact: Vec<Column> = spans(run).map(|span| column(&span)).collect();
     if exact.len() <= STRETCHES_MAX {
         return exact;
     }

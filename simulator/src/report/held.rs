@@ -14,7 +14,7 @@ pub(super) fn inline(report: &Report<'_>, run: &Run, tenant: usize) -> Result<St
         "{}: GPUs held by {name} over time, and what it is entitled to",
         under(run)
     );
-    let columns = columns(report.scenario, run);
+    let columns = columns(run);
     canvas::inline(&title, (470, 180), |area| {
         let gpus = gpus_max(report, tenant);
         let mut chart = axes(area, (report.hours_max(), gpus * 1.1), (14, 4))?;
@@ -37,9 +37,6 @@ pub(super) fn inline(report: &Report<'_>, run: &Run, tenant: usize) -> Result<St
 /// One axis for all orders, so that they compare.
 fn gpus_max(report: &Report<'_>, tenant: usize) -> f64 {
     let most = |c: &Column| c.held[tenant].max(c.entitled[tenant]);
-    let all = report
-        .runs
-        .iter()
-        .flat_map(|run| columns(report.scenario, run));
+    let all = report.runs.iter().flat_map(columns);
     all.map(|column| most(&column)).fold(1.0, f64::max)
 }

@@ -37,7 +37,7 @@ fn stack(report: &Report<'_>, run: &Run, area: &Area<'_>, px: u32) -> Result<(),
     let capacity = report.summary.gpus;
     let hours = report.hours_max();
     let mut chart = axes(area, (hours, (capacity * 1.08).max(1.0)), (px, 6))?;
-    let columns = columns(report.scenario, run);
+    let columns = columns(run);
     let sum = |tenants: usize| steps(&columns, move |column| column.held[..tenants].iter().sum());
     for (tenant, _) in report.tenants() {
         let lower = sum(tenant).into_iter().rev();

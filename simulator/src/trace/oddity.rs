@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::row::Unreadable;
+use crate::problem::Problem;
 
 /// A way in which a row can be odd. Serialised as its stable code: `no-gpus`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -116,6 +117,24 @@ impl Oddities {
         self.rows - self.skipped()
     }
 
+    /// A warning for each way, at the line of its first row.
+    #[must_use]
+    pub fn problems(&self, file: &str) -> Vec<Problem> {
+        let problem = |odd: &Odd| {
+            let (rows, all) = (grouped(odd.rows), grouped(self.rows));
+            let mut what = format!("{rows} of {all} rows {}: {}", odd.done, odd.code.words());
+            if let Some(why) = &odd.first_why {
+                what.push_str(&format!(" (the first: {why})"));
+            }
+            let line = usize::try_from(odd.first_line).unwrap_or(usize::MAX);
+            let remedy = "mend the rows of the trace, from this line on, if they matter";
+            Problem::new(file, "trace", what, remedy)
+                .at_line(line)
+                .as_warning()
+        };
+        self.odd.iter().map(problem).collect()
+    }
+
     /// How many rows are odd in this way.
     #[must_use]
     pub fn count(&self, code: Oddity) -> u64 {
@@ -215,6 +234,30 @@ trace: 2 of 30,940 rows taken as 1 s long: runtime 0 (first: line 12)";
         assert_eq!(some().taken(), 30_936);
         assert_eq!(some().count(Oddity::ZeroRuntime), 2);
         assert_eq!(some().count(Oddity::NoTenant), 0);
+    }
+
+    #[test]
+    fn a_scenario_is_warned_of_each_way_at_its_first_line() {
+        let told: Vec<String> = some()
+            .problems("t.csv")
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let help = "help: mend the rows of the trace, from this line on, if they matter";
+        assert_eq!(
+            told,
+            [
+                format!(
+                    "warning: t.csv:7: trace: 2 of 30,940 rows skipped: not readable (the first: duration: `7x` is not a number)\n  {help}"
+                ),
+                format!(
+                    "warning: t.csv:17: trace: 2 of 30,940 rows skipped: asking for 0 GPUs\n  {help}"
+                ),
+                format!(
+                    "warning: t.csv:12: trace: 2 of 30,940 rows taken as 1 s long: runtime 0\n  {help}"
+                ),
+            ]
+        );
     }
 
     #[test]

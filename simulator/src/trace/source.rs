@@ -62,6 +62,19 @@ impl Source {
         }
     }
 
+    /// The same, its path being relative to this folder.
+    #[must_use]
+    pub fn below(self, folder: &Path) -> Self {
+        let path = |path: PathBuf| folder.join(path);
+        match self {
+            Self::Openb(file) => Self::Openb(path(file)),
+            Self::Philly(file) => Self::Philly(path(file)),
+            Self::Muri(file) => Self::Muri(path(file)),
+            Self::Chronus(file) => Self::Chronus(path(file)),
+            Self::Swf(file) => Self::Swf(path(file)),
+        }
+    }
+
     /// The format's name on a command line.
     #[must_use]
     pub const fn format(&self) -> &'static str {
@@ -128,6 +141,16 @@ mod tests {
             assert_eq!(source.to_string(), text);
             assert_eq!(source.file(), Path::new(file));
         }
+    }
+
+    #[test]
+    fn paths_may_be_relative_to_a_folder() {
+        let below = |text: &str| {
+            let source: Source = text.parse().unwrap();
+            source.below(Path::new("x/y")).to_string()
+        };
+        assert_eq!(below("philly:a.csv"), "philly:x/y/a.csv");
+        assert_eq!(below("swf:/a.swf"), "swf:/a.swf");
     }
 
     #[test]
