@@ -230,7 +230,7 @@ impl<'a> Search<'a> {
                 .iter()
                 .filter_map(|target| {
                     Some((
-                        self.height(*target)?,
+                        self.height(*target, rule)?,
                         Reverse(self.start.tree.id(*target)),
                         *target,
                     ))
@@ -251,20 +251,22 @@ impl<'a> Search<'a> {
     }
 
     /// The shares of a tenant and those above it, from right below the common one; `None` where
-    /// one of them borrows nothing, so that none of it may be taken.
-    fn height(&self, target: Seat) -> Option<Vec<Share>> {
+    /// one of them borrows nothing that the rule is about, so that none of it may be taken.
+    fn height(&self, target: Seat, rule: Rule) -> Option<Vec<Share>> {
         let tree = &self.then.tree;
         let common = tree.common(target, self.seat);
         let mut way: Vec<Seat> = tree.way_up(target, common).collect();
         way.reverse();
-        let shares = way
-            .into_iter()
-            .map(|seat| tree.share_now(seat, &self.job.task));
-        let shares: Vec<Share> = shares.collect();
-        shares
-            .iter()
-            .all(|share| *share > Share::ZERO)
-            .then_some(shares)
+        let share = |seat: &Seat| tree.share_now(*seat, &self.job.task);
+        let borrows = match rule {
+            // A share may be zero although something is borrowed, where others keep all there is.
+            Rule::Reclaim => self.blocking.iter().any(|r| {
+                let borrows = |seat: &Seat| tree.borrowed(*seat).get(*r) > 0;
+                way.iter().all(borrows)
+            }),
+            _ => way.iter().all(|seat| share(seat) > Share::ZERO),
+        };
+        borrows.then(|| way.iter().map(share).collect())
     }
 
     /// The first job of a tenant that may leave and has not been looked at.
