@@ -115,7 +115,9 @@ impl<'a> Search<'a> {
             }
             _ => self.by_order(),
         };
-        (found && self.give_back()).then_some((self.chosen, self.then))
+        // Where quota that was given up a moment ago was all that it lacked, nobody need leave, and
+        // it starts when it is its turn.
+        (found && !self.chosen.is_empty() && self.give_back()).then_some((self.chosen, self.then))
     }
 
     fn may_use_shares(&self) -> bool {
