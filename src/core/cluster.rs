@@ -49,6 +49,8 @@ pub(crate) struct Cluster {
     pub(crate) nominees: RedBlackTreeSetSync<JobId>,
     /// Evicted since the last arrival or end of a job.
     pub(crate) evicted: RedBlackTreeSetSync<JobId>,
+    /// Evicted, and not gone yet. Follows from `jobs`.
+    pub(crate) leaving: RedBlackTreeSetSync<JobId>,
     pub(crate) reservation: Option<Arc<Reservation>>,
     /// What the nodes that take new work offer in all, GPUs by their value. Follows from `nodes`.
     pub(crate) capacity: Resources,
@@ -216,6 +218,7 @@ impl Cluster {
         self.uncharge_all(now, id);
         self.edit(id, |state| state.evicting = true);
         self.evicted.insert_mut(id.clone());
+        self.leaving.insert_mut(id.clone());
         self.leave(now, id, Leaving::ToTheQueue);
     }
 
@@ -391,12 +394,16 @@ impl Cluster {
         let tasks = self.jobs.get(id).and_then(|state| state.tasks.as_ref());
         match tasks.and_then(Tasks::left) {
             None => {}
-            Some(Leaving::ToTheQueue) => self.edit(id, |state| {
-                state.tasks = None;
-                state.evicting = false;
-                state.started = None;
-            }),
+            Some(Leaving::ToTheQueue) => {
+                self.leaving.remove_mut(id);
+                self.edit(id, |state| {
+                    state.tasks = None;
+                    state.evicting = false;
+                    state.started = None;
+                });
+            }
             Some(Leaving::ForGood) => {
+                self.leaving.remove_mut(id);
                 self.evicted = RedBlackTreeSetSync::default();
                 self.remove(id);
             }

@@ -177,6 +177,19 @@ impl Cluster {
         }
     }
 
+    /// As if a job that was evicted were gone: it is no longer charged. For trials only.
+    pub(crate) fn clear(&mut self, id: &JobId) {
+        let Some((job, tasks)) = self.running(id) else {
+            return;
+        };
+        for (slot, _) in tasks.held() {
+            self.edit_node(&slot.node, |node| node.held.give_back(&job.task, slot));
+        }
+        if let Some(state) = self.jobs.get_mut(id) {
+            state.tasks = None;
+        }
+    }
+
     /// As if a job that left in a trial were still there as it was before.
     pub(crate) fn reoccupy(&mut self, before: &Self, id: &JobId) {
         let Some((job, tasks)) = before.running(id) else {

@@ -99,8 +99,19 @@ impl<'a> Search<'a> {
             fresh,
             looked_at: 0,
         };
+        search.await_leaving();
         search.blocking = search.what_blocks();
         search
+    }
+
+    /// What those leave who were evicted before is as good as free.
+    fn await_leaving(&mut self) {
+        for id in &self.start.leaving {
+            let nodes = nodes_of(&self.then, id);
+            self.slots -= self.slots_on(&nodes);
+            self.then.clear(id);
+            self.slots += self.slots_on(&nodes);
+        }
     }
 
     /// Those who have to leave; `None` where nobody can be made to so that the job has a place.
@@ -437,17 +448,17 @@ impl<'a> Search<'a> {
     /// those of which too little is free in all; else those of which too little is free in one
     /// place; else all that it asks for.
     fn what_blocks(&self) -> Vec<Resource> {
-        let counts = |r: &Resource| self.request.get(*r) > 0 && self.start.capacity.get(*r) > 0;
+        let counts = |r: &Resource| self.request.get(*r) > 0 && self.then.capacity.get(*r) > 0;
         let asked: Vec<Resource> = Resource::ALL.into_iter().filter(counts).collect();
         let refused = self.quota_that_blocks();
         let short =
-            |r: &Resource| refused == Some(*r) || self.request.get(*r) > self.start.free.get(*r);
+            |r: &Resource| refused == Some(*r) || self.request.get(*r) > self.then.free.get(*r);
         let scarce: Vec<Resource> = asked.iter().copied().filter(short).collect();
         if !scarce.is_empty() {
             return scarce;
         }
         let open = self
-            .start
+            .then
             .nodes
             .values()
             .filter_map(|node| Some((node.open()?, node.free()?)));
