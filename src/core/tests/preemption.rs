@@ -57,7 +57,7 @@ fn come_to_rest(seed: u64, bounds: Bounds) -> Setting {
 
 #[test]
 fn preemptions_end_and_each_is_legal() {
-    for_seeds("PRORATA_WORLDS", 3000, |seed| {
+    for_seeds("PRORATA_WORLDS", 1500, |seed| {
         come_to_rest(seed, USUAL);
     });
 }
@@ -70,7 +70,7 @@ fn in_crowded_worlds_too() {
         jobs: 24,
         running: 80,
     };
-    for_seeds("PRORATA_WORLDS", 1000, |seed| {
+    for_seeds("PRORATA_WORLDS", 400, |seed| {
         come_to_rest(seed ^ 0xc0_ffee, crowded);
     });
 }
@@ -78,7 +78,7 @@ fn in_crowded_worlds_too() {
 /// Jobs that end and jobs that arrive in between.
 #[test]
 fn worlds_that_go_on_come_to_rest_each_time() {
-    for_seeds("PRORATA_WORLDS", 500, |seed| {
+    for_seeds("PRORATA_WORLDS", 200, |seed| {
         let setting = draw::setting(seed, USUAL);
         let later = draw::setting(seed ^ 0xbeef, USUAL);
         let mut draw = Draw::new(!seed);
@@ -118,7 +118,7 @@ fn nobody_is_cheated_of_a_guarantee() {
         jobs: 8,
         running: 60,
     };
-    for_seeds("PRORATA_WORLDS", 2000, |seed| {
+    for_seeds("PRORATA_WORLDS", 1000, |seed| {
         let mut setting = draw::setting(seed, small);
         let only = |amounts: &mut prorata_core::Resources| {
             *amounts = prorata_core::Resources::gpus(common::gpus(amounts));
