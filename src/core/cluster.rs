@@ -483,10 +483,14 @@ impl Cluster {
             let node = nodes.entry(slot.node.clone()).or_insert_with(known);
             let held = match node.room_unclaimed() {
                 Some(room) => {
-                    let grant = room.grant_of(&job.task, &ask, &slot.devices);
+                    let grant = room.grant_of(&job.task, &ask, (&slot.devices, &node.held.devices));
                     grant.slot(&self.policy, &room, &slot.node)
                 }
-                None => Grant::unseen(&job.task, &ask).slot_unseen(&slot.node),
+                None => {
+                    let unseen = Grant::unseen(&job.task, &ask);
+                    let devices = unseen.devices_of(&slot.devices, &node.held.devices);
+                    Grant { devices, ..unseen }.slot_unseen(&slot.node)
+                }
             };
             node.held.take(&job.task, &held);
             held
