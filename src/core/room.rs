@@ -35,6 +35,10 @@ impl Grant {
     pub(crate) fn unseen(task: &Resources, ask: &Ask) -> Self {
         let part = match ask {
             Ask::Share(part) => *part,
+            Ask::Devices(_, None) => Part {
+                milli: WHOLE,
+                memory: 0,
+            },
             _ => Part::NONE,
         };
         Self {
