@@ -141,28 +141,20 @@ impl<'a> Search<'a> {
     }
 
     fn has_quota(&self) -> bool {
-        self.quota() == Some(Ok(()))
+        self.quota(&self.request) == Some(Ok(()))
     }
 
-    /// The resource that its tenant, or one above it, may not have.
-    fn quota_that_blocks(&self) -> Option<Resource> {
-        match self.quota()? {
-            Err(Reason::QuotaFull { resource, .. } | Reason::Withheld { resource, .. }) => {
-                Some(resource)
-            }
-            _ => None,
-        }
+    /// Whether its tenant, or one above it, may not have this much of a resource.
+    fn is_refused(&self, resource: Resource) -> bool {
+        let amount = self.request.get(resource);
+        self.quota(&Resources::ZERO.with(resource, amount)) != Some(Ok(()))
     }
 
-    fn quota(&self) -> Option<Result<(), Reason>> {
+    fn quota(&self, request: &Resources) -> Option<Result<(), Reason>> {
         let spec = self.then.tenants.get(&self.job.tenant)?.spec.as_deref()?;
         let kind: Kind = self.job.kind();
         Some(crate::trial::quota(
-            &self.then,
-            spec,
-            self.seat,
-            &kind,
-            &self.request,
+            &self.then, spec, self.seat, &kind, request,
         ))
     }
 
@@ -450,9 +442,8 @@ impl<'a> Search<'a> {
     fn what_blocks(&self) -> Vec<Resource> {
         let counts = |r: &Resource| self.request.get(*r) > 0 && self.then.capacity.get(*r) > 0;
         let asked: Vec<Resource> = Resource::ALL.into_iter().filter(counts).collect();
-        let refused = self.quota_that_blocks();
         let short =
-            |r: &Resource| refused == Some(*r) || self.request.get(*r) > self.then.free.get(*r);
+            |r: &Resource| self.is_refused(*r) || self.request.get(*r) > self.then.free.get(*r);
         let scarce: Vec<Resource> = asked.iter().copied().filter(short).collect();
         if !scarce.is_empty() {
             return scarce;
