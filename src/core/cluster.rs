@@ -47,8 +47,8 @@ pub(crate) struct Cluster {
     pub(crate) pods: Map<PodId, (NodeId, Resources)>,
     /// Jobs to which room is promised. Follows from `jobs`.
     pub(crate) nominees: RedBlackTreeSetSync<JobId>,
-    /// Evicted since the last arrival or end of a job.
-    pub(crate) evicted: RedBlackTreeSetSync<JobId>,
+    /// How often each was evicted since the last arrival or end of a job.
+    pub(crate) evicted: Map<JobId, u32>,
     /// Evicted, and not gone yet. Follows from `jobs`.
     pub(crate) leaving: RedBlackTreeSetSync<JobId>,
     pub(crate) reservation: Option<Arc<Reservation>>,
@@ -217,7 +217,8 @@ impl Cluster {
         }
         self.uncharge_all(now, id);
         self.edit(id, |state| state.evicting = true);
-        self.evicted.insert_mut(id.clone());
+        let times = self.evicted.get(id).copied().unwrap_or_default();
+        self.evicted.insert_mut(id.clone(), times + 1);
         self.leaving.insert_mut(id.clone());
         self.leave(now, id, Leaving::ToTheQueue);
     }
@@ -268,7 +269,7 @@ impl Cluster {
             Some(state) if *state.job == job => {}
             Some(_) => self.resubmit_waiting(job),
             None => {
-                self.evicted = RedBlackTreeSetSync::default();
+                self.evicted = Map::default();
                 self.count_job(&job.tenant, true);
                 self.put(JobState::waiting(Arc::new(job)));
             }
@@ -404,7 +405,7 @@ impl Cluster {
             }
             Some(Leaving::ForGood) => {
                 self.leaving.remove_mut(id);
-                self.evicted = RedBlackTreeSetSync::default();
+                self.evicted = Map::default();
                 self.remove(id);
             }
         }

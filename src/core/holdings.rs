@@ -25,7 +25,7 @@ impl Cluster {
         if known.is_some_and(|known| known.node == node) {
             return;
         }
-        self.evicted = rpds::RedBlackTreeSetSync::default();
+        self.evicted = crate::cluster::Map::default();
         let id = node.id.clone();
         let spec = Arc::new(Spec::new(node));
         self.edit_node(&id, |state| state.spec = Some(spec));
@@ -55,7 +55,7 @@ impl Cluster {
         if known == spec.as_ref() {
             return;
         }
-        self.evicted = rpds::RedBlackTreeSetSync::default();
+        self.evicted = crate::cluster::Map::default();
         self.edit_tenant(id, |state| state.spec = spec.map(Arc::new));
         self.tree_is_stale = true;
     }

@@ -10,7 +10,9 @@
 //!
 //! Later rules keep the victims of earlier ones. Then whoever is not needed stays, the last
 //! first, and what remains must still be legal. A job that was evicted since the last arrival or
-//! end may not use rule 3: without that, some worlds evict for ever.
+//! end may not use rule 3, and one that was evicted twice none: without that, some worlds evict
+//! for ever. With several resources, two tenants may each be within their guarantee on what they
+//! lack and borrow what the other lacks. As it is, no job has others leave more than twice.
 //!
 //! Under an order other than by share there is one rule: those that come later leave, the last
 //! first.
@@ -118,11 +120,15 @@ impl<'a> Search<'a> {
     pub(crate) fn find(mut self) -> Option<(Victims, Cluster)> {
         let found = match self.start.policy.order {
             Order::Drf => {
-                self.by_priority()
-                    || self.by_tenant(Rule::Reclaim, Form::Strict)
-                    || (self.may_use_shares()
-                        && (self.by_tenant(Rule::FairShare, Form::Strict)
-                            || self.by_tenant(Rule::FairShare, Form::Initial)))
+                let evicted = self.times_evicted();
+                let own = |search: &mut Self| {
+                    search.by_priority() || search.by_tenant(Rule::Reclaim, Form::Strict)
+                };
+                let by_share = |search: &mut Self| {
+                    search.by_tenant(Rule::FairShare, Form::Strict)
+                        || search.by_tenant(Rule::FairShare, Form::Initial)
+                };
+                (evicted <= 1 && own(&mut self)) || (evicted == 0 && by_share(&mut self))
             }
             _ => self.by_order(),
         };
@@ -131,8 +137,10 @@ impl<'a> Search<'a> {
         (found && !self.chosen.is_empty() && self.give_back()).then_some((self.chosen, self.then))
     }
 
-    fn may_use_shares(&self) -> bool {
-        !self.start.evicted.contains(&self.job.id)
+    /// Since the last arrival or end of a job.
+    fn times_evicted(&self) -> u32 {
+        let times = self.start.evicted.get(&self.job.id);
+        times.copied().unwrap_or_default()
     }
 
     /// Whether the job would have its place and its quota now.

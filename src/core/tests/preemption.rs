@@ -44,7 +44,7 @@ fn promised(snapshot: &Snapshot) -> BTreeMap<JobId, Placement> {
     snapshot.facts().into_iter().filter_map(nominated).collect()
 }
 
-fn come_to_rest(seed: u64, bounds: Bounds) -> Setting {
+fn come_to_rest(seed: u64, bounds: Bounds) {
     let setting = draw::setting(seed, bounds);
     let mut world = World::of(Policy::default(), &setting);
     let mut model = Model::of(&setting);
@@ -52,7 +52,6 @@ fn come_to_rest(seed: u64, bounds: Bounds) -> Setting {
         println!("{setting}");
     }
     check(&mut world, &mut model);
-    setting
 }
 
 #[test]
@@ -62,50 +61,66 @@ fn preemptions_end_and_each_is_legal() {
     });
 }
 
+const CROWDED: Bounds = Bounds {
+    nodes: 2,
+    tenants: 4,
+    jobs: 24,
+    running: 80,
+};
+
 #[test]
 fn in_crowded_worlds_too() {
-    let crowded = Bounds {
-        nodes: 2,
-        tenants: 4,
-        jobs: 24,
-        running: 80,
-    };
     for_seeds("PRORATA_WORLDS", 400, |seed| {
-        come_to_rest(seed ^ 0xc0_ffee, crowded);
+        come_to_rest(seed ^ 0xc0_ffee, CROWDED);
     });
+}
+
+/// Worlds in which a rule was once found wrong: reclaiming went round in a circle (4279), a
+/// second limit was overlooked (13240, 7047), more left than were needed (23, 48).
+const FOUND: [u64; 5] = [4279, 13240, 7047, 23, 48];
+
+#[test]
+fn what_was_found_once_is_not_found_again() {
+    for seed in FOUND {
+        come_to_rest(seed, USUAL);
+        come_to_rest(seed ^ 0xc0_ffee, CROWDED);
+        goes_on(seed);
+    }
 }
 
 /// Jobs that end and jobs that arrive in between.
 #[test]
 fn worlds_that_go_on_come_to_rest_each_time() {
-    for_seeds("PRORATA_WORLDS", 200, |seed| {
-        let setting = draw::setting(seed, USUAL);
-        let later = draw::setting(seed ^ 0xbeef, USUAL);
-        let mut draw = Draw::new(!seed);
-        let mut world = World::of(Policy::default(), &setting);
-        let mut model = Model::of(&setting);
-        check(&mut world, &mut model);
-        let leaves = draw::leaves(&setting.tenants);
-        for (number, job) in later.waiting.iter().enumerate() {
-            world.now = Time::from_millis(world.now.as_millis() + 1000);
-            world.evictions = 0;
-            let placed: Vec<JobId> = model.placed.keys().cloned().collect();
-            if let Some(done) = placed.get(number).filter(|_| draw.chance(50)) {
-                world.end(done);
-                model.jobs.remove(done);
-                model.placed.remove(done);
-                model.evicted.clear();
-            }
-            let mut job = job.clone();
-            let whose = usize::try_from(draw.below(leaves.len() as u64)).unwrap();
-            job.tenant = leaves[whose].clone();
-            job.id = JobId::new(job.tenant.as_str(), &format!("later-{number}"), "");
-            job.submitted = world.now;
-            model.submit(&job);
-            world.submit(job);
-            check(&mut world, &mut model);
+    for_seeds("PRORATA_WORLDS", 200, goes_on);
+}
+
+fn goes_on(seed: u64) {
+    let setting = draw::setting(seed, USUAL);
+    let later = draw::setting(seed ^ 0xbeef, USUAL);
+    let mut draw = Draw::new(!seed);
+    let mut world = World::of(Policy::default(), &setting);
+    let mut model = Model::of(&setting);
+    check(&mut world, &mut model);
+    let leaves = draw::leaves(&setting.tenants);
+    for (number, job) in later.waiting.iter().enumerate() {
+        world.now = Time::from_millis(world.now.as_millis() + 1000);
+        world.evictions = 0;
+        let placed: Vec<JobId> = model.placed.keys().cloned().collect();
+        if let Some(done) = placed.get(number).filter(|_| draw.chance(50)) {
+            world.end(done);
+            model.jobs.remove(done);
+            model.placed.remove(done);
+            model.evicted.clear();
         }
-    });
+        let mut job = job.clone();
+        let whose = usize::try_from(draw.below(leaves.len() as u64)).unwrap();
+        job.tenant = leaves[whose].clone();
+        job.id = JobId::new(job.tenant.as_str(), &format!("later-{number}"), "");
+        job.submitted = world.now;
+        model.submit(&job);
+        world.submit(job);
+        check(&mut world, &mut model);
+    }
 }
 
 /// With one resource and one node, whoever could have what it needs by having a single job leave,
@@ -131,11 +146,10 @@ fn nobody_is_cheated_of_a_guarantee() {
             .tenants
             .iter_mut()
             .for_each(|t| only(&mut t.guaranteed));
-        setting
-            .waiting
-            .iter_mut()
-            .for_each(|job| only(&mut job.task));
-        setting.waiting.retain(|job| !job.task.is_zero());
+        // Whoever leaves then leaves enough.
+        for job in &mut setting.waiting {
+            (job.gang, job.task) = (1, prorata_core::Resources::gpus(1));
+        }
         setting
             .running
             .iter_mut()
@@ -144,6 +158,8 @@ fn nobody_is_cheated_of_a_guarantee() {
         let mut world = World::of(Policy::default(), &setting);
         let mut model = Model::of(&setting);
         check(&mut world, &mut model);
-        assert_eq!(model.cheated(), None, "{setting}");
+        let backs_off = |job: &JobId| model.evicted.get(job).is_some_and(|times| *times > 1);
+        let cheated = model.cheated().filter(|(job, _)| !backs_off(job));
+        assert_eq!(cheated, None, "{setting}");
     });
 }

@@ -2,7 +2,7 @@
 //! kept between two questions, every sum made anew. What the core decides is held against it.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use prorata_core::{
     Decision, Job, JobId, NodeId, Placement, Resource, Resources, Rule, Tenant, TenantId,
@@ -59,8 +59,8 @@ pub(crate) struct Model {
     tenants: BTreeMap<TenantId, Tenant>,
     pub(crate) jobs: BTreeMap<JobId, Job>,
     pub(crate) placed: BTreeMap<JobId, Placement>,
-    /// Evicted since the last arrival or end.
-    pub(crate) evicted: BTreeSet<JobId>,
+    /// How often each was evicted since the last arrival or end.
+    pub(crate) evicted: BTreeMap<JobId, u32>,
 }
 
 /// No tenant: the root.
@@ -82,7 +82,7 @@ impl Model {
             placed: placed
                 .map(|(job, at)| (job.id.clone(), at.clone()))
                 .collect(),
-            evicted: BTreeSet::new(),
+            evicted: BTreeMap::new(),
         }
     }
 
@@ -332,12 +332,14 @@ impl Model {
             return Some("it may not be evicted");
         }
         let own = preemptor.tenant == victim.tenant;
+        let evicted = self.evicted.get(&preemptor.id).copied().unwrap_or_default();
         match rule {
+            _ if evicted > 1 => Some("it was evicted twice"),
             Rule::Priority if !own => Some("it is another tenant's"),
             Rule::Priority => (victim.priority >= preemptor.priority).then_some("priority"),
             _ if own => Some("it is its own tenant's"),
             Rule::Reclaim => self.cannot_reclaim(preemptor, victim, short),
-            Rule::FairShare if self.evicted.contains(&preemptor.id) => Some("it was evicted"),
+            Rule::FairShare if evicted > 0 => Some("it was evicted"),
             Rule::FairShare => self.cannot_by_share(preemptor, victim),
             Rule::Order => Some("the order is by share"),
         }
@@ -467,7 +469,7 @@ impl Model {
             assert_eq!(self.wrong_with(&job, &victims), None, "{victims:?}");
             for (victim, _) in &victims {
                 self.placed.remove(victim);
-                self.evicted.insert(victim.clone());
+                *self.evicted.entry(victim.clone()).or_default() += 1;
             }
             self.placed
                 .insert(preemptor.clone(), promised[&preemptor].clone());
