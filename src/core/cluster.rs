@@ -256,7 +256,8 @@ impl Cluster {
     fn renominate(&mut self, id: &JobId, placement: Placement) {
         let waits = |state: &JobState| {
             let whole = usize::try_from(state.job.gang) == Ok(placement.slots().len());
-            whole && state.tasks.is_none() && state.nominated.is_none()
+            let wanted = state.job.hold.is_none() && state.job.shape().request().is_some();
+            whole && wanted && state.tasks.is_none() && state.nominated.is_none()
         };
         if self.jobs.get(id).is_some_and(waits) {
             self.nominate(Time::ZERO, id, &placement);
