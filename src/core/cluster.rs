@@ -47,8 +47,10 @@ pub(crate) struct Cluster {
     pub(crate) pods: Map<PodId, (NodeId, Resources)>,
     /// Jobs to which room is promised. Follows from `jobs`.
     pub(crate) nominees: RedBlackTreeSetSync<JobId>,
-    /// Evicted since the last arrival or end of a job.
-    pub(crate) evicted: RedBlackTreeSetSync<JobId>,
+    /// How often each was evicted since the last arrival or end of a job.
+    pub(crate) evicted: Map<JobId, u32>,
+    /// Evicted, and not gone yet. Follows from `jobs`.
+    pub(crate) leaving: RedBlackTreeSetSync<JobId>,
     pub(crate) reservation: Option<Arc<Reservation>>,
     /// What the nodes that take new work offer in all, GPUs by their value. Follows from `nodes`.
     pub(crate) capacity: Resources,
@@ -221,7 +223,9 @@ impl Cluster {
         }
         self.uncharge_all(now, id);
         self.edit(id, |state| state.evicting = true);
-        self.evicted.insert_mut(id.clone());
+        let times = self.evicted.get(id).copied().unwrap_or_default();
+        self.evicted.insert_mut(id.clone(), times + 1);
+        self.leaving.insert_mut(id.clone());
         self.leave(now, id, Leaving::ToTheQueue);
     }
 
@@ -258,7 +262,8 @@ impl Cluster {
     fn renominate(&mut self, id: &JobId, placement: Placement) {
         let waits = |state: &JobState| {
             let whole = usize::try_from(state.job.gang) == Ok(placement.slots().len());
-            whole && state.tasks.is_none() && state.nominated.is_none()
+            let wanted = state.job.hold.is_none() && state.job.shape().request().is_some();
+            whole && wanted && state.tasks.is_none() && state.nominated.is_none()
         };
         if self.jobs.get(id).is_some_and(waits) {
             self.nominate(Time::ZERO, id, &placement);
@@ -271,7 +276,7 @@ impl Cluster {
             Some(state) if *state.job == job => {}
             Some(_) => self.resubmit_waiting(job),
             None => {
-                self.evicted = RedBlackTreeSetSync::default();
+                self.evicted = Map::default();
                 self.count_job(&job.tenant, true);
                 self.put(JobState::waiting(Arc::new(job)));
             }
@@ -397,13 +402,17 @@ impl Cluster {
         let tasks = self.jobs.get(id).and_then(|state| state.tasks.as_ref());
         match tasks.and_then(Tasks::left) {
             None => {}
-            Some(Leaving::ToTheQueue) => self.edit(id, |state| {
-                state.tasks = None;
-                state.evicting = false;
-                state.started = None;
-            }),
+            Some(Leaving::ToTheQueue) => {
+                self.leaving.remove_mut(id);
+                self.edit(id, |state| {
+                    state.tasks = None;
+                    state.evicting = false;
+                    state.started = None;
+                });
+            }
             Some(Leaving::ForGood) => {
-                self.evicted = RedBlackTreeSetSync::default();
+                self.leaving.remove_mut(id);
+                self.evicted = Map::default();
                 self.remove(id);
             }
         }
@@ -482,10 +491,14 @@ impl Cluster {
             let node = nodes.entry(slot.node.clone()).or_insert_with(known);
             let held = match node.room_unclaimed() {
                 Some(room) => {
-                    let grant = room.grant_of(&job.task, &ask, &slot.devices);
+                    let grant = room.grant_of(&job.task, &ask, (&slot.devices, &node.held.devices));
                     grant.slot(&self.policy, &room, &slot.node)
                 }
-                None => Grant::unseen(&job.task, &ask).slot_unseen(&slot.node),
+                None => {
+                    let unseen = Grant::unseen(&job.task, &ask);
+                    let devices = unseen.devices_of(&slot.devices, &node.held.devices);
+                    Grant { devices, ..unseen }.slot_unseen(&slot.node)
+                }
             };
             node.held.take(&job.task, &held);
             held

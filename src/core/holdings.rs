@@ -25,7 +25,7 @@ impl Cluster {
         if known.is_some_and(|known| known.node == node) {
             return;
         }
-        self.evicted = rpds::RedBlackTreeSetSync::default();
+        self.evicted = crate::cluster::Map::default();
         let id = node.id.clone();
         let spec = Arc::new(Spec::new(node));
         self.edit_node(&id, |state| state.spec = Some(spec));
@@ -55,7 +55,7 @@ impl Cluster {
         if known == spec.as_ref() {
             return;
         }
-        self.evicted = rpds::RedBlackTreeSetSync::default();
+        self.evicted = crate::cluster::Map::default();
         self.edit_tenant(id, |state| state.spec = spec.map(Arc::new));
         self.tree_is_stale = true;
     }
@@ -172,6 +172,19 @@ impl Cluster {
             self.edit_node(&slot.node, |node| node.held.give_back(&job.task, slot));
         }
         self.uncharge(&job, tasks.held().map(|(slot, _)| slot));
+        if let Some(state) = self.jobs.get_mut(id) {
+            state.tasks = None;
+        }
+    }
+
+    /// As if a job that was evicted were gone: it is no longer charged. For trials only.
+    pub(crate) fn clear(&mut self, id: &JobId) {
+        let Some((job, tasks)) = self.running(id) else {
+            return;
+        };
+        for (slot, _) in tasks.held() {
+            self.edit_node(&slot.node, |node| node.held.give_back(&job.task, slot));
+        }
         if let Some(state) = self.jobs.get_mut(id) {
             state.tasks = None;
         }

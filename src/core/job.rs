@@ -133,7 +133,7 @@ impl Span {
     #[must_use]
     pub fn of(duration: Duration) -> Self {
         let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX >> 1);
-        let step = ms.next_power_of_two() >> 3;
+        let step = ms.next_power_of_two() >> 4;
         Self(ms.checked_next_multiple_of(step.max(1)).unwrap_or(u64::MAX))
     }
 

@@ -10,7 +10,9 @@
 //!
 //! Later rules keep the victims of earlier ones. Then whoever is not needed stays, the last
 //! first, and what remains must still be legal. A job that was evicted since the last arrival or
-//! end may not use rule 3: without that, some worlds evict for ever.
+//! end may not use rule 3, and one that was evicted twice none: without that, some worlds evict
+//! for ever. With several resources, two tenants may each be within their guarantee on what they
+//! lack and borrow what the other lacks. As it is, no job has others leave more than twice.
 //!
 //! Under an order other than by share there is one rule: those that come later leave, the last
 //! first.
@@ -83,7 +85,7 @@ impl<'a> Search<'a> {
         now: Time,
         may_lose: Option<u64>,
     ) -> Self {
-        Self {
+        let mut search = Self {
             start,
             queue,
             then: start.clone(),
@@ -98,6 +100,18 @@ impl<'a> Search<'a> {
             may_lose,
             fresh,
             looked_at: 0,
+        };
+        search.await_leaving();
+        search
+    }
+
+    /// What those leave who were evicted before is as good as free.
+    fn await_leaving(&mut self) {
+        for id in &self.start.leaving {
+            let nodes = nodes_of(&self.then, id);
+            self.slots -= self.slots_on(&nodes);
+            self.then.clear(id);
+            self.slots += self.slots_on(&nodes);
         }
     }
 
@@ -106,21 +120,29 @@ impl<'a> Search<'a> {
     pub(crate) fn find(mut self) -> (Option<(Victims, Cluster)>, usize) {
         let found = match self.start.policy.order {
             Order::Drf => {
-                self.by_priority()
-                    || self.by_tenant(Rule::Reclaim, Form::Strict)
-                    || (self.may_use_shares()
-                        && (self.by_tenant(Rule::FairShare, Form::Strict)
-                            || self.by_tenant(Rule::FairShare, Form::Initial)))
+                let evicted = self.times_evicted();
+                let own = |search: &mut Self| {
+                    search.by_priority() || search.by_tenant(Rule::Reclaim, Form::Strict)
+                };
+                let by_share = |search: &mut Self| {
+                    search.by_tenant(Rule::FairShare, Form::Strict)
+                        || search.by_tenant(Rule::FairShare, Form::Initial)
+                };
+                (evicted <= 1 && own(&mut self)) || (evicted == 0 && by_share(&mut self))
             }
             _ => self.by_order(),
         };
-        let found = found && self.give_back();
+        // Where quota that was given up a moment ago was all that it lacked, nobody need leave, and
+        // it starts when it is its turn.
+        let found = found && !self.chosen.is_empty() && self.give_back();
         let looked_at = self.looked_at;
         (found.then_some((self.chosen, self.then)), looked_at)
     }
 
-    fn may_use_shares(&self) -> bool {
-        !self.start.evicted.contains(&self.job.id)
+    /// Since the last arrival or end of a job.
+    fn times_evicted(&self) -> u32 {
+        let times = self.start.evicted.get(&self.job.id);
+        times.copied().unwrap_or_default()
     }
 
     /// Whether the job would have its place and its quota now.
@@ -129,28 +151,20 @@ impl<'a> Search<'a> {
     }
 
     fn has_quota(&self) -> bool {
-        self.quota() == Some(Ok(()))
+        self.quota(&self.request) == Some(Ok(()))
     }
 
-    /// The resource that its tenant, or one above it, may not have.
-    fn quota_that_blocks(&self) -> Option<Resource> {
-        match self.quota()? {
-            Err(Reason::QuotaFull { resource, .. } | Reason::Withheld { resource, .. }) => {
-                Some(resource)
-            }
-            _ => None,
-        }
+    /// Whether its tenant, or one above it, may not have this much of a resource.
+    fn is_refused(&self, resource: Resource) -> bool {
+        let amount = self.request.get(resource);
+        self.quota(&Resources::ZERO.with(resource, amount)) != Some(Ok(()))
     }
 
-    fn quota(&self) -> Option<Result<(), Reason>> {
+    fn quota(&self, request: &Resources) -> Option<Result<(), Reason>> {
         let spec = self.then.tenants.get(&self.job.tenant)?.spec.as_deref()?;
         let kind: Kind = self.job.kind();
         Some(crate::trial::quota(
-            &self.then,
-            spec,
-            self.seat,
-            &kind,
-            &self.request,
+            &self.then, spec, self.seat, &kind, request,
         ))
     }
 
@@ -237,7 +251,7 @@ impl<'a> Search<'a> {
                 .iter()
                 .filter_map(|target| {
                     Some((
-                        self.height(*target)?,
+                        self.height(*target, rule)?,
                         Reverse(self.start.tree.id(*target)),
                         *target,
                     ))
@@ -268,20 +282,22 @@ impl<'a> Search<'a> {
     }
 
     /// The shares of a tenant and those above it, from right below the common one; `None` where
-    /// one of them borrows nothing, so that none of it may be taken.
-    fn height(&self, target: Seat) -> Option<Vec<Share>> {
+    /// one of them borrows nothing that the rule is about, so that none of it may be taken.
+    fn height(&self, target: Seat, rule: Rule) -> Option<Vec<Share>> {
         let tree = &self.then.tree;
         let common = tree.common(target, self.seat);
         let mut way: Vec<Seat> = tree.way_up(target, common).collect();
         way.reverse();
-        let shares = way
-            .into_iter()
-            .map(|seat| tree.share_now(seat, &self.job.task));
-        let shares: Vec<Share> = shares.collect();
-        shares
-            .iter()
-            .all(|share| *share > Share::ZERO)
-            .then_some(shares)
+        let share = |seat: &Seat| tree.share_now(*seat, &self.job.task);
+        let borrows = match rule {
+            // A share may be zero although something is borrowed, where others keep all there is.
+            Rule::Reclaim => self.blocking.iter().any(|r| {
+                let borrows = |seat: &Seat| tree.borrowed(*seat).get(*r) > 0;
+                way.iter().all(borrows)
+            }),
+            _ => way.iter().all(|seat| share(seat) > Share::ZERO),
+        };
+        borrows.then(|| way.iter().map(share).collect())
     }
 
     /// The first job of a tenant that may leave and has not been looked at.
@@ -450,17 +466,16 @@ impl<'a> Search<'a> {
     /// those of which too little is free in all; else those of which too little is free in one
     /// place; else all that it asks for.
     fn what_blocks(&self) -> Vec<Resource> {
-        let counts = |r: &Resource| self.request.get(*r) > 0 && self.start.capacity.get(*r) > 0;
+        let counts = |r: &Resource| self.request.get(*r) > 0 && self.then.capacity.get(*r) > 0;
         let asked: Vec<Resource> = Resource::ALL.into_iter().filter(counts).collect();
-        let refused = self.quota_that_blocks();
         let short =
-            |r: &Resource| refused == Some(*r) || self.request.get(*r) > self.start.free.get(*r);
+            |r: &Resource| self.is_refused(*r) || self.request.get(*r) > self.then.free.get(*r);
         let scarce: Vec<Resource> = asked.iter().copied().filter(short).collect();
         if !scarce.is_empty() {
             return scarce;
         }
         let open = self
-            .start
+            .then
             .nodes
             .values()
             .filter_map(|node| Some((node.open()?, node.free()?)));

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::device::{Devices, Gpus, Mode, Part, WHOLE};
+use crate::device::{Devices, Gpus, Mode, Part, Taken, WHOLE};
 use crate::id::{Model, NodeId};
 use crate::job::{Ask, Slot};
 use crate::resource::{Resource, Resources};
@@ -35,6 +35,10 @@ impl Grant {
     pub(crate) fn unseen(task: &Resources, ask: &Ask) -> Self {
         let part = match ask {
             Ask::Share(part) => *part,
+            Ask::Devices(_, None) => Part {
+                milli: WHOLE,
+                memory: 0,
+            },
             _ => Part::NONE,
         };
         Self {
@@ -42,6 +46,13 @@ impl Grant {
             part,
             gpu: task.get(Resource::Gpu),
         }
+    }
+
+    /// Those of the devices on a record of which others leave its part. A device that does not
+    /// work any more is still held.
+    pub(crate) fn devices_of(&self, recorded: &Devices, taken: &Taken) -> Devices {
+        let open = |index: &u32| taken.of(*index).milli + self.part.milli <= WHOLE;
+        recorded.iter().filter(open).collect()
     }
 
     /// The slot on such a node.
@@ -252,14 +263,15 @@ impl Room {
 
     /// What a task has here that is on record as having these devices: those of them that are
     /// free for it.
-    pub(crate) fn grant_of(&self, task: &Resources, ask: &Ask, devices: &Devices) -> Grant {
+    pub(crate) fn grant_of(
+        &self,
+        task: &Resources,
+        ask: &Ask,
+        (devices, taken): (&Devices, &Taken),
+    ) -> Grant {
         let usual = self.grant_anyway(task, ask);
-        let usable = |index: &u32| {
-            let part = usize::try_from(*index).ok().and_then(|i| self.parts.get(i));
-            part.is_some_and(|part| usual.part.fits_in(*part) && !part.is_none())
-        };
         Grant {
-            devices: devices.iter().filter(usable).collect(),
+            devices: usual.devices_of(devices, taken),
             ..usual
         }
     }

@@ -407,7 +407,9 @@ impl Scheduler {
         let Some(board) = self.rooms.board(&self.cluster, &job.shape()) else {
             return Vec::new();
         };
-        let slots = self.rooms.at(board).total().open;
+        let holder = trial::is_holder(&self.cluster, id);
+        let total = self.rooms.at(board).total();
+        let slots = if holder { total.all } else { total.open };
         let search = Search::new(
             &self.cluster,
             &self.queue,
@@ -422,7 +424,7 @@ impl Scheduler {
         let Some((victims, then)) = found else {
             return Vec::new();
         };
-        let Some(placement) = self.place_then(&then, board, job.gang) else {
+        let Some(placement) = self.place_then(&then, board, job.gang, holder) else {
             return Vec::new();
         };
         let evict = |(victim, rule): (JobId, Rule)| {
@@ -444,9 +446,15 @@ impl Scheduler {
     }
 
     /// Where a gang would go in the state that follows when others have left.
-    fn place_then(&mut self, then: &Cluster, board: usize, gang: u32) -> Option<Placement> {
+    fn place_then(
+        &mut self,
+        then: &Cluster,
+        board: usize,
+        gang: u32,
+        reserved: bool,
+    ) -> Option<Placement> {
         let bounds = placement::Bounds {
-            reserved: false,
+            reserved,
             charge_max: u64::MAX,
         };
         self.rooms.update(then, then.news.nodes.iter().cloned());

@@ -67,7 +67,7 @@ impl Snapshot {
             .iter()
             .filter(|(_, state)| state.tasks.is_none());
         waiting.map(move |(id, state)| {
-            let special = cluster.evicted.contains(id)
+            let special = cluster.evicted.contains_key(id)
                 || state.nominated.is_some()
                 || trial::is_holder(cluster, id);
             let why = || trial::why(cluster, state, self.decided);

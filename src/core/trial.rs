@@ -92,7 +92,8 @@ pub(crate) fn why(cluster: &Cluster, state: &JobState, now: Time) -> Reason {
     };
     match reason {
         Reason::CapacityFull { gang, best } | Reason::Fragmented { gang, best, .. }
-            if cluster.policy.order == Order::Drf && cluster.evicted.contains(&state.job.id) =>
+            if cluster.policy.order == Order::Drf
+                && cluster.evicted.contains_key(&state.job.id) =>
         {
             Reason::BackoffAfterPreemption { gang, best }
         }
