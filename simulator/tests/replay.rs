@@ -70,15 +70,15 @@ fn tenants_may_come_from_the_trace() {
     let tenants = "tenants: [{name: red, guaranteed: {gpu: 8}}]\n";
     let scenario = folder.parse(&[POOLS, tenants, trace]).unwrap();
     let names: Vec<&str> = scenario.tenants.iter().map(|t| t.id.as_str()).collect();
-    assert_eq!(names, ["red", "team-a", "team-a-2", "unknown"]);
+    assert_eq!(names, ["red", "team-a", "unknown", "team-a-2"]);
     // 12 GPUs are more than a node has, and 8 do not divide them; 7 are prime.
     assert_eq!(
         jobs(&scenario),
         [
-            ("team-a-2/line-000003".to_owned(), 0, 1, 1),
+            ("team-a/line-000003".to_owned(), 0, 1, 1),
             ("red/line-000004".to_owned(), 12, 2, 6),
             ("unknown/line-000006".to_owned(), 24, 1, 7),
-            ("team-a/line-000002".to_owned(), 48, 3, 8),
+            ("team-a-2/line-000002".to_owned(), 48, 3, 8),
         ]
     );
     let work = draw(&scenario, 2);

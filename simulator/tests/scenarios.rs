@@ -60,6 +60,29 @@ fn every_job_fits_into_the_empty_cluster() {
     }
 }
 
+/// What the guide shows can be run as it stands.
+#[test]
+fn the_guide_shows_what_is_taken() {
+    let guide = include_str!("../scenarios/README.md");
+    let mut shown = guide.split("```yaml\n").skip(1);
+    let mut next = || shown.next().unwrap().split("```").next().unwrap();
+    let (example, trace) = (next(), next());
+    let scenario = Scenario::parse("example.yaml", example).unwrap();
+    assert_eq!(scenario.warnings, []);
+    assert_eq!(draw(&scenario, scenario.seed).len(), 200);
+    let (head, _) = example.split_once("workload:").unwrap();
+    let problems = Scenario::parse("x/example.yaml", &format!("{head}{trace}")).unwrap_err();
+    assert!(
+        problems[0].to_string().contains("x/philly.csv: file"),
+        "{}",
+        problems[0]
+    );
+    for file in files() {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        assert!(guide.contains(&format!("({name})")), "{name}");
+    }
+}
+
 fn named(name: &str) -> Scenario {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     parse(&folder.join(format!("{name}.yaml")))
@@ -73,13 +96,7 @@ fn the_modes_are_given_the_same_work() {
         let own = work.iter().filter(|d| d.job.tenant.as_str() == tenant);
         own.map(|d| {
             let job = &d.job;
-            (
-                job.id.name().to_owned(),
-                job.submitted,
-                job.task,
-                d.runtime,
-                d.busy,
-            )
+            (job.id.name().to_owned(), job.submitted, d.runtime, d.busy)
         })
         .collect()
     };

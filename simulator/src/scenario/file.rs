@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::written::{Mix, Text, Written};
+use super::written::{Mix, Text, Written, nothing_or};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -19,10 +19,10 @@ pub(super) struct File {
     pub(super) pools: BTreeMap<String, Written<Pool>>,
     /// May be left out where a trace brings its own.
     pub(super) tenants: Option<Spanned<Vec<Written<Tenant>>>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nothing_or")]
     pub(super) priority_classes: BTreeMap<String, Written<Class>>,
     pub(super) policy: Option<Written<Policy>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nothing_or")]
     pub(super) faults: Vec<Written<Fault>>,
     /// Exactly one of this and `trace`.
     pub(super) workload: Option<Spanned<Vec<Written<Stream>>>>,
@@ -40,9 +40,9 @@ pub(super) struct Pool {
     pub(super) gpu_memory: Option<Text>,
     pub(super) cpu: Option<Text>,
     pub(super) memory: Option<Text>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nothing_or")]
     pub(super) labels: BTreeMap<String, Text>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nothing_or")]
     pub(super) taints: Vec<Text>,
     pub(super) price: Option<Text>,
     pub(super) failures: Option<Written<Failures>>,
@@ -93,9 +93,9 @@ pub(super) struct Policy {
     pub(super) preemption: Option<Written<Preemption>>,
     pub(super) reserve_after: Option<Text>,
     pub(super) half_life: Option<Text>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nothing_or")]
     pub(super) values: BTreeMap<String, Text>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nothing_or")]
     pub(super) topology: Vec<Text>,
     pub(super) mix: Option<Text>,
 }
@@ -127,14 +127,13 @@ pub(super) struct Stream {
     pub(super) name: Text,
     pub(super) jobs: Text,
     pub(super) arrivals: Written<Arrivals>,
-    #[serde(default)]
     pub(super) gang: Option<Spanned<Mix>>,
     pub(super) task: Written<Task>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nothing_or")]
     pub(super) models: Vec<Text>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nothing_or")]
     pub(super) select: BTreeMap<String, Text>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nothing_or")]
     pub(super) tolerate: Vec<Text>,
     pub(super) duration: Written<Runtime>,
     pub(super) priority: Option<Text>,

@@ -19,6 +19,15 @@ pub(super) enum Map<T> {
     Scalar(String),
 }
 
+/// A list or a map; nothing written is an empty one.
+pub(super) fn nothing_or<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// One value for all, or a mix of values with weights.
 pub(super) enum Mix {
     One(String),

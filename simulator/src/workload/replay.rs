@@ -127,7 +127,9 @@ impl Replay {
                 None => problems.push(unknown_tenant(file, name, jobs, &described)),
             }
         }
-        // After those that are described, so that no name is taken from them.
+        // After those that are described, and those whose names are valid before those whose
+        // names are made so: nobody loses a name to another.
+        unknown.sort_by_key(|name| valid(name) != **name);
         for name in unknown {
             let tenant = Tenant::new(&unused(&valid(name), tenants));
             owners.insert(name.to_owned(), tenant.id.clone());
