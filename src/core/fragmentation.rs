@@ -86,12 +86,20 @@ impl Mix {
             covered += if wanted { *count } else { 0 };
             wanted
         });
+        // The popularities of the first ones together are rounded, so that all make a whole.
+        let mut seen = 0;
+        let mut popularity = |count: u64| {
+            let before = seen * MILLION / covered.max(1);
+            seen += count;
+            seen * MILLION / covered.max(1) - before
+        };
         let typical = |((task, needs), count): ((Resources, Arc<Needs>), u64)| {
+            let popularity = popularity(count);
             Some(Typical {
                 ask: Ask::of(&task, &needs)?,
                 task,
                 needs,
-                popularity: count * MILLION / covered.max(1),
+                popularity,
             })
         };
         Self(kinds.into_iter().filter_map(typical).collect())
@@ -246,5 +254,12 @@ mod tests {
         assert_eq!(loss(&room), (40_000, 40_000));
         room.free = room.free.with(Resource::Cpu, 16_000);
         assert_eq!(loss(&room), (0, 0));
+    }
+
+    #[test]
+    fn popularities_make_a_whole() {
+        let mix = mix(&[(250, 1), (500, 1), (1000, 1)]);
+        let sum: u64 = mix.0.iter().map(|typical| typical.popularity).sum();
+        assert_eq!(sum, MILLION);
     }
 }
