@@ -8,6 +8,7 @@ use crate::problem::Problem;
 use crate::run::Interrupted;
 
 mod interrupt;
+mod pack;
 mod play;
 mod progress;
 mod run;
@@ -21,6 +22,8 @@ pub enum Command {
     Run(run::Args),
     /// Play a golden script: facts in, decisions out, compared with what the script expects.
     Play(play::Args),
+    /// Pack a growing load into a cluster, and measure the GPUs that nobody can use any more.
+    Pack(pack::Args),
 }
 
 /// Why a command failed.
@@ -50,6 +53,7 @@ impl Command {
         let outcome = match self {
             Self::Run(args) => run::execute(&args),
             Self::Play(args) => play::execute(&args),
+            Self::Pack(args) => pack::execute(&args),
         };
         outcome.map_or_else(|failure| failure.tell(), |()| ExitCode::SUCCESS)
     }
