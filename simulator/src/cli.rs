@@ -10,6 +10,7 @@ use crate::run::Interrupted;
 mod compare;
 mod interrupt;
 mod merge;
+mod pack;
 mod play;
 mod progress;
 mod run;
@@ -34,6 +35,8 @@ pub enum Command {
     Sweep(sweep::Args),
     /// Make the CSV of a sweep out of all its shards.
     Merge(merge::Args),
+    /// Pack a growing load into a cluster, and measure the GPUs that nobody can use any more.
+    Pack(pack::Args),
 }
 
 /// Why a command failed.
@@ -70,6 +73,7 @@ impl Command {
             Self::Size(args) => size::execute(&args),
             Self::Sweep(args) => sweep::execute(&args),
             Self::Merge(args) => merge::execute(&args),
+            Self::Pack(args) => pack::execute(&args),
         };
         outcome.map_or_else(|failure| failure.tell(), |()| ExitCode::SUCCESS)
     }

@@ -5,6 +5,7 @@
 //! | play a golden script | [`script`], [`play`] |
 //! | let time pass | [`world`] |
 //! | read a public trace | [`trace`] |
+//! | pack a load that grows, measure what stays unusable | [`pack`] |
 //! | read a scenario, draw its work | [`scenario`], [`workload`] |
 //! | say what sharing a card costs | [`interference`] |
 //! | run it, and measure how fair it was | [`run`], [`timeline`], [`fairness`], [`summary`] |
@@ -23,6 +24,7 @@ pub mod jobs;
 pub mod meaning;
 pub mod metrics;
 pub mod output;
+pub mod pack;
 pub mod play;
 pub mod problem;
 pub mod quantity;

@@ -1,10 +1,12 @@
-//! Where a gang runs: what costs the least to fragmentation, then together, then the tightest
-//! node, then by name. Whole or not at all.
+//! Where a gang runs: what costs the least to fragmentation, then together, then by name; where
+//! nobody knows what is typical, together, then the tightest node, then by name. Whole or not at
+//! all.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::cluster::Cluster;
+use crate::fragmentation::STEP;
 use crate::id::NodeId;
 use crate::job::{Ask, Placement, Slot};
 use crate::needs::Text;
@@ -17,9 +19,10 @@ use crate::rooms::{BoardId, Rooms};
 // The order of the fields is the order of preference.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
-    /// Change of fragmentation.
+    /// Growth of fragmentation.
     score: i64,
-    /// What is free: GPUs before CPU before memory, because GPUs are what is scarce.
+    /// What is free, where that counts: GPUs before CPU before memory, because GPUs are what is
+    /// scarce.
     gpu: u64,
     cpu: u64,
     memory: u64,
@@ -29,64 +32,108 @@ pub(crate) struct Rank {
 }
 
 impl Rank {
-    pub(crate) fn new(place: Place, score: i64, free: &Resources, node: (&NodeId, usize)) -> Self {
-        let tightness = |r| match place {
-            Place::Prorata | Place::BestFit => free.get(r),
-            Place::Fgd | Place::FirstFit | Place::Random(_) => 0,
+    pub(crate) fn new(
+        policy: &Policy,
+        score: i64,
+        free: &Resources,
+        node: (&NodeId, usize),
+    ) -> Self {
+        let [gpu, cpu, memory] =
+            [Resource::Gpu, Resource::Cpu, Resource::Memory].map(|r| free.get(r));
+        let (gpu, cpu, memory) = match policy.place {
+            // The score has seen how tight it is. To go by that once more would fill the smallest
+            // nodes first, whose models are often the rarest.
+            Place::Prorata if !policy.mix.is_empty() => (0, 0, 0),
+            Place::Prorata => (gpu, cpu, memory),
+            // As its authors have it: GPUs and CPUs are one sum, memory does not count.
+            Place::BestFit => (gpu * CPUS_PER_GPU + cpu, 0, 0),
+            Place::Fgd | Place::FirstFit | Place::Random(_) => (0, 0, 0),
         };
         Self {
             score,
-            gpu: tightness(Resource::Gpu),
-            cpu: tightness(Resource::Cpu),
-            memory: tightness(Resource::Memory),
+            gpu,
+            cpu,
+            memory,
             node: node.0.clone(),
             number: node.1,
         }
     }
 }
 
-/// By how much a room's fragmentation grows when a task takes its best place there.
+/// So many CPUs count as much as a GPU to the best fit: a large machine has 8 GPUs and 128 CPUs.
+const CPUS_PER_GPU: u64 = 16;
+
+/// By how much a room's fragmentation grows when a task takes its best place there, in [`STEP`]s.
 pub(crate) fn score(policy: &Policy, room: &Room, task: &Resources, ask: &Ask) -> i64 {
-    let wanted = matches!(policy.place, Place::Prorata | Place::Fgd) && !policy.mix.is_empty();
-    if !wanted {
+    if !measures(policy) {
         return 0;
     }
-    let before = fragments(policy, room);
-    let after = choose(policy, room, task, ask).map(|(_, after)| after);
-    after.map_or(0, |after| after.saturating_sub(before))
+    choose(policy, room, task, ask).map_or(0, |(_, growth)| growth)
 }
 
 /// The devices that a task takes in a room: those after which the least is lost to
-/// fragmentation; then the first.
+/// fragmentation; then the tightest, where the policy has it so; then the first.
 pub(crate) fn grant(policy: &Policy, room: &Room, task: &Resources, ask: &Ask) -> Option<Grant> {
     Some(choose(policy, room, task, ask)?.0)
 }
 
-fn choose(policy: &Policy, room: &Room, task: &Resources, ask: &Ask) -> Option<(Grant, i64)> {
-    let grants = room.grants(task, ask);
-    if let [only] = grants.as_slice() {
-        return Some((*only, after(policy, room, task, only)));
-    }
-    let measured = grants.iter().map(|grant| match policy.place {
-        Place::Prorata | Place::Fgd => (after(policy, room, task, grant), 0, grant),
-        Place::BestFit => (0, room.free_of(grant), grant),
-        Place::FirstFit | Place::Random(_) => (0, 0, grant),
-    });
-    let (loss, _, grant) = measured.min_by_key(|(loss, free, _)| (*loss, *free))?;
-    Some((*grant, loss))
+/// Whether what is typical has a say.
+fn measures(policy: &Policy) -> bool {
+    matches!(policy.place, Place::Prorata | Place::Fgd) && !policy.mix.is_empty()
 }
 
-fn after(policy: &Policy, room: &Room, task: &Resources, grant: &Grant) -> i64 {
-    if policy.mix.is_empty() {
+fn choose(policy: &Policy, room: &Room, task: &Resources, ask: &Ask) -> Option<(Grant, i64)> {
+    let grants = room.grants(task, ask);
+    if let Place::Random(seed) = policy.place {
+        return Some((drawn(seed, room, &grants)?, 0));
+    }
+    let before = if measures(policy) {
+        policy.mix.loss(policy.place, room)
+    } else {
+        0
+    };
+    let measured = grants.iter().map(|grant| {
+        let tightness = match policy.place {
+            Place::Prorata | Place::BestFit => room.free_of(grant),
+            Place::Fgd | Place::FirstFit | Place::Random(_) => 0,
+        };
+        (after(policy, room, task, grant, before), tightness, grant)
+    });
+    let (growth, _, grant) = measured.min_by_key(|(growth, free, _)| (*growth, *free))?;
+    Some((*grant, growth))
+}
+
+/// Any device of those that would do, as likely as any other: drawn from the seed and what is
+/// free here, so that the same room gives the same answer.
+fn drawn(seed: u64, room: &Room, grants: &[Grant]) -> Option<Grant> {
+    // Grants on devices of which as much is free stand for each other.
+    let alike = |grant: &Grant| {
+        let free = room.free_of(grant);
+        let alike = room.parts().iter().filter(|part| free == part.milli.into());
+        alike.count().max(1) as u64
+    };
+    let of_room = Resource::ALL
+        .into_iter()
+        .fold(0, |sum, r| mixed(sum, room.free.get(r)));
+    let mut draw = mixed(seed, of_room) % grants.iter().map(alike).sum::<u64>().max(1);
+    let found = grants.iter().find(|grant| {
+        let here = draw < alike(grant);
+        draw = draw.saturating_sub(alike(grant));
+        here
+    });
+    found.copied()
+}
+
+/// By how much fragmentation grows, in [`STEP`]s begun: any loss is worse than none, and gains
+/// count when they are whole.
+fn after(policy: &Policy, room: &Room, task: &Resources, grant: &Grant, before: i64) -> i64 {
+    if !measures(policy) {
         return 0;
     }
     let mut room = room.clone();
     room.take(task, grant);
-    fragments(policy, &room)
-}
-
-fn fragments(policy: &Policy, room: &Room) -> i64 {
-    i64::try_from(policy.mix.fragments(room)).unwrap_or(i64::MAX)
+    let growth = policy.mix.loss(policy.place, &room) - before;
+    -(-growth).div_euclid(STEP)
 }
 
 /// What limits where a gang may go.
@@ -217,7 +264,7 @@ fn draft(
             let room = room.clone();
             let score = rooms.score(cluster, board, &room);
             let node = (&next.node, next.number);
-            ranks.insert(Rank::new(policy.place, score, &room.free, node));
+            ranks.insert(Rank::new(policy, score, &room.free, node));
         }
     }
     Some(draft)
@@ -270,5 +317,97 @@ impl Grant {
             gpu: self.gpu,
             charge: policy.charge(room.model(), self.gpu),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Mode;
+    use crate::fragmentation::Mix;
+    use crate::needs::Needs;
+    use crate::node::{Node, Spec};
+    use alloc::sync::Arc;
+
+    fn share(milli: u64) -> (Resources, Ask) {
+        let task = Resources::ZERO.with(Resource::Gpu, milli);
+        (task, Ask::of(&task, &Needs::default()).unwrap())
+    }
+
+    /// A room of whole cards of which these shares were taken, each of the first that had it.
+    fn room(cards: u64, taken: &[u64]) -> Room {
+        let mut node = Node::new("a");
+        node.allocatable = Resources::gpus(cards);
+        node.gpus.mode = Mode::Fractional;
+        let mut room = Spec::new(node).room();
+        for milli in taken {
+            let (task, ask) = share(*milli);
+            let grant = room.grants(&task, &ask)[0];
+            room.take(&task, &grant);
+        }
+        room
+    }
+
+    fn policy(place: Place, typical: &[u64]) -> Policy {
+        let seen = typical.iter().map(|m| (share(*m).0, Arc::default(), 1));
+        Policy {
+            place,
+            mix: Arc::new(Mix::of(seen, 100)),
+            ..Policy::default()
+        }
+    }
+
+    fn device(place: Place, room: &Room) -> u32 {
+        let (task, ask) = share(100);
+        let grant = grant(&policy(place, &[]), room, &task, &ask).unwrap();
+        grant.devices.iter().next().unwrap()
+    }
+
+    #[test]
+    fn losses_are_compared_in_steps_begun() {
+        let score = |typical: u64, asked: u64, room: &Room| {
+            let (task, ask) = share(asked);
+            score(&policy(Place::Fgd, &[typical]), room, &task, &ask)
+        };
+        let half_taken = room(1, &[500]);
+        // 490 are left, in which no typical task finds room: 12.25 steps.
+        assert_eq!(score(500, 10, &half_taken), 13);
+        // 500 of no use become 461: less than a step is won.
+        assert_eq!(score(600, 39, &half_taken), 0);
+        assert_eq!(score(600, 40, &half_taken), -1);
+        assert_eq!(score(400, 100, &half_taken), 0);
+    }
+
+    #[test]
+    fn a_share_goes_where_its_policy_has_it() {
+        // 500, 400 and 300 are free.
+        let room = room(3, &[500, 600, 700]);
+        assert_eq!(device(Place::FirstFit, &room), 0);
+        assert_eq!(device(Place::BestFit, &room), 2);
+        assert_eq!(device(Place::Prorata, &room), 2);
+    }
+
+    #[test]
+    fn any_device_that_would_do_is_as_likely_as_any_other() {
+        // Device 0 has less free than the other three, which are alike.
+        let room = room(4, &[500]);
+        let draws = (0..4000).map(|seed| device(Place::Random(seed), &room));
+        let on_the_first = draws.filter(|device| *device == 0).count();
+        assert!((850..1150).contains(&on_the_first), "{on_the_first}");
+    }
+
+    #[test]
+    fn tightness_is_gpus_first_or_one_sum() {
+        let node = NodeId::from("a");
+        let rank = |place, gpu, cpu| {
+            let free = Resources::ZERO.with(Resource::Gpu, gpu);
+            let free = free.with(Resource::Cpu, cpu);
+            Rank::new(&policy(place, &[]), 0, &free, (&node, 0))
+        };
+        let few_gpus_wins = |place| rank(place, 1000, 96_000) < rank(place, 2000, 64_000);
+        assert!(few_gpus_wins(Place::Prorata));
+        assert!(!few_gpus_wins(Place::BestFit));
+        assert!(rank(Place::BestFit, 1000, 79_999) < rank(Place::BestFit, 2000, 64_000));
+        assert_eq!(rank(Place::FirstFit, 1, 2), rank(Place::FirstFit, 3, 4));
     }
 }

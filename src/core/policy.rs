@@ -61,13 +61,13 @@ impl Order {
 /// Which of the nodes that fit a task gets it. Ties go to the smaller name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Place {
-    /// The one after which the least is lost to fragmentation, then near the gang's other tasks,
-    /// then the tightest.
+    /// The one after which the least is lost to fragmentation and to a lack of CPUs or memory
+    /// beside free GPUs, then near the gang's other tasks. While no task is typical, the tightest.
     #[default]
     Prorata,
     /// The one after which the least is lost to fragmentation (Weng et al., USENIX ATC 2023).
     Fgd,
-    /// The tightest.
+    /// The one with the least GPUs and CPUs free, 16 CPUs counted as a GPU.
     BestFit,
     /// The first by name.
     FirstFit,

@@ -411,12 +411,7 @@ impl Board {
         let state = entry.state.filter(|_| self.seats[number].count > 0)?;
         let score = self.score(state, states, cluster);
         let free = &states.all[state].room.free;
-        Some(Rank::new(
-            cluster.policy.place,
-            score,
-            free,
-            (&entry.id, number),
-        ))
+        Some(Rank::new(&cluster.policy, score, free, (&entry.id, number)))
     }
 }
 

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::cluster::{Cluster, JobState};
 use crate::event::Event;
+use crate::fragmentation::Mix;
 use crate::id::{JobId, NodeId, TaskId, TenantId};
 use crate::invariants::{self, Violation};
 use crate::job::{Hold, Job, Kind, Placement, Slot};
@@ -213,6 +214,14 @@ impl Snapshot {
         rooms
             .map(|room| self.cluster.policy.mix.fragments(&room))
             .sum()
+    }
+
+    /// Milli-GPU that are free on one node, in millionths, that these tasks cannot use. None on
+    /// a node that takes no new work.
+    #[must_use]
+    pub fn fragments_on(&self, node: &NodeId, mix: &Mix) -> u64 {
+        let room = self.cluster.nodes.get(node).and_then(NodeState::room);
+        room.map_or(0, |room| mix.fragments(&room))
     }
 
     /// Facts that lead a new scheduler of the same policy to this very state: what a restart
