@@ -22,13 +22,12 @@ use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::event::Event;
 use crate::id::{JobId, NodeId, PodId, TenantId};
-use crate::job::{Ask, Job, Placement, Slot};
+use crate::job::{Job, Placement};
 use crate::node::NodeState;
 use crate::policy::Policy;
 use crate::reason::Verdict;
 use crate::reservation::Reservation;
 use crate::resource::Resources;
-use crate::room::Grant;
 use crate::task::{Binding, Leaving, Tasks};
 use crate::tenant::Tenant;
 use crate::time::Time;
@@ -466,44 +465,6 @@ impl Cluster {
             Some((id, verdict))
         };
         changed.into_iter().filter_map(verdict).collect()
-    }
-
-    /// What one task of a job has on a node, whether or not it fits there.
-    fn slot_on(&self, job: &Job, node: NodeId) -> Slot {
-        let ask = Ask::of(&job.task, &job.needs).unwrap_or(Ask::Nothing);
-        let room = self.nodes.get(&node).and_then(NodeState::room_unclaimed);
-        match room {
-            Some(room) => room
-                .grant_anyway(&job.task, &ask)
-                .slot(&self.policy, &room, &node),
-            None => Grant::unseen(&job.task, &ask).slot_unseen(&node),
-        }
-    }
-
-    /// A placement from a record, as these tasks hold it on the nodes as they are now, less the
-    /// GPUs that others are already expected to have.
-    fn as_taken(&self, job: &Job, placement: &Placement) -> Placement {
-        let ask = Ask::of(&job.task, &job.needs).unwrap_or(Ask::Nothing);
-        let mut nodes: alloc::collections::BTreeMap<NodeId, NodeState> =
-            alloc::collections::BTreeMap::new();
-        let slot = |slot: &Slot| {
-            let known = || self.nodes.get(&slot.node).cloned().unwrap_or_default();
-            let node = nodes.entry(slot.node.clone()).or_insert_with(known);
-            let held = match node.room_unclaimed() {
-                Some(room) => {
-                    let grant = room.grant_of(&job.task, &ask, (&slot.devices, &node.held.devices));
-                    grant.slot(&self.policy, &room, &slot.node)
-                }
-                None => {
-                    let unseen = Grant::unseen(&job.task, &ask);
-                    let devices = unseen.devices_of(&slot.devices, &node.held.devices);
-                    Grant { devices, ..unseen }.slot_unseen(&slot.node)
-                }
-            };
-            node.held.take(&job.task, &held);
-            held
-        };
-        placement.slots().map(slot).collect()
     }
 }
 

@@ -1,15 +1,17 @@
 //! Sums of what is offered, held, promised and charged. Each has one place where it grows and
 //! one where it shrinks.
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use core::time::Duration;
 
 use crate::cluster::{Cluster, TenantState};
 use crate::history::Past;
 use crate::id::{JobId, NodeId, PodId, TenantId};
-use crate::job::{Job, Slot};
+use crate::job::{Ask, Job, Placement, Slot};
 use crate::node::{Node, NodeState, Spec, grown, shrunk};
 use crate::resource::{Resource, Resources};
+use crate::room::Grant;
 use crate::share::Share;
 use crate::task::Tasks;
 use crate::tenant::Tenant;
@@ -210,6 +212,13 @@ impl Cluster {
         }
     }
 
+    /// The nodes on which a job holds places.
+    pub(crate) fn nodes_of(&self, id: &JobId) -> BTreeSet<NodeId> {
+        let tasks = self.jobs.get(id).and_then(|state| state.tasks.as_ref());
+        let slots = tasks.into_iter().flat_map(Tasks::held);
+        slots.map(|(slot, _)| slot.node.clone()).collect()
+    }
+
     fn running(&self, id: &JobId) -> Option<(Arc<Job>, Tasks)> {
         let state = self.jobs.get(id)?;
         Some((state.job.clone(), state.tasks.clone()?))
@@ -264,6 +273,43 @@ impl Cluster {
             });
             self.pods.remove_mut(pod);
         }
+    }
+
+    /// What one task of a job has on a node, whether or not it fits there.
+    pub(crate) fn slot_on(&self, job: &Job, node: NodeId) -> Slot {
+        let ask = Ask::of(&job.task, &job.needs).unwrap_or(Ask::Nothing);
+        let room = self.nodes.get(&node).and_then(NodeState::room_unclaimed);
+        match room {
+            Some(room) => room
+                .grant_anyway(&job.task, &ask)
+                .slot(&self.policy, &room, &node),
+            None => Grant::unseen(&job.task, &ask).slot_unseen(&node),
+        }
+    }
+
+    /// A placement from a record, as these tasks hold it on the nodes as they are now, less the
+    /// GPUs that others are already expected to have.
+    pub(crate) fn as_taken(&self, job: &Job, placement: &Placement) -> Placement {
+        let ask = Ask::of(&job.task, &job.needs).unwrap_or(Ask::Nothing);
+        let mut nodes: BTreeMap<NodeId, NodeState> = BTreeMap::new();
+        let slot = |slot: &Slot| {
+            let known = || self.nodes.get(&slot.node).cloned().unwrap_or_default();
+            let node = nodes.entry(slot.node.clone()).or_insert_with(known);
+            let held = match node.room_unclaimed() {
+                Some(room) => {
+                    let grant = room.grant_of(&job.task, &ask, (&slot.devices, &node.held.devices));
+                    grant.slot(&self.policy, &room, &slot.node)
+                }
+                None => {
+                    let unseen = Grant::unseen(&job.task, &ask);
+                    let devices = unseen.devices_of(&slot.devices, &node.held.devices);
+                    Grant { devices, ..unseen }.slot_unseen(&slot.node)
+                }
+            };
+            node.held.take(&job.task, &held);
+            held
+        };
+        placement.slots().map(slot).collect()
     }
 
     fn edit_node(&mut self, id: &NodeId, edit: impl FnOnce(&mut NodeState)) {

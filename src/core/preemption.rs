@@ -25,7 +25,7 @@ use core::time::Duration;
 use crate::cluster::{Cluster, JobState};
 use crate::decision::Rule;
 use crate::id::{JobId, NodeId};
-use crate::job::{Ask, Job, Kind};
+use crate::job::{Ask, Job};
 use crate::policy::Order;
 use crate::queue::{Queue, Victim, rank};
 use crate::reason::Reason;
@@ -33,6 +33,7 @@ use crate::resource::{Resource, Resources};
 use crate::share::Share;
 use crate::time::Time;
 use crate::tree::{ROOT, Seat, Tree};
+use crate::trial;
 
 /// Who leaves, and by which rule, in the order in which they were chosen.
 pub(crate) type Victims = Vec<(JobId, Rule)>;
@@ -108,7 +109,7 @@ impl<'a> Search<'a> {
     /// What those leave who were evicted before is as good as free.
     fn await_leaving(&mut self) {
         for id in &self.start.leaving {
-            let nodes = nodes_of(&self.then, id);
+            let nodes = self.then.nodes_of(id);
             self.slots -= self.slots_on(&nodes);
             self.then.clear(id);
             self.slots += self.slots_on(&nodes);
@@ -162,10 +163,8 @@ impl<'a> Search<'a> {
 
     fn quota(&self, request: &Resources) -> Option<Result<(), Reason>> {
         let spec = self.then.tenants.get(&self.job.tenant)?.spec.as_deref()?;
-        let kind: Kind = self.job.kind();
-        Some(crate::trial::quota(
-            &self.then, spec, self.seat, &kind, request,
-        ))
+        let (kind, seat) = (self.job.kind(), self.seat);
+        Some(trial::quota(&self.then, spec, seat, &kind, request))
     }
 
     /// Rule 1.
@@ -392,7 +391,7 @@ impl<'a> Search<'a> {
 
     /// Has a job leave.
     fn choose(&mut self, id: &JobId, rule: Rule) {
-        let nodes = nodes_of(&self.then, id);
+        let nodes = self.then.nodes_of(id);
         self.looked_at += 1;
         self.slots -= self.slots_on(&nodes);
         if let (Some(left), Some(state)) = (self.may_lose, self.then.jobs.get(id)) {
@@ -431,7 +430,7 @@ impl<'a> Search<'a> {
                 break;
             }
             let (id, rule) = self.chosen.remove(index);
-            let nodes = nodes_of(self.start, &id);
+            let nodes = self.start.nodes_of(&id);
             let slots = self.slots;
             self.slots -= self.slots_on(&nodes);
             self.then.reoccupy(self.start, &id);
@@ -516,10 +515,4 @@ pub(crate) fn loss(state: &JobState, now: Time) -> u64 {
 fn charged(state: &JobState) -> Resources {
     let slots = state.tasks.iter().flat_map(|tasks| tasks.held());
     crate::holdings::charges(&state.job, slots.map(|(slot, _)| slot))
-}
-
-fn nodes_of(cluster: &Cluster, id: &JobId) -> BTreeSet<NodeId> {
-    let tasks = cluster.jobs.get(id).and_then(|state| state.tasks.as_ref());
-    let slots = tasks.into_iter().flat_map(|tasks| tasks.held());
-    slots.map(|(slot, _)| slot.node.clone()).collect()
 }

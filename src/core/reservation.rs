@@ -92,7 +92,7 @@ pub(crate) fn reserve(
         if slots >= u64::from(job.gang) {
             break;
         }
-        let nodes = nodes_of(cluster, &id);
+        let nodes = cluster.nodes_of(&id);
         let before = slots_on(&then, job, &ask, &nodes);
         then.vacate(&id);
         slots = slots + slots_on(&then, job, &ask, &nodes) - before;
@@ -137,10 +137,4 @@ fn slots_on(cluster: &Cluster, job: &Job, ask: &Ask, nodes: &BTreeSet<NodeId>) -
         })
     };
     nodes.iter().filter_map(count).map(u64::from).sum()
-}
-
-fn nodes_of(cluster: &Cluster, id: &JobId) -> BTreeSet<NodeId> {
-    let tasks = cluster.jobs.get(id).and_then(|state| state.tasks.as_ref());
-    let slots = tasks.into_iter().flat_map(|tasks| tasks.held());
-    slots.map(|(slot, _)| slot.node.clone()).collect()
 }

@@ -108,7 +108,13 @@ impl Room {
         if plain == 0 {
             return 0;
         }
-        plain.min(self.devices_for(ask))
+        // Where devices broke under their tasks, kubelet counts these against the others.
+        let counted = self
+            .free
+            .get(Resource::Gpu)
+            .checked_div(self.milli_for(ask));
+        let counted = counted.map_or(u32::MAX, |n| u32::try_from(n).unwrap_or(u32::MAX));
+        plain.min(self.devices_for(ask)).min(counted)
     }
 
     fn devices_for(&self, ask: &Ask) -> u32 {

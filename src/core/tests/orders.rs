@@ -74,7 +74,7 @@ fn twice_of_everything_changes_nothing() {
             *limits = named.fold(Limits::NONE, |caps, (r, cap)| caps.with(r, cap * 2));
         };
         // What runs keeps its devices, so only what waits is doubled.
-        let mut single = setting.clone();
+        let mut single = setting;
         single.running.clear();
         let mut double = single.clone();
         double

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use common::draw::{self, Bounds, Draw, USUAL};
 use common::model::Model;
-use common::{Setting, World, for_seeds};
+use common::{World, for_seeds};
 use prorata_core::{Decision, Event, JobId, Placement, Policy, Snapshot, Time};
 
 /// Runs a world to rest, and holds each cycle against the rules.

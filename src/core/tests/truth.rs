@@ -159,7 +159,7 @@ fn large() -> Resources {
 /// A node on which there is room for the job, and that suits it.
 fn roomy(job: &Job) -> Node {
     let selector = job.needs.selector.iter().cloned();
-    let share = job.task.get(Resource::Gpu) % 1000 != 0;
+    let share = !job.task.get(Resource::Gpu).is_multiple_of(1000);
     Node {
         allocatable: large(),
         labels: Arc::new(selector.collect()),
