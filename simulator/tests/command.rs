@@ -115,7 +115,7 @@ fn a_wrong_scenario_exits_with_2_and_writes_nothing() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),
-        "error: wrong.yaml:35:11: workload[0].jobs: `many` is not a number from 1 to 1000000\n\
+        "error: wrong.yaml:37:11: workload[0].jobs: `many` is not a number from 1 to 1000000\n\
          \x20 help: write a number in that range, without a unit\n"
     );
     assert!(!scratch.path().join("report").exists());
