@@ -47,8 +47,8 @@ fn no_value_is_too_odd() {
             match Scenario::parse("s.yaml", &text) {
                 Ok(scenario) => {
                     taken += 1;
-                    draw(&scenario, 1);
-                    faults(&scenario, 1);
+                    assert!(draw(&scenario, 1).iter().all(|d| !d.runtime.is_zero()));
+                    assert!(faults(&scenario, 1).is_sorted());
                 }
                 Err(problems) => {
                     refused += 1;
