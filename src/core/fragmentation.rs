@@ -57,8 +57,8 @@ const MILLION: u64 = 1_000_000;
 /// What is left of a card after a small task is worth a few milli-GPU more here than there. Were
 /// that to decide, the load would spread over all nodes for next to nothing; in steps, most nodes
 /// are as good as each other, and their order has them filled one after the other. On the openb
-/// lists `default` and `gpushare60` that is worth two and four points of allocation. The simulator of the measure's authors
-/// rounds to as much near zero.
+/// lists `default` and `gpushare60` that is worth two and four points of allocation. The simulator
+/// of the measure's authors rounds to as much near zero.
 pub(crate) const STEP: i64 = 40 * TENTHS as i64 * MILLION as i64;
 
 /// A loss is counted in tenths, so that its parts can be weighed.
