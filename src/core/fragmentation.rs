@@ -30,11 +30,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use crate::device::WHOLE;
 use crate::job::Ask;
 use crate::needs::Needs;
 use crate::policy::Place;
-use crate::resource::Resources;
+use crate::resource::{Resource, Resources};
 use crate::room::Room;
 
 /// The tasks that are typical, with how popular they are.
@@ -58,8 +57,8 @@ const MILLION: u64 = 1_000_000;
 /// What is left of a card after a small task is worth a few milli-GPU more here than there. Were
 /// that to decide, the load would spread over all nodes for next to nothing; in steps, most nodes
 /// are as good as each other, and their order has them filled one after the other. On the openb
-/// lists that is worth two to four points of allocation. The simulator of the measure's authors
-/// rounds to as much near zero.
+/// lists `default` and `gpushare60` that is worth two and four points of allocation. The simulator
+/// of the measure's authors rounds to as much near zero.
 pub(crate) const STEP: i64 = 40 * TENTHS as i64 * MILLION as i64;
 
 /// A loss is counted in tenths, so that its parts can be weighed.
@@ -152,25 +151,34 @@ struct Use {
 
 impl Typical {
     fn use_of(&self, room: &Room) -> Use {
-        let models = &self.needs.models;
-        let suits = models.is_empty() || models.contains(room.model());
-        if matches!(self.ask, Ask::Nothing) || !suits {
-            return Use::default();
-        }
-        let times = room.times(&self.task, &self.ask);
-        if times == 0 {
+        // First what costs least: most kinds find no CPUs, or no device, on most nodes of a full
+        // cluster.
+        let lacks = |r| self.task.get(r) > room.free.get(r);
+        if matches!(self.ask, Ask::Nothing) || lacks(Resource::Cpu) || lacks(Resource::Memory) {
             return Use::default();
         }
         let each = room.milli_for(&self.ask);
         let least = match &self.ask {
-            Ask::Devices(_, None) => u64::from(WHOLE),
+            Ask::Devices(count, _) => each / u64::from(*count),
             _ => each,
         };
         let parts = room.parts().iter().map(|part| u64::from(part.milli));
-        Use {
-            next: parts.filter(|milli| *milli >= least).sum(),
-            full: u64::from(times) * each,
+        let next = parts.filter(|milli| *milli >= least).sum();
+        if next < each || !self.suits(room) {
+            return Use::default();
         }
+        match room.times(&self.task, &self.ask) {
+            0 => Use::default(),
+            times => Use {
+                next,
+                full: u64::from(times) * each,
+            },
+        }
+    }
+
+    fn suits(&self, room: &Room) -> bool {
+        let models = &self.needs.models;
+        models.is_empty() || models.contains(room.model())
     }
 }
 
@@ -179,7 +187,6 @@ mod tests {
     use super::*;
     use crate::device::Mode;
     use crate::node::Node;
-    use crate::resource::Resource;
     use alloc::vec;
 
     fn milli(milli: u64) -> Resources {
