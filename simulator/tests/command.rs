@@ -112,6 +112,46 @@ fn orders_can_be_chosen_and_files_placed() {
 }
 
 #[test]
+fn a_run_can_be_cut_short_and_share_cards_by_another_table() {
+    let scratch = tempfile::tempdir().unwrap();
+    let sharing = scenario().with_file_name("sharing-modes.yaml");
+    let table = scenario().with_file_name("../interference.yaml");
+    let costly = fs::read_to_string(table).unwrap();
+    let costly = costly.replace("slope: 500000", "slope: 5000000");
+    fs::write(scratch.path().join("costly.yaml"), costly).unwrap();
+    let summary = |more: &[&str]| {
+        let output = prorata_sim(
+            scratch.path(),
+            &[&[sharing.to_str().unwrap()], more].concat(),
+        );
+        assert!(output.status.success(), "{output:?}");
+        let text = fs::read_to_string(scratch.path().join("report/summary.json")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    let usual = summary(&[]);
+    let slow = summary(&["--interference", "costly.yaml", "--grace", "30s"]);
+    assert_ne!(usual["interference_hash"], slow["interference_hash"]);
+    let gain = |summary: &serde_json::Value| {
+        summary["orders"][0]["neighbours"]["net_gain"]
+            .as_f64()
+            .unwrap()
+    };
+    assert!(
+        gain(&slow) < gain(&usual),
+        "{} {}",
+        gain(&slow),
+        gain(&usual)
+    );
+    let cut = summary(&["--until", "2h"]);
+    assert_eq!(cut["orders"][0]["end_ms"], 2 * 3_600_000);
+    let wrong = prorata_sim(
+        scratch.path(),
+        &[sharing.to_str().unwrap(), "--until", "soon"],
+    );
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
 fn a_wrong_scenario_exits_with_2_and_writes_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let text = fs::read_to_string(scenario())
