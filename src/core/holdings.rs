@@ -135,7 +135,7 @@ impl Cluster {
         self.age(now, &job.tenant);
         let more = charges(job, slots);
         self.edit_tenant(&job.tenant, |tenant| {
-            tenant.usage = grown(&tenant.usage, &more)
+            tenant.usage = grown(&tenant.usage, &more);
         });
         if !self.tree_is_stale
             && let Some(seat) = self.tree.seat(&job.tenant)
@@ -147,7 +147,7 @@ impl Cluster {
     pub(crate) fn uncharge<'s>(&mut self, job: &Job, slots: impl Iterator<Item = &'s Slot>) {
         let less = charges(job, slots);
         self.edit_tenant(&job.tenant, |tenant| {
-            tenant.usage = shrunk(&tenant.usage, &less)
+            tenant.usage = shrunk(&tenant.usage, &less);
         });
         if !self.tree_is_stale
             && let Some(seat) = self.tree.seat(&job.tenant)
@@ -202,7 +202,7 @@ impl Cluster {
         }
         let more = charges(&job, tasks.held().map(|(slot, _)| slot));
         self.edit_tenant(&job.tenant, |tenant| {
-            tenant.usage = grown(&tenant.usage, &more)
+            tenant.usage = grown(&tenant.usage, &more);
         });
         if let Some(seat) = self.tree.seat(&job.tenant) {
             self.tree.add(seat, &more);

@@ -20,14 +20,15 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
+use core::ops::Bound;
 use core::time::Duration;
 
 use crate::cluster::{Cluster, JobState};
 use crate::decision::Rule;
-use crate::id::{JobId, NodeId};
+use crate::id::{JobId, NodeId, TenantId};
 use crate::job::{Ask, Job};
 use crate::policy::Order;
-use crate::queue::{Queue, Victim, rank};
+use crate::queue::{Line, Queue, Victim, rank};
 use crate::reason::Reason;
 use crate::resource::{Resource, Resources};
 use crate::share::Share;
@@ -64,6 +65,14 @@ pub(crate) struct Search<'a> {
     /// Admitted just now: they were not there to be evicted.
     fresh: &'a BTreeSet<JobId>,
     looked_at: usize,
+}
+
+/// A tenant of which something may be taken.
+struct Target<'a> {
+    seat: Seat,
+    line: &'a Line,
+    /// The last of its jobs that was looked at.
+    last: Option<&'a Victim>,
 }
 
 /// The two forms of the fair-share rule.
@@ -238,33 +247,33 @@ impl<'a> Search<'a> {
         {
             return self.fits();
         }
-        let others = self
-            .queue
-            .lines
-            .keys()
-            .filter(|tenant| **tenant != self.job.tenant);
-        let mut targets: Vec<Seat> = others.filter_map(|t| self.start.tree.seat(t)).collect();
-        let mut passed: BTreeSet<JobId> = BTreeSet::new();
-        while !self.fits() {
-            let next = targets
-                .iter()
-                .filter_map(|target| {
-                    Some((
-                        self.height(*target, rule)?,
-                        Reverse(self.start.tree.id(*target)),
-                        *target,
-                    ))
-                })
-                .max();
-            let Some((_, _, target)) = next else {
+        let others = self.queue.lines.iter();
+        let others = others.filter(|(tenant, _)| **tenant != self.job.tenant);
+        let target = |(tenant, line): (&TenantId, &'a Line)| {
+            Some(Target {
+                seat: self.start.tree.seat(tenant)?,
+                line,
+                last: None,
+            })
+        };
+        let mut targets: Vec<Target<'a>> = others.filter_map(target).collect();
+        while !self.fits() && self.looked_at < LOOKED_AT_MAX {
+            targets.retain(|target| self.is_open(target.seat, rule));
+            let height = |target: &Target<'_>| {
+                let name = Reverse(self.start.tree.id(target.seat));
+                (self.height(target.seat), name)
+            };
+            let Some(highest) = (0..targets.len()).max_by_key(|i| height(&targets[*i])) else {
                 break;
             };
-            match self.next_of(target, &passed) {
-                Some(victim) if self.is_legal(&self.then, target, &victim, rule, form) => {
-                    self.choose(&victim, rule);
-                }
-                Some(victim) => drop(passed.insert(victim)),
-                None => targets.retain(|seat| *seat != target),
+            let Some(victim) = self.next_of(&targets[highest]) else {
+                targets.swap_remove(highest);
+                continue;
+            };
+            targets[highest].last = Some(victim);
+            self.looked_at += 1;
+            if self.is_legal(&self.then, targets[highest].seat, &victim.job, rule, form) {
+                self.choose(&victim.job, rule);
             }
         }
         self.fits()
@@ -280,39 +289,55 @@ impl<'a> Search<'a> {
         within.any(|within| within)
     }
 
-    /// The shares of a tenant and those above it, from right below the common one; `None` where
-    /// one of them borrows nothing that the rule is about, so that none of it may be taken.
-    fn height(&self, target: Seat, rule: Rule) -> Option<Vec<Share>> {
+    /// The shares of a tenant and those above it, from right below the common one.
+    fn height(&self, target: Seat) -> Vec<Share> {
         let tree = &self.then.tree;
         let common = tree.common(target, self.seat);
-        let mut way: Vec<Seat> = tree.way_up(target, common).collect();
-        way.reverse();
-        let share = |seat: &Seat| tree.share_now(*seat, &self.job.task);
-        let borrows = match rule {
-            // A share may be zero although something is borrowed, where others keep all there is.
-            Rule::Reclaim => self.blocking.iter().any(|r| {
-                let borrows = |seat: &Seat| tree.borrowed(*seat).get(*r) > 0;
-                way.iter().all(borrows)
-            }),
-            _ => way.iter().all(|seat| share(seat) > Share::ZERO),
-        };
-        borrows.then(|| way.iter().map(share).collect())
+        let way = tree.way_up(target, common);
+        let mut shares: Vec<Share> = way
+            .map(|seat| tree.share_now(seat, &self.job.task))
+            .collect();
+        shares.reverse();
+        shares
     }
 
-    /// The first job of a tenant that may leave and has not been looked at.
-    fn next_of(&mut self, target: Seat, passed: &BTreeSet<JobId>) -> Option<JobId> {
-        let line = self.queue.lines.get(self.start.tree.id(target))?;
-        let is_new = |victim: &&Victim| {
-            !passed.contains(&victim.job)
-                && !self.chosen.iter().any(|(chosen, _)| *chosen == victim.job)
-        };
-        let found = line
+    /// Whether anything of a tenant may be taken: it and those above it, below the common one,
+    /// borrow what the rule is about, and by share its side has more than ours would have.
+    fn is_open(&self, target: Seat, rule: Rule) -> bool {
+        let tree = &self.then.tree;
+        let common = tree.common(target, self.seat);
+        if rule == Rule::Reclaim {
+            // A share may be zero although something is borrowed, where others keep all there is.
+            return self.blocking.iter().any(|r| {
+                let borrows = |seat| tree.borrowed(seat).get(*r) > 0;
+                tree.way_up(target, common).all(borrows)
+            });
+        }
+        let asked = &self.job.task;
+        let borrows = |seat| tree.share_now(seat, asked) > Share::ZERO;
+        let theirs = tree.way_up(target, common).last();
+        let theirs = theirs.map(|seat| tree.share_now(seat, asked));
+        tree.way_up(target, common).all(borrows) && theirs > self.share_with_job(tree, common)
+    }
+
+    /// The share of our side below `common` with the job.
+    fn share_with_job(&self, tree: &Tree, common: Seat) -> Option<Share> {
+        let ours = tree.way_up(self.seat, common).last()?;
+        let mut with = tree
+            .way_up(self.seat, ROOT)
+            .zip(tree.with(self.seat, &self.request));
+        let (_, with) = with.find(|(seat, _)| *seat == ours)?;
+        Some(tree.share(ours, &with, &self.job.task))
+    }
+
+    /// The next job of a tenant that may leave.
+    fn next_of(&self, target: &Target<'a>) -> Option<&'a Victim> {
+        let after = target.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut left = target
+            .line
             .running
-            .iter()
-            .filter(is_new)
-            .find(|victim| self.may_leave(&victim.job));
-        let found = found.map(|victim| victim.job.clone())?;
-        (self.looked_at <= LOOKED_AT_MAX).then_some(found)
+            .range::<Victim, _>((after, Bound::Unbounded));
+        left.find(|victim| self.may_leave(&victim.job))
     }
 
     /// Whether a job may be made to leave at all.
@@ -360,20 +385,11 @@ impl<'a> Search<'a> {
             }
             Rule::FairShare => {
                 let asked = &self.job.task;
-                let (Some(ours), Some(theirs)) = (
-                    tree.way_up(self.seat, common).last(),
-                    tree.way_up(target, common).last(),
-                ) else {
+                let theirs = tree.way_up(target, common).last();
+                let ours = self.share_with_job(tree, common);
+                let Some((theirs, our_share)) = theirs.zip(ours) else {
                     return false;
                 };
-                let with = tree
-                    .way_up(self.seat, ROOT)
-                    .zip(tree.with(self.seat, &self.request));
-                let with = with
-                    .into_iter()
-                    .find(|(seat, _)| *seat == ours)
-                    .map(|(_, with)| with);
-                let our_share = with.map_or(Share::ZERO, |with| tree.share(ours, &with, asked));
                 let before = tree.share_now(theirs, asked);
                 let mut after = tree.clone();
                 after.remove(target, &held);

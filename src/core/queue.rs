@@ -95,7 +95,7 @@ impl Queue {
         match before {
             Standing::Away => {}
             Standing::Waits(job, ran) => {
-                self.remove_waiting(cluster.policy.order, rooms, &job, ran)
+                self.remove_waiting(cluster.policy.order, rooms, &job, ran);
             }
             Standing::Runs(job, Since { started, safe }) => {
                 self.running_since.remove(&(started, job.id.clone()));

@@ -85,12 +85,10 @@ impl Tree {
             .skip(1)
             .map(|(seat, b)| (b.id.clone(), seat))
             .collect();
-        for seat in 1..branches.len() {
-            let spec = known.get(&branches[seat].id);
-            let parent = spec
-                .filter(|t| is_rooted(&known, t))
-                .and_then(|t| seats.get(t.parent.as_ref()?));
-            branches[seat].parent = parent.copied().unwrap_or(ROOT);
+        for branch in branches.iter_mut().skip(1) {
+            let spec = known.get(&branch.id).filter(|t| is_rooted(&known, t));
+            let parent = spec.and_then(|t| seats.get(t.parent.as_ref()?));
+            branch.parent = parent.copied().unwrap_or(ROOT);
         }
         for seat in seats.values() {
             let parent = branches[*seat].parent;
