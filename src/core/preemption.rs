@@ -57,7 +57,7 @@ pub(crate) struct Search<'a> {
     /// Tasks that would find room then.
     slots: u64,
     chosen: Victims,
-    /// Resources whose shortage blocks the job.
+    /// Resources whose shortage blocks the job; none where it is beyond its guarantee in all.
     blocking: Vec<Resource>,
     now: Time,
     /// GPU-milliseconds of work that may still be lost.
@@ -112,6 +112,9 @@ impl<'a> Search<'a> {
             looked_at: 0,
         };
         search.await_leaving();
+        if search.owns_something() {
+            search.blocking = search.what_blocks();
+        }
         search
     }
 
@@ -236,11 +239,8 @@ impl<'a> Search<'a> {
 
     /// Rules 2 and 3: from the tenant with the highest share, as long as the rule allows it.
     fn by_tenant(&mut self, rule: Rule, form: Form) -> bool {
-        if rule == Rule::Reclaim && !self.owns_something() {
-            return self.fits();
-        }
         if rule == Rule::Reclaim && self.blocking.is_empty() {
-            self.blocking = self.what_blocks();
+            return self.fits();
         }
         if rule == Rule::Reclaim
             && !within_guarantee(&self.then.tree, self.seat, &self.request, &self.blocking)
