@@ -115,7 +115,13 @@ impl Full {
         for _ in 0..200 {
             let decisions = self.scheduler.cycle(self.now).decisions;
             let is_done = decisions.is_empty();
-            eprintln!("{} decisions at {:?} now {} next {:?}", decisions.len(), t.elapsed(), self.now, self.scheduler.next_wakeup());
+            eprintln!(
+                "{} decisions at {:?} now {} next {:?}",
+                decisions.len(),
+                t.elapsed(),
+                self.now,
+                self.scheduler.next_wakeup()
+            );
             self.carry_out(decisions);
             let due = self
                 .scheduler

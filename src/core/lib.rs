@@ -26,6 +26,7 @@ mod cluster;
 pub mod decision;
 pub mod device;
 mod drf;
+mod entry;
 pub mod event;
 pub mod fragmentation;
 mod history;

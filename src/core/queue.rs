@@ -48,9 +48,10 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Milli-GPU that jobs of a lower priority hold.
-    pub(crate) fn held_below(&self, priority: i32) -> u64 {
-        self.held.range(..priority).map(|(_, held)| held).sum()
+    /// Milli-GPU that running jobs hold, by their priority.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (i32, u64)> {
+        let held = self.held.iter().filter(|(_, held)| **held > 0);
+        held.map(|(priority, held)| (*priority, *held))
     }
 
     fn start(&mut self, job: &Job, saved: Time) {

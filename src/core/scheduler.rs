@@ -22,21 +22,20 @@ use core::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::decision::{Cycle, Decision, Rule};
-use crate::drf::{Arena, Candidate, Contest, Entry};
+use crate::drf::{Arena, Candidate, Contest};
+use crate::entry::{Entitled, Startable};
 use crate::event::Event;
 use crate::id::JobId;
 use crate::job::{Job, Kind, Placement, Slot};
-use crate::policy::{Order, Policy};
+use crate::policy::Policy;
 use crate::preemption::{self, Search};
-use crate::queue::{Group, Queue, Turn};
+use crate::queue::{Queue, Turn};
 use crate::reason::{Reason, Verdict};
 use crate::reservation::{self, Overdue};
-use crate::resource::{Resource, Resources};
 use crate::rooms::Rooms;
-use crate::share::Share;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
-use crate::tree::{ROOT, Seat};
+use crate::tree::Seat;
 use crate::{placement, trial};
 
 /// The decision core: one owner, no locks, no clock.
@@ -62,7 +61,7 @@ pub struct Scheduler {
 
 /// No further search for victims begins in a cycle once so many have been looked at. The others
 /// have their turn in the next cycles, so that each cycle is short and none is forgotten.
-const VICTIMS_PER_CYCLE: usize = 128;
+const VICTIMS_PER_CYCLE: usize = 48;
 
 /// What a search costs besides, in victims looked at.
 const SEARCH_COSTS: usize = 4;
@@ -475,122 +474,4 @@ impl Scheduler {
         let lost = self.losses.iter().map(|(_, lost)| lost).sum();
         Some(budget.saturating_sub(lost))
     }
-}
-
-/// Who may start: those for whom there are room and quota.
-struct Startable;
-
-impl Entry for Startable {
-    fn enter(
-        &self,
-        arena: &Arena<'_>,
-        seat: Seat,
-        kind: &Kind,
-        group: &Group,
-        _: &Turn,
-    ) -> Option<Resources> {
-        let found = arena.rooms.at(group.board?).found();
-        let fit = trial::fit(arena.cluster, seat, kind, found, arena.now, false)?;
-        Some(fit.request)
-    }
-}
-
-/// Who may be entitled to have others leave. It lets in some that turn out not to be, and leaves
-/// out nobody that is.
-struct Entitled {
-    /// The highest share that stands beside a tenant or one above it, level by level, the lowest
-    /// of what the tenant itself has there.
-    beside: BTreeMap<Seat, Vec<(Seat, Share)>>,
-}
-
-impl Entitled {
-    fn new(arena: &Arena<'_>) -> Self {
-        let tree = &arena.cluster.tree;
-        let all = all_resources();
-        let beside = |tenant| {
-            let seat = tree.seat(tenant)?;
-            let level = |at: Seat| {
-                let beside = tree
-                    .children(tree.parent(at))
-                    .iter()
-                    .filter(|other| **other != at);
-                let highest = beside.map(|other| tree.share_now(*other, &all)).max();
-                (at, highest.unwrap_or(Share::ZERO))
-            };
-            Some((seat, tree.way_up(seat, ROOT).map(level).collect()))
-        };
-        Self {
-            beside: arena.queue.lines.keys().filter_map(beside).collect(),
-        }
-    }
-
-    /// Whether some other side would still have more than that of the tenant with the job.
-    fn by_share(&self, arena: &Arena<'_>, seat: Seat, kind: &Kind, request: &Resources) -> bool {
-        let tree = &arena.cluster.tree;
-        let levels = self.beside.get(&seat).into_iter().flatten();
-        let with = tree.with(seat, request);
-        let mut levels = levels.zip(&with);
-        levels.any(|((at, highest), with)| tree.share(*at, with, &kind.shape.task) < *highest)
-    }
-}
-
-impl Entry for Entitled {
-    fn enter(
-        &self,
-        arena: &Arena<'_>,
-        seat: Seat,
-        kind: &Kind,
-        group: &Group,
-        first: &Turn,
-    ) -> Option<Resources> {
-        let Arena { cluster, rooms, .. } = arena;
-        let board = rooms.at(group.board.filter(|_| kind.hold.is_none())?);
-        let tenant = cluster
-            .tenants
-            .get(cluster.tree.id(seat))?
-            .spec
-            .as_deref()?;
-        let gang = u64::from(kind.shape.gang);
-        let request = kind.shape.request()?;
-        let request = request.with(
-            Resource::Gpu,
-            board.charge_when_empty().saturating_mul(gang),
-        );
-        if tenant.exhausted
-            || !cluster.tree.is_leaf(seat)
-            || tenant.limit.passed_by(&request).is_some()
-        {
-            return None;
-        }
-        let line = arena.queue.lines.get(cluster.tree.id(seat))?;
-        // Not even all of them together would be enough where this is less than what is asked.
-        let below = line.held_below(first.priority.0);
-        let own = || {
-            let lowest = line.running.first().map(|victim| victim.priority);
-            let all = cluster.free.get(Resource::Gpu).saturating_add(below);
-            lowest.is_some_and(|lowest| lowest < first.priority.0) && all >= kind.shape.milli_gpu()
-        };
-        let asked: Vec<Resource> = Resource::ALL
-            .into_iter()
-            .filter(|r| request.get(*r) > 0)
-            .collect();
-        let owns = |r: &Resource| {
-            preemption::within_guarantee(&cluster.tree, seat, &request, core::slice::from_ref(r))
-        };
-        let entitled = match cluster.policy.order {
-            Order::Drf => {
-                own() || asked.iter().any(owns) || self.by_share(arena, seat, kind, &request)
-            }
-            order => order.is_preemptive(),
-        };
-        let could = entitled && board.slots_when_empty() >= gang;
-        could.then_some(request)
-    }
-}
-
-/// An amount of which every resource is asked for.
-fn all_resources() -> Resources {
-    Resource::ALL
-        .into_iter()
-        .fold(Resources::ZERO, |all, r| all.with(r, 1))
 }

@@ -37,14 +37,14 @@ pub(crate) fn fit(
     now: Time,
     holder: bool,
 ) -> Option<Fit> {
-    let tenant = described(cluster, seat).ok()?;
-    if kind.hold.is_some() || tenant.exhausted {
-        return None;
-    }
     let reserved = holder || ends_in_time(cluster, kind, now);
     let slots = |slots: &Slots| if reserved { slots.all } else { slots.open };
     let gang = u64::from(kind.shape.gang);
-    if found.values().map(slots).sum::<u64>() < gang {
+    if kind.hold.is_some() || found.values().map(slots).sum::<u64>() < gang {
+        return None;
+    }
+    let tenant = described(cluster, seat).ok()?;
+    if tenant.exhausted {
         return None;
     }
     // Wherever there is room, or only as dear as it must be.
