@@ -111,17 +111,9 @@ impl Full {
 
     /// Cycles until nothing is left to decide, or for long enough to be near it.
     fn settle(&mut self) {
-        let t = std::time::Instant::now();
         for _ in 0..200 {
             let decisions = self.scheduler.cycle(self.now).decisions;
             let is_done = decisions.is_empty();
-            eprintln!(
-                "{} decisions at {:?} now {} next {:?}",
-                decisions.len(),
-                t.elapsed(),
-                self.now,
-                self.scheduler.next_wakeup()
-            );
             self.carry_out(decisions);
             let due = self
                 .scheduler

@@ -5,9 +5,11 @@
 //! lower share without it, the older job, its name. A tenant's candidate is the first job of its
 //! queue that may enter, not only its head.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::hash::{BuildHasherDefault, Hasher};
+use core::ops::Bound;
 
 use priority_queue::PriorityQueue;
 
@@ -15,7 +17,7 @@ use crate::cluster::Cluster;
 use crate::id::{JobId, TenantId};
 use crate::job::{Job, Kind};
 use crate::policy::Order;
-use crate::queue::{Group, Queue, Turn};
+use crate::queue::{Head, Queue, Turn};
 use crate::resource::Resources;
 use crate::rooms::Rooms;
 use crate::share::Share;
@@ -33,16 +35,9 @@ pub(crate) struct Arena<'a> {
 
 /// Which jobs may enter a contest.
 pub(crate) trait Entry {
-    /// What the first job of a group would be charged; `None` where none of the group may enter
+    /// What the first job of a kind would be charged; `None` where none of the kind may enter
     /// for as long as nothing changes in its favour.
-    fn enter(
-        &self,
-        arena: &Arena<'_>,
-        seat: Seat,
-        kind: &Kind,
-        group: &Group,
-        first: &Turn,
-    ) -> Option<Resources>;
+    fn enter(&self, arena: &Arena<'_>, seat: Seat, head: &Head, first: &Turn) -> Option<Resources>;
 }
 
 /// A heap with changing keys.
@@ -60,8 +55,8 @@ pub(crate) struct Contest<E> {
 /// One tenant in the tournament.
 struct Entrant {
     tenant: TenantId,
-    /// The kinds that were not refused yet, by whose turn it is first.
-    ahead: BTreeSet<(Turn, Kind)>,
+    /// Of the first jobs of each kind, the last one that is out.
+    out: Option<Turn>,
     candidate: Option<Candidate>,
 }
 
@@ -87,28 +82,15 @@ impl<E: Entry> Contest<E> {
             let Some(seat) = arena.cluster.tree.seat(tenant) else {
                 continue;
             };
-            let first = |(kind, group): (&Kind, &Group)| {
-                let first = group.turns.first()?;
-                contest.entry.enter(arena, seat, kind, group, first)?;
-                Some((first.clone(), kind.clone()))
-            };
-            let ahead: BTreeSet<(Turn, Kind)> = line.waiting.iter().filter_map(first).collect();
-            if !ahead.is_empty() {
+            if !line.heads.is_empty() {
                 let entrant = Entrant {
                     tenant: tenant.clone(),
-                    ahead,
+                    out: None,
                     candidate: None,
                 };
                 contest.entrants.insert(seat, entrant);
+                contest.choose(arena, seat);
             }
-        }
-        for seat in contest
-            .entrants
-            .keys()
-            .copied()
-            .collect::<alloc::vec::Vec<_>>()
-        {
-            contest.choose(arena, seat);
         }
         contest
     }
@@ -118,30 +100,12 @@ impl<E: Entry> Contest<E> {
         self.entrants.get(&self.best_of(ROOT)?)?.candidate.as_ref()
     }
 
-    /// The candidate of a tenant got what it wanted, and the next job of its kind is first.
-    pub(crate) fn served(&mut self, arena: &Arena<'_>, seat: Seat) {
-        self.pass(arena, seat, true);
-    }
-
-    /// The candidate of a tenant, and all of its kind, are out.
-    pub(crate) fn refused(&mut self, arena: &Arena<'_>, seat: Seat) {
-        self.pass(arena, seat, false);
-    }
-
-    fn pass(&mut self, arena: &Arena<'_>, seat: Seat, again: bool) {
-        if let Some(entrant) = self.entrants.get_mut(&seat)
-            && let Some(candidate) = entrant.candidate.take()
-        {
-            entrant
-                .ahead
-                .remove(&(candidate.turn, candidate.kind.clone()));
-            if again {
-                let group = entrant.group(arena, &candidate.kind);
-                let first = group.and_then(|group| group.turns.first()).cloned();
-                entrant
-                    .ahead
-                    .extend(first.map(|turn| (turn, candidate.kind)));
-            }
+    /// The candidate of a tenant is out: it got what it wanted, and the next job of its kind is
+    /// first, or it did not, and none of its kind will.
+    pub(crate) fn pass(&mut self, arena: &Arena<'_>, seat: Seat) {
+        if let Some(entrant) = self.entrants.get_mut(&seat) {
+            let candidate = entrant.candidate.take();
+            entrant.out = candidate.map(|candidate| candidate.turn);
         }
         self.choose(arena, seat);
     }
@@ -150,13 +114,16 @@ impl<E: Entry> Contest<E> {
     pub(crate) fn check(&mut self, arena: &Arena<'_>) {
         let out = |(seat, entrant): (&Seat, &Entrant)| {
             let candidate = entrant.candidate.as_ref()?;
-            let group = entrant.group(arena, &candidate.kind)?;
-            let request = self
-                .entry
-                .enter(arena, *seat, &candidate.kind, group, &candidate.turn);
+            let head = arena
+                .queue
+                .lines
+                .get(&entrant.tenant)?
+                .heads
+                .get(&candidate.turn)?;
+            let request = self.entry.enter(arena, *seat, head, &candidate.turn);
             (request != Some(candidate.request)).then_some(*seat)
         };
-        let out: alloc::vec::Vec<Seat> = self.entrants.iter().filter_map(out).collect();
+        let out: Vec<Seat> = self.entrants.iter().filter_map(out).collect();
         for seat in out {
             self.choose(arena, seat);
         }
@@ -168,20 +135,23 @@ impl<E: Entry> Contest<E> {
             return;
         };
         entrant.candidate = None;
-        while let Some((turn, kind)) = entrant.ahead.first() {
-            let request = entrant.group(arena, kind);
-            let request =
-                request.and_then(|group| self.entry.enter(arena, seat, kind, group, turn));
-            if let Some(request) = request {
-                entrant.candidate = Some(Candidate {
-                    seat,
-                    kind: kind.clone(),
-                    turn: turn.clone(),
-                    request,
-                });
-                break;
+        if let Some(line) = arena.queue.lines.get(&entrant.tenant) {
+            let after = entrant
+                .out
+                .clone()
+                .map_or(Bound::Unbounded, Bound::Excluded);
+            for (turn, head) in line.heads.range((after, Bound::Unbounded)) {
+                if let Some(request) = self.entry.enter(arena, seat, head, turn) {
+                    entrant.candidate = Some(Candidate {
+                        seat,
+                        kind: head.kind.clone(),
+                        turn: turn.clone(),
+                        request,
+                    });
+                    break;
+                }
+                entrant.out = Some(turn.clone());
             }
-            entrant.ahead.pop_first();
         }
         self.report(arena, seat);
     }
@@ -189,7 +159,7 @@ impl<E: Entry> Contest<E> {
     /// Puts the claims of a tenant and of those above it into their heaps.
     fn report(&mut self, arena: &Arena<'_>, leaf: Seat) {
         let tree = &arena.cluster.tree;
-        let way: alloc::vec::Vec<Seat> = tree.way_up(leaf, ROOT).collect();
+        let way: Vec<Seat> = tree.way_up(leaf, ROOT).collect();
         for seat in way {
             let best = self.best_of(seat);
             let candidate = best.and_then(|best| self.entrants.get(&best)?.candidate.as_ref());
@@ -209,12 +179,6 @@ impl<E: Entry> Contest<E> {
             seat = *heap.peek()?.0;
         }
         (seat != ROOT).then_some(seat)
-    }
-}
-
-impl Entrant {
-    fn group<'a>(&self, arena: &Arena<'a>, kind: &Kind) -> Option<&'a Group> {
-        arena.queue.lines.get(&self.tenant)?.waiting.get(kind)
     }
 }
 

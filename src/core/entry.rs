@@ -4,9 +4,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::drf::{Arena, Entry};
-use crate::job::Kind;
 use crate::policy::Order;
-use crate::queue::{Group, Line, Turn};
+use crate::queue::{Head, Line, Turn};
 use crate::resource::{Resource, Resources};
 use crate::share::Share;
 use crate::tenant::Limits;
@@ -17,16 +16,13 @@ use crate::trial;
 pub(crate) struct Startable;
 
 impl Entry for Startable {
-    fn enter(
-        &self,
-        arena: &Arena<'_>,
-        seat: Seat,
-        kind: &Kind,
-        group: &Group,
-        _: &Turn,
-    ) -> Option<Resources> {
-        let found = arena.rooms.at(group.board?).found();
-        let fit = trial::fit(arena.cluster, seat, kind, found, arena.now, false)?;
+    fn enter(&self, arena: &Arena<'_>, seat: Seat, head: &Head, _: &Turn) -> Option<Resources> {
+        let kind = &head.kind;
+        let board = arena.rooms.at(head.board?);
+        if board.total().all < u64::from(kind.shape.gang) {
+            return None;
+        }
+        let fit = trial::fit(arena.cluster, seat, kind, board.found(), arena.now, false)?;
         Some(fit.request)
     }
 }
@@ -64,7 +60,7 @@ impl Claimant {
         let tree = &arena.cluster.tree;
         let state = arena.cluster.tenants.get(tree.id(seat))?;
         let spec = state.spec.as_deref()?;
-        if spec.exhausted || !tree.is_leaf(seat) || line.waiting.is_empty() {
+        if spec.exhausted || !tree.is_leaf(seat) || line.heads.is_empty() {
             return None;
         }
         let all = Resource::ALL
@@ -115,17 +111,11 @@ impl Claimant {
 }
 
 impl Entry for Entitled {
-    fn enter(
-        &self,
-        arena: &Arena<'_>,
-        seat: Seat,
-        kind: &Kind,
-        group: &Group,
-        first: &Turn,
-    ) -> Option<Resources> {
+    fn enter(&self, arena: &Arena<'_>, seat: Seat, head: &Head, first: &Turn) -> Option<Resources> {
+        let kind = &head.kind;
         let claimant = self.0.get(&seat)?;
         let Arena { cluster, rooms, .. } = arena;
-        let board = rooms.at(group.board.filter(|_| kind.hold.is_none())?);
+        let board = rooms.at(head.board.filter(|_| kind.hold.is_none())?);
         let gang = u64::from(kind.shape.gang);
         if board.slots_when_empty() < gang {
             return None;

@@ -41,7 +41,9 @@ pub(crate) struct Victim {
 pub(crate) struct Line {
     /// Waiting jobs by kind: those of one kind start or fail together, so that a cycle costs
     /// what differs, not what waits.
-    pub(crate) waiting: BTreeMap<Kind, Group>,
+    waiting: BTreeMap<Kind, Group>,
+    /// The first job of each kind, in the order in which they are looked at.
+    pub(crate) heads: BTreeMap<Turn, Head>,
     pub(crate) running: BTreeSet<Victim>,
     /// Milli-GPU that running jobs hold, by their priority.
     held: BTreeMap<i32, u64>,
@@ -67,12 +69,19 @@ impl Line {
     }
 }
 
-/// The waiting jobs of one kind.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Group {
+/// What the first job of a kind stands for.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) kind: Kind,
     /// Where room for them is counted; `None` where no cluster could run them.
     pub(crate) board: Option<BoardId>,
-    pub(crate) turns: BTreeSet<Turn>,
+}
+
+/// The waiting jobs of one kind.
+#[derive(Clone, Debug, Default)]
+struct Group {
+    board: Option<BoardId>,
+    turns: BTreeSet<Turn>,
 }
 
 /// All jobs that wait or run.
@@ -117,10 +126,10 @@ impl Queue {
     pub(crate) fn seat_all(&mut self, cluster: &Cluster, rooms: &mut Rooms) {
         for line in self.lines.values_mut() {
             for (kind, group) in &mut line.waiting {
-                group.board = rooms.board(cluster, &kind.shape);
-                if let Some(board) = group.board {
-                    rooms.attend(board, true);
-                }
+                group.board = seated(cluster, rooms, kind);
+            }
+            for head in line.heads.values_mut() {
+                head.board = line.waiting.get(&head.kind).and_then(|group| group.board);
             }
         }
     }
@@ -128,47 +137,57 @@ impl Queue {
     fn insert_waiting(&mut self, cluster: &Cluster, rooms: &mut Rooms, job: &Job, ran: Duration) {
         self.waiting += 1;
         let kind = job.kind();
-        let line = self.line(job);
-        let group = match line.waiting.get_mut(&kind) {
-            Some(group) => group,
-            None => {
-                let board = kind
-                    .shape
-                    .request()
-                    .and_then(|_| rooms.board(cluster, &kind.shape));
-                if let Some(board) = board {
-                    rooms.attend(board, true);
-                }
-                line.waiting.entry(kind).or_insert(Group {
-                    board,
-                    turns: BTreeSet::new(),
-                })
-            }
+        let Line { waiting, heads, .. } = self.line(job);
+        if !waiting.contains_key(&kind) {
+            let board = seated(cluster, rooms, &kind);
+            let turns = BTreeSet::new();
+            waiting.insert(kind.clone(), Group { board, turns });
+        }
+        let Some(group) = waiting.get_mut(&kind) else {
+            return;
         };
-        group
-            .turns
-            .insert(Turn::new(cluster.policy.order, job, ran));
+        let turn = Turn::new(cluster.policy.order, job, ran);
+        let first = group.turns.first();
+        if first.is_none_or(|first| turn < *first) {
+            first.and_then(|first| heads.remove(first));
+            let board = group.board;
+            heads.insert(turn.clone(), Head { kind, board });
+        }
+        group.turns.insert(turn);
     }
 
     fn remove_waiting(&mut self, order: Order, rooms: &mut Rooms, job: &Job, ran: Duration) {
         self.waiting -= 1;
         let kind = job.kind();
-        let line = self.line(job);
-        let Some(group) = line.waiting.get_mut(&kind) else {
+        let Line { waiting, heads, .. } = self.line(job);
+        let Some(group) = waiting.get_mut(&kind) else {
             return;
         };
-        group.turns.remove(&Turn::new(order, job, ran));
-        if group.turns.is_empty() {
-            if let Some(board) = group.board {
-                rooms.attend(board, false);
+        let turn = Turn::new(order, job, ran);
+        group.turns.remove(&turn);
+        let head = heads.remove(&turn);
+        match group.turns.first() {
+            Some(first) => heads.extend(head.map(|head| (first.clone(), head))),
+            None => {
+                if let Some(board) = group.board {
+                    rooms.attend(board, false);
+                }
+                waiting.remove(&kind);
             }
-            line.waiting.remove(&kind);
         }
     }
 
     fn line(&mut self, job: &Job) -> &mut Line {
         self.lines.entry(job.tenant.clone()).or_default()
     }
+}
+
+/// The board of a kind, with one more that waits at it.
+fn seated(cluster: &Cluster, rooms: &mut Rooms, kind: &Kind) -> Option<BoardId> {
+    kind.shape.request()?;
+    let board = rooms.board(cluster, &kind.shape)?;
+    rooms.attend(board, true);
+    Some(board)
 }
 
 impl Turn {

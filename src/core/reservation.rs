@@ -8,10 +8,10 @@ use alloc::vec::Vec;
 use crate::cluster::{Cluster, JobState};
 use crate::drf::{Arena, Entry};
 use crate::id::{JobId, NodeId};
-use crate::job::{Ask, Job, Kind};
+use crate::job::{Ask, Job};
 use crate::node::NodeState;
 use crate::placement::{self, Bounds};
-use crate::queue::{Group, Turn};
+use crate::queue::{Head, Turn};
 use crate::resource::Resources;
 use crate::rooms::{BoardId, Rooms};
 use crate::time::Time;
@@ -46,19 +46,12 @@ impl Reservation {
 pub(crate) struct Overdue;
 
 impl Entry for Overdue {
-    fn enter(
-        &self,
-        arena: &Arena<'_>,
-        seat: Seat,
-        kind: &Kind,
-        group: &Group,
-        _: &Turn,
-    ) -> Option<Resources> {
+    fn enter(&self, arena: &Arena<'_>, seat: Seat, head: &Head, first: &Turn) -> Option<Resources> {
+        let kind = &head.kind;
         let Arena { cluster, now, .. } = arena;
         let after = cluster.policy.reserve_after?;
-        let board = group.board.filter(|_| kind.hold.is_none())?;
-        let oldest = group.turns.first()?;
-        if now.since(oldest.submitted) < after {
+        let board = head.board.filter(|_| kind.hold.is_none())?;
+        if now.since(first.submitted) < after {
             return None;
         }
         let tenant = cluster

@@ -78,6 +78,10 @@ pub(crate) struct Board {
     slots: BTreeMap<u64, Slots>,
     /// Tasks that would find room if nothing ran, by what each would be charged.
     empty: BTreeMap<u64, u64>,
+    /// Those in all, and the highest charge.
+    empty_total: (u64, u64),
+    /// Tasks that find room in all.
+    total: Slots,
     /// The nodes with room, in the order in which they are to be taken.
     order: BTreeSet<Rank>,
     /// Nodes whose place in the order is out of date.
@@ -105,6 +109,29 @@ pub(crate) struct Slots {
     pub(crate) all: u64,
     /// Outside of what is reserved.
     pub(crate) open: u64,
+}
+
+impl Slots {
+    /// Of one node: how many, what each is charged, and whether it is reserved.
+    fn of((count, _, reserved): (u32, u64, bool)) -> Self {
+        let all = u64::from(count);
+        let open = if reserved { 0 } else { all };
+        Self { all, open }
+    }
+
+    const fn plus(self, other: Self) -> Self {
+        Self {
+            all: self.all + other.all,
+            open: self.open + other.open,
+        }
+    }
+
+    const fn less(self, other: Self) -> Self {
+        Self {
+            all: self.all - other.all,
+            open: self.open - other.open,
+        }
+    }
 }
 
 /// What was found out about a state.
@@ -257,6 +284,8 @@ impl Board {
             seats: Vec::new(),
             slots: BTreeMap::new(),
             empty: BTreeMap::new(),
+            empty_total: (0, 0),
+            total: Slots::default(),
             order: BTreeSet::new(),
             stale: Vec::new(),
             memo: Vec::new(),
@@ -270,13 +299,8 @@ impl Board {
     }
 
     /// Tasks that find room, whatever they are charged.
-    pub(crate) fn total(&self) -> Slots {
-        self.slots
-            .values()
-            .fold(Slots::default(), |sum, slots| Slots {
-                all: sum.all + slots.all,
-                open: sum.open + slots.open,
-            })
+    pub(crate) const fn total(&self) -> Slots {
+        self.total
     }
 
     /// Tasks that find room, by what each is charged.
@@ -285,8 +309,8 @@ impl Board {
     }
 
     /// Tasks that would find room if nothing ran.
-    pub(crate) fn slots_when_empty(&self) -> u64 {
-        self.empty.values().sum()
+    pub(crate) const fn slots_when_empty(&self) -> u64 {
+        self.empty_total.0
     }
 
     /// What a task is charged at most, if nothing else runs.
@@ -315,6 +339,8 @@ impl Board {
         }
         *self.empty.entry(charge).or_default() += u64::from(empty);
         self.empty.retain(|_, count| *count > 0);
+        let dearest = self.empty.keys().next_back().copied();
+        self.empty_total = (self.empty.values().sum(), dearest.unwrap_or_default());
         (seat.allowed, seat.empty, seat.empty_charge) = (spec.is_some(), empty, charge);
     }
 
@@ -346,23 +372,21 @@ impl Board {
             _ => Memo::default(),
         };
         let seat = &mut self.seats[number];
-        if seat.count > 0 {
-            let slots = self.slots.entry(seat.charge).or_default();
-            slots.all -= u64::from(seat.count);
-            slots.open -= if seat.reserved {
-                0
-            } else {
-                u64::from(seat.count)
-            };
+        let before = (seat.count, seat.charge, seat.reserved);
+        let after = (found.count, found.charge, reserved);
+        if before != after {
+            (seat.count, seat.charge, seat.reserved) = after;
+            let (less, more) = (Slots::of(before), Slots::of(after));
+            let slots = self.slots.entry(before.1).or_default();
+            *slots = slots.less(less);
             if slots.all == 0 {
-                self.slots.remove(&seat.charge);
+                self.slots.remove(&before.1);
             }
-        }
-        (seat.count, seat.charge, seat.reserved) = (found.count, found.charge, reserved);
-        if seat.count > 0 {
-            let slots = self.slots.entry(seat.charge).or_default();
-            slots.all += u64::from(seat.count);
-            slots.open += if reserved { 0 } else { u64::from(seat.count) };
+            if more.all > 0 {
+                let slots = self.slots.entry(after.1).or_default();
+                *slots = slots.plus(more);
+            }
+            self.total = self.total.less(less).plus(more);
         }
         if !seat.stale && (seat.count > 0 || seat.rank.is_some()) {
             seat.stale = true;

@@ -308,10 +308,10 @@ impl Scheduler {
             match self.start(now, &winner.turn.job, &winner.kind) {
                 Some(decision) => {
                     decisions.push(decision);
-                    contest.served(&self.arena(now), winner.seat);
+                    contest.pass(&self.arena(now), winner.seat);
                     contest.check(&self.arena(now));
                 }
-                None => contest.refused(&self.arena(now), winner.seat),
+                None => contest.pass(&self.arena(now), winner.seat),
             }
         }
     }
@@ -364,7 +364,7 @@ impl Scheduler {
             let key = (winner.seat, winner.kind.clone());
             if self.tried.contains(&key) {
                 passed_over = true;
-                contest.refused(&self.arena(now), winner.seat);
+                contest.pass(&self.arena(now), winner.seat);
                 continue;
             }
             if looked_at >= VICTIMS_PER_CYCLE {
@@ -374,12 +374,12 @@ impl Scheduler {
             let evictions = self.evict_for(now, &winner, &mut looked_at);
             if evictions.is_empty() {
                 self.tried.insert(key);
-                contest.refused(&self.arena(now), winner.seat);
+                contest.pass(&self.arena(now), winner.seat);
                 continue;
             }
             decisions.extend(evictions);
             contest.entry = Entitled::new(&self.arena(now));
-            contest.served(&self.arena(now), winner.seat);
+            contest.pass(&self.arena(now), winner.seat);
             contest.check(&self.arena(now));
         }
         if !self.is_unfinished {
