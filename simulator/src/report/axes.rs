@@ -109,4 +109,3 @@ pub(super) fn number(value: f64) -> String {
         small => small.to_string(),
     }
 }
-

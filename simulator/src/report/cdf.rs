@@ -4,7 +4,7 @@ use plotters::prelude::*;
 
 use super::ReportError;
 use super::axes::{wait_mark, waits};
-use super::canvas::{self, Area, HALF, TEXT, WIDE, fault, text};
+use super::canvas::{self, Area, TEXT, WIDE, fault, text};
 use super::palette::{self, INK};
 use super::scene::Scene;
 use crate::metrics::float;
@@ -24,14 +24,22 @@ pub(super) fn tenants(
     scene: &Scene<'_>,
     (run, order): (&Run, &str),
 ) -> Result<String, ReportError> {
-    let title = format!("Under {order}: the part of each tenant's jobs that waited at most so long");
+    let title =
+        format!("Under {order}: the part of each tenant's jobs that waited at most so long");
     let of = |(number, colour)| Line {
         waits: sorted(run, |fate| scene.cast.number(&fate.job.tenant) == number),
         colour,
     };
-    let lines: Vec<Line> = scene.cast.colours().into_iter().enumerate().map(of).collect();
-    canvas::inline(&title, (HALF, 260), |area| {
-        draw(area, &lines, minutes_max(scene), 2)
+    let lines: Vec<Line> = scene
+        .cast
+        .colours()
+        .into_iter()
+        .enumerate()
+        .map(of)
+        .collect();
+    canvas::inline(&title, (scene.width(), 260), |area| {
+        let sparse = if scene.width() == WIDE { 1 } else { 2 };
+        draw(area, &lines, minutes_max(scene), sparse)
     })
 }
 
@@ -66,7 +74,10 @@ pub(super) fn minutes_max(scene: &Scene<'_>) -> f64 {
 }
 
 fn sorted(run: &Run, is_of: impl Fn(&Fate) -> bool) -> Vec<u64> {
-    let of = run.jobs.iter().filter(|fate| counts(run, fate) && is_of(fate));
+    let of = run
+        .jobs
+        .iter()
+        .filter(|fate| counts(run, fate) && is_of(fate));
     let mut waits: Vec<u64> = of.map(|fate| millis(fate.wait(run.end))).collect();
     waits.sort_unstable();
     waits
@@ -88,7 +99,7 @@ fn draw(area: &Area<'_>, lines: &[Line], most: f64, sparse: usize) -> Result<(),
         .axis_style(INK.mix(0.6))
         .label_style(text(TEXT))
         .axis_desc_style(text(TEXT))
-        .y_labels(5)
+        .y_labels(6)
         .x_desc("wait (logarithmic)")
         .x_label_formatter(&|m| wait_mark(*m))
         .y_label_formatter(&|part| format!("{part:.0} %"))

@@ -90,9 +90,15 @@ fn segments(scene: &Scene<'_>, run: &Run, order: &OrderSummary) -> Vec<(f64, Sha
 /// A row for each tenant under each order, and for what nobody held.
 pub(super) fn table(scene: &Scene<'_>) -> Table {
     let priced = scene.report.summary.orders.iter().any(|o| o.cost.is_some());
-    let mut header = vec!["Order", "Tenant", "GPU-hours used", "lost", "part of all"];
+    let mut header = vec![
+        "Order",
+        "Tenant",
+        "GPU-hours",
+        "Of that lost",
+        "Part of all",
+    ];
     if priced {
-        header.extend(["Cost", "of that lost"]);
+        header.extend(["Cost", "Of that lost"]);
     }
     let mut table = Table::new("GPU-hours and what they cost, by tenant", &header);
     for ((_, name, run), order) in scene.runs().zip(&scene.report.summary.orders) {
@@ -109,7 +115,7 @@ pub(super) fn table(scene: &Scene<'_>) -> Table {
             let mut row = vec![
                 name.to_owned(),
                 tenant,
-                gpu_hours(part.hours - part.lost),
+                gpu_hours(part.hours),
                 gpu_hours(part.lost),
                 percent(part.hours / fleet),
             ];
@@ -118,18 +124,21 @@ pub(super) fn table(scene: &Scene<'_>) -> Table {
             }
             table.push(row);
         }
-        if let Some(cost) = &order.cost {
-            let all = order.gpu_hours;
-            table.total(vec![
-                name.to_owned(),
-                "all".to_owned(),
-                gpu_hours(all.fleet - all.lost),
-                gpu_hours(all.lost),
-                percent(1.0),
-                money(cost.total),
-                money(cost.lost),
-            ]);
+        let all = order.gpu_hours;
+        let mut total = vec![
+            name.to_owned(),
+            "all".to_owned(),
+            gpu_hours(all.fleet),
+            gpu_hours(all.lost),
+            percent(1.0),
+        ];
+        if priced {
+            let cost = order
+                .cost
+                .map_or((0.0, 0.0), |cost| (cost.total, cost.lost));
+            total.extend([money(cost.0), money(cost.1)]);
         }
+        table.total(total);
     }
     table
 }

@@ -11,19 +11,58 @@ pub(super) type Definition = (String, String);
 
 /// Each measure in a line.
 const MEASURES: [(&str, &str); 13] = [
-    ("Wait", "all the time that a job was pending, also after it had to leave. A job that still waits at the end counts with its wait so far; one that can never start does not count."),
-    ("Percentile", "p95 is the value at position ⌊0.95 · n⌋ of the n sorted values, counted from 0; others likewise."),
-    ("Completion", "end − submission, of the jobs that ended. Slowdown: the same ÷ run time at full speed (at least 10 s), at least 1; the mean."),
-    ("Entitled", "first the guarantee, then by weight from what is left (weighted max-min), never more than the tenant's jobs ask for, and with nodes down a part of what is left."),
-    ("Deficit", "the area of unfairness: what was due and not given, in GPU-hours. A tenant that wants nothing has none; one whose gang is too large for what is free has one all the same."),
-    ("Jain index", "of held ÷ entitled over the tenants that have jobs waiting, averaged over the time during which there were two or more: 1 is even."),
-    ("GPUs allocated", "GPU-hours held ÷ GPU-hours of nodes that worked, from the first submission to the end."),
-    ("Utilisation", "useful work ÷ the same: hours at full speed of work that was kept, times the GPUs it ran on, times how busy it keeps them. Lost work, loading and being slowed by neighbours are not useful."),
-    ("Fragmentation", "idle GPU-hours that no typical task of this work could use ÷ all idle GPU-hours."),
-    ("Lost", "GPU-hours held for nothing: work since the last save of jobs that had to leave or broke off, loading what was saved, and leaving."),
-    ("Preempted", "how often a job had to leave for another. Breaking off because something failed is not counted."),
-    ("Idle", "no demand: nobody waits. Does not fit: too few are free, or not together. Quota: those that wait are at a limit, or others do not lend. Kept: for a job that comes first. Where several apply, by how many GPUs the jobs behind each ask for."),
-    ("Cost", "every GPU is paid for from the first submission to the end, whether or not it is held, at its pool's price; the currency is the scenario's."),
+    (
+        "Wait",
+        "all the time that a job was pending, also after it had to leave. A job that still waits at the end counts with its wait so far; one that can never start does not count.",
+    ),
+    (
+        "Percentile",
+        "p95 is the value at position ⌊0.95 · n⌋ of the n sorted values, counted from 0; others likewise.",
+    ),
+    (
+        "Completion",
+        "end − submission, of the jobs that ended. Slowdown: the same ÷ run time at full speed (at least 10 s), at least 1; the mean.",
+    ),
+    (
+        "Entitled",
+        "first the guarantee, then by weight from what is left (weighted max-min), never more than the tenant's jobs ask for, and with nodes down a part of what is left.",
+    ),
+    (
+        "Deficit",
+        "the area of unfairness: what was due and not given, in GPU-hours. A tenant that wants nothing has none; one whose gang is too large for what is free has one all the same.",
+    ),
+    (
+        "Jain index",
+        "of held ÷ entitled over the tenants that have jobs waiting, averaged over the time during which there were two or more: 1 is even.",
+    ),
+    (
+        "GPUs allocated",
+        "GPU-hours held ÷ GPU-hours of nodes that worked, from the first submission to the end.",
+    ),
+    (
+        "Utilisation",
+        "useful work ÷ the same: hours at full speed of work that was kept, times the GPUs it ran on, times how busy it keeps them. Lost work, loading and being slowed by neighbours are not useful.",
+    ),
+    (
+        "Fragmentation",
+        "idle GPU-hours that no typical task of this work could use ÷ all idle GPU-hours.",
+    ),
+    (
+        "Lost",
+        "GPU-hours held for nothing: work since the last save of jobs that had to leave or broke off, loading what was saved, and leaving.",
+    ),
+    (
+        "Preempted",
+        "how often a job had to leave for another. Breaking off because something failed is not counted.",
+    ),
+    (
+        "Idle",
+        "no demand: nobody waits. Does not fit: too few are free, or not together. Quota: those that wait are at a limit, or others do not lend. Kept: for a job that comes first. Where several apply, by how many GPUs the jobs behind each ask for.",
+    ),
+    (
+        "Cost",
+        "every GPU is paid for from the first submission to the end, whether or not it is held, at its pool's price; the currency is the scenario's.",
+    ),
 ];
 
 /// Of the orders that were run, then of each measure.
@@ -37,12 +76,18 @@ pub(super) fn definitions(report: &Report<'_>) -> Vec<Definition> {
 
 const fn meaning(order: Order) -> &'static str {
     match order {
-        Order::Drf => "what becomes free goes to the tenant that is inside its guarantee, then to the one with the lowest weighted dominant share above its guarantee; within a tenant by priority, then age.",
-        Order::Fifo => "the oldest job that fits starts first, whoever's it is and whatever its priority. A job that does not fit is passed over, so this is not strict first come, first served.",
+        Order::Drf => {
+            "what becomes free goes to the tenant that is inside its guarantee, then to the one with the lowest weighted dominant share above its guarantee; within a tenant by priority, then age."
+        }
+        Order::Fifo => {
+            "the oldest job that fits starts first, whoever's it is and whatever its priority. A job that does not fit is passed over, so this is not strict first come, first served."
+        }
         Order::Priority => "by priority, then age, whoever's job it is.",
         Order::Srtf => "the shortest remaining time first; it needs to know run times.",
         Order::Srsf => "the least remaining time × GPUs first; it needs to know run times.",
-        Order::Las => "the least time × GPUs so far first, in two queues; it needs to know nothing.",
+        Order::Las => {
+            "the least time × GPUs so far first, in two queues; it needs to know nothing."
+        }
     }
 }
 
@@ -65,9 +110,16 @@ pub(super) fn assumptions(report: &Report<'_>) -> Vec<Definition> {
     if let Some(trace) = &scenario.trace {
         let odd = match trace.oddities.odd.is_empty() {
             true => format!("all {} rows were taken as they are", trace.oddities.rows),
-            false => trace.oddities.to_string().replace('\n', "; ").replace("trace: ", ""),
+            false => trace
+                .oddities
+                .to_string()
+                .replace('\n', "; ")
+                .replace("trace: ", ""),
         };
-        known.push(("Trace", format!("{} ({}): {odd}", trace.source.format(), trace.hash)));
+        known.push((
+            "Trace",
+            format!("{} ({}): {odd}", trace.source.format(), trace.hash),
+        ));
     }
     let warnings = scenario.warnings.iter().filter(|warning| {
         let of_trace = scenario.trace.as_ref().map(|trace| &trace.warnings);
@@ -79,7 +131,9 @@ pub(super) fn assumptions(report: &Report<'_>) -> Vec<Definition> {
 }
 
 fn priced(pool: &Pool) -> String {
-    let price = pool.price.map(|price| format!(", {price} an hour for a GPU"));
+    let price = pool
+        .price
+        .map(|price| format!(", {price} an hour for a GPU"));
     pool.describe() + &price.unwrap_or_default()
 }
 
@@ -105,7 +159,11 @@ fn tenants(report: &Report<'_>) -> String {
         };
         let parent = t.parent.as_ref().map(|p| format!(" (below {p})"));
         let parent = parent.unwrap_or_default();
-        format!("{}{parent}: {} GPUs guaranteed, weight {weight}", t.id, gpus(&t.guaranteed))
+        format!(
+            "{}{parent}: {} GPUs guaranteed, weight {weight}",
+            t.id,
+            gpus(&t.guaranteed)
+        )
     };
     let mut named: Vec<String> = tenants.iter().take(TENANTS_MAX).map(one).collect();
     if tenants.len() > TENANTS_MAX {

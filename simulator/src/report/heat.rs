@@ -40,10 +40,7 @@ struct Grid {
     down: Vec<[f64; COLUMNS]>,
 }
 
-pub(super) fn inline(
-    scene: &Scene<'_>,
-    (run, order): (&Run, &str),
-) -> Result<String, ReportError> {
+pub(super) fn inline(scene: &Scene<'_>, (run, order): (&Run, &str)) -> Result<String, ReportError> {
     let title = format!("Under {order}: how much of each node is held over time");
     let mut grid = Grid::new(scene);
     grid.fill(scene, run);
@@ -121,8 +118,7 @@ impl Grid {
             .collect();
         for fault in crate::workload::faults(scenario, scenario.seed) {
             let until = fault.until.unwrap_or(run.end).min(run.end);
-            if let (Some(row), Some(milli)) =
-                (self.rows.get(&fault.node), offers.get(&fault.node))
+            if let (Some(row), Some(milli)) = (self.rows.get(&fault.node), offers.get(&fault.node))
             {
                 spread(&mut self.down[*row], self.width, (fault.at, until), *milli);
             }
@@ -208,7 +204,10 @@ fn draw(scene: &Scene<'_>, area: &Area<'_>, grid: &Grid, row: i32) -> Result<(),
 fn cut(name: &str) -> String {
     let letters = name.chars().count();
     match letters > LETTERS {
-        true => format!("…{}", name.chars().skip(letters + 1 - LETTERS).collect::<String>()),
+        true => format!(
+            "…{}",
+            name.chars().skip(letters + 1 - LETTERS).collect::<String>()
+        ),
         false => name.to_owned(),
     }
 }

@@ -16,8 +16,7 @@ pub(super) fn inline(
     number: usize,
 ) -> Result<String, ReportError> {
     let name = &scene.cast.names()[number];
-    let title =
-        format!("Under {order}: GPUs held by {name} over time, and what it is entitled to");
+    let title = format!("Under {order}: GPUs held by {name} over time, and what it is entitled to");
     let columns = &scene.columns[run];
     canvas::inline(&title, (HALF, 210), |area| {
         let top = gpus_max(scene, number) * 1.1;

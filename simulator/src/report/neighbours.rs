@@ -13,8 +13,13 @@ use crate::summary::Neighbours;
 /// A row for each order and sharing mode; empty when no card was shared.
 pub(super) fn table(scene: &Scene<'_>) -> Table {
     let header = [
-        "Order", "Cards are", "Jobs that shared", "Speed (mean)", "Speed (worst)",
-        "p99 run time", "Done on a shared card",
+        "Order",
+        "Cards are",
+        "Jobs that shared",
+        "Speed (mean)",
+        "Speed (worst)",
+        "p99 run time",
+        "Done on a shared card",
     ];
     let mut table = Table::new("Jobs that shared a card with others", &header);
     let pools = scene.report.scenario.pools.iter();

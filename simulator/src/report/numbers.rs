@@ -1,10 +1,10 @@
 //! The table of tenants and priorities, and the tiles.
 
+use super::Report;
 use super::scene::Scene;
 use super::table::Table;
 use super::verdict::{Loudest, loudest, waits_of_others};
 use super::words::{gpu_hours, money, percent, span};
-use super::Report;
 use crate::summary::{Group, OrderSummary};
 
 /// Rows of the table; a trace may have thousands of tenants.
@@ -55,7 +55,9 @@ pub(super) fn tiles(report: &Report<'_>) -> Vec<Tile> {
             .collect(),
     };
     let known = |tile: &Tile| tile.values.iter().any(|(_, value)| value != "–");
-    let others = loudest(report).map(|l| others(report, &l));
+    let compares = report.runs.len() > 1;
+    let loudest = loudest(report).filter(|_| compares);
+    let others = loudest.map(|loudest| others(report, &loudest));
     let measured = measures.into_iter().map(of).filter(known);
     others.into_iter().chain(measured).collect()
 }
@@ -86,10 +88,23 @@ fn dash() -> String {
 /// Each tenant and priority, the orders below each other.
 pub(super) fn table(scene: &Scene<'_>) -> Table {
     let header = [
-        "Tenant", "Priority", "Order", "Jobs done", "Wait p50", "Wait p95", "Longest wait",
-        "Completion p50", "Slowdown", "GPU-hours", "Deficit", "Preempted",
+        "Tenant",
+        "Priority",
+        "Order",
+        "Jobs done",
+        "Wait p50",
+        "Wait p95",
+        "Longest wait",
+        "Completion p50",
+        "Slowdown",
+        "GPU-hours",
+        "Deficit",
+        "Preempted",
     ];
-    let mut table = Table::new("Waits, completion and what was due, by tenant and priority", &header);
+    let mut table = Table::new(
+        "Waits, completion and what was due, by tenant and priority",
+        &header,
+    );
     table.words = 3;
     let orders = &scene.report.summary.orders;
     let Some(first) = orders.first() else {
@@ -102,15 +117,19 @@ pub(super) fn table(scene: &Scene<'_>) -> Table {
         if tenant.group.jobs == 0 {
             continue;
         }
+        let name = match own.is_empty() {
+            true => format!("{} and below", tenant.tenant),
+            false => tenant.tenant.clone(),
+        };
         let only = own.first().filter(|_| own.len() == 1);
         let priority = only.map_or_else(|| "all".to_owned(), |i| named(scene, of(*i).priority));
-        let title = [tenant.tenant.clone(), priority];
+        let title = [name.clone(), priority];
         for order in orders {
             let group = &order.tenants[place].group;
             table.push(row(title.clone(), order, group, true));
         }
         for number in own.iter().filter(|_| own.len() > 1) {
-            let title = [tenant.tenant.clone(), named(scene, of(*number).priority)];
+            let title = [name.clone(), named(scene, of(*number).priority)];
             for order in orders {
                 let group = &order.priorities[*number].group;
                 table.push(row(title.clone(), order, group, false));
@@ -133,7 +152,10 @@ pub(super) fn table(scene: &Scene<'_>) -> Table {
 fn named(scene: &Scene<'_>, priority: i32) -> String {
     let classes = scene.report.scenario.classes.iter();
     let class = classes.clone().find(|(_, value)| **value == priority);
-    class.map_or_else(|| priority.to_string(), |(name, _)| format!("{name} ({priority})"))
+    class.map_or_else(
+        || priority.to_string(),
+        |(name, _)| format!("{name} ({priority})"),
+    )
 }
 
 fn row(title: [String; 2], order: &OrderSummary, group: &Group, has_deficit: bool) -> Vec<String> {

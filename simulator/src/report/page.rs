@@ -83,7 +83,9 @@ impl Page {
             nodes_per_row: heat::nodes_per_row(&scene),
             idle: idle(&scene)?,
             matrices: preemption::matrices(&scene),
-            sizes: figures(&scene, |_, order, run| scatter::inline(&scene, (run, order)))?,
+            sizes: figures(&scene, |_, order, run| {
+                scatter::inline(&scene, (run, order))
+            })?,
             costs: cost::bars(&scene)?,
             cost_table: rendered(&cost::table(&scene))?,
             has_down: report.summary.orders.iter().any(|o| o.gpu_hours.down > 0.0),
@@ -135,19 +137,32 @@ fn figures(
     scene.runs().map(one).collect()
 }
 
-/// Of each tenant, what it holds against what it is entitled to under each order.
+/// Of each tenant, what it holds against what it is entitled to under each order. Under one order
+/// alone the tenants stand beside each other.
 fn shares(scene: &Scene<'_>) -> Result<Vec<(String, Vec<Figure>)>, ReportError> {
-    let tenant = |(number, place): (usize, &usize)| {
-        let one = |(run, order, _): (usize, &str, &Run)| {
+    let is_alone = scene.report.runs.len() == 1;
+    let mut groups: Vec<(String, Vec<Figure>)> = Vec::new();
+    for (number, place) in scene.cast.members.iter().enumerate() {
+        let name = &scene.cast.names()[number];
+        if groups.is_empty() || !is_alone {
+            let title = if is_alone { "" } else { name };
+            groups.push((title.to_owned(), Vec::new()));
+        }
+        for (run, order, _) in scene.runs() {
             let group = &scene.report.summary.orders[run].tenants[*place].group;
             let deficit = gpu_hours(group.deficit_gpu_hours);
-            let caption = format!("Under {order}: {deficit} GPU-hours due and not given");
-            Ok((caption, held::inline(scene, (run, order), number)?))
-        };
-        let charts: Result<Vec<_>, ReportError> = scene.runs().map(one).collect();
-        Ok((scene.cast.names()[number].clone(), charts?))
-    };
-    scene.cast.members.iter().enumerate().map(tenant).collect()
+            let whose = match is_alone {
+                true => name.clone(),
+                false => format!("Under {order}"),
+            };
+            let caption = format!("{whose}: {deficit} GPU-hours due and not given");
+            let chart = held::inline(scene, (run, order), number)?;
+            if let Some((_, charts)) = groups.last_mut() {
+                charts.push((caption, chart));
+            }
+        }
+    }
+    Ok(groups)
 }
 
 fn idle(scene: &Scene<'_>) -> Result<Vec<Figure>, ReportError> {

@@ -4,6 +4,7 @@
 use prorata_core::Time;
 
 use super::Report;
+use super::canvas::{HALF, WIDE};
 use super::cast::Cast;
 use super::columns::{Column, columns};
 use crate::run::Run;
@@ -44,6 +45,14 @@ impl<'a> Scene<'a> {
             report,
             cast,
             clock,
+        }
+    }
+
+    /// How wide a chart of one order is: alone, or beside that of another.
+    pub(super) const fn width(&self) -> u32 {
+        match self.columns.len() {
+            1 => WIDE,
+            _ => HALF,
         }
     }
 

@@ -22,7 +22,8 @@ struct Stack<'a> {
 
 /// GPUs that each tenant holds, for the page.
 pub(super) fn held(scene: &Scene<'_>, run: usize, order: &str) -> Result<String, ReportError> {
-    let title = format!("Under {order}: GPUs held by each tenant over time, and all GPUs that work");
+    let title =
+        format!("Under {order}: GPUs held by each tenant over time, and all GPUs that work");
     canvas::inline(&title, (WIDE, 280), |area| held_on(scene, run, area))
 }
 
