@@ -24,6 +24,23 @@ pub fn gpu_hours(hours: f64) -> String {
     }
 }
 
+/// An amount of money in whatever currency: `1,234,567`, `12.50`.
+#[must_use]
+pub fn money(amount: f64) -> String {
+    if amount.abs() < 100.0 {
+        return format!("{amount:.2}");
+    }
+    let digits = format!("{:.0}", amount.abs());
+    let mut grouped = String::from(if amount < 0.0 { "-" } else { "" });
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
 /// A ratio in per cent: `93 %`.
 #[must_use]
 pub fn percent(ratio: f64) -> String {
@@ -33,6 +50,12 @@ pub fn percent(ratio: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn money_is_grouped_by_thousands() {
+        let read = [0.0, 12.5, 100.0, 1_234_567.4, -4_321.0].map(money);
+        assert_eq!(read, ["0.00", "12.50", "100", "1,234,567", "-4,321"]);
+    }
 
     #[test]
     fn spans_have_two_units_at_most() {

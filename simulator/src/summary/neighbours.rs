@@ -26,8 +26,13 @@ pub struct Neighbours {
 impl Neighbours {
     /// Of a run; `None` when no card was shared.
     pub(super) fn of(run: &Run) -> Option<Self> {
+        Self::among(run.jobs.iter())
+    }
+
+    /// Of some jobs of a run; `None` when none of them shared a card.
+    pub(crate) fn among<'a>(fates: impl Iterator<Item = &'a Fate>) -> Option<Self> {
         let shared = |fate: &&Fate| !fate.spells.shared.time.is_zero();
-        let jobs: Vec<&Fate> = run.jobs.iter().filter(shared).collect();
+        let jobs: Vec<&Fate> = fates.filter(shared).collect();
         if jobs.is_empty() {
             return None;
         }
