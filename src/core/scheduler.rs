@@ -10,7 +10,9 @@
 //!    job of its queue that could start now; the least claim wins, takes its places
 //!    ([`crate::placement`]), and the next round begins. It ends when nobody's job could start.
 //! 4. **preempt**: the same tournament between those that cannot, for the right to have others
-//!    leave ([`crate::preemption`]). The room is promised to the winner.
+//!    leave ([`crate::preemption`]). The room is promised to the winner. Under an order other
+//!    than by share this comes before, and its winners start where they need nobody to leave:
+//!    nothing starts in room that a job before it could have.
 //!
 //! [`Scheduler::explain`] says why the rest waits. It is no part of the cycle, because it costs
 //! what waits and not what is decided. Both ask `trial` whether a job could start, so an
@@ -120,8 +122,12 @@ impl Scheduler {
         self.sync();
         let mut decisions = self.promote(now);
         self.reserve(now);
+        let preempts = self.cluster.policy.preemption.enabled;
+        let in_order = preempts && self.cluster.policy.order.is_preemptive();
+        let mut evicts = in_order && self.preempt(now, &mut decisions);
         self.admit(now, &mut decisions);
-        if self.cluster.policy.preemption.enabled && self.preempt(now, &mut decisions) {
+        evicts |= preempts && !in_order && self.preempt(now, &mut decisions);
+        if evicts {
             decisions.extend(self.promote(now));
         }
         let changed = self.cluster.take_verdicts();
@@ -355,12 +361,19 @@ impl Scheduler {
         if !self.anybody_may_leave(now) {
             return false;
         }
-        let before = decisions.len();
+        let in_order = self.cluster.policy.order.is_preemptive();
+        let mut anybody_leaves = false;
         self.losses.retain(|(at, _)| now.since(*at) < LOSS_WINDOW);
         let mut looked_at = 0;
         let mut passed_over = false;
         let mut contest = Contest::new(&self.arena(now), Entitled::new(&self.arena(now)));
         while let Some(winner) = contest.winner().cloned() {
+            if in_order && let Some(started) = self.start(now, &winner.turn.job, &winner.kind) {
+                decisions.push(started);
+                contest.served(&self.arena(now), winner.seat);
+                contest.check(&self.arena(now));
+                continue;
+            }
             let key = (winner.seat, winner.kind.clone());
             if self.tried.contains(&key) {
                 passed_over = true;
@@ -377,6 +390,7 @@ impl Scheduler {
                 contest.pass(&self.arena(now), winner.seat);
                 continue;
             }
+            anybody_leaves = true;
             decisions.extend(evictions);
             contest.entry = Entitled::new(&self.arena(now));
             contest.pass(&self.arena(now), winner.seat);
@@ -387,7 +401,7 @@ impl Scheduler {
             self.tried.clear();
             self.is_unfinished = passed_over && core::mem::take(&mut self.has_changed);
         }
-        decisions.len() > before
+        anybody_leaves
     }
 
     /// Whether some running job has run for long enough to be evicted.
