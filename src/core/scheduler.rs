@@ -370,7 +370,7 @@ impl Scheduler {
         while let Some(winner) = contest.winner().cloned() {
             if in_order && let Some(started) = self.start(now, &winner.turn.job, &winner.kind) {
                 decisions.push(started);
-                contest.served(&self.arena(now), winner.seat);
+                contest.pass(&self.arena(now), winner.seat);
                 contest.check(&self.arena(now));
                 continue;
             }
