@@ -1,6 +1,6 @@
 //! Who is next: a tournament down the tree of tenants, by weighted dominant share.
 //!
-//! The measure is in [`crate::tree`]. At each level, with each child's candidate taken, these
+//! The measure is in `tree`. At each level, with each child's candidate taken, these
 //! decide in turn: not borrowing on what is asked for, the lower share with the candidate, the
 //! lower share without it, the older job, its name. A tenant's candidate is the first job of its
 //! queue that may enter, not only its head.

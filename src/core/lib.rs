@@ -12,7 +12,7 @@
 //! | what does a tenant own, hold, borrow? | `tree`, from [`tenant`] |
 //! | who is next? | `drf` between tenants, `queue` within one |
 //! | where does it run? | `placement`, by `fragmentation` and the `rooms` of nodes |
-//! | who has to leave for whom? | `preemption` |
+//! | who has to leave for whom? | `rules`, searched by `preemption` |
 //! | who is kept from starving? | `reservation` |
 //! | why does it wait? | [`reason`], found by `trial` |
 //! | what is true now? | `cluster` and its `holdings`, seen from outside through [`snapshot`] |
@@ -45,6 +45,7 @@ mod reservation;
 pub mod resource;
 mod room;
 mod rooms;
+mod rules;
 pub mod scheduler;
 pub mod share;
 pub mod snapshot;

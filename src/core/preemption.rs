@@ -1,21 +1,8 @@
 //! Who has to leave for whom. Victims are whole gangs, and nobody leaves unless the job that
 //! they leave for then has a place.
 //!
-//! 1. **priority**: jobs of the own tenant with lower priority.
-//! 2. **reclaim**: the preemptor stays within its guarantee on the resources whose shortage
-//!    blocks it; any tenant that borrows those, and whose ancestors below the common one all do.
-//! 3. **fair share**, at the almost-common ancestors, as Kueue's rules S2-a and S2-b:
-//!    `share(preemptor + job) ≤ share(target − victim) < share(target)`; and if that finds
-//!    nothing, `share(preemptor + job) < share(target)`.
-//!
-//! Later rules keep the victims of earlier ones. Then whoever is not needed stays, the last
-//! first, and what remains must still be legal. A job that was evicted since the last arrival or
-//! end may not use rule 3, and one that was evicted twice none: without that, some worlds evict
-//! for ever. With several resources, two tenants may each be within their guarantee on what they
-//! lack and borrow what the other lacks. As it is, no job has others leave more than twice.
-//!
-//! Under an order other than by share there is one rule: those that come later leave, the last
-//! first.
+//! The rules stand in `rules`. Later rules keep the victims of earlier ones. Then whoever
+//! is not needed stays, the last first, and what remains must still be legal.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -31,9 +18,10 @@ use crate::policy::Order;
 use crate::queue::{Line, Queue, Victim, rank};
 use crate::reason::Reason;
 use crate::resource::{Resource, Resources};
+use crate::rules::{Form, Preemptor};
 use crate::share::Share;
 use crate::time::Time;
-use crate::tree::{ROOT, Seat, Tree};
+use crate::tree::Seat;
 use crate::trial;
 
 /// Who leaves, and by which rule, in the order in which they were chosen.
@@ -50,15 +38,11 @@ pub(crate) struct Search<'a> {
     /// The state when those chosen so far have left.
     pub(crate) then: Cluster,
     job: &'a Job,
-    seat: Seat,
     ask: Ask,
-    /// What the job would be charged.
-    request: Resources,
+    claim: Preemptor,
     /// Tasks that would find room then.
     slots: u64,
     chosen: Victims,
-    /// Resources whose shortage blocks the job; none where it is beyond its guarantee in all.
-    blocking: Vec<Resource>,
     now: Time,
     /// GPU-milliseconds of work that may still be lost.
     may_lose: Option<u64>,
@@ -73,15 +57,6 @@ struct Target<'a> {
     line: &'a Line,
     /// The last of its jobs that was looked at.
     last: Option<&'a Victim>,
-}
-
-/// The two forms of the fair-share rule.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// Kueue's S2-a.
-    Strict,
-    /// Kueue's S2-b.
-    Initial,
 }
 
 impl<'a> Search<'a> {
@@ -101,19 +76,22 @@ impl<'a> Search<'a> {
             then: start.clone(),
             ask: Ask::of(&job.task, &job.needs).unwrap_or(Ask::Nothing),
             job,
-            seat,
-            request,
+            claim: Preemptor {
+                seat,
+                request,
+                asked: job.task,
+                blocking: Vec::new(),
+            },
             slots,
             chosen: Victims::new(),
-            blocking: Vec::new(),
             now,
             may_lose,
             fresh,
             looked_at: 0,
         };
         search.await_leaving();
-        if search.owns_something() {
-            search.blocking = search.what_blocks();
+        if search.claim.owns_something(&start.tree) {
+            search.claim.blocking = search.what_blocks();
         }
         search
     }
@@ -164,18 +142,18 @@ impl<'a> Search<'a> {
     }
 
     fn has_quota(&self) -> bool {
-        self.quota(&self.request) == Some(Ok(()))
+        self.quota(&self.claim.request) == Some(Ok(()))
     }
 
     /// Whether its tenant, or one above it, may not have this much of a resource.
     fn is_refused(&self, resource: Resource) -> bool {
-        let amount = self.request.get(resource);
+        let amount = self.claim.request.get(resource);
         self.quota(&Resources::ZERO.with(resource, amount)) != Some(Ok(()))
     }
 
     fn quota(&self, request: &Resources) -> Option<Result<(), Reason>> {
         let spec = self.then.tenants.get(&self.job.tenant)?.spec.as_deref()?;
-        let (kind, seat) = (self.job.kind(), self.seat);
+        let (kind, seat) = (self.job.kind(), self.claim.seat);
         Some(trial::quota(&self.then, spec, seat, &kind, request))
     }
 
@@ -239,12 +217,10 @@ impl<'a> Search<'a> {
 
     /// Rules 2 and 3: from the tenant with the highest share, as long as the rule allows it.
     fn by_tenant(&mut self, rule: Rule, form: Form) -> bool {
-        if rule == Rule::Reclaim && self.blocking.is_empty() {
+        if rule == Rule::Reclaim && self.claim.blocking.is_empty() {
             return self.fits();
         }
-        if rule == Rule::Reclaim
-            && !within_guarantee(&self.then.tree, self.seat, &self.request, &self.blocking)
-        {
+        if rule == Rule::Reclaim && !self.claim.is_within_guarantee(&self.then.tree) {
             return self.fits();
         }
         let others = self.queue.lines.iter();
@@ -258,7 +234,7 @@ impl<'a> Search<'a> {
         };
         let mut targets: Vec<Target<'a>> = others.filter_map(target).collect();
         while !self.fits() && self.looked_at < LOOKED_AT_MAX {
-            targets.retain(|target| self.is_open(target.seat, rule));
+            targets.retain(|target| self.claim.is_open(&self.then.tree, target.seat, rule));
             let height = |target: &Target<'_>| {
                 let name = Reverse(self.start.tree.id(target.seat));
                 (self.height(target.seat), name)
@@ -272,62 +248,23 @@ impl<'a> Search<'a> {
             };
             targets[highest].last = Some(victim);
             self.looked_at += 1;
-            if self.is_legal(&self.then, targets[highest].seat, &victim.job, rule, form) {
+            if self.is_legal(&self.then, &victim.job, rule, form) {
                 self.choose(&victim.job, rule);
             }
         }
         self.fits()
     }
 
-    /// Whether the job stays within the guarantee on anything that it asks for.
-    fn owns_something(&self) -> bool {
-        let tree = &self.start.tree;
-        let asked = Resource::ALL
-            .into_iter()
-            .filter(|r| self.request.get(*r) > 0);
-        let mut within = asked.map(|r| within_guarantee(tree, self.seat, &self.request, &[r]));
-        within.any(|within| within)
-    }
-
     /// The shares of a tenant and those above it, from right below the common one.
     fn height(&self, target: Seat) -> Vec<Share> {
         let tree = &self.then.tree;
-        let common = tree.common(target, self.seat);
+        let common = tree.common(target, self.claim.seat);
         let way = tree.way_up(target, common);
         let mut shares: Vec<Share> = way
             .map(|seat| tree.share_now(seat, &self.job.task))
             .collect();
         shares.reverse();
         shares
-    }
-
-    /// Whether anything of a tenant may be taken: it and those above it, below the common one,
-    /// borrow what the rule is about, and by share its side has more than ours would have.
-    fn is_open(&self, target: Seat, rule: Rule) -> bool {
-        let tree = &self.then.tree;
-        let common = tree.common(target, self.seat);
-        if rule == Rule::Reclaim {
-            // A share may be zero although something is borrowed, where others keep all there is.
-            return self.blocking.iter().any(|r| {
-                let borrows = |seat| tree.borrowed(seat).get(*r) > 0;
-                tree.way_up(target, common).all(borrows)
-            });
-        }
-        let asked = &self.job.task;
-        let borrows = |seat| tree.share_now(seat, asked) > Share::ZERO;
-        let theirs = tree.way_up(target, common).last();
-        let theirs = theirs.map(|seat| tree.share_now(seat, asked));
-        tree.way_up(target, common).all(borrows) && theirs > self.share_with_job(tree, common)
-    }
-
-    /// The share of our side below `common` with the job.
-    fn share_with_job(&self, tree: &Tree, common: Seat) -> Option<Share> {
-        let ours = tree.way_up(self.seat, common).last()?;
-        let mut with = tree
-            .way_up(self.seat, ROOT)
-            .zip(tree.with(self.seat, &self.request));
-        let (_, with) = with.find(|(seat, _)| *seat == ours)?;
-        Some(tree.share(ours, &with, &self.job.task))
     }
 
     /// The next job of a tenant that may leave.
@@ -360,49 +297,13 @@ impl<'a> Search<'a> {
     }
 
     /// Whether the rule lets the job push out a victim, when `cluster` is the state before that.
-    fn is_legal(
-        &self,
-        cluster: &Cluster,
-        target: Seat,
-        victim: &JobId,
-        rule: Rule,
-        form: Form,
-    ) -> bool {
-        let Some(state) = cluster.jobs.get(victim) else {
-            return false;
-        };
-        let tree = &cluster.tree;
-        let common = tree.common(target, self.seat);
-        let held = charged(state);
-        match rule {
-            Rule::Priority | Rule::Order => true,
-            Rule::Reclaim => {
-                within_guarantee(tree, self.seat, &self.request, &self.blocking)
-                    && self.blocking.iter().any(|r| {
-                        let borrows = |seat| tree.borrowed(seat).get(*r) > 0;
-                        held.get(*r) > 0 && tree.way_up(target, common).all(borrows)
-                    })
-            }
-            Rule::FairShare => {
-                let asked = &self.job.task;
-                let theirs = tree.way_up(target, common).last();
-                let ours = self.share_with_job(tree, common);
-                let Some((theirs, our_share)) = theirs.zip(ours) else {
-                    return false;
-                };
-                let before = tree.share_now(theirs, asked);
-                let mut after = tree.clone();
-                after.remove(target, &held);
-                let after = after.share_now(theirs, asked);
-                let borrows = |seat| tree.share_now(seat, asked) > Share::ZERO;
-                let all_borrow = tree.way_up(target, common).all(borrows);
-                all_borrow
-                    && match form {
-                        Form::Strict => our_share <= after && after < before,
-                        Form::Initial => our_share < before && after < before,
-                    }
-            }
-        }
+    fn is_legal(&self, cluster: &Cluster, victim: &JobId, rule: Rule, form: Form) -> bool {
+        let state = cluster.jobs.get(victim);
+        let target = state.and_then(|state| cluster.tree.seat(&state.job.tenant));
+        let held = state.map(charged);
+        target.zip(held).is_some_and(|(target, held)| {
+            self.claim.allows(&cluster.tree, target, &held, rule, form)
+        })
     }
 
     /// Has a job leave.
@@ -464,14 +365,8 @@ impl<'a> Search<'a> {
     fn is_all_legal(&self) -> bool {
         let mut cluster = self.start.clone();
         self.chosen.iter().all(|(id, rule)| {
-            let target = cluster
-                .jobs
-                .get(id)
-                .and_then(|state| cluster.tree.seat(&state.job.tenant));
-            let legal = target.is_some_and(|target| {
-                self.is_legal(&cluster, target, id, *rule, Form::Strict)
-                    || self.is_legal(&cluster, target, id, *rule, Form::Initial)
-            });
+            let legal = self.is_legal(&cluster, id, *rule, Form::Strict)
+                || self.is_legal(&cluster, id, *rule, Form::Initial);
             cluster.vacate(id);
             legal
         })
@@ -481,10 +376,12 @@ impl<'a> Search<'a> {
     /// those of which too little is free in all; else those of which too little is free in one
     /// place; else all that it asks for.
     fn what_blocks(&self) -> Vec<Resource> {
-        let counts = |r: &Resource| self.request.get(*r) > 0 && self.then.capacity.get(*r) > 0;
+        let counts =
+            |r: &Resource| self.claim.request.get(*r) > 0 && self.then.capacity.get(*r) > 0;
         let asked: Vec<Resource> = Resource::ALL.into_iter().filter(counts).collect();
-        let short =
-            |r: &Resource| self.is_refused(*r) || self.request.get(*r) > self.then.free.get(*r);
+        let short = |r: &Resource| {
+            self.is_refused(*r) || self.claim.request.get(*r) > self.then.free.get(*r)
+        };
         let scarce: Vec<Resource> = asked.iter().copied().filter(short).collect();
         if !scarce.is_empty() {
             return scarce;
@@ -507,18 +404,6 @@ impl<'a> Search<'a> {
         let apart: Vec<Resource> = asked.iter().copied().filter(apart).collect();
         if apart.is_empty() { asked } else { apart }
     }
-}
-
-/// Whether a tenant stays within what it owns of these resources.
-pub(crate) fn within_guarantee(
-    tree: &Tree,
-    seat: Seat,
-    request: &Resources,
-    resources: &[Resource],
-) -> bool {
-    let own = tree.subtree(seat);
-    let fits = |r: &Resource| tree.usage(seat).get(*r) + request.get(*r) <= own.get(*r);
-    resources.iter().all(fits)
 }
 
 /// GPU-milliseconds of work that are lost when the job leaves now.

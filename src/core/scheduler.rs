@@ -5,12 +5,12 @@
 //!
 //! 1. **promote**: jobs that waited for others to leave start once these are gone.
 //! 2. **reserve**: the first job in fair order that has waited too long for room gets nodes
-//!    reserved ([`crate::reservation`]).
-//! 3. **admit**: a tournament between the tenants ([`crate::drf`]). Each enters with the first
+//!    reserved (`reservation`).
+//! 3. **admit**: a tournament between the tenants (`drf`). Each enters with the first
 //!    job of its queue that could start now; the least claim wins, takes its places
-//!    ([`crate::placement`]), and the next round begins. It ends when nobody's job could start.
+//!    (`placement`), and the next round begins. It ends when nobody's job could start.
 //! 4. **preempt**: the same tournament between those that cannot, for the right to have others
-//!    leave ([`crate::preemption`]). The room is promised to the winner. Under an order other
+//!    leave (`preemption`). The room is promised to the winner. Under an order other
 //!    than by share this comes before, and its winners start where they need nobody to leave:
 //!    nothing starts in room that a job before it could have.
 //!
