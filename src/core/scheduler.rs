@@ -325,9 +325,7 @@ impl Scheduler {
     fn admit_holder(&mut self, now: Time) -> Option<Decision> {
         let holder = self.cluster.reservation.as_ref()?.job.clone();
         let kind = self.cluster.jobs.get(&holder)?.job.kind();
-        let decision = self.start(now, &holder, &kind)?;
-        self.set_reservation(None);
-        Some(decision)
+        self.start(now, &holder, &kind)
     }
 
     fn start(&mut self, now: Time, id: &JobId, kind: &Kind) -> Option<Decision> {
@@ -346,6 +344,9 @@ impl Scheduler {
         )?;
         self.assume(now, id, &placement);
         self.sync();
+        if holder {
+            self.set_reservation(None);
+        }
         Some(Decision::Admit(id.clone(), placement))
     }
 
