@@ -87,7 +87,10 @@ pub(super) fn waits(most: f64, sparse: usize) -> Log {
     let top = MINUTES.into_iter().position(|mark| mark >= most.max(15.0));
     let known = &MINUTES[..=top.unwrap_or(MINUTES.len() - 1)];
     let step = known.len().div_ceil(8 / sparse.max(1));
-    let marks: Vec<f64> = known.iter().copied().rev().step_by(step.max(1)).collect();
+    let mut marks: Vec<f64> = known.iter().copied().rev().step_by(step.max(1)).collect();
+    if !marks.contains(&MINUTES[0]) {
+        marks.push(MINUTES[0]);
+    }
     let end = most.max(known[known.len() - 1]);
     (1.0..end).log_scale().with_key_points(marks)
 }

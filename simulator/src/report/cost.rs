@@ -7,7 +7,7 @@ use super::axes::number;
 use super::canvas::{self, TEXT, WIDE, fault, text};
 use super::palette::{DOWN, HATCH, IDLE, INK};
 use super::scene::Scene;
-use super::words::{gpu_hours, money, percent};
+use super::words::{amount, money, percent};
 use super::{ReportError, table::Table};
 use crate::fairness::hours;
 use crate::metrics::float;
@@ -115,8 +115,8 @@ pub(super) fn table(scene: &Scene<'_>) -> Table {
             let mut row = vec![
                 name.to_owned(),
                 tenant,
-                gpu_hours(part.hours),
-                gpu_hours(part.lost),
+                amount(part.hours),
+                amount(part.lost),
                 percent(part.hours / fleet),
             ];
             if priced {
@@ -128,8 +128,8 @@ pub(super) fn table(scene: &Scene<'_>) -> Table {
         let mut total = vec![
             name.to_owned(),
             "all".to_owned(),
-            gpu_hours(all.fleet),
-            gpu_hours(all.lost),
+            amount(all.fleet),
+            amount(all.lost),
             percent(1.0),
         ];
         if priced {

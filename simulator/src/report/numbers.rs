@@ -4,7 +4,7 @@ use super::Report;
 use super::scene::Scene;
 use super::table::Table;
 use super::verdict::{Loudest, loudest, waits_of_others};
-use super::words::{gpu_hours, money, percent, span};
+use super::words::{amount, grouped, money, percent, span};
 use crate::summary::{Group, OrderSummary};
 
 /// Rows of the table; a trace may have thousands of tenants.
@@ -37,7 +37,7 @@ pub(super) fn tiles(report: &Report<'_>) -> Vec<Tile> {
         }),
         ("Jain index", &|o| Some(format!("{:.2}", o.jain_index?))),
         ("deficit, GPU-hours", &|o| {
-            Some(gpu_hours(o.all.deficit_gpu_hours))
+            Some(amount(o.all.deficit_gpu_hours))
         }),
         ("makespan", &|o| o.makespan_ms.map(span)),
         ("cost (of that idle)", &|o| {
@@ -167,19 +167,19 @@ fn row(title: [String; 2], order: &OrderSummary, group: &Group, has_deficit: boo
         tenant,
         priority,
         order.order.to_owned(),
-        format!("{} / {}", group.finished, group.jobs),
+        grouped(&group.finished.to_string()) + " / " + &grouped(&group.jobs.to_string()),
         wait(|w| w.p50),
         wait(|w| w.p95),
         wait(|w| w.max),
         group.jct_ms.as_ref().map_or_else(dash, |jct| span(jct.p50)),
         group
             .bounded_slowdown_mean
-            .map_or_else(dash, |s| format!("{s:.1}")),
-        gpu_hours(group.gpu_hours),
+            .map_or_else(dash, |s| grouped(&format!("{s:.1}"))),
+        amount(group.gpu_hours),
         match has_deficit {
-            true => gpu_hours(group.deficit_gpu_hours),
+            true => amount(group.deficit_gpu_hours),
             false => dash(),
         },
-        group.evictions.to_string(),
+        grouped(&group.evictions.to_string()),
     ]
 }

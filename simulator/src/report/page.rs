@@ -9,7 +9,7 @@ use super::preemption::{self, Matrix};
 use super::scene::Scene;
 use super::table::Table;
 use super::verdict::verdict;
-use super::words::gpu_hours;
+use super::words::amount;
 use super::{
     Report, ReportError, cdf, cost, heat, held, neighbours, numbers, scatter, stack, worst,
 };
@@ -150,7 +150,7 @@ fn shares(scene: &Scene<'_>) -> Result<Vec<(String, Vec<Figure>)>, ReportError> 
         }
         for (run, order, _) in scene.runs() {
             let group = &scene.report.summary.orders[run].tenants[*place].group;
-            let deficit = gpu_hours(group.deficit_gpu_hours);
+            let deficit = amount(group.deficit_gpu_hours);
             let whose = match is_alone {
                 true => name.clone(),
                 false => format!("Under {order}"),
@@ -174,7 +174,7 @@ fn idle(scene: &Scene<'_>) -> Result<Vec<Figure>, ReportError> {
             ("quota", hours.idle_quota),
             ("kept", hours.idle_kept),
         ];
-        let parts = parts.map(|(why, hours)| format!("{why} {}", gpu_hours(hours)));
+        let parts = parts.map(|(why, hours)| format!("{why} {}", amount(hours)));
         let caption = format!("Under {order}, in GPU-hours: {}", parts.join(", "));
         Ok((caption, stack::idle(scene, number, order)?))
     };

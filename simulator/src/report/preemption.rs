@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use prorata_core::{JobId, Resource};
 
 use super::scene::Scene;
-use super::words::gpu_hours;
+use super::words::amount;
 use crate::fairness::hours;
 use crate::metrics::float;
 use crate::run::{Fate, Run};
@@ -34,7 +34,7 @@ impl Cell {
     pub(super) fn text(&self) -> String {
         match self.count {
             0 => "–".to_owned(),
-            count => format!("{count} × · {} GPU-h", gpu_hours(self.lost)),
+            count => format!("{count} × · {} GPU-h", amount(self.lost)),
         }
     }
 }

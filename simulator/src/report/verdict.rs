@@ -94,7 +94,7 @@ fn against(first: &OrderSummary, last: &OrderSummary) -> String {
     format!(
         "Under {} the p95 wait of {} jobs is {} (median {}); under {} it is {} (median {}).",
         last.order,
-        last.all.jobs,
+        words::grouped(&last.all.jobs.to_string()),
         span(after.p95),
         span(after.p50),
         first.order,
@@ -111,7 +111,7 @@ fn alone(order: &OrderSummary) -> String {
     format!(
         "Under {} the median wait of {} jobs is {}, the p95 wait {}, the longest {}.",
         order.order,
-        all.jobs,
+        words::grouped(&all.jobs.to_string()),
         span(wait.p50),
         span(wait.p95),
         span(wait.max),
@@ -132,7 +132,7 @@ fn short(report: &Report<'_>, order: &OrderSummary) -> String {
         .max_by(|a, b| deficit(a).total_cmp(&deficit(b)));
     let worst = worst.filter(|t| deficit(t) > 0.05 && report.scenario.tenants.len() > 1);
     worst.map_or_else(String::new, |t| {
-        let hours = words::gpu_hours(deficit(t));
+        let hours = words::amount(deficit(t));
         format!(
             " {} was short of its due the most, by {hours} GPU-hours.",
             t.tenant
@@ -170,7 +170,7 @@ fn broken(order: &OrderSummary) -> String {
         " Failures broke jobs off {} times; nodes were down for {} GPU-hours, and {} GPU-hours of \
          work were lost.",
         order.all.failures,
-        words::gpu_hours(order.gpu_hours.down),
-        words::gpu_hours(order.all.lost_gpu_hours),
+        words::amount(order.gpu_hours.down),
+        words::amount(order.all.lost_gpu_hours),
     )
 }
