@@ -126,6 +126,24 @@ fn the_first_days_or_jobs_can_be_taken() {
 }
 
 #[test]
+fn jobs_may_run_longer_or_shorter_than_the_trace_says() {
+    let folder = Folder::new(&[("p.csv", PHILLY)]);
+    let runtimes = |options: &str| {
+        let trace = format!("trace: {{source: philly:p.csv, tenants: fromTrace{options}}}\n");
+        let scenario = folder.parse(&[POOLS, &trace]).unwrap();
+        let work = draw(&scenario, scenario.seed);
+        let known = |d: &Drawn| d.job.expected == Some(d.runtime);
+        assert!(work.iter().all(known));
+        let millis = work.iter().map(|d| d.runtime.as_millis());
+        millis.collect::<Vec<_>>()
+    };
+    assert_eq!(runtimes(""), [600_000, 300_000, 100_000, 60_000]);
+    let longer = [609_000, 304_500, 101_500, 60_900];
+    assert_eq!(runtimes(", runtime: 1.015x"), longer);
+    assert_eq!(runtimes(", runtime: 0.001x"), [600, 300, 100, 60]);
+}
+
+#[test]
 fn gangs_may_be_split_further() {
     let folder = Folder::new(&[("p.csv", PHILLY)]);
     let trace = "trace: {source: philly:p.csv, tenants: fromTrace, gpusPerTask: 4}\n";

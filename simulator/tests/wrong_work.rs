@@ -181,6 +181,10 @@ const TRACE: &[[&str; 3]] = &[
         "write a number in that range, without a unit"],
     ["{memoryPerGpu: 32Gb}", "9:23: trace.memoryPerGpu: `32Gb` is not an amount",
         "write a number such as 2, 0.5, 500m or 64Gi"],
+    ["{runtime: 1.5}", "9:18: trace.runtime: `1.5` is not a factor",
+        "write how many times as long as the trace says jobs run, such as 1.5x"],
+    ["{runtime: 0x}", "9:18: trace.runtime: `0x` is not a factor from 0.001x to 1000x",
+        "write how many times as long as the trace says jobs run, such as 1.5x"],
     ["{priority: urgent}", "9:19: trace.priority: no PriorityClass is called `urgent`",
         "write one of high"],
 ];

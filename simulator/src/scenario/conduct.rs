@@ -9,7 +9,7 @@ use super::written::Text;
 use crate::problem::suggest;
 use crate::workload::{Conduct, Longest};
 
-/// The greatest factor between what is declared and what is true.
+/// The greatest factor between two durations.
 const FACTOR_MAX: f64 = 1000.0;
 
 /// What streams and traces both can say.
@@ -95,16 +95,30 @@ fn longest(fields: &mut Fields<'_>, field: &str, text: &Text) -> Option<Longest>
     let Some(factor) = text.value.strip_suffix('x') else {
         return Some(Longest::Is(fields.span(field, text)));
     };
+    let remedy = "write how many times the true duration it is, such as 2x, or a duration";
+    times(fields, field, (text, factor), 1.0, remedy).map(Longest::Times)
+}
+
+/// The thousandths of a factor of at least `least`: `factor` is what stands before the `x`.
+pub(super) fn times(
+    fields: &mut Fields<'_>,
+    field: &str,
+    (text, factor): (&Text, &str),
+    least: f64,
+    remedy: &str,
+) -> Option<u32> {
     let factor = factor
         .parse()
         .ok()
-        .filter(|f| (1.0..=FACTOR_MAX).contains(f));
+        .filter(|f| (least..=FACTOR_MAX).contains(f));
     if factor.is_none() {
-        let what = format!("`{}` is not a factor from 1x to {FACTOR_MAX}x", text.value);
-        let remedy = "write how many times the true duration it is, such as 2x, or a duration";
+        let what = format!(
+            "`{}` is not a factor from {least}x to {FACTOR_MAX}x",
+            text.value
+        );
         fields.wrong(text.referenced, field, what, remedy);
     }
-    factor.map(|factor| Longest::Times(thousandths(factor)))
+    factor.map(thousandths)
 }
 
 #[expect(

@@ -221,6 +221,7 @@ pub(super) struct Trace {
     pub(super) gpus_per_task: Option<Text>,
     pub(super) cpu_per_gpu: Option<Text>,
     pub(super) memory_per_gpu: Option<Text>,
+    pub(super) runtime: Option<Text>,
     pub(super) priority: Option<Text>,
     pub(super) max_duration: Option<Text>,
     pub(super) checkpoint: Option<Text>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use prorata_core::Resource;
 
 use super::classes::Classes;
-use super::conduct::{Said, conduct};
+use super::conduct::{Said, conduct, times};
 use super::fields::Fields;
 use super::file;
 use super::written::{Text, Written};
@@ -36,6 +36,8 @@ pub(super) fn replay(
     };
     let jobs = number("jobs", trace.jobs.as_ref());
     let gpus_per_task = number("gpusPerTask", trace.gpus_per_task.as_ref());
+    let runtime = trace.runtime.as_ref();
+    let runtime = runtime.map_or(1000, |text| self::runtime(fields, text));
     let mut amount = |name: &str, r: Resource, text: Option<&Text>| {
         text.map_or(0, |text| fields.amount(&format!("trace.{name}"), r, text))
     };
@@ -50,10 +52,23 @@ pub(super) fn replay(
             Resource::Memory,
             trace.memory_per_gpu.as_ref(),
         ),
+        runtime,
         conduct: conduct(fields, "trace", &Said::from(trace), classes),
     };
     let source = trace.source.as_ref().and_then(|text| source(fields, text));
     (replay, source)
+}
+
+/// How many thousandths of what the trace says.
+fn runtime(fields: &mut Fields<'_>, text: &Text) -> u32 {
+    let field = "trace.runtime";
+    let remedy = "write how many times as long as the trace says jobs run, such as 1.5x";
+    let Some(factor) = text.value.strip_suffix('x') else {
+        let what = format!("`{}` is not a factor", text.value);
+        fields.wrong(text.referenced, field, what, remedy);
+        return 1000;
+    };
+    times(fields, field, (text, factor), 0.001, remedy).unwrap_or(1000)
 }
 
 fn source(fields: &mut Fields<'_>, text: &Text) -> Option<Source> {

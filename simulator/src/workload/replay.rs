@@ -18,7 +18,7 @@ const JOBS_MAX: usize = 1_000_000;
 const NAME_MAX: usize = 63;
 
 /// How a trace becomes work.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replay {
     /// Tenants of the trace that the scenario does not describe are added to it, with equal
     /// weights, under their names made valid. Otherwise they are mistakes.
@@ -34,6 +34,8 @@ pub struct Replay {
     pub cpu_per_gpu: u64,
     /// Bytes beside each GPU, where the trace tells no memory.
     pub memory_per_gpu: u64,
+    /// Thousandths of what the trace says that each job runs.
+    pub runtime: u32,
     /// How its jobs behave. What the trace tells of them itself stands.
     pub conduct: Conduct,
 }
@@ -64,6 +66,22 @@ pub(crate) struct Fleet {
     pub(crate) has_models: bool,
     /// What all nodes offer together. What none offers is not limited, and not asked for.
     pub(crate) capacity: Resources,
+}
+
+impl Default for Replay {
+    /// All of the trace as it stands, for tenants that are described.
+    fn default() -> Self {
+        Self {
+            tenants_from_trace: false,
+            before: None,
+            jobs: None,
+            gpus_per_task: None,
+            cpu_per_gpu: 0,
+            memory_per_gpu: 0,
+            runtime: 1000,
+            conduct: Conduct::default(),
+        }
+    }
 }
 
 impl Replay {
@@ -168,9 +186,15 @@ impl Replay {
                 needs: needs.clone(),
                 ..Job::new(id, tenant, gang, task)
             };
-            work.push(self.conduct.drawn(known, job.runtime));
+            work.push(self.conduct.drawn(known, self.runs(job)));
         }
         work
+    }
+
+    /// How long a job runs, in whole milliseconds.
+    fn runs(&self, job: &TraceJob) -> Duration {
+        let millis = job.runtime.as_millis() * u128::from(self.runtime) / 1000;
+        Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX).max(1))
     }
 
     /// How many tasks a job is, and what each asks for.
