@@ -4,7 +4,7 @@
 //! 1. **priority**: jobs of the own tenant with lower priority.
 //! 2. **reclaim**: the preemptor stays within its guarantee on the resources whose shortage
 //!    blocks it; any tenant that borrows those, and whose ancestors below the common one all do.
-//! 3. **fair share**, at the almost-common ancestors, as Kueue's rules S2-a and S2-b:
+//! 3. **fair share**, unless the policy leaves it out, at the almost-common ancestors, as Kueue's rules S2-a and S2-b:
 //!    `share(preemptor + job) ≤ share(target − victim) < share(target)`; and if that finds
 //!    nothing, `share(preemptor + job) < share(target)`.
 //!
@@ -129,7 +129,8 @@ impl<'a> Search<'a> {
                     search.by_tenant(Rule::FairShare, Form::Strict)
                         || search.by_tenant(Rule::FairShare, Form::Initial)
                 };
-                (evicted <= 1 && own(&mut self)) || (evicted == 0 && by_share(&mut self))
+                let may_by_share = evicted == 0 && self.start.policy.preemption.fair_share;
+                (evicted <= 1 && own(&mut self)) || (may_by_share && by_share(&mut self))
             }
             _ => self.by_order(),
         };

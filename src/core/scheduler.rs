@@ -579,7 +579,11 @@ impl Entry for Entitled {
         };
         let entitled = match cluster.policy.order {
             Order::Drf => {
-                own() || asked.iter().any(owns) || self.by_share(arena, seat, kind, &request)
+                let by_share = || {
+                    cluster.policy.preemption.fair_share
+                        && self.by_share(arena, seat, kind, &request)
+                };
+                own() || asked.iter().any(owns) || by_share()
             }
             order => order.is_preemptive(),
         };
