@@ -499,13 +499,18 @@ impl Entry for Startable {
 /// out nobody that is.
 struct Entitled {
     /// The highest share that stands beside a tenant or one above it, level by level, the lowest
-    /// of what the tenant itself has there.
+    /// of what the tenant itself has there. Empty where nobody leaves for the sake of shares.
     beside: BTreeMap<Seat, Vec<(Seat, Share)>>,
 }
 
 impl Entitled {
     fn new(arena: &Arena<'_>) -> Self {
         let tree = &arena.cluster.tree;
+        if !arena.cluster.policy.preemption.fair_share {
+            return Self {
+                beside: BTreeMap::new(),
+            };
+        }
         let all = all_resources();
         let beside = |tenant| {
             let seat = tree.seat(tenant)?;
@@ -570,20 +575,11 @@ impl Entry for Entitled {
             let all = cluster.free.get(Resource::Gpu).saturating_add(below);
             lowest.is_some_and(|lowest| lowest < first.priority.0) && all >= kind.shape.milli_gpu()
         };
-        let asked: Vec<Resource> = Resource::ALL
-            .into_iter()
-            .filter(|r| request.get(*r) > 0)
-            .collect();
-        let owns = |r: &Resource| {
-            preemption::within_guarantee(&cluster.tree, seat, &request, core::slice::from_ref(r))
-        };
+        let mut asked = Resource::ALL.into_iter().filter(|r| request.get(*r) > 0);
+        let owns = |r| preemption::within_guarantee(&cluster.tree, seat, &request, &[r]);
         let entitled = match cluster.policy.order {
             Order::Drf => {
-                let by_share = || {
-                    cluster.policy.preemption.fair_share
-                        && self.by_share(arena, seat, kind, &request)
-                };
-                own() || asked.iter().any(owns) || by_share()
+                own() || asked.any(owns) || self.by_share(arena, seat, kind, &request)
             }
             order => order.is_preemptive(),
         };
