@@ -124,10 +124,11 @@ impl Entry for Entitled {
         let request = kind.shape.task.checked_mul(kind.shape.gang)?;
         let request = request.with(Resource::Gpu, gpu);
         let free = cluster.free.get(Resource::Gpu);
+        let by_share = cluster.policy.preemption.fair_share;
         let entitled = match cluster.policy.order {
             Order::Drf => {
                 claimant.owns(&request)
-                    || claimant.stays_low(&request)
+                    || (by_share && claimant.stays_low(&request))
                     || claimant.comes_before_enough(free, first.priority.0, gpu)
             }
             order => order.is_preemptive(),

@@ -84,6 +84,10 @@ pub struct Preemption {
     pub min_runtime: Duration,
     /// GPU-seconds of work that may be lost within an hour; `None`: any.
     pub loss_budget: Option<u64>,
+    /// Whether anybody leaves only because its tenant has more than its fair share. Otherwise
+    /// only tenants that want back what they are guaranteed, and higher priorities of the same
+    /// tenant, have others leave.
+    pub fair_share: bool,
 }
 
 impl Default for Preemption {
@@ -92,6 +96,7 @@ impl Default for Preemption {
             enabled: true,
             min_runtime: Duration::ZERO,
             loss_budget: None,
+            fair_share: true,
         }
     }
 }

@@ -119,7 +119,8 @@ impl<'a> Search<'a> {
                     search.by_tenant(Rule::FairShare, Form::Strict)
                         || search.by_tenant(Rule::FairShare, Form::Initial)
                 };
-                (evicted <= 1 && own(&mut self)) || (evicted == 0 && by_share(&mut self))
+                let may_by_share = evicted == 0 && self.start.policy.preemption.fair_share;
+                (evicted <= 1 && own(&mut self)) || (may_by_share && by_share(&mut self))
             }
             _ => self.by_order(),
         };

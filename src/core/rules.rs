@@ -3,12 +3,15 @@
 //! 1. **priority**: jobs of the own tenant with lower priority.
 //! 2. **reclaim**: the preemptor stays within its guarantee on the resources whose shortage
 //!    blocks it; any tenant that borrows those, and whose ancestors below the common one all do.
-//! 3. **fair share**, at the almost-common ancestors, as Kueue's rules S2-a and S2-b:
+//! 3. **fair share**, unless the policy leaves it out, at the almost-common ancestors, as Kueue's
+//!    rules S2-a and S2-b:
 //!    `share(preemptor + job) ≤ share(target − victim) < share(target)`; and if that finds
 //!    nothing, `share(preemptor + job) < share(target)`.
 //!
 //! A job that was evicted since the last arrival or end may not use rule 3, and one that was
-//! evicted twice none of them: without that, some worlds evict for ever.
+//! evicted twice none of them: without that, some worlds evict for ever. With several resources,
+//! two tenants may each be within their guarantee on what they lack and borrow what the other
+//! lacks. As it is, no job has others leave more than twice.
 //!
 //! Under an order other than by share there is one rule: those that come later leave, the last
 //! first.

@@ -107,6 +107,7 @@ pub(super) struct Preemption {
     pub(super) enabled: Option<Text>,
     pub(super) min_runtime: Option<Text>,
     pub(super) loss_budget: Option<Text>,
+    pub(super) fair_share: Option<Text>,
 }
 
 /// Exactly one of `node` and `pool`.

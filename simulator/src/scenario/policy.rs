@@ -121,6 +121,9 @@ fn preemption(fields: &mut Fields<'_>, written: &Written<file::Preemption>) -> P
         let field = format!("{path}.lossBudget");
         preemption.loss_budget = Some(fields.number(&field, budget, 0, 1 << 40));
     }
+    if let Some(fair_share) = &written.fair_share {
+        preemption.fair_share = fields.flag(&format!("{path}.fairShare"), fair_share);
+    }
     preemption
 }
 

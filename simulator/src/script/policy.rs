@@ -21,12 +21,13 @@ pub(super) struct Rules {
     pub(super) protected: BTreeSet<String>,
 }
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "order",
     "place",
     "preemption",
     "min-runtime",
     "loss-budget",
+    "fair-share",
     "grace",
     "reserve-after",
     "half-life",
@@ -74,6 +75,10 @@ impl Rules {
         }
         if let Some(text) = settings.get("loss-budget") {
             policy.preemption.loss_budget = Some(number("loss-budget", "loss-budget=", text)?);
+        }
+        if let Some(text) = settings.get("fair-share") {
+            let switch = [("on", true), ("off", false)];
+            policy.preemption.fair_share = one_of("fair-share", text, &switch)?;
         }
         policy.reserve_after = settings.duration("reserve-after")?.or(policy.reserve_after);
         policy.half_life = settings.duration("half-life")?.or(policy.half_life);

@@ -174,6 +174,7 @@ fn policies() -> impl Strategy<Value = Policy> {
             enabled,
             min_runtime: Duration::from_millis(min_runtime),
             loss_budget: None,
+            fair_share: true,
         },
         ..Policy::default()
     })
