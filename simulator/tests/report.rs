@@ -174,6 +174,19 @@ fn shared_cards_are_told_by_mode() {
 }
 
 #[test]
+fn an_order_that_changes_nothing_is_said_to() {
+    let page = report(&scenario("mis-set-quota"));
+    assert!(page.contains("under fifo it is the same."));
+    assert!(page.contains("mostly because of limits, or of what others do not lend."));
+    assert!(section(&page, "idle").contains("class=\"f-i2\""));
+    assert!(
+        rows(section(&page, "cost"))
+            .iter()
+            .any(|row| row.starts_with("drf|idle|"))
+    );
+}
+
+#[test]
 fn what_is_absent_is_said() {
     let page = report(&written(ALONE));
     assert!(section(&page, "preemption").contains("Nobody had to leave"));

@@ -25,7 +25,7 @@ const MEASURES: [(&str, &str); 13] = [
     ),
     (
         "Entitled",
-        "first the guarantee, then by weight from what is left (weighted max-min), never more than the tenant's jobs ask for, and with nodes down a part of what is left.",
+        "first the guarantee, then by weight from what is left (weighted max-min), of the nodes that work, and never more than the tenant's jobs ask for.",
     ),
     (
         "Deficit",

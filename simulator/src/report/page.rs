@@ -106,7 +106,9 @@ impl Page {
 
 /// With numbers that stay beside their units.
 fn unbroken(sentence: &str) -> String {
-    let units = [" h ", " min", " %", " s ", " d "];
+    let units = [
+        " h ", " h)", " min", " %", " s ", " s)", " s.", " s,", " d ",
+    ];
     let glue = |text: String, unit: &str| text.replace(unit, &unit.replace(' ', "\u{a0}"));
     units.into_iter().fold(sentence.to_owned(), glue)
 }

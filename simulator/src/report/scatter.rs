@@ -25,7 +25,7 @@ pub(super) fn inline(scene: &Scene<'_>, (run, order): (&Run, &str)) -> Result<St
     let title = format!("Under {order}: the wait of each job by the GPUs that it asks for");
     let dots = thinned(dots(scene, run));
     let sizes = scene.runs().flat_map(|(_, _, run)| sizes(run));
-    let (least, most) = sizes.fold((1.0_f64, 2.0_f64), |(a, b), s| (a.min(s), b.max(s)));
+    let (least, most) = sizes.fold((1.0_f64, 1.0_f64), |(a, b), s| (a.min(s), b.max(s)));
     canvas::inline(&title, (scene.width(), 280), |area| {
         draw(scene, area, &dots, (least, most))
     })

@@ -75,15 +75,23 @@ fn compared(report: &Report<'_>, loudest: &Loudest) -> String {
         let makespan = order.tenants[loudest.tenant].group.makespan_ms;
         makespan.map_or_else(|| "never".to_owned(), span)
     };
+    let against = same_or(&after, &before);
+    let rather = match (done(last), done(first)) {
+        (now, then) if now == then => format!("after {now} under both"),
+        (now, then) => format!("after {now} instead of {then}"),
+    };
     format!(
         "{name} asks for {} of all GPU-hours. Under {} the p95 wait of everybody else is {after}; \
-         under {} it is {before}. {name} itself is done after {} instead of {}.",
+         under {} it is {against}. {name} itself is done {rather}.",
         percent(loudest.part),
         last.order,
         first.order,
-        done(last),
-        done(first),
     )
+}
+
+/// What it was before, if that was not the same.
+fn same_or<'a>(after: &str, before: &'a str) -> &'a str {
+    if after == before { "the same" } else { before }
 }
 
 /// The waits of all, under one order and under another.
@@ -91,15 +99,14 @@ fn against(first: &OrderSummary, last: &OrderSummary) -> String {
     let (Some(before), Some(after)) = (&first.all.wait_ms, &last.all.wait_ms) else {
         return alone(last);
     };
+    let words = |w: &Distribution| format!("{} (median {})", span(w.p95), span(w.p50));
+    let (before, after) = (words(before), words(after));
     format!(
-        "Under {} the p95 wait of {} jobs is {} (median {}); under {} it is {} (median {}).",
+        "Under {} the p95 wait of {} jobs is {after}; under {} it is {}.",
         last.order,
         words::grouped(&last.all.jobs.to_string()),
-        span(after.p95),
-        span(after.p50),
         first.order,
-        span(before.p95),
-        span(before.p50),
+        same_or(&after, &before),
     )
 }
 
