@@ -24,11 +24,11 @@ use crate::cluster::Cluster;
 use crate::decision::{Cycle, Decision, Rule};
 use crate::drf::{Arena, Candidate, Contest, Entry};
 use crate::event::Event;
-use crate::id::JobId;
+use crate::id::{JobId, TenantId};
 use crate::job::{Job, Kind, Placement, Slot};
 use crate::policy::{Order, Policy};
 use crate::preemption::{self, Search};
-use crate::queue::{Group, Queue, Turn};
+use crate::queue::{Group, Line, Queue, Turn};
 use crate::reason::{Reason, Verdict};
 use crate::reservation::{self, Overdue};
 use crate::resource::{Resource, Resources};
@@ -498,6 +498,10 @@ impl Entry for Startable {
 /// Who may be entitled to have others leave. It lets in some that turn out not to be, and leaves
 /// out nobody that is.
 struct Entitled {
+    /// Where only guarantees and priorities entitle: of each tenant, whether it holds less of
+    /// anything than it is guaranteed, and the lowest priority of what it runs. All of its other
+    /// jobs are out at a glance.
+    means: Option<BTreeMap<Seat, (bool, i32)>>,
     /// The highest share that stands beside a tenant or one above it, level by level, the lowest
     /// of what the tenant itself has there. Empty where nobody leaves for the sake of shares.
     beside: BTreeMap<Seat, Vec<(Seat, Share)>>,
@@ -506,8 +510,10 @@ struct Entitled {
 impl Entitled {
     fn new(arena: &Arena<'_>) -> Self {
         let tree = &arena.cluster.tree;
-        if !arena.cluster.policy.preemption.fair_share {
+        let policy = &arena.cluster.policy;
+        if policy.order == Order::Drf && !policy.preemption.fair_share {
             return Self {
+                means: Some(means(arena)),
                 beside: BTreeMap::new(),
             };
         }
@@ -525,6 +531,7 @@ impl Entitled {
             Some((seat, tree.way_up(seat, ROOT).map(level).collect()))
         };
         Self {
+            means: None,
             beside: arena.queue.lines.keys().filter_map(beside).collect(),
         }
     }
@@ -549,6 +556,12 @@ impl Entry for Entitled {
         first: &Turn,
     ) -> Option<Resources> {
         let Arena { cluster, rooms, .. } = arena;
+        if let Some(means) = &self.means {
+            let (owns, lowest) = means.get(&seat)?;
+            if !owns && *lowest >= first.priority.0 {
+                return None;
+            }
+        }
         let board = rooms.at(group.board.filter(|_| kind.hold.is_none())?);
         let tenant = cluster
             .tenants
@@ -586,6 +599,18 @@ impl Entry for Entitled {
         let could = entitled && board.slots_when_empty() >= gang;
         could.then_some(request)
     }
+}
+
+/// See [`Entitled::means`].
+fn means(arena: &Arena<'_>) -> BTreeMap<Seat, (bool, i32)> {
+    let tree = &arena.cluster.tree;
+    let of = |(tenant, line): (&TenantId, &Line)| {
+        let seat = tree.seat(tenant)?;
+        let left = tree.subtree(seat).beyond(tree.usage(seat));
+        let lowest = line.running.first().map_or(i32::MAX, |v| v.priority);
+        Some((seat, (!left.is_zero(), lowest)))
+    };
+    arena.queue.lines.iter().filter_map(of).collect()
 }
 
 /// An amount of which every resource is asked for.

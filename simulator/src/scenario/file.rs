@@ -222,6 +222,8 @@ pub(super) struct Trace {
     pub(super) gpus_per_task: Option<Text>,
     pub(super) cpu_per_gpu: Option<Text>,
     pub(super) memory_per_gpu: Option<Text>,
+    #[serde(default)]
+    pub(super) priorities: BTreeMap<String, Text>,
     pub(super) priority: Option<Text>,
     pub(super) max_duration: Option<Text>,
     pub(super) checkpoint: Option<Text>,
