@@ -223,6 +223,8 @@ pub(super) struct Trace {
     pub(super) cpu_per_gpu: Option<Text>,
     pub(super) memory_per_gpu: Option<Text>,
     pub(super) runtime: Option<Text>,
+    #[serde(default)]
+    pub(super) priorities: BTreeMap<String, Text>,
     pub(super) priority: Option<Text>,
     pub(super) max_duration: Option<Text>,
     pub(super) checkpoint: Option<Text>,

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use prorata_core::Resource;
 
-use super::classes::Classes;
+use super::classes::{self, Classes};
 use super::conduct::{Said, conduct, times};
 use super::fields::Fields;
 use super::file;
 use super::written::{Text, Written};
 use crate::trace::Source;
-use crate::workload::Replay;
+use crate::workload::{Conduct, Replay};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -38,6 +38,19 @@ pub(super) fn replay(
     let gpus_per_task = number("gpusPerTask", trace.gpus_per_task.as_ref());
     let runtime = trace.runtime.as_ref();
     let runtime = runtime.map_or(1000, |text| self::runtime(fields, text));
+    let conduct = conduct(fields, "trace", &Said::from(trace), classes);
+    let mut of_tenant = |(tenant, text): (&String, &Text)| {
+        let field = format!("trace.priorities.{tenant}");
+        let class = classes::priority(fields, &field, text, classes);
+        let own = Conduct {
+            priority: class.value,
+            cluster_wide: class.cluster_wide,
+            protected: class.protected,
+            ..conduct.clone()
+        };
+        (tenant.clone(), own)
+    };
+    let conducts = trace.priorities.iter().map(&mut of_tenant).collect();
     let mut amount = |name: &str, r: Resource, text: Option<&Text>| {
         text.map_or(0, |text| fields.amount(&format!("trace.{name}"), r, text))
     };
@@ -53,7 +66,8 @@ pub(super) fn replay(
             trace.memory_per_gpu.as_ref(),
         ),
         runtime,
-        conduct: conduct(fields, "trace", &Said::from(trace), classes),
+        conduct,
+        conducts,
     };
     let source = trace.source.as_ref().and_then(|text| source(fields, text));
     (replay, source)

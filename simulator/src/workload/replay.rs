@@ -38,6 +38,8 @@ pub struct Replay {
     pub runtime: u32,
     /// How its jobs behave. What the trace tells of them itself stands.
     pub conduct: Conduct,
+    /// The same of tenants whose jobs have a priority of their own, by the tenant's name.
+    pub conducts: BTreeMap<String, Conduct>,
 }
 
 /// A trace that has been read.
@@ -153,6 +155,14 @@ impl Replay {
             owners.insert(name.to_owned(), tenant.id.clone());
             tenants.push(tenant);
         }
+        let names = || tenants.iter().map(|tenant| tenant.id.as_str());
+        for name in self.conducts.keys() {
+            if names().all(|known| known != name) {
+                let field = format!("trace.priorities.{name}");
+                let remedy = suggest(name, names());
+                problems.push(Problem::new(file, &field, "is no tenant's", remedy));
+            }
+        }
         if problems.is_empty() {
             Ok(owners)
         } else {
@@ -186,7 +196,8 @@ impl Replay {
                 needs: needs.clone(),
                 ..Job::new(id, tenant, gang, task)
             };
-            work.push(self.conduct.drawn(known, self.runs(job)));
+            let own = self.conducts.get(known.tenant.as_str());
+            work.push(own.unwrap_or(&self.conduct).drawn(known, self.runs(job)));
         }
         work
     }
