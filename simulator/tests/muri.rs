@@ -1,4 +1,4 @@
-//! Mean completion times beside those that Muri's authors published for the same traces, both
+//! Orders by length: how they are kept, and mean completion times beside those that Muri's authors published for the same traces, both
 //! read from the folder that `PRORATA_DATA` names. Where they are absent, the test says on stderr
 //! that it checked nothing. A debug build checks one trace of four, unless `PRORATA_MURI=all`.
 
@@ -43,20 +43,46 @@ fn completion_times_are_within_six_percent_of_the_published_ones() {
     }
 }
 
+/// When `a` ends, `c` fits if `b` leaves, and is before both `b` and `d`. So `d`
+/// does not start in the half that is free then.
+#[test]
+fn nothing_starts_in_room_that_a_job_before_it_could_have() {
+    let mut text = String::from(
+        "apiVersion: sim.prorata.dev/v1alpha1\nkind: Scenario\nname: small\n\
+        pools: {gpu: {count: 1, gpus: 8}}\ntenants: [{name: red}]\nworkload:\n",
+    );
+    for (name, gpus, seconds) in [
+        ("a", 4, 100),
+        ("b", 4, 9000),
+        ("c", 8, 1000),
+        ("d", 4, 9500),
+    ] {
+        text += &format!(
+            "  - {{tenant: red, name: {name}, jobs: 1, arrivals: {{at: 0s}}, task: {{gpu: {gpus}}}, \
+             duration: {{fixed: {seconds}s}}, checkpoint: 1s}}\n"
+        );
+    }
+    let scenario = Scenario::parse("s.yaml", &text).unwrap();
+    let ends: Vec<f64> = completions(&scenario, Order::Srtf);
+    assert_eq!(ends, [100.0, 10_000.0, 1100.0, 10_600.0]);
+}
+
 /// In seconds.
 fn mean_completion(scenario: &Scenario, order: Order) -> f64 {
-    let work = draw(scenario, scenario.seed);
-    let on = &mut |_| ControlFlow::Continue(());
-    let run = run(scenario, order, &work, Check::Debug, on).unwrap();
-    let completions: Vec<f64> = run
-        .jobs
-        .iter()
-        .map(|fate| fate.completion().unwrap().as_secs_f64())
-        .collect();
-    assert_eq!(completions.len(), work.len());
+    let completions = completions(scenario, order);
     #[expect(clippy::cast_precision_loss, reason = "there are few jobs")]
     let jobs = completions.len() as f64;
     completions.iter().sum::<f64>() / jobs
+}
+
+/// From the submission to the end of each job, in seconds.
+fn completions(scenario: &Scenario, order: Order) -> Vec<f64> {
+    let work = draw(scenario, scenario.seed);
+    let on = &mut |_| ControlFlow::Continue(());
+    let run = run(scenario, order, &work, Check::Debug, on).unwrap();
+    assert_eq!(run.jobs.len(), work.len());
+    let completions = run.jobs.iter().map(|fate| fate.completion().unwrap());
+    completions.map(|span| span.as_secs_f64()).collect()
 }
 
 /// The published mean completion time, in seconds.

@@ -122,6 +122,7 @@ impl Scheduler {
         self.sync();
         let mut decisions = self.promote(now);
         self.reserve(now);
+        decisions.extend(self.admit_holder(now));
         let preempts = self.cluster.policy.preemption.enabled;
         let in_order = preempts && self.cluster.policy.order.is_preemptive();
         let mut evicts = in_order && self.preempt(now, &mut decisions);
@@ -306,9 +307,8 @@ impl Scheduler {
         self.rooms.update(&self.cluster, nodes);
     }
 
-    /// Starts all that can start, the least claim first; before all, the job with the reservation.
+    /// Starts all that can start, the least claim first.
     fn admit(&mut self, now: Time, decisions: &mut Vec<Decision>) {
-        decisions.extend(self.admit_holder(now));
         let mut contest = Contest::new(&self.arena(now), Startable);
         while let Some(winner) = contest.winner().cloned() {
             match self.start(now, &winner.turn.job, &winner.kind) {
@@ -322,6 +322,7 @@ impl Scheduler {
         }
     }
 
+    /// Before all others, starts the job with the reservation if it can.
     fn admit_holder(&mut self, now: Time) -> Option<Decision> {
         let holder = self.cluster.reservation.as_ref()?.job.clone();
         let kind = self.cluster.jobs.get(&holder)?.job.kind();
@@ -356,7 +357,8 @@ impl Scheduler {
         self.told.remove(id);
     }
 
-    /// Has others leave for those that are entitled to it; whether anybody has to.
+    /// Has others leave for those that are entitled to it; whether anybody has to. Under an order
+    /// other than by share, those that fit start when it is their turn.
     fn preempt(&mut self, now: Time, decisions: &mut Vec<Decision>) -> bool {
         self.is_unfinished = false;
         if !self.anybody_may_leave(now) {
