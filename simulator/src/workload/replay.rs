@@ -82,6 +82,7 @@ impl Default for Replay {
             memory_per_gpu: 0,
             runtime: 1000,
             conduct: Conduct::default(),
+            conducts: BTreeMap::new(),
         }
     }
 }
