@@ -332,6 +332,8 @@ impl Scheduler {
     fn start(&mut self, now: Time, id: &JobId, kind: &Kind) -> Option<Decision> {
         let state = self.cluster.jobs.get(id)?;
         let seat = self.cluster.tree.seat(&state.job.tenant)?;
+        // The holder of a reservation may have become one that no cluster could run.
+        kind.shape.request()?;
         let board = self.rooms.board(&self.cluster, &kind.shape)?;
         let holder = trial::is_holder(&self.cluster, id);
         let found = self.rooms.at(board).found();

@@ -115,7 +115,7 @@ pub(crate) const WRONG_LINES: [(&str, &str, &str); 61] = [
     (
         "policy orders=fifo",
         "orders: is not known here",
-        "use order, place, preemption, min-runtime, loss-budget, grace, reserve-after, half-life, topology, mix, value:, class:, cluster-wide, protected",
+        "use order, place, preemption, min-runtime, loss-budget, fair-share, grace, reserve-after, half-life, topology, mix, value:, class:, cluster-wide, protected",
     ),
     (
         "tenant blue weight=1/0",
