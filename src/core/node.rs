@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::device::{Devices, Gpus, Part, Taken};
 use crate::id::NodeId;
-use crate::job::Slot;
+use crate::job::{Ask, Job, Slot};
 use crate::needs::{Labels, Taint};
 use crate::resource::{Resource, Resources};
 use crate::room::Room;
@@ -149,6 +149,13 @@ impl NodeState {
     pub(crate) fn room(&self) -> Option<Room> {
         let spec = self.open()?;
         Some(room_beside(spec, &[&self.held, &self.claimed]))
+    }
+
+    /// How many tasks of a job find room here.
+    pub(crate) fn times(&self, job: &Job, ask: &Ask) -> u32 {
+        let allowed = self.open().is_some_and(|spec| job.needs.allow(&spec.node));
+        let room = self.room().filter(|_| allowed);
+        room.map_or(0, |room| room.times(&job.task, ask))
     }
 
     /// Whether tasks that ask for this can have these places here beside what is held, whatever

@@ -328,15 +328,7 @@ impl<'a> Search<'a> {
             .as_ref()
             .filter(|r| r.job != self.job.id);
         let open = |id: &&NodeId| !reservation.is_some_and(|r| r.nodes.contains(*id));
-        let count = |id: &NodeId| {
-            let node = self.then.nodes.get(id)?;
-            let allowed = self.job.needs.allow(&node.open()?.node);
-            Some(if allowed {
-                node.room()?.times(&self.job.task, &self.ask)
-            } else {
-                0
-            })
-        };
+        let count = |id: &NodeId| Some(self.then.nodes.get(id)?.times(self.job, &self.ask));
         let counts = nodes.iter().filter(open).filter_map(count);
         counts.map(u64::from).sum()
     }

@@ -9,7 +9,6 @@ use crate::cluster::{Cluster, JobState};
 use crate::drf::{Arena, Entry};
 use crate::id::{JobId, NodeId};
 use crate::job::{Ask, Job};
-use crate::node::NodeState;
 use crate::placement::{self, Bounds};
 use crate::queue::{Head, Turn};
 use crate::resource::Resources;
@@ -120,14 +119,6 @@ fn endings(cluster: &Cluster) -> Vec<(Option<Time>, Time, JobId)> {
 }
 
 fn slots_on(cluster: &Cluster, job: &Job, ask: &Ask, nodes: &BTreeSet<NodeId>) -> u64 {
-    let count = |id: &NodeId| {
-        let node: &NodeState = cluster.nodes.get(id)?;
-        let allowed = job.needs.allow(&node.open()?.node);
-        Some(if allowed {
-            node.room()?.times(&job.task, ask)
-        } else {
-            0
-        })
-    };
+    let count = |id: &NodeId| Some(cluster.nodes.get(id)?.times(job, ask));
     nodes.iter().filter_map(count).map(u64::from).sum()
 }
