@@ -39,6 +39,7 @@ pub mod node;
 mod placement;
 pub mod policy;
 mod preemption;
+mod promise;
 mod queue;
 pub mod reason;
 mod reservation;

@@ -49,6 +49,8 @@ pub(crate) struct Search<'a> {
     /// Admitted just now: they were not there to be evicted.
     fresh: &'a BTreeSet<JobId>,
     looked_at: usize,
+    /// Room is all that it lacks: whoever leaves must leave it room.
+    lacks_room: bool,
 }
 
 /// A tenant of which something may be taken.
@@ -88,8 +90,10 @@ impl<'a> Search<'a> {
             may_lose,
             fresh,
             looked_at: 0,
+            lacks_room: false,
         };
         search.await_leaving();
+        search.lacks_room = search.has_quota();
         if search.claim.owns_something(&start.tree) {
             search.claim.blocking = search.what_blocks();
         }
@@ -294,7 +298,17 @@ impl<'a> Search<'a> {
         let affordable = self
             .may_lose
             .is_none_or(|left| loss(state, self.now) <= left);
-        holds && old && open && affordable
+        holds && old && open && affordable && (!self.lacks_room || self.could_use(id))
+    }
+
+    /// Whether the job could use a node that another is on, if nothing else ran there.
+    fn could_use(&self, id: &JobId) -> bool {
+        let suits = |id: &NodeId| {
+            let spec = self.then.nodes.get(id).and_then(|node| node.open());
+            let spec = spec.filter(|spec| self.job.needs.allow(&spec.node));
+            spec.is_some_and(|spec| spec.room().times(&self.job.task, &self.ask) > 0)
+        };
+        self.then.nodes_of(id).iter().any(suits)
     }
 
     /// Whether the rule lets the job push out a victim, when `cluster` is the state before that.

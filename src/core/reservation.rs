@@ -15,6 +15,7 @@ use crate::resource::Resources;
 use crate::rooms::{BoardId, Rooms};
 use crate::time::Time;
 use crate::tree::Seat;
+use crate::trial;
 
 /// Nodes that are kept for a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,9 +27,11 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// Whether it still serves its purpose: the job waits, and the nodes take new work.
+    /// Whether it still serves its purpose: the job waits and lacks nothing but room, and the
+    /// nodes take new work.
     pub(crate) fn is_good(&self, cluster: &Cluster, now: Time) -> bool {
-        let waits = |state: &JobState| state.tasks.is_none() && state.job.hold.is_none();
+        let waits =
+            |state: &JobState| state.tasks.is_none() && trial::lacks_only_room(cluster, state);
         let open = |id: &NodeId| {
             cluster
                 .nodes
@@ -62,7 +65,7 @@ impl Entry for Overdue {
         let board = arena.rooms.at(board);
         let wanted = !tenant.exhausted && cluster.tree.is_leaf(seat);
         let could = board.slots_when_empty() >= u64::from(kind.shape.gang);
-        let allowed = crate::trial::quota(cluster, tenant, seat, kind, &request).is_ok();
+        let allowed = trial::quota(cluster, tenant, seat, kind, &request).is_ok();
         (wanted && could && allowed).then_some(request)
     }
 }

@@ -26,6 +26,9 @@ pub(crate) type BoardId = usize;
 /// Boards that nobody waits at are kept up to this number.
 const IDLE_BOARDS_MAX: usize = 64;
 
+/// Nodes that are gone are kept up to this number, or as many as there are.
+const GONE_NODES_MAX: usize = 64;
+
 /// What is free where, and for whom.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rooms {
@@ -238,10 +241,10 @@ impl Rooms {
         };
     }
 
-    /// Whether so many boards are idle that it is time to drop them all.
-    pub(crate) fn is_crowded(&self) -> bool {
+    /// Whether so many boards are idle, or so many nodes gone, that it is time to drop them all.
+    pub(crate) fn is_crowded(&self, nodes: usize) -> bool {
         let idle = self.boards.iter().filter(|board| board.users == 0).count();
-        self.boards.len() > IDLE_BOARDS_MAX && idle > IDLE_BOARDS_MAX
+        idle > IDLE_BOARDS_MAX || self.nodes.len() > 2 * nodes + GONE_NODES_MAX
     }
 
     /// Brings the order of a board up to date.

@@ -28,7 +28,7 @@ use crate::drf::{Arena, Candidate, Contest};
 use crate::entry::{Entitled, Startable};
 use crate::event::Event;
 use crate::id::JobId;
-use crate::job::{Job, Kind, Placement, Slot};
+use crate::job::{Kind, Placement};
 use crate::policy::Policy;
 use crate::preemption::{self, Search};
 use crate::queue::{Queue, Turn};
@@ -38,7 +38,7 @@ use crate::rooms::Rooms;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 use crate::tree::Seat;
-use crate::{placement, trial};
+use crate::{placement, promise, trial};
 
 /// The decision core: one owner, no locks, no clock.
 #[derive(Debug, Default)]
@@ -117,6 +117,7 @@ impl Scheduler {
     /// Decides all that can be decided at `now`.
     pub fn cycle(&mut self, now: Time) -> Cycle {
         let now = self.decided.max(now);
+        self.has_changed |= self.has_ripened(self.decided, now);
         self.decided = now;
         self.fresh.clear();
         self.sync();
@@ -198,7 +199,7 @@ impl Scheduler {
             self.queue
                 .update(&self.cluster, &mut self.rooms, before, after);
         }
-        if self.rooms.is_crowded() {
+        if self.rooms.is_crowded(self.cluster.nodes.size()) {
             self.rooms = Rooms::drawn_from(self.rooms.drawn);
             self.rooms
                 .update(&self.cluster, self.cluster.nodes.keys().cloned());
@@ -233,39 +234,16 @@ impl Scheduler {
             let Some(placement) = placement else {
                 continue;
             };
-            if !self.still_possible(&job, &placement) {
+            if !promise::is_possible(&self.cluster, &job, &placement) {
                 self.cluster.unnominate(&id);
-            } else if self.is_free(&job, &placement) {
+                self.has_changed = true;
+            } else if promise::is_free(&self.cluster, &job, &placement) {
                 self.assume(now, &id, &placement);
                 decisions.push(Decision::Admit(id, placement));
             }
         }
         self.sync();
         decisions
-    }
-
-    /// Whether the nodes of a promise still take work of this kind.
-    fn still_possible(&self, job: &Job, placement: &Placement) -> bool {
-        placement.slots().all(|slot| {
-            let node = self
-                .cluster
-                .nodes
-                .get(&slot.node)
-                .and_then(|node| node.open());
-            node.is_some_and(|spec| job.needs.allow(&spec.node))
-        })
-    }
-
-    /// Whether all places of a promise are free.
-    fn is_free(&self, job: &Job, placement: &Placement) -> bool {
-        let mut on: BTreeMap<&crate::NodeId, Vec<&Slot>> = BTreeMap::new();
-        for slot in placement.slots() {
-            on.entry(&slot.node).or_default().push(slot);
-        }
-        on.into_iter().all(|(node, slots)| {
-            let node = self.cluster.nodes.get(node);
-            node.is_some_and(|node| node.can_hold(&job.task, &slots))
-        })
     }
 
     /// Keeps a good reservation, or makes one for the first job that is overdue.
@@ -407,6 +385,17 @@ impl Scheduler {
             self.is_unfinished = passed_over && core::mem::take(&mut self.has_changed);
         }
         anybody_leaves
+    }
+
+    /// Whether time alone has made somebody a victim, or given back a part of the loss budget.
+    fn has_ripened(&self, before: Time, now: Time) -> bool {
+        let min_runtime = self.cluster.policy.preemption.min_runtime;
+        let between = |at: Time| before < at && at <= now;
+        let oldest = Time::ZERO + before.since(Time::ZERO + min_runtime);
+        let running = self.queue.running_since.range((oldest, JobId::default())..);
+        let mut ripe = running.map(|(started, _)| *started + min_runtime);
+        let refund = |(at, _): &(Time, u64)| between(*at + LOSS_WINDOW);
+        ripe.find(|at| *at > before).is_some_and(between) || self.losses.iter().any(refund)
     }
 
     /// Whether some running job has run for long enough to be evicted.

@@ -293,6 +293,17 @@ impl Tree {
         None
     }
 
+    /// Whether a tenant, or one above it, holds more of what is asked for than it may.
+    pub(crate) fn is_over_limit(&self, leaf: Seat, asked: &Resources) -> bool {
+        self.way_up(leaf, ROOT).any(|seat| {
+            let limit = &self.shape.branches[seat].limit;
+            let over =
+                |(r, cap): (Resource, u64)| asked.get(r) > 0 && self.usage(seat).get(r) > cap;
+            let capped = |r| Some((r, limit.get(r)?));
+            Resource::ALL.into_iter().filter_map(capped).any(over)
+        })
+    }
+
     /// The first resource of which the leaf cannot have `request` more because others keep what
     /// is free, with what it can have. `free` is what is free in all: where that is less than
     /// the request, nobody withholds it.

@@ -101,6 +101,11 @@ pub(crate) fn why(cluster: &Cluster, state: &JobState, now: Time) -> Reason {
     }
 }
 
+/// Whether nothing but room stands in the way of a waiting job.
+pub(crate) fn lacks_only_room(cluster: &Cluster, state: &JobState) -> bool {
+    refusal(cluster, state, &state.job.kind()).is_ok()
+}
+
 /// What stands in the way before room is looked for; otherwise, the seat of its tenant.
 fn refusal(cluster: &Cluster, state: &JobState, kind: &Kind) -> Result<Seat, Reason> {
     let seat = cluster
