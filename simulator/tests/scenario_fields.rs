@@ -133,11 +133,12 @@ fn the_policy_is_what_the_scenario_says() {
     assert_eq!(policy.values[&"H100".into()], 2500);
     let topology: Vec<&str> = policy.topology.iter().map(|key| &**key).collect();
     assert_eq!(topology, ["rack", "zone"]);
-    let text = "policy: {preemption: {minRuntime: 5m, lossBudget: 7200}}\n";
+    let text = "policy: {preemption: {minRuntime: 5m, lossBudget: 7200, fairShare: false}}\n";
     let expected = Preemption {
         enabled: true,
         min_runtime: Duration::from_secs(300),
         loss_budget: Some(7200),
+        fair_share: false,
     };
     let scenario = parse(&[POOLS, TENANTS, text, WORK]);
     assert_eq!(scenario.policy.preemption, expected);

@@ -591,9 +591,7 @@ impl Entry for Entitled {
         let mut asked = Resource::ALL.into_iter().filter(|r| request.get(*r) > 0);
         let owns = |r| preemption::within_guarantee(&cluster.tree, seat, &request, &[r]);
         let entitled = match cluster.policy.order {
-            Order::Drf => {
-                own() || asked.any(owns) || self.by_share(arena, seat, kind, &request)
-            }
+            Order::Drf => own() || asked.any(owns) || self.by_share(arena, seat, kind, &request),
             order => order.is_preemptive(),
         };
         let could = entitled && board.slots_when_empty() >= gang;
