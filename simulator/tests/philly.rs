@@ -24,7 +24,7 @@ use prorata_simulator::workload::{Drawn, draw};
 
 /// So many jobs of the trace, unless all are asked for. They ask for little in the first weeks,
 /// so they arrive four times as fast as they did.
-const LEADING_JOBS: usize = 8_000;
+const LEADING_JOBS: usize = 3_000;
 const HASTE: u64 = 4;
 
 /// By how much of its jobs' mean run time a tenant may wait longer, in percent.
@@ -121,7 +121,8 @@ fn private(scenario: &Scenario, tenant: &Tenant) -> Scenario {
         count: u32::from(!gpus.is_multiple_of(cards)),
         ..whole.clone()
     };
-    rest.node.gpus.cards = gpus % cards;
+    let milli = u64::from(gpus % cards) * 1000;
+    rest.node.allocatable = rest.node.allocatable.with(Resource::Gpu, milli);
     let nodes = Pool {
         count: gpus / cards,
         ..whole.clone()
