@@ -113,6 +113,33 @@ fn tenants_that_are_not_described_are_mistakes() {
 }
 
 #[test]
+fn single_tenants_may_have_priorities_of_their_own() {
+    let folder = Folder::new(&[("p.csv", PHILLY)]);
+    let parse = |tenant: &str| {
+        let trace = format!(
+            "trace: {{source: philly:p.csv, tenants: fromTrace, priority: 3, checkpoint: 1m, \
+             priorities: {{{tenant}: high}}}}\n"
+        );
+        folder.parse(&[POOLS, "priorityClasses: {high: 9}\n", &trace])
+    };
+    let scenario = parse("red").unwrap();
+    for drawn in draw(&scenario, 1) {
+        let expected = if drawn.job.tenant == "red".into() {
+            9
+        } else {
+            3
+        };
+        assert_eq!(drawn.job.priority, expected, "{}", drawn.job.id);
+        assert_eq!(drawn.checkpoint, Some(Duration::from_secs(60)));
+    }
+    let told = parse("rad").unwrap_err();
+    assert!(
+        told.contains("trace.priorities.rad: is no tenant's"),
+        "{told}"
+    );
+}
+
+#[test]
 fn the_first_days_or_jobs_can_be_taken() {
     let folder = Folder::new(&[("p.csv", PHILLY)]);
     let taken = |options: &str| {
