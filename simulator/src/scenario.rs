@@ -146,11 +146,14 @@ impl Scenario {
 
     /// What is wrong if nothing ever arrives: the scenario is for a trace, and none is named.
     #[must_use]
-    pub fn without_work(&self) -> Option<Problem> {
+    pub fn without_work(&self, file: &str, text: &str) -> Option<Problem> {
         let what = "does not name its source, so there is no work";
         let remedy = "add `source: philly:FILE` below it, or name a trace on the command line: --trace philly:FILE";
+        let line = text.lines().position(|line| line.starts_with("trace:"));
+        let problem =
+            Problem::new(file, "trace", what, remedy).at_line(line.map_or(0, |at| at + 1));
         let missing = self.trace.is_none() && self.streams.is_empty();
-        missing.then(|| Problem::new(&self.name, "trace", what, remedy))
+        missing.then_some(problem)
     }
 
     /// The whole policy under one order, for this work: with the tasks that are typical of it,

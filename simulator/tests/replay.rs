@@ -188,10 +188,13 @@ fn a_trace_of_the_command_line_replaces_all_work() {
     let named = "trace: {source: philly:p.csv, tenants: fromTrace}\n";
     let unnamed = "trace: {tenants: fromTrace}\n";
     let scenario = folder.parse(&[POOLS, unnamed]).unwrap();
-    let problem = scenario.without_work().unwrap().to_string();
+    let problem = scenario
+        .without_work("s.yaml", "a: 1\ntrace:")
+        .unwrap()
+        .to_string();
     assert_eq!(
         problem,
-        "error: small: trace: does not name its source, so there is no work\n\
+        "error: s.yaml:2: trace: does not name its source, so there is no work\n\
          \x20 help: add `source: philly:FILE` below it, or name a trace on the command line: --trace philly:FILE"
     );
     let source = folder.source("philly", "q.csv");
@@ -205,7 +208,7 @@ fn a_trace_of_the_command_line_replaces_all_work() {
         assert_eq!(jobs(scenario), [("b/line-000002".to_owned(), 0, 1, 2)]);
         assert_eq!(scenario.tenants.len(), 1);
         assert_eq!(scenario.warnings, []);
-        assert!(scenario.without_work().is_none());
+        assert!(scenario.without_work("", "").is_none());
     }
     assert_ne!(
         given.input_hash,

@@ -37,7 +37,11 @@ fn every_scenario_can_be_run_and_says_what_to_look_for() {
         let command = format!("prorata-sim run simulator/scenarios/{name}.yaml");
         assert!(text.contains(&command), "{name}");
         let with_trace = text.contains(&format!("{command} --trace "));
-        assert_eq!(scenario.without_work().is_some(), with_trace, "{name}");
+        assert_eq!(
+            scenario.without_work("", "").is_some(),
+            with_trace,
+            "{name}"
+        );
         // Small enough to be run by a test.
         assert!(draw(&scenario, scenario.seed).len() <= 1000, "{name}");
     }

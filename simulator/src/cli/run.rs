@@ -83,7 +83,7 @@ fn read(args: &Args) -> Result<Scenario, Failure> {
     if let Some(trace) = &args.trace {
         scenario = scenario.with_trace(trace).map_err(Failure::Input)?;
     }
-    if let Some(problem) = scenario.without_work() {
+    if let Some(problem) = scenario.without_work(&file, &text) {
         return Err(Failure::Input(vec![problem]));
     }
     if let Some(table) = &args.interference {
