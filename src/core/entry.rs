@@ -9,7 +9,7 @@ use crate::queue::{Head, Line, Turn};
 use crate::resource::{Resource, Resources};
 use crate::share::Share;
 use crate::tenant::Limits;
-use crate::tree::{ROOT, Seat};
+use crate::tree::{ROOT, Seat, Tree};
 use crate::trial;
 
 /// Who may start: those for whom there are room and quota.
@@ -63,29 +63,28 @@ impl Claimant {
         if spec.exhausted || !tree.is_leaf(seat) || line.heads.is_empty() {
             return None;
         }
-        let all = Resource::ALL
-            .into_iter()
-            .fold(Resources::ZERO, |all, r| all.with(r, 1));
-        let highest = |at: Seat| {
-            let beside = tree.children(tree.parent(at)).iter();
-            let others = beside.filter(|other| **other != at);
-            let shares = others.map(|other| tree.share_now(*other, &all));
-            shares.max().unwrap_or(Share::ZERO)
+        let unused = tree.subtree(seat).beyond(tree.usage(seat));
+        let held: Vec<(i32, u64)> = line.held().collect();
+        let by_share = arena.cluster.policy.preemption.fair_share;
+        if arena.cluster.policy.order == Order::Drf
+            && !by_share
+            && unused.is_zero()
+            && held.is_empty()
+        {
+            return None;
+        }
+        let (below_others, is_low_above) = if by_share {
+            beside(tree, seat)
+        } else {
+            (Resources::ZERO, false)
         };
-        let mut above = tree.way_up(seat, ROOT).skip(1);
-        let (own, potential) = (tree.subtree(seat), tree.potential(tree.parent(seat)));
-        let ceiling = highest(seat);
-        let below_others = Resource::ALL.into_iter().fold(Resources::ZERO, |most, r| {
-            let borrowed = ceiling.most_below(potential.get(r), tree.weight(seat));
-            most.with(r, own.get(r).saturating_add(borrowed))
-        });
         Some(Self {
             limit: spec.limit,
             usage: *tree.usage(seat),
-            unused: own.beyond(tree.usage(seat)),
+            unused,
             below_others,
-            is_low_above: above.any(|at| tree.share_now(at, &Resources::ZERO) < highest(at)),
-            held: line.held().collect(),
+            is_low_above,
+            held,
         })
     }
 
@@ -108,6 +107,29 @@ impl Claimant {
         let mut each = request.iter().map(|asked| (asked.0, with(asked)));
         self.is_low_above || each.all(|(r, with)| with <= self.below_others.get(r))
     }
+}
+
+/// The most that a tenant may use so that its share is lower than the highest beside it, and
+/// whether some tenant above it has a lower share than one beside that.
+fn beside(tree: &Tree, seat: Seat) -> (Resources, bool) {
+    let all = Resource::ALL
+        .into_iter()
+        .fold(Resources::ZERO, |all, r| all.with(r, 1));
+    let highest = |at: Seat| {
+        let beside = tree.children(tree.parent(at)).iter();
+        let others = beside.filter(|other| **other != at);
+        let shares = others.map(|other| tree.share_now(*other, &all));
+        shares.max().unwrap_or(Share::ZERO)
+    };
+    let mut above = tree.way_up(seat, ROOT).skip(1);
+    let (own, potential) = (tree.subtree(seat), tree.potential(tree.parent(seat)));
+    let ceiling = highest(seat);
+    let below_others = Resource::ALL.into_iter().fold(Resources::ZERO, |most, r| {
+        let borrowed = ceiling.most_below(potential.get(r), tree.weight(seat));
+        most.with(r, own.get(r).saturating_add(borrowed))
+    });
+    let is_low = |at| tree.share_now(at, &Resources::ZERO) < highest(at);
+    (below_others, above.any(is_low))
 }
 
 impl Entry for Entitled {

@@ -54,12 +54,15 @@ pub struct Scheduler {
     /// What was last told of each waiting job.
     told: BTreeMap<JobId, Reason>,
     /// Kinds for which nobody could be made to leave, since all were last tried.
-    tried: BTreeSet<(Seat, Kind)>,
+    tried: BTreeSet<Like>,
     /// Some were not tried in the last cycle.
     is_unfinished: bool,
     /// Something has happened since all were last tried.
     has_changed: bool,
 }
+
+/// Jobs for which a search ends alike: of one tenant, shape and priority, and evicted as often.
+type Like = (Seat, Kind, i32, u32);
 
 /// No further search for victims begins in a cycle once so many have been looked at. The others
 /// have their turn in the next cycles, so that each cycle is short and none is forgotten.
@@ -357,7 +360,7 @@ impl Scheduler {
                 contest.check(&self.arena(now));
                 continue;
             }
-            let key = (winner.seat, winner.kind.clone());
+            let key = self.like(&winner);
             if self.tried.contains(&key) {
                 passed_over = true;
                 contest.pass(&self.arena(now), winner.seat);
@@ -385,6 +388,19 @@ impl Scheduler {
             self.is_unfinished = passed_over && core::mem::take(&mut self.has_changed);
         }
         anybody_leaves
+    }
+
+    fn like(&self, candidate: &Candidate) -> Like {
+        let turn = &candidate.turn;
+        let evicted = self.cluster.evicted.get(&turn.job).copied();
+        let mut kind = candidate.kind.clone();
+        kind.span = None;
+        (
+            candidate.seat,
+            kind,
+            turn.priority.0,
+            evicted.unwrap_or_default(),
+        )
     }
 
     /// Whether time alone has made somebody a victim, or given back a part of the loss budget.
