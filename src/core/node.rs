@@ -104,11 +104,20 @@ impl Held {
     pub(crate) fn fits_in(&self, spec: &Spec) -> bool {
         // Memory of GPUs is counted device by device, where it is known at all.
         let amounts = self.amounts.with(Resource::GpuMemory, 0);
-        let within = |(index, device): (u32, &Part)| {
-            let taken = self.devices.of(index);
-            taken.milli <= device.milli && (device.memory == 0 || taken.memory <= device.memory)
-        };
-        amounts.fits_in(&spec.offer) && (0..).zip(&spec.devices).all(within)
+        let mut devices = (0..).take(spec.devices.len());
+        amounts.fits_in(&spec.offer) && devices.all(|index| self.is_within(spec, index))
+    }
+
+    /// Whether no more is taken of a device than there is.
+    fn is_within(&self, spec: &Spec, index: u32) -> bool {
+        let device = usize::try_from(index)
+            .ok()
+            .and_then(|i| spec.devices.get(i));
+        let (device, taken) = (
+            device.copied().unwrap_or(Part::NONE),
+            self.devices.of(index),
+        );
+        taken.milli <= device.milli && (device.memory == 0 || taken.memory <= device.memory)
     }
 }
 
@@ -166,7 +175,15 @@ impl NodeState {
         };
         let mut held = self.held.clone();
         slots.iter().for_each(|slot| held.take(task, slot));
-        held.fits_in(spec)
+        // What they do not ask for cannot stand in their way, even where the node is overfull.
+        let asked = task
+            .iter()
+            .filter(|(r, amount)| *r != Resource::GpuMemory && *amount > 0);
+        let mut devices = slots.iter().flat_map(|slot| slot.devices.iter());
+        asked
+            .into_iter()
+            .all(|(r, _)| held.amounts.get(r) <= spec.offer.get(r))
+            && devices.all(|index| held.is_within(spec, index))
     }
 
     /// The room that its description leaves beside what is held, whether or not it takes new

@@ -8,7 +8,7 @@ use crate::id::NodeId;
 use crate::job::{Job, Placement, Slot};
 
 /// Whether a promise can still come true: its tenant may hold it, its nodes take work of this
-/// kind, and its places are free once those that leave have left.
+/// kind, and somebody is still leaving or its places are free.
 pub(crate) fn is_possible(cluster: &Cluster, job: &Job, placement: &Placement) -> bool {
     let tree = &cluster.tree;
     let tenant = cluster.tenants.get(&job.tenant);
@@ -21,11 +21,8 @@ pub(crate) fn is_possible(cluster: &Cluster, job: &Job, placement: &Placement) -
         let spec = node.and_then(|node| node.open());
         spec.is_some_and(|spec| job.needs.allow(&spec.node))
     });
-    let mut then = cluster.clone();
-    for id in &cluster.leaving {
-        then.clear(id);
-    }
-    open && allowed && suits && is_free(&then, job, placement)
+    let comes_free = !cluster.leaving.is_empty() || is_free(cluster, job, placement);
+    open && allowed && suits && comes_free
 }
 
 /// Whether all places of a promise are free.
