@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use prorata_simulator::problem::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::api::labels;
+use crate::duration;
 use crate::manifest::{Document, Problems};
 
 /// `apiVersion` of the file.
@@ -38,6 +40,11 @@ pub struct Configuration {
     /// Who is next among the tenants.
     #[serde(default)]
     pub order: Order,
+    /// The first job that has waited this long for room gets nodes reserved: others may use them
+    /// only if they are sure to end in time. As `15m` or `1h30m`.
+    #[serde(default = "default_reserve_after", deserialize_with = "read_duration")]
+    #[schemars(with = "String")]
+    pub reserve_after: Duration,
     /// What is logged, and how.
     #[serde(default)]
     pub logging: Logging,
@@ -214,6 +221,10 @@ fn default_extender_address() -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], 8443))
 }
 
+const fn default_reserve_after() -> Duration {
+    Duration::from_secs(15 * 60)
+}
+
 /// Checks the name of an extended resource. It goes into expressions of the admission policies, so
 /// nothing else may get through.
 ///
@@ -238,6 +249,10 @@ pub fn gpu_resource(text: &str) -> Result<String, String> {
 
 fn read_gpu_resource<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     gpu_resource(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+}
+
+fn read_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    duration::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
 }
 
 fn read_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
@@ -269,6 +284,7 @@ mod tests {
             (config.order, config.logging.level),
             (Order::Drf, Level::Info)
         );
+        assert_eq!(config.reserve_after, Duration::from_secs(900));
     }
 
     #[test]
@@ -285,6 +301,10 @@ mod tests {
         assert_eq!(
             wrong("order: lifo"),
             "error: c.yaml:4:8: order: unknown variant `lifo`\n  help: write `drf` or `fifo`"
+        );
+        assert_eq!(
+            wrong("reserveAfter: soon"),
+            "error: c.yaml:4:15: reserveAfter: `soon` is not a duration\n  help: write one such as 90s, 15m or 1h30m"
         );
         assert_eq!(
             wrong("gpuResource: \"'||true||'\""),

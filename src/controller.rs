@@ -6,7 +6,7 @@ use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{Api, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use prorata_core::{Order, Policy};
+use prorata_core::{Order, Policy, Preemption};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::info;
@@ -67,17 +67,8 @@ pub async fn run(config: Configuration, kubeconfig: Option<&Path>) -> Result<(),
     let (sender, inbox) = mpsc::channel(INBOX_MAX);
     let mut watches = watch::start(&client, &config.gpu_resource, &sender);
     drop(sender);
-    let order = match config.order {
-        config::Order::Drf => Order::Drf,
-        config::Order::Fifo => Order::Fifo,
-    };
     let writer = Writer::new(client, &config.gpu_resource);
-    let driver = Driver::new(
-        Policy { order },
-        &config.gpu_resource,
-        writer,
-        views.clone(),
-    );
+    let driver = Driver::new(policy(&config), &config.gpu_resource, writer, views.clone());
     let policy = FilterPolicy {
         gpu_resource: config.gpu_resource.clone(),
     };
@@ -91,6 +82,24 @@ pub async fn run(config: Configuration, kubeconfig: Option<&Path>) -> Result<(),
         ended = health::serve(config.health.address, views) => ended.map_err(Error::Health),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
+    }
+}
+
+/// What an administrator chooses, as the core sees it.
+#[must_use]
+pub fn policy(config: &Configuration) -> Policy {
+    Policy {
+        order: match config.order {
+            config::Order::Drf => Order::Drf,
+            config::Order::Fifo => Order::Fifo,
+        },
+        // Nothing here carries evictions out.
+        preemption: Preemption {
+            enabled: false,
+            ..Preemption::default()
+        },
+        reserve_after: Some(config.reserve_after),
+        ..Policy::default()
     }
 }
 

@@ -5,21 +5,24 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
-use prorata_core::Snapshot;
+use prorata_core::{NodeId, Snapshot};
 use serde_json::{Value, json};
 
 use crate::api::{QueuedJobSpec, QueuedJobStatus, State};
 use crate::effects::{Effect, Notice, RecordWrite};
+use crate::explained::Explained;
 use crate::observed::Observed;
 use crate::plan::Plan;
 use crate::status::Standing;
-use crate::translate::{self, JOB_CONDITION, JobView, RecordView};
+use crate::translate::{self, ADMITTED, JOB_CONDITION, JobView, RecordView};
 
-/// The next thing to write about the Job of this UID, if anything is.
+/// The next thing to write about the Job of this UID, if anything is. Nothing is while it waits
+/// and it has not been explained why.
 #[must_use]
 pub fn effect(
     observed: &Observed,
     snapshot: &Snapshot,
+    explained: &Explained,
     gpu_resource: &str,
     uid: &str,
     now: Timestamp,
@@ -29,7 +32,7 @@ pub fn effect(
     let Some(job) = snapshot.job(&view.id) else {
         return finished(view, record?, now);
     };
-    let verdict = snapshot.verdict(&view.id)?;
+    let verdict = explained.verdict(snapshot, &view.id)?;
     let plan = observed
         .plan(uid)
         .filter(|_| snapshot.placement(&view.id).is_some());
@@ -38,7 +41,7 @@ pub fn effect(
     let standing = Standing::of(&verdict, observed.obstacle(uid));
     let start = plan.and_then(|plan| start(view, plan));
     let starts = start.is_some();
-    let move_ = start.or_else(|| take_back(view, plan?, snapshot));
+    let move_ = start.or_else(|| take_back(view, plan?, observed, snapshot));
     let record = record_write(record, Some(spec), &standing, now);
     let is_news = !matches!(record, RecordWrite::Keep);
     let effect = Effect {
@@ -86,7 +89,9 @@ fn record_write(
     if up_to_date && record.spec == spec {
         return RecordWrite::Keep;
     }
-    let status = match up_to_date {
+    // Another admission is another start.
+    let same = spec.admission == record.spec.admission;
+    let status = match up_to_date && same {
         true => shown.clone(),
         false => status(standing, now),
     };
@@ -95,7 +100,7 @@ fn record_write(
 
 fn status(standing: &Standing, now: Timestamp) -> QueuedJobStatus {
     let condition = Condition {
-        type_: "Admitted".to_owned(),
+        type_: ADMITTED.to_owned(),
         status: is_admitted(standing).to_owned(),
         reason: standing.reason.clone(),
         message: standing.message.clone(),
@@ -129,14 +134,22 @@ fn start(view: &JobView, plan: &Plan) -> Option<Move> {
 }
 
 /// Takes the start back, because a node of the plan has gone before its pod came.
-fn take_back(view: &JobView, plan: &Plan, snapshot: &Snapshot) -> Option<Move> {
+fn take_back(
+    view: &JobView,
+    plan: &Plan,
+    observed: &Observed,
+    snapshot: &Snapshot,
+) -> Option<Move> {
     let released = !view.is_suspended && view.epoch == Some(plan.epoch());
-    let node = plan
-        .lost_node(snapshot, view.remaining)
-        .filter(|_| released)?;
+    let has = |node: &NodeId| {
+        let spec = observed.node(node);
+        let may = spec.is_some_and(|spec| plan.shape().needs.allow(spec));
+        may && snapshot.takes_work(node) && !snapshot.is_overfull(node)
+    };
+    let node = plan.lost_node(view.remaining, has).filter(|_| released)?;
     let notice = Notice {
         reason: "Requeued".to_owned(),
-        message: format!("node {node}, where it was to run, has no room for its pods any more"),
+        message: format!("node {node}, where it was to run, does not take its pods any more"),
     };
     Some((notice, translate::take_back(view, plan.epoch())))
 }

@@ -12,10 +12,11 @@ use prorata_core::{Decision, JobId, Policy, Scheduler, Snapshot, Time};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::desired;
 use crate::effects::{Effect, Failure, Outcome, Writer};
+use crate::explained::Explained;
 use crate::observed::{News, Observed, Uid};
 use crate::view::{View, Views};
 use crate::watch::{Change, Kind, Object};
@@ -45,6 +46,7 @@ pub struct Driver {
     last_epoch: i64,
     /// Jobs about which something was learnt since the last cycle.
     touched: BTreeSet<Uid>,
+    explained: Explained,
     work: Work,
 }
 
@@ -77,6 +79,7 @@ impl Driver {
             early: Vec::new(),
             last_epoch: 0,
             touched: BTreeSet::new(),
+            explained: Explained::new(Instant::now()),
             work: Work::default(),
         }
     }
@@ -85,7 +88,8 @@ impl Driver {
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Change>) {
         let mut burst = Vec::new();
         loop {
-            let due = self.work.later.keys().next().copied();
+            let later = self.work.later.keys().next().copied();
+            let due = later.into_iter().chain(self.explained.due()).min();
             tokio::select! {
                 count = inbox.recv_many(&mut burst, BURST_MAX) => {
                     if count == 0 {
@@ -100,6 +104,7 @@ impl Driver {
                 () = sleep_until(due) => self.retry(),
             }
             if self.unlisted.is_empty() {
+                self.explain();
                 self.write();
             }
         }
@@ -145,9 +150,10 @@ impl Driver {
 
     fn learn(&mut self, news: News) {
         let News { facts, touched } = news;
+        let now = now();
         facts
             .into_iter()
-            .for_each(|fact| self.scheduler.observe(fact));
+            .for_each(|fact| self.scheduler.observe(now, fact));
         for uid in touched {
             self.look_at(uid.clone());
             self.touched.insert(uid);
@@ -157,13 +163,10 @@ impl Driver {
     fn cycle(&mut self) {
         let cycle = self.scheduler.cycle(now());
         let snapshot = self.scheduler.snapshot();
-        for Decision::Admit(id, placement) in cycle.decisions {
-            let job = snapshot.job(&id).expect("what was admitted is known");
-            self.last_epoch += 1;
-            info!(job = %id, epoch = self.last_epoch, %placement, "admitted");
-            self.observed.admit(job, self.last_epoch, placement);
-            self.work.admissions.push_back(id.uid().to_owned());
+        for decision in cycle.decisions {
+            self.take_down(&snapshot, decision);
         }
+        self.explained.outdate();
         for (job, verdict) in cycle.changed {
             debug!(%job, ?verdict, "verdict");
             self.work.report(job.uid());
@@ -182,6 +185,32 @@ impl Driver {
         if !news.facts.is_empty() {
             self.learn(news);
             self.cycle();
+        }
+    }
+
+    fn take_down(&mut self, snapshot: &Snapshot, decision: Decision) {
+        match decision {
+            Decision::Admit(id, placement) => {
+                let job = snapshot.job(&id).expect("what was admitted is known");
+                self.last_epoch += 1;
+                info!(job = %id, epoch = self.last_epoch, %placement, "admitted");
+                self.observed.admit(job, self.last_epoch, placement);
+                self.work.admissions.push_back(id.uid().to_owned());
+            }
+            // Our policy lets nobody preempt. Nor would `DecisionFailed` be right: its tasks run.
+            Decision::Evict {
+                victim, preemptor, ..
+            } => error!(%victim, %preemptor, "nothing here carries an eviction out"),
+        }
+    }
+
+    /// Says why jobs wait, if it is time.
+    fn explain(&mut self) {
+        if self.explained.due().is_none_or(|due| due > Instant::now()) {
+            return;
+        }
+        for job in self.explained.ask(&mut self.scheduler) {
+            self.work.report(job.uid());
         }
     }
 
@@ -204,6 +233,7 @@ impl Driver {
             let effect = desired::effect(
                 &self.observed,
                 snapshot,
+                &self.explained,
                 &self.gpu_resource,
                 &uid,
                 Timestamp::now(),
@@ -386,9 +416,8 @@ mod tests {
         let writer = Writer::new(Client::try_from(config).unwrap(), GPU);
         let mut driver = Driver::new(Policy::default(), GPU, writer, Views::default());
         let node = Object::Node(Node {
-            id: "a".into(),
             allocatable: Resources::gpus(4),
-            schedulable: true,
+            ..Node::new("a")
         });
         for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Job) {
             let objects = match kind {

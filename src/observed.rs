@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prorata_core::{
-    Event, Job, JobId, Node, NodeId, Placement, Resources, Snapshot, TaskId, TenantId,
+    Event, Hold, Job, JobId, Node, NodeId, Placement, Resources, Snapshot, TaskId, TenantId,
 };
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use tracing::warn;
@@ -60,6 +60,12 @@ impl Observed {
             gpu_resource: gpu_resource.to_owned(),
             ..Self::default()
         }
+    }
+
+    /// A node, while it exists.
+    #[must_use]
+    pub fn node(&self, id: &NodeId) -> Option<&Node> {
+        self.nodes.get(id)
     }
 
     /// A Job, while it exists.
@@ -172,11 +178,12 @@ impl Observed {
         let job = Job {
             gang: record.spec.gang,
             task,
-            held: false,
+            hold: None,
             ..view.job(record.spec.tenant.as_str().into(), record.spec.priority)
         };
         let plan = Plan::new(&job, admission.epoch, placement.clone(), view.indexed);
-        let admitted = Event::JobAdmitted(view.id.clone(), placement);
+        let since = record.admitted().unwrap_or(view.created);
+        let admitted = Event::JobAdmitted(view.id.clone(), placement, since);
         news.facts.extend([Event::JobSubmitted(job), admitted]);
         self.told.insert(uid.to_owned(), view.id.clone());
         self.plans.insert_mut(uid.to_owned(), plan);
@@ -409,13 +416,13 @@ impl Observed {
         let stopped = view.is_suspended && self.plans.get(uid).is_some_and(released);
         let mut facts = Vec::new();
         // Edited before it was started: it is planned anew as it is now.
-        let outdated = |plan: &Plan| !released(plan) && plan.shape() != job.shape();
+        let outdated = |plan: &Plan| !released(plan) && *plan.shape() != job.shape();
         if self.plans.get(uid).is_some_and(outdated) {
             facts.push(Event::DecisionFailed(job.id.clone()));
         }
         if stopped {
             facts.push(Event::JobSubmitted(Job {
-                held: true,
+                hold: Some(Hold::User),
                 ..job.clone()
             }));
             facts.extend(self.vacated(uid, false));

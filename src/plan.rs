@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use prorata_core::job::Shape;
-use prorata_core::{Job, JobId, NodeId, Placement, Snapshot};
+use prorata_core::{Job, JobId, NodeId, Placement};
 
 use crate::translate::PodView;
 
@@ -55,8 +55,8 @@ impl Plan {
 
     /// What was admitted.
     #[must_use]
-    pub fn shape(&self) -> Shape {
-        self.fixed.shape
+    pub fn shape(&self) -> &Shape {
+        &self.fixed.shape
     }
 
     /// The seat of a pod with this completion index, if that is what tells pods apart.
@@ -95,16 +95,16 @@ impl Plan {
         self.pods.len() == self.fixed.placement.slots().len()
     }
 
-    /// A planned node that no longer takes the pod that is still to come to it, where `expected`
-    /// pods are to run at the same time.
+    /// A planned node that the pod that is still to come to it cannot have any more, where
+    /// `expected` pods are to run at the same time.
     #[must_use]
-    pub fn lost_node(&self, snapshot: &Snapshot, expected: u32) -> Option<&NodeId> {
+    pub fn lost_node(&self, expected: u32, has: impl Fn(&NodeId) -> bool) -> Option<&NodeId> {
         if usize::try_from(expected).is_ok_and(|expected| self.pods.len() >= expected) {
             return None;
         }
         let coming = (0..self.seats()).filter(|seat| !self.visited.contains(seat));
         let mut nodes = coming.filter_map(|seat| self.node(seat));
-        nodes.find(|node| !snapshot.takes_work(node) || snapshot.is_overfull(node))
+        nodes.find(|node| !has(node))
     }
 
     /// Whether a pod has this place.

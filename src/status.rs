@@ -3,7 +3,9 @@
 //! A sentence holds only numbers that stay the same while the reason does. One that changed with
 //! every cycle would be written again with every cycle.
 
-use prorata_core::{Reason, Verdict, resource::Amount};
+use prorata_core::reason::Outlook;
+use prorata_core::resource::Amount;
+use prorata_core::{Reason, Resource, Verdict};
 
 use crate::api::State;
 
@@ -28,13 +30,14 @@ impl Standing {
                 "Admitted",
                 "its places are decided, and are its own until it ends".to_owned(),
             ),
-            Verdict::Waiting(Reason::Suspended) => {
-                (State::Held, "Suspended", sentence(&Reason::Suspended))
-            }
             Verdict::Waiting(reason) => {
                 let text = obstacle.filter(|_| *reason == Reason::InvalidRequest);
                 let text = text.map_or_else(|| sentence(reason), str::to_owned);
-                (State::Waiting, reason.code(), text)
+                let state = match reason.outlook() {
+                    Outlook::Held => State::Held,
+                    Outlook::Never | Outlook::Waiting => State::Waiting,
+                };
+                (state, reason.code(), text)
             }
         };
         Self {
@@ -55,51 +58,125 @@ impl Standing {
     }
 }
 
+const UNKNOWN_TENANT: &str = "no Tenant has the name in its namespace's label prorata.dev/tenant";
+const TENANT_NOT_LEAF: &str = "the tenant in its namespace's label prorata.dev/tenant is divided: \
+     name one of those below it";
+const NO_SUCH_NODE: &str = "every node takes no new work, lacks a label that its nodeSelector or \
+     affinity requires, or has a taint that it does not tolerate: correct these, or the nodes";
+
 fn sentence(reason: &Reason) -> String {
-    match *reason {
-        Reason::UnknownTenant => {
-            "no Tenant has the name in its namespace's label prorata.dev/tenant".to_owned()
-        }
-        Reason::InvalidRequest => "no cluster could run what it asks for".to_owned(),
+    use Resource::Gpu;
+    match reason {
+        Reason::UnknownTenant => UNKNOWN_TENANT.into(),
+        Reason::TenantNotLeaf => TENANT_NOT_LEAF.into(),
+        Reason::InvalidRequest => "no cluster could run what it asks for".into(),
         Reason::ExceedsMaxQuota {
-            resource,
+            resource: r,
             request,
             limit,
-        } => {
-            let (request, limit) = (Amount(resource, request), Amount(resource, limit));
-            format!(
-                "it asks for {request} {resource}, and its tenant may never hold more than {limit}"
-            )
+        } => format!(
+            "it asks for {} {r}, and its tenant may never hold more than {}: ask for less, or \
+             have the limit raised",
+            Amount(*r, *request),
+            Amount(*r, *limit)
+        ),
+        Reason::NoSuchGpu { request, largest } => format!(
+            "each pod asks for {} GPUs, and the largest node has {}: ask for less in each",
+            Amount(Gpu, *request),
+            Amount(Gpu, *largest)
+        ),
+        Reason::NoSuchNode { .. } => NO_SUCH_NODE.into(),
+        Reason::ExceedsCapacity { gang, best } => format!(
+            "its {gang} pods must start together, and the nodes would hold {best} even if they were empty"
+        ),
+        Reason::BudgetExhausted => "the budget of its tenant is spent".into(),
+        Reason::Suspended => "its user holds it: set spec.suspend to false".into(),
+        Reason::DependencyGate => "something that it depends on must happen first".into(),
+        Reason::GangIncomplete { gang, .. } => {
+            format!("its {gang} pods must start together, and some are still to be made")
         }
-        Reason::NoSuchGpu { request, largest } => {
-            let gpu = |milli| Amount(prorata_core::Resource::Gpu, milli);
-            let (request, largest) = (gpu(request), gpu(largest));
-            format!("each pod asks for {request} GPUs, and the largest node has {largest}")
-        }
-        Reason::ExceedsCapacity { gang, best } => {
-            format!(
-                "its {gang} pods must start together, and the nodes would hold {best} even if they were empty"
-            )
-        }
-        Reason::Suspended => "its user holds it: set spec.suspend to false".to_owned(),
         Reason::QuotaFull {
-            resource,
+            tenant,
+            resource: r,
             request,
             limit,
             ..
-        } => {
-            let (request, limit) = (Amount(resource, request), Amount(resource, limit));
-            format!(
-                "it asks for {request} {resource}, and its tenant's limit of {limit} does not leave as much"
-            )
+        } => format!(
+            "it asks for {} {r}, and the limit of {} of tenant {tenant} does not leave as much",
+            Amount(*r, *request),
+            Amount(*r, *limit)
+        ),
+        Reason::Withheld {
+            resource: r,
+            request,
+            ..
+        } => format!(
+            "it asks for {} {r}, and what is free belongs to tenants that do not lend it",
+            Amount(*r, *request)
+        ),
+        Reason::WaitingForPreemption { gang, .. } => {
+            format!("jobs are ending to make room for its {gang} pods")
         }
-        Reason::Fragmented { request, gang, .. } => {
-            let request = Amount(prorata_core::Resource::Gpu, request);
-            format!("{request} GPUs are free, but not where its {gang} pods could start together")
+        Reason::BehindHigherPriority { ahead } => {
+            format!("there would be room, but it is kept for {ahead}, which comes first")
         }
+        Reason::ShareExceeded { ahead, .. } => format!(
+            "there would be room, but it is kept for {ahead}, whose tenant has less of its share"
+        ),
+        Reason::BackoffAfterPreemption { gang, .. } => format!(
+            "it was evicted, and too little is free for its {gang} pods to start together again"
+        ),
+        Reason::Fragmented { request, gang, .. } => format!(
+            "{} GPUs are free, but not where its {gang} pods could start together",
+            Amount(Gpu, *request)
+        ),
         Reason::CapacityFull { gang, .. } => {
             format!("too little is free for its {gang} pods to start together")
         }
-        Reason::NotYetEvaluated => "not looked at yet".to_owned(),
+        Reason::NotYetEvaluated => "not looked at yet".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(reason: Reason) -> String {
+        Standing::of(&Verdict::Waiting(reason), None).message
+    }
+
+    #[test]
+    fn what_changes_while_a_reason_lasts_is_not_told() {
+        let fragmented = |free, best| Reason::Fragmented {
+            request: 8000,
+            free,
+            gang: 4,
+            best,
+        };
+        let text = "8 GPUs are free, but not where its 4 pods could start together";
+        assert_eq!(message(fragmented(8000, 1)), text);
+        assert_eq!(message(fragmented(9500, 3)), text);
+        let full = |used| Reason::QuotaFull {
+            tenant: "vision".into(),
+            resource: Resource::Gpu,
+            used,
+            request: 500,
+            limit: 96_000,
+        };
+        let text =
+            "it asks for 0.5 gpu, and the limit of 96 of tenant vision does not leave as much";
+        assert_eq!(message(full(96_000)), text);
+        assert_eq!(message(full(95_750)), text);
+        let nowhere = |nodes| message(Reason::NoSuchNode { nodes });
+        assert_eq!(nowhere(1), nowhere(2));
+    }
+
+    #[test]
+    fn a_job_that_somebody_must_let_go_is_held() {
+        let state = |reason| Standing::of(&Verdict::Waiting(reason), None).state;
+        assert_eq!(state(Reason::Suspended), State::Held);
+        assert_eq!(state(Reason::DependencyGate), State::Held);
+        assert_eq!(state(Reason::UnknownTenant), State::Waiting);
+        assert_eq!(state(Reason::NotYetEvaluated), State::Waiting);
     }
 }

@@ -4,6 +4,7 @@
 //! does not grow with what users put into their manifests.
 
 mod job;
+mod needs;
 mod node;
 mod plan;
 mod pod;
@@ -14,10 +15,10 @@ pub use job::{JOB_CONDITION, JobView};
 pub use node::node;
 pub use plan::{AFFINITY_NODES_MAX, release, take_back};
 pub use pod::{PodView, requests};
-pub use record::{RecordView, desired_spec, placement, task};
+pub use record::{ADMITTED, RecordView, desired_spec, placement, task};
 pub use tenant::tenant;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{self as meta, ObjectMeta, OwnerReference};
 use prorata_core::Time;
 
 /// The object that controls the one with this metadata, if any.
@@ -26,16 +27,16 @@ fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
     owners.find(|owner| owner.controller == Some(true))
 }
 
-/// When an object was created. Kubernetes keeps whole seconds.
+/// When an object was created.
 fn created(metadata: &ObjectMeta) -> Time {
-    let seconds = metadata
-        .creation_timestamp
-        .as_ref()
-        .map(|t| t.0.as_second());
-    let milliseconds = seconds
-        .and_then(|s| u64::try_from(s).ok())
-        .map(|s| s.saturating_mul(1000));
-    Time::from_millis(milliseconds.unwrap_or_default())
+    let created = metadata.creation_timestamp.as_ref();
+    created.map(moment).unwrap_or_default()
+}
+
+/// A moment as Kubernetes keeps it: in whole seconds.
+fn moment(time: &meta::Time) -> Time {
+    let seconds = u64::try_from(time.0.as_second()).unwrap_or_default();
+    Time::from_millis(seconds.saturating_mul(1000))
 }
 
 /// The version of an object. Since Kubernetes 1.35 it is a number that only grows.

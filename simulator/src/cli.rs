@@ -7,12 +7,18 @@ use std::process::ExitCode;
 use crate::problem::Problem;
 use crate::run::Interrupted;
 
+mod compare;
 mod interrupt;
+mod merge;
+mod pack;
 mod play;
 mod progress;
 mod run;
+mod size;
+mod sweep;
 mod table;
 mod targets;
+mod trials;
 
 /// What to simulate.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -21,6 +27,16 @@ pub enum Command {
     Run(run::Args),
     /// Play a golden script: facts in, decisions out, compared with what the script expects.
     Play(play::Args),
+    /// Compare two scenarios: the same seeds drive both, and differences come with their intervals.
+    Compare(compare::Args),
+    /// Find the smallest value of a field that meets a service level objective.
+    Size(size::Args),
+    /// Run every combination of fields' values, and write a CSV with a row for each run.
+    Sweep(sweep::Args),
+    /// Make the CSV of a sweep out of all its shards.
+    Merge(merge::Args),
+    /// Pack a growing load into a cluster, and measure the GPUs that nobody can use any more.
+    Pack(pack::Args),
 }
 
 /// Why a command failed.
@@ -32,6 +48,9 @@ enum Failure {
     /// A golden script that gives something else than it expects: exit code 1.
     #[error("{0}")]
     Different(String),
+    /// No size meets the objective: exit code 3.
+    #[error("{0}")]
+    Unmet(String),
     /// Ctrl-C: exit code 130.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -50,6 +69,11 @@ impl Command {
         let outcome = match self {
             Self::Run(args) => run::execute(&args),
             Self::Play(args) => play::execute(&args),
+            Self::Compare(args) => compare::execute(&args),
+            Self::Size(args) => size::execute(&args),
+            Self::Sweep(args) => sweep::execute(&args),
+            Self::Merge(args) => merge::execute(&args),
+            Self::Pack(args) => pack::execute(&args),
         };
         outcome.map_or_else(|failure| failure.tell(), |()| ExitCode::SUCCESS)
     }
@@ -65,6 +89,7 @@ impl Failure {
         warn(self);
         match self {
             Self::Input(_) => ExitCode::from(2),
+            Self::Unmet(_) => ExitCode::from(3),
             Self::Interrupted(_) => ExitCode::from(130),
             Self::Different(_) | Self::File { .. } | Self::Report(_) => ExitCode::FAILURE,
         }

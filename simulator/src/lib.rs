@@ -4,18 +4,27 @@
 //! |---|---|
 //! | play a golden script | [`script`], [`play`] |
 //! | let time pass | [`world`] |
+//! | read a public trace | [`trace`] |
+//! | pack a load that grows, measure what stays unusable | [`pack`] |
 //! | read a scenario, draw its work | [`scenario`], [`workload`] |
-//! | run it, and measure how fair it was | [`run`], [`fairness`], [`summary`] |
-//! | write it down, show it | [`jobs`], [`report`], [`output`] |
+//! | say what sharing a card costs | [`interference`] |
+//! | run it, and measure how fair it was | [`run`], [`timeline`], [`fairness`], [`summary`] |
+//! | run it many times: compare, size, sweep | [`experiment`] |
+//! | write it down, show it | [`jobs`], [`events`], [`report`], [`output`] |
 //! | do all that from a command line | [`cli`] |
 //! | say what is wrong with an input | [`problem`] |
 //! | read amounts as people write them | [`quantity`] |
 
 pub mod cli;
+pub mod events;
+pub mod experiment;
 pub mod fairness;
+pub mod interference;
 pub mod jobs;
+pub mod meaning;
 pub mod metrics;
 pub mod output;
+pub mod pack;
 pub mod play;
 pub mod problem;
 pub mod quantity;
@@ -24,5 +33,7 @@ pub mod run;
 pub mod scenario;
 pub mod script;
 pub mod summary;
+pub mod timeline;
+pub mod trace;
 pub mod workload;
 pub mod world;

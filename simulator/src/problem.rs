@@ -64,6 +64,12 @@ impl Problem {
         self
     }
 
+    /// Line and column; zero where they are not known. Problems are told in this order.
+    #[must_use]
+    pub const fn place(&self) -> (u32, u32) {
+        (self.line, self.column)
+    }
+
     /// The same, on this line. Lines count from 1.
     #[must_use]
     pub fn at_line(self, line: usize) -> Self {

@@ -2,17 +2,30 @@
 //! network. Also the chart of it that stands alone.
 
 use crate::run::Run;
-use crate::scenario::{Scenario, order_name};
+use crate::scenario::Scenario;
 use crate::summary::Summary;
 
+mod axes;
 mod canvas;
+mod cast;
+mod cdf;
 mod columns;
+mod cost;
+mod definitions;
+mod heat;
 mod held;
+mod neighbours;
+mod numbers;
 mod page;
+mod palette;
+mod preemption;
+mod scatter;
+mod scene;
 mod stack;
+mod table;
 mod verdict;
-mod waits;
 pub mod words;
+mod worst;
 
 /// What a report is made of.
 #[derive(Clone, Copy, Debug)]
@@ -58,28 +71,4 @@ impl Report<'_> {
     pub fn svg(&self) -> Result<String, ReportError> {
         stack::standalone(self)
     }
-
-    /// The end of the latest run, in hours: all charts over time have one axis.
-    fn hours_max(&self) -> f64 {
-        let ends = self
-            .runs
-            .iter()
-            .map(|run| run.end.since(prorata_core::Time::ZERO));
-        ends.map(crate::fairness::hours)
-            .fold(f64::MIN_POSITIVE, f64::max)
-    }
-
-    /// What each tenant is called and drawn with.
-    fn tenants(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.scenario
-            .tenants
-            .iter()
-            .map(|tenant| tenant.id.as_str())
-            .enumerate()
-    }
-}
-
-/// `Under fifo`, for titles.
-fn under(run: &Run) -> String {
-    format!("Under {}", order_name(run.order))
 }

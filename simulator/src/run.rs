@@ -1,64 +1,41 @@
 //! One run: a scenario's work under one order, from the first arrival to the last end, and what
 //! became of every job.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use prorata_core::{Event, Job, JobId, Order, Placement, Policy, Reason, Resources, Time};
+use prorata_core::{Event, Order, Time};
 
+use crate::fairness::Sums;
 use crate::scenario::Scenario;
-use crate::workload::Drawn;
-use crate::world::{Change, Happening, Record, World};
+use crate::timeline::Moment;
+use crate::workload::{self, Drawn};
+use crate::world::{Happening, Physics, Record, Work, World};
+use ledger::Ledger;
+use sampling::Sampling;
+
+mod fate;
+mod ledger;
+mod sampling;
+
+pub use fate::{Eviction, Fate};
 
 /// What happened.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// Under which order.
     pub order: Order,
-    /// What became of each job, stream by stream.
+    /// What became of each job, in the order in which the work was drawn.
     pub jobs: Vec<Fate>,
-    /// How things stood between the tenants, from each moment at which something changed.
+    /// How things stood between the tenants, from each moment at which something changed; on a
+    /// grid where that would be too many.
     pub timeline: Vec<Moment>,
+    /// What the whole run adds up to, moment by moment.
+    pub sums: Sums,
+    /// All that happened, in its order.
+    pub records: Vec<Record>,
     /// When it ended: with the last event, or at the scenario's `until`.
     pub end: Time,
-}
-
-/// What became of a job.
-#[derive(Clone, Debug)]
-pub struct Fate {
-    /// What it asked for.
-    pub job: Job,
-    /// How long it runs, as drawn.
-    pub runtime: Duration,
-    /// When it started, if it did.
-    pub started: Option<Time>,
-    /// When it ended, if it did.
-    pub finished: Option<Time>,
-    /// Where it ran.
-    pub placement: Option<Placement>,
-    /// Why it waited, as told last.
-    pub reason: Option<Reason>,
-}
-
-/// How things stand from a moment on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moment {
-    /// From when.
-    pub at: Time,
-    /// Each tenant, in the scenario's order.
-    pub tenants: Vec<Standing>,
-}
-
-/// What a tenant has and wants.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// What its running jobs hold.
-    pub held: Resources,
-    /// What its running and waiting jobs ask for, those left out that can never start.
-    pub wanted: Resources,
-    /// How many of its jobs wait and could start some day.
-    pub waiting: u32,
 }
 
 /// How far a run has come.
@@ -85,32 +62,6 @@ pub enum Check {
     Always,
 }
 
-impl Fate {
-    /// How long it waited to start, or has waited until `end`.
-    #[must_use]
-    pub fn wait(&self, end: Time) -> Duration {
-        self.started.unwrap_or(end).since(self.job.submitted)
-    }
-
-    /// How long it took from submission to its end.
-    #[must_use]
-    pub fn completion(&self) -> Option<Duration> {
-        Some(self.finished?.since(self.job.submitted))
-    }
-
-    /// Whether it waits for something that will never come.
-    #[must_use]
-    pub fn is_hopeless(&self) -> bool {
-        self.started.is_none() && self.reason.is_some_and(|reason| reason.is_final())
-    }
-
-    /// What the whole gang asks for; nothing when no cluster could run it.
-    #[must_use]
-    pub fn request(&self) -> Resources {
-        self.job.shape().request().unwrap_or_default()
-    }
-}
-
 /// Runs `work` under `order`. `progress` is told after every step, and may stop the run.
 ///
 /// # Errors
@@ -130,173 +81,75 @@ pub fn run(
         .until
         .map_or(Time::from_millis(u64::MAX), |u| Time::ZERO + u);
     let mut ledger = Ledger::new(scenario, work);
-    while let Some(records) = world.step(until) {
+    let mut sampling = Sampling::new(until, work);
+    let mut end = Time::ZERO;
+    // What is left on the agenda once the last job has ended are repairs that nobody needs.
+    while !ledger.is_complete()
+        && let Some(mut records) = world.step(until)
+    {
+        let now = world.now();
         if check == Check::Always || cfg!(debug_assertions) {
             let violations = world.snapshot().violations();
-            assert!(violations.is_empty(), "at {}: {violations:?}", world.now());
+            assert!(violations.is_empty(), "at {now}: {violations:?}");
         }
-        ledger.enter(world.now(), records);
+        if sampling.explains(now, world.waiting()) {
+            records.extend(world.explain());
+        }
+        ledger.enter(now, records, &world.capacity());
+        if sampling.looks(now) {
+            ledger.fragments(world.snapshot().fragments());
+        }
+        end = now;
         if progress(ledger.progress()).is_break() {
             return Err(Interrupted);
         }
     }
-    let cut = world.outstanding() > 0;
-    let end = if cut { until } else { world.now() };
-    Ok(ledger.close(order, end))
+    if world.outstanding() > 0 && !ledger.is_complete() {
+        end = until;
+    }
+    let mut last = world.explain();
+    last.extend(world.unfinished(end));
+    Ok(ledger.close(order, end, last))
 }
 
-/// The scenario's cluster with all of its work still to come.
+/// The scenario's cluster with all of its work still to come. It tells why jobs wait only when
+/// it is asked.
 #[must_use]
 pub fn world(scenario: &Scenario, order: Order, work: &[Drawn]) -> World {
-    let mut world = World::new(Policy { order });
+    let physics = Physics {
+        interference: scenario.interference.clone(),
+        grace: scenario.grace,
+        seed: scenario.seed,
+        is_terse: true,
+    };
+    let mut world = World::with(scenario.policy_under(order, work), physics);
     for node in scenario.nodes() {
         world.observe(Event::NodeSeen(node));
     }
     for tenant in &scenario.tenants {
         world.observe(Event::TenantChanged(tenant.clone()));
     }
-    for Drawn { job, runtime } in work {
-        world.plan(
-            job.submitted,
-            Happening::Arrival(job.clone(), Some(*runtime)),
-        );
+    for fault in workload::faults(scenario, scenario.seed) {
+        if let Some(until) = fault.until {
+            world.plan(until, Happening::NodeUp(fault.node.clone()));
+        }
+        world.plan(fault.at, Happening::NodeDown(fault.node));
+    }
+    for drawn in work {
+        let arrival = Happening::Arrival(Work {
+            job: drawn.job.clone(),
+            runtime: Some(drawn.runtime),
+            checkpoint: drawn.checkpoint,
+            busy: drawn.busy,
+            restart: drawn.restart,
+        });
+        world.plan(drawn.job.submitted, arrival);
     }
     world
 }
 
-/// Keeps the books of a run: what became of whom, and how things stand.
-struct Ledger {
-    jobs: Vec<Fate>,
-    by_id: BTreeMap<JobId, usize>,
-    /// Of each job, the position of its tenant in the scenario.
-    tenant: Vec<usize>,
-    /// Jobs that have not arrived yet, the next one last.
-    to_come: Vec<usize>,
-    standings: Vec<Standing>,
-    timeline: Vec<Moment>,
-    finished: usize,
-}
-
-impl Ledger {
-    fn new(scenario: &Scenario, work: &[Drawn]) -> Self {
-        let jobs: Vec<Fate> = work.iter().map(unborn).collect();
-        let tenant = |fate: &Fate| {
-            let position = scenario
-                .tenants
-                .iter()
-                .position(|t| t.id == fate.job.tenant);
-            position.expect("a checked scenario knows the tenant of every stream")
-        };
-        let mut to_come: Vec<usize> = (0..jobs.len()).collect();
-        to_come.sort_by_key(|i| std::cmp::Reverse(jobs[*i].job.submitted));
-        Self {
-            by_id: jobs
-                .iter()
-                .enumerate()
-                .map(|(i, fate)| (fate.job.id.clone(), i))
-                .collect(),
-            tenant: jobs.iter().map(tenant).collect(),
-            to_come,
-            standings: vec![Standing::default(); scenario.tenants.len()],
-            timeline: Vec::new(),
-            finished: 0,
-            jobs,
-        }
-    }
-
-    fn progress(&self) -> Progress {
-        Progress {
-            finished: self.finished,
-            jobs: self.jobs.len(),
-        }
-    }
-
-    /// Enters all that one step brought.
-    fn enter(&mut self, now: Time, records: Vec<Record>) {
-        while let Some(job) = self.to_come.pop_if(|i| self.jobs[*i].job.submitted <= now) {
-            self.wants(job);
-        }
-        for record in records {
-            let job = self.by_id[&record.job];
-            self.happened(job, record);
-        }
-        let tenants = self.standings.clone();
-        self.timeline.pop_if(|last| last.at == now);
-        if self
-            .timeline
-            .last()
-            .is_none_or(|last| last.tenants != tenants)
-        {
-            self.timeline.push(Moment { at: now, tenants });
-        }
-    }
-
-    fn happened(&mut self, job: usize, record: Record) {
-        match record.what {
-            Change::Admitted(placement) => {
-                self.jobs[job].started = Some(record.time);
-                self.jobs[job].placement = Some(placement);
-                let request = self.jobs[job].request();
-                let standing = &mut self.standings[self.tenant[job]];
-                standing.held = plus(&standing.held, &request);
-                standing.waiting -= 1;
-            }
-            Change::Waiting(reason) => {
-                let before = self.jobs[job].is_hopeless();
-                self.jobs[job].reason = Some(reason);
-                match (before, self.jobs[job].is_hopeless()) {
-                    (false, true) => self.wants_no_more(job),
-                    (true, false) => self.wants(job),
-                    _ => {}
-                }
-            }
-            Change::Finished => {
-                self.finished += 1;
-                self.jobs[job].finished = Some(record.time);
-                let request = self.jobs[job].request();
-                let standing = &mut self.standings[self.tenant[job]];
-                standing.held = standing.held.beyond(&request);
-                standing.wanted = standing.wanted.beyond(&request);
-            }
-        }
-    }
-
-    fn wants(&mut self, job: usize) {
-        let request = self.jobs[job].request();
-        let standing = &mut self.standings[self.tenant[job]];
-        standing.wanted = plus(&standing.wanted, &request);
-        standing.waiting += 1;
-    }
-
-    fn wants_no_more(&mut self, job: usize) {
-        let request = self.jobs[job].request();
-        let standing = &mut self.standings[self.tenant[job]];
-        standing.wanted = standing.wanted.beyond(&request);
-        standing.waiting -= 1;
-    }
-
-    fn close(self, order: Order, end: Time) -> Run {
-        Run {
-            order,
-            jobs: self.jobs,
-            timeline: self.timeline,
-            end,
-        }
-    }
-}
-
-fn unborn(drawn: &Drawn) -> Fate {
-    Fate {
-        job: drawn.job.clone(),
-        runtime: drawn.runtime,
-        started: None,
-        finished: None,
-        placement: None,
-        reason: None,
-    }
-}
-
-fn plus(sum: &Resources, by: &Resources) -> Resources {
-    sum.checked_add(by)
-        .expect("a checked scenario asks for less than 2^64 in all")
+/// A span in whole milliseconds.
+#[must_use]
+pub fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,16 +1,32 @@
-//! The work that arrives: streams of jobs, drawn from a seed.
+//! The work that arrives, and the nodes that fail: drawn from a seed, or told by a trace.
 //!
-//! Each stream has a generator of its own for arrivals, for sizes and for runtimes. A change to
-//! one of them leaves all other draws as they were, so that variants compare job by job.
+//! Each stream has a generator of its own for arrivals, for sizes and for runtimes, and each node
+//! one for its failures. A change to one of them leaves all other draws as they were, so that
+//! variants compare job by job.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use prorata_core::{Job, JobId, Resources, TenantId, Time};
-use rand::SeedableRng;
+use prorata_core::{Job, JobId, Needs, Resources, TenantId, Time};
+use rand_distr::Distribution;
 use rand_distr::weighted::WeightedIndex;
-use rand_distr::{Distribution, Exp1, StandardNormal};
 use rand_pcg::Pcg64;
-use sha2::{Digest, Sha256};
+
+use crate::scenario::Scenario;
+
+mod arrivals;
+mod conduct;
+mod faults;
+mod generator;
+mod replay;
+mod runtime;
+
+pub use arrivals::{Arrivals, Rate};
+pub use conduct::{Conduct, Longest};
+pub use faults::{Failures, Fault, faults};
+pub(crate) use replay::Fleet;
+pub use replay::{Replay, Trace};
+pub use runtime::Runtime;
 
 /// Jobs of one tenant that are alike but for what is drawn.
 #[derive(Clone, Debug)]
@@ -27,63 +43,42 @@ pub struct Stream {
     pub gangs: Vec<(u32, f64)>,
     /// What each task asks for.
     pub task: Resources,
-    /// Value of their PriorityClass.
-    pub priority: i32,
+    /// What each task demands of its node.
+    pub needs: Arc<Needs>,
     /// How long they run.
     pub runtime: Runtime,
-}
-
-/// When jobs arrive.
-#[derive(Clone, Copy, Debug)]
-pub enum Arrivals {
-    /// All at this time.
-    At(Duration),
-    /// The first at `from`, then one every `gap`.
-    Every {
-        /// When the first arrives.
-        from: Duration,
-        /// The time between two.
-        gap: Duration,
-    },
-    /// Independently of each other: exponential gaps, also before the first.
-    Poisson {
-        /// When it begins.
-        from: Duration,
-        /// The mean time between two.
-        mean: Duration,
-    },
-}
-
-/// How long jobs run.
-#[derive(Clone, Copy, Debug)]
-pub enum Runtime {
-    /// All as long as this.
-    Fixed(Duration),
-    /// Lognormal: half of them longer than the median, a few very much longer.
-    Lognormal {
-        /// The median.
-        median: Duration,
-        /// The standard deviation of the logarithm.
-        sigma: f64,
-    },
+    /// How they behave, and how they may be treated.
+    pub conduct: Conduct,
 }
 
 /// A job with what it does not know itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drawn {
     /// What arrives, at the time that it says.
     pub job: Job,
-    /// How long it will run.
+    /// How long it will run, alone on its GPUs.
     pub runtime: Duration,
+    /// How often it saves its work; `None`: never.
+    pub checkpoint: Option<Duration>,
+    /// Thousandths of its GPUs that it keeps busy.
+    pub busy: u32,
+    /// What each start after an eviction or a fault costs it, loading what it saved.
+    pub restart: Duration,
 }
 
-/// The jobs of all streams, stream by stream, each in order of arrival.
+/// The scenario's work: that of its trace, in order of submission, or else the jobs of all
+/// streams, stream by stream, each in order of arrival. A trace is the same under every seed.
 #[must_use]
-pub fn draw(streams: &[Stream], seed: u64) -> Vec<Drawn> {
-    streams
-        .iter()
-        .flat_map(|stream| stream.draw(seed))
-        .collect()
+pub fn draw(scenario: &Scenario, seed: u64) -> Vec<Drawn> {
+    match &scenario.trace {
+        Some(trace) => trace.work.to_vec(),
+        None => streams(&scenario.streams, seed),
+    }
+}
+
+fn streams(streams: &[Stream], seed: u64) -> Vec<Drawn> {
+    let drawn = streams.iter().flat_map(|stream| stream.draw(seed));
+    drawn.collect()
 }
 
 impl Stream {
@@ -93,9 +88,9 @@ impl Stream {
         let runtimes = self.runtime.spans(self.generator(seed, "runtimes"));
         let drawn = arrivals.zip(sizes).zip(runtimes).zip(1..=self.jobs);
         drawn
-            .map(|(((submitted, gang), runtime), number)| Drawn {
-                job: self.job(number, submitted, gang),
-                runtime,
+            .map(|(((submitted, gang), runtime), number)| {
+                let job = self.job(number, submitted, gang);
+                self.conduct.drawn(job, runtime)
             })
             .collect()
     }
@@ -104,14 +99,11 @@ impl Stream {
         // Padded, so that names sort as the jobs arrive.
         let width = self.jobs.to_string().len().max(3);
         let name = format!("{}-{number:0width$}", self.name);
+        let id = JobId::new(self.tenant.as_str(), &name, "");
         Job {
-            id: JobId::new(self.tenant.as_str(), &name, ""),
-            tenant: self.tenant.clone(),
-            priority: self.priority,
             submitted,
-            gang,
-            task: self.task,
-            held: false,
+            needs: self.needs.clone(),
+            ..Job::new(id, self.tenant.clone(), gang, self.task)
         }
     }
 
@@ -125,57 +117,15 @@ impl Stream {
 
     /// A generator of its own for each kind of draw.
     fn generator(&self, seed: u64, kind: &str) -> Pcg64 {
-        let mut digest = Sha256::new();
-        digest.update(seed.to_le_bytes());
-        for part in [self.tenant.as_str(), &self.name, kind] {
-            digest.update(part.as_bytes());
-            digest.update([0]);
-        }
-        Pcg64::from_seed(digest.finalize().into())
+        generator::generator(seed, &[self.tenant.as_str(), &self.name, kind])
     }
-}
-
-impl Arrivals {
-    fn times(self, mut random: Pcg64) -> impl Iterator<Item = Time> {
-        let mut before = Duration::ZERO;
-        (0_u32..).map(move |number| match self {
-            Self::At(at) => Time::ZERO + at,
-            Self::Every { from, gap } => Time::ZERO + from + gap.saturating_mul(number),
-            Self::Poisson { from, mean } => {
-                let gap: f64 = Exp1.sample(&mut random);
-                before += scaled(mean, gap);
-                Time::ZERO + from + before
-            }
-        })
-    }
-}
-
-impl Runtime {
-    fn spans(self, mut random: Pcg64) -> impl Iterator<Item = Duration> {
-        std::iter::repeat_with(move || match self {
-            Self::Fixed(span) => span,
-            Self::Lognormal { median, sigma } => {
-                let z: f64 = StandardNormal.sample(&mut random);
-                scaled(median, (sigma * z).exp()).max(Duration::from_millis(1))
-            }
-        })
-    }
-}
-
-/// `factor` times this, in whole milliseconds.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "ten years have fewer milliseconds than a float has digits, and casts saturate"
-)]
-fn scaled(span: Duration, factor: f64) -> Duration {
-    Duration::from_millis((span.as_millis() as f64 * factor).round() as u64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
     fn stream(name: &str, runtime: Runtime) -> Stream {
         Stream {
@@ -184,31 +134,36 @@ mod tests {
             jobs: 200,
             arrivals: Arrivals::Poisson {
                 from: Duration::from_secs(60),
-                mean: Duration::from_secs(300),
+                rate: Rate::steady(Duration::from_secs(300)),
             },
             gangs: vec![(1, 1.0), (4, 3.0)],
             task: Resources::gpus(1),
-            priority: 0,
+            needs: Arc::default(),
             runtime,
+            conduct: Conduct::default(),
         }
     }
 
-    const HOUR: Duration = Duration::from_secs(3600);
-
     #[test]
-    fn another_runtime_leaves_arrivals_and_sizes_as_they_were() {
+    fn another_runtime_or_stream_leaves_arrivals_and_sizes_as_they_were() {
         let lognormal = Runtime::Lognormal {
             median: HOUR,
             sigma: 1.0,
         };
-        let one = draw(&[stream("a", Runtime::Fixed(HOUR))], 7);
-        let other = draw(
-            &[stream("b", Runtime::Fixed(HOUR)), stream("a", lognormal)],
-            7,
-        );
-        let jobs = |drawn: &[Drawn]| drawn.iter().map(|d| d.job.clone()).collect::<Vec<_>>();
+        let one = streams(&[stream("a", Runtime::Fixed(HOUR))], 7);
+        let both = [
+            stream("b", Runtime::Fixed(HOUR)),
+            stream("a", lognormal.clone()),
+        ];
+        let other = streams(&both, 7);
+        let jobs = |drawn: &[Drawn]| -> Vec<_> {
+            let jobs = drawn.iter().map(|d| &d.job);
+            jobs.map(|j| (j.id.clone(), j.submitted, j.gang)).collect()
+        };
         assert_eq!(jobs(&one), jobs(&other[200..]));
-        assert_ne!(jobs(&one), jobs(&draw(&[stream("a", lognormal)], 8)));
+        let alone = streams(&[stream("a", lognormal.clone())], 7);
+        assert_eq!(alone, other[200..]);
+        assert_ne!(jobs(&one), jobs(&streams(&[stream("a", lognormal)], 8)));
     }
 
     #[test]
@@ -217,7 +172,7 @@ mod tests {
             median: HOUR,
             sigma: 0.5,
         };
-        let drawn = draw(&[stream("a", lognormal)], 7);
+        let drawn = streams(&[stream("a", lognormal)], 7);
         let shorter = drawn.iter().filter(|d| d.runtime < HOUR).count();
         assert!((80..120).contains(&shorter), "{shorter}");
         let fours = drawn.iter().filter(|d| d.job.gang == 4).count();

@@ -54,7 +54,14 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
     let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(
         names,
-        ["chart.svg", "jobs.csv", "report.html", "summary.json"]
+        [
+            "chart.svg",
+            "events.jsonl",
+            "jobs.csv",
+            "report.html",
+            "summary.json",
+            "timeline.csv"
+        ]
     );
     assert_eq!(first, run(&out("b"), &[]));
     // A second run into the same folder leaves nothing of the first.
@@ -69,14 +76,18 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
 fn the_report_needs_no_network_and_stays_small() {
     let scratch = tempfile::tempdir().unwrap();
     let files = run(&scratch.path().join("out"), &[]);
-    let report = String::from_utf8(files[2].1.clone()).unwrap();
+    let report = String::from_utf8(files[3].1.clone()).unwrap();
     assert!(report.len() < 2_000_000);
     assert!(report.contains("Under drf the p95 wait of everybody else is"));
     let foreign = |text: &str| {
         text.replace("http://www.w3.org/2000/svg", "")
             .contains("http")
     };
-    assert!(!foreign(&report) && !report.contains("<script") && !report.contains("@import"));
+    assert!(!foreign(&report) && !report.contains("@import"));
+    // The only script is data, which nothing runs.
+    let data = "<script type=\"application/json\" id=\"summary\">";
+    assert_eq!(report.matches("<script").count(), 1);
+    assert!(report.contains(data));
 }
 
 #[test]
@@ -99,9 +110,49 @@ fn orders_can_be_chosen_and_files_placed() {
     assert!(scratch.path().join("elsewhere/page.html").exists());
     let summary = fs::read_to_string(scratch.path().join("report/summary.json")).unwrap();
     let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
-    assert_eq!(summary["schema"], "prorata.dev/summary/v1alpha1");
+    assert_eq!(summary["schema"], "prorata.dev/summary/v1alpha2");
     assert_eq!(summary["orders"][0]["order"], "drf");
     assert_eq!(summary["orders"][0]["all"]["finished"], 132);
+}
+
+#[test]
+fn a_run_can_be_cut_short_and_share_cards_by_another_table() {
+    let scratch = tempfile::tempdir().unwrap();
+    let sharing = scenario().with_file_name("sharing-modes.yaml");
+    let table = scenario().with_file_name("../interference.yaml");
+    let costly = fs::read_to_string(table).unwrap();
+    let costly = costly.replace("slope: 500000", "slope: 5000000");
+    fs::write(scratch.path().join("costly.yaml"), costly).unwrap();
+    let summary = |more: &[&str]| {
+        let output = prorata_sim(
+            scratch.path(),
+            &[&[sharing.to_str().unwrap()], more].concat(),
+        );
+        assert!(output.status.success(), "{output:?}");
+        let text = fs::read_to_string(scratch.path().join("report/summary.json")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    let usual = summary(&[]);
+    let slow = summary(&["--interference", "costly.yaml", "--grace", "30s"]);
+    assert_ne!(usual["interference_hash"], slow["interference_hash"]);
+    let gain = |summary: &serde_json::Value| {
+        summary["orders"][0]["neighbours"]["net_gain"]
+            .as_f64()
+            .unwrap()
+    };
+    assert!(
+        gain(&slow) < gain(&usual),
+        "{} {}",
+        gain(&slow),
+        gain(&usual)
+    );
+    let cut = summary(&["--until", "2h"]);
+    assert_eq!(cut["orders"][0]["end_ms"], 2 * 3_600_000);
+    let wrong = prorata_sim(
+        scratch.path(),
+        &[sharing.to_str().unwrap(), "--until", "soon"],
+    );
+    assert_eq!(wrong.status.code(), Some(2));
 }
 
 #[test]
@@ -115,7 +166,7 @@ fn a_wrong_scenario_exits_with_2_and_writes_nothing() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),
-        "error: wrong.yaml:35:11: workload[0].jobs: `many` is not a number from 1 to 1000000\n\
+        "error: wrong.yaml:37:11: workload[0].jobs: `many` is not a number from 1 to 1000000\n\
          \x20 help: write a number in that range, without a unit\n"
     );
     assert!(!scratch.path().join("report").exists());

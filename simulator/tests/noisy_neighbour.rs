@@ -19,7 +19,7 @@ fn scenario() -> Scenario {
 }
 
 fn runs(scenario: &Scenario) -> [Run; 2] {
-    let work = workload::draw(&scenario.streams, scenario.seed);
+    let work = workload::draw(scenario, scenario.seed);
     let go_on = &mut |_| ControlFlow::Continue(());
     [Order::Fifo, Order::Drf]
         .map(|order| run(scenario, order, &work, Check::Always, go_on).unwrap())
@@ -124,7 +124,7 @@ fn no_job_waits_beside_room_for_it() {
             .iter()
             .all(|tenant| tenant.limit == Limits::NONE)
     );
-    let work = workload::draw(&scenario.streams, scenario.seed);
+    let work = workload::draw(&scenario, scenario.seed);
     for order in [Order::Fifo, Order::Drf] {
         let mut world = world(&scenario, order, &work);
         while world.step(Time::from_millis(u64::MAX)).is_some() {

@@ -77,7 +77,7 @@ fn a_broken_structure_is_told() {
     );
     assert_eq!(
         said("{1: 0.5, 4: 0.5}", "[1]"),
-        "error: s.yaml:14:5: YAML: invalid type: sequence, expected a number of tasks, or a mix such as {1: 0.5, 4: 0.5}\n\
+        "error: s.yaml:14:5: YAML: invalid type: sequence, expected one value, or a mix such as {1: 0.5, 4: 0.5}\n\
          \x20 help: correct the structure of the file here"
     );
 }
@@ -135,8 +135,8 @@ fn counts_are_in_range() {
 fn gangs_have_a_size_and_a_weight() {
     assert_eq!(
         said("{1: 0.5, 4: 0.5}", "{1: 0, 4: 0}"),
-        "error: s.yaml:14:11: workload[0].gang: the weights of the sizes sum to nothing\n\
-         \x20 help: give at least one size a weight above 0, such as {1: 0.5, 4: 0.5}"
+        "error: s.yaml:14:11: workload[0].gang: the weights sum to nothing\n\
+         \x20 help: give at least one of them a weight above 0, such as {1: 0.5, 4: 0.5}"
     );
     assert_eq!(
         said("{1: 0.5, 4: 0.5}", "{0: 1, 4: -2}"),
@@ -181,7 +181,7 @@ fn times_are_told_in_one_way() {
     assert_eq!(
         said("{every: 30s, from: 1m}", "{every: 30s, at: 1m}"),
         "error: s.yaml:13:15: workload[0].arrivals: does not say one way of arriving\n\
-         \x20 help: write one of {at: 0s}, {every: 30s, from: 0s} and {poisson: {mean: 5m}, from: 0s}"
+         \x20 help: write one of {at: 0s}, {every: 30s, from: 0s}, {poisson: {mean: 5m}, from: 0s} and {diurnal: {mean: 5m, peak: 14, ratio: 4, weekend: 0.3}, growth: 10%}; growth goes with the last two"
     );
     assert_eq!(
         said("{every: 30s, from: 1m}", "{every: soon}"),
@@ -191,7 +191,7 @@ fn times_are_told_in_one_way() {
     assert_eq!(
         said("{lognormal: {median: 1h, sigma: 0.8}}", "{}"),
         "error: s.yaml:16:15: workload[0].duration: does not say one way of lasting\n\
-         \x20 help: write one of {fixed: 1h} and {lognormal: {median: 1h, sigma: 0.8}}"
+         \x20 help: write one of {fixed: 1h}, {lognormal: {median: 1h, sigma: 0.8}}, {empirical: {10m: 3, 2h: 1}} and {quantiles: {file: durations.csv, column: duration}}"
     );
     assert_eq!(
         said(
@@ -270,7 +270,7 @@ const MISPLACED: [[&str; 5]; 9] = [
         "1",
         "15:11: workload[0].task",
         "1",
-        "write task: {gpu: 8, cpu: 64, memory: 512Gi}",
+        "write task: {gpu: 1, cpu: 8, memory: 64Gi}",
     ],
     [
         "{gpu: 4}",

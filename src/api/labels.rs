@@ -21,6 +21,12 @@ pub const EPOCH: &str = "internal.prorata.dev/epoch";
 /// Annotation of a Job: the name of the user who created it.
 pub const CREATED_BY: &str = "internal.prorata.dev/created-by";
 
+/// Annotation of a Job: it ends by then, as in `1h30m`, so it may fill a gap before a reservation.
+pub const MAX_DURATION: &str = "prorata.dev/max-duration";
+
+/// Label of a node: the model of its GPUs, as NVIDIA's feature discovery names it.
+pub const GPU_MODEL: &str = "nvidia.com/gpu.product";
+
 /// Namespace of our own objects.
 pub const NAMESPACE: &str = "prorata-system";
 

@@ -4,376 +4,479 @@
 //!            observe(JobSubmitted)      cycle: Admit           TaskBound
 //!   unknown ───────────────► waiting ───────────► assumed ───────────────► bound
 //!      ▲                      ▲  ▲ │                 │                       │
-//!      └── JobWithdrawn ──────┼──┼─┘   DecisionFailed│          TaskFinished │
+//!      └── JobWithdrawn ──────┼──┼─┘   DecisionFailed│   TaskFinished, Evict │
 //!      │                      │  └───────────────────┘                       │
-//!      │                      └── if its user holds it ◄─────────────────────┤
+//!      │                      └── if it is held or was evicted ◄─────────────┤
 //!      └──────────────────────────────────────── otherwise ◄─────────────────┘
 //! ```
 //!
 //! Capacity counts as taken from the moment it is assumed until the last holder is known to be
-//! gone. Time alone frees nothing. Sums are kept here and nowhere else; each has one place where
-//! it grows and one where it shrinks.
+//! gone. Time alone frees nothing. The sums are in `holdings`.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
-use crate::device::Devices;
 use crate::event::Event;
 use crate::id::{JobId, NodeId, PodId, TenantId};
-use crate::job::{Job, Kind, Placement, Slot};
+use crate::job::{Job, Placement};
 use crate::node::NodeState;
-use crate::placement::Rooms;
-use crate::queue::{Order, Turn};
-use crate::reason::{Reason, Verdict};
+use crate::policy::Policy;
+use crate::reason::Verdict;
+use crate::reservation::Reservation;
 use crate::resource::Resources;
 use crate::task::{Binding, Leaving, Tasks};
-use crate::tenant::TenantState;
+use crate::tenant::Tenant;
+use crate::time::Time;
+use crate::tree::Tree;
 
-type Map<K, V> = RedBlackTreeMapSync<K, V>;
+pub(crate) type Map<K, V> = RedBlackTreeMapSync<K, V>;
 
 /// Everything that the core knows. Its maps share structure, so that a clone costs nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Cluster {
-    pub(crate) order: Order,
+    pub(crate) policy: Arc<Policy>,
     pub(crate) nodes: Map<NodeId, NodeState>,
-    /// What the nodes that take new work have free. Follows from `nodes`.
-    pub(crate) rooms: Rooms,
-    /// What the nodes that take new work offer in all. Follows from `nodes`.
-    capacity: Resources,
     pub(crate) tenants: Map<TenantId, TenantState>,
     pub(crate) jobs: Map<JobId, JobState>,
     /// Pods that are no tasks of ours, with what they take and where.
     pub(crate) pods: Map<PodId, (NodeId, Resources)>,
-    /// Jobs with places whose verdict has changed since the last explanation.
-    untold: RedBlackTreeSetSync<JobId>,
+    /// Jobs to which room is promised. Follows from `jobs`.
+    pub(crate) nominees: RedBlackTreeSetSync<JobId>,
+    /// How often each was evicted since the last arrival or end of a job.
+    pub(crate) evicted: Map<JobId, u32>,
+    /// Evicted, and not gone yet. Follows from `jobs`.
+    pub(crate) leaving: RedBlackTreeSetSync<JobId>,
+    pub(crate) reservation: Option<Arc<Reservation>>,
+    /// What the nodes that take new work offer in all, GPUs by their value. Follows from `nodes`.
+    pub(crate) capacity: Resources,
+    /// What is free on them. Follows from `nodes`.
+    pub(crate) free: Resources,
+    /// Follows from `tenants`, `capacity` and what is held.
+    pub(crate) tree: Tree,
+    pub(crate) tree_is_stale: bool,
+    /// What has changed since somebody took note.
+    pub(crate) news: News,
+}
+
+/// A tenant with what it holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TenantState {
+    /// `None` while jobs name a tenant that nobody has described.
+    pub(crate) spec: Option<Arc<Tenant>>,
+    /// Held, assumed or promised to its tasks, those left out that are being evicted.
+    pub(crate) usage: Resources,
+    /// Its jobs that wait or hold something.
+    pub(crate) jobs: usize,
+    /// What it has used in the past.
+    pub(crate) past: crate::history::Past,
 }
 
 /// A job with what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JobState {
-    pub(crate) job: Job,
+    pub(crate) job: Arc<Job>,
     /// Where its tasks are; `None` while it waits.
     pub(crate) tasks: Option<Tasks>,
+    /// Room that is promised to it, while it waits for others to leave.
+    pub(crate) nominated: Option<Placement>,
+    /// It has to leave for another job. It no longer counts as its tenant's usage.
+    pub(crate) evicting: bool,
+    /// When it started; `None` unless it runs.
+    pub(crate) started: Option<Time>,
+    /// Its work up to then is safe.
+    pub(crate) saved: Time,
+    /// How long it ran in earlier starts.
+    pub(crate) ran: Duration,
+}
+
+/// What has changed since somebody took note. Whoever gets a copy of the state has its own news.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    pub(crate) nodes: BTreeSet<NodeId>,
+    /// Jobs as they stood before and as they stand after each change.
+    pub(crate) jobs: Vec<(Standing, Standing)>,
+    /// Jobs with places whose verdict has changed.
+    pub(crate) verdicts: BTreeSet<JobId>,
+}
+
+/// How a job stands in the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Not at all.
+    Away,
+    /// It waits; it ran so long before.
+    Waits(Arc<Job>, Duration),
+    /// It runs.
+    Runs(Arc<Job>, Since),
+}
+
+/// Since when a job runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Since {
+    pub(crate) started: Time,
+    /// Its work up to then is safe.
+    pub(crate) safe: Time,
+}
+
+impl Clone for News {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl JobState {
+    fn waiting(job: Arc<Job>) -> Self {
+        Self {
+            job,
+            tasks: None,
+            nominated: None,
+            evicting: false,
+            started: None,
+            saved: Time::ZERO,
+            ran: Duration::ZERO,
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        match &self.tasks {
+            None if self.nominated.is_some() => Standing::Away,
+            None => Standing::Waits(self.job.clone(), self.ran),
+            Some(tasks) if tasks.is_leaving() => Standing::Away,
+            Some(_) => {
+                let since = Since {
+                    started: self.started.unwrap_or_default(),
+                    safe: self.unsafe_since(),
+                };
+                Standing::Runs(self.job.clone(), since)
+            }
+        }
+    }
+
+    /// From when on its work would be lost.
+    pub(crate) fn unsafe_since(&self) -> Time {
+        self.started.unwrap_or_default().max(self.saved)
+    }
 }
 
 impl Cluster {
     /// Nothing is known yet.
-    pub(crate) fn new(order: Order) -> Self {
+    pub(crate) fn new(policy: Policy) -> Self {
         Self {
-            order,
+            policy: Arc::new(policy),
             ..Self::default()
         }
     }
 
     /// Records a fact. See [`Event`] for what each means.
-    pub(crate) fn observe(&mut self, event: Event) {
+    pub(crate) fn observe(&mut self, now: Time, event: Event) {
         match event {
-            Event::NodeSeen(node) => {
-                let id = node.id.clone();
-                self.edit_node(&id, |state| state.spec = Some(node));
+            Event::NodeSeen(node) => self.describe_node(node),
+            Event::NodeGone(node) => self.forget_node(&node),
+            Event::DeviceHealth(node, device, works) => self.device_health(&node, device, works),
+            Event::TenantChanged(tenant) => self.describe_tenant(&tenant.id.clone(), Some(tenant)),
+            Event::TenantGone(tenant) => self.describe_tenant(&tenant, None),
+            Event::TenantUsed(tenant, used, at) => self.past_of(&tenant, used, at),
+            Event::JobSubmitted(job) => self.submit(now, job),
+            Event::JobWithdrawn(job) => self.leave(now, &job, Leaving::ForGood),
+            Event::JobAdmitted(job, placement, at) => self.adopt(at, &job, &placement),
+            Event::JobRan(job, span) => self.edit(&job, |state| state.ran = span),
+            Event::JobCheckpointed(job, at) => {
+                self.edit(&job, |state| state.saved = state.saved.max(at));
             }
-            Event::NodeGone(node) => self.edit_node(&node, |state| state.spec = None),
-            Event::TenantChanged(tenant) => {
-                let id = tenant.id.clone();
-                self.edit_tenant(&id, |state| state.spec = Some(tenant));
-            }
-            Event::TenantGone(tenant) => self.edit_tenant(&tenant, |state| state.spec = None),
-            Event::JobSubmitted(job) => self.submit(job),
-            Event::JobWithdrawn(job) => self.leave(&job, Leaving::ForGood),
-            Event::JobAdmitted(job, placement) => self.adopt(&job, &placement),
-            Event::TaskBound(task, node) => self.bind(&task.job, task.index, node),
-            Event::TaskFinished(task) => self.finish(&task.job, task.index),
+            Event::JobEvicted(job) => self.evict(now, &job),
+            Event::JobNominated(job, placement) => self.renominate(&job, placement),
+            Event::TaskBound(task, node) => self.bind(now, &task.job, task.index, node),
+            Event::TaskFinished(task) => self.finish(now, &task.job, task.index),
             Event::PodBound(pod, node, takes) => self.pod_bound(pod, node, &takes.bounded()),
             Event::PodGone(pod) => self.pod_gone(&pod),
-            Event::DecisionFailed(job) => self.forget(&job),
+            Event::DecisionFailed(job) => self.forget(now, &job),
         }
-    }
-
-    /// What the nodes that take new work offer in all.
-    pub(crate) const fn capacity(&self) -> Resources {
-        self.capacity
-    }
-
-    /// The free devices of the planned nodes, task by task.
-    pub(crate) fn with_devices(&self, job: &Job, nodes: &[NodeId]) -> Placement {
-        let mut scratch = self.nodes.clone();
-        let slot = |node: &NodeId| {
-            let state = scratch.get_mut(node)?;
-            let devices = state.devices_for(&job.task);
-            state.devices.insert(&devices);
-            Some(Slot {
-                node: node.clone(),
-                devices,
-            })
-        };
-        nodes.iter().filter_map(slot).collect()
     }
 
     /// Takes what an admission needs, until events confirm it.
-    pub(crate) fn assume(&mut self, id: &JobId, placement: &Placement) {
-        let Some(mut state) = self.jobs.get(id).cloned() else {
-            return;
-        };
-        self.edit_tenant(&state.job.tenant, |tenant| tenant.queue.remove(&state.job));
-        for slot in placement.slots() {
-            self.take(&state.job, slot);
-        }
-        state.tasks = Some(Tasks::assumed(placement.clone()));
-        self.put(state);
-    }
-
-    /// Tells a tenant's waiting jobs why they wait, and answers with those that did not know, in
-    /// the order of the queue.
-    pub(crate) fn tell(
-        &mut self,
-        tenant: &TenantId,
-        reasons: &[(Kind, Reason)],
-    ) -> Vec<(JobId, Verdict)> {
-        let Some(mut state) = self.tenants.get(tenant).cloned() else {
-            return Vec::new();
-        };
-        let mut told: Vec<(Turn, Reason)> = Vec::new();
-        for (kind, reason) in reasons {
-            let turns = state.queue.tell(*kind, *reason);
-            told.extend(turns.into_iter().map(|turn| (turn, *reason)));
-        }
-        if !told.is_empty() {
-            self.tenants.insert_mut(tenant.clone(), state);
-        }
-        told.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let verdict = |(turn, reason): (Turn, Reason)| (turn.job, Verdict::Waiting(reason));
-        told.into_iter().map(verdict).collect()
-    }
-
-    /// The verdicts on jobs with places that have changed since this was last asked.
-    pub(crate) fn tell_placed(&mut self) -> Vec<(JobId, Verdict)> {
-        let untold = core::mem::take(&mut self.untold);
-        let verdict = |id: &JobId| Some((id.clone(), self.jobs.get(id)?.tasks.as_ref()?.verdict()));
-        untold.iter().filter_map(verdict).collect()
-    }
-
-    fn submit(&mut self, job: Job) {
-        let known = self.jobs.get(&job.id).cloned();
-        match known {
-            Some(state) if state.tasks.is_some() => self.resubmit(state, &job),
-            Some(state) if state.job == job => {}
-            Some(state) => {
-                self.edit_tenant(&state.job.tenant, |tenant| tenant.queue.remove(&state.job));
-                self.enqueue(job);
-            }
-            None => self.enqueue(job),
-        }
-    }
-
-    /// A job that has places keeps its shape; only its user's hold is heeded.
-    fn resubmit(&mut self, mut state: JobState, job: &Job) {
-        state.job.held = job.held;
-        self.put(state);
-        if job.held {
-            self.leave(&job.id, Leaving::ToTheQueue);
-        }
-    }
-
-    fn enqueue(&mut self, job: Job) {
-        self.edit_tenant(&job.tenant, |tenant| tenant.queue.insert(&job));
-        let state = JobState { tasks: None, job };
-        self.put(state);
-    }
-
-    /// The job's places are to be given up: at once those that no task has taken up.
-    fn leave(&mut self, id: &JobId, leaving: Leaving) {
-        let Some(mut state) = self.jobs.get(id).cloned() else {
-            return;
-        };
-        if let Some(tasks) = &mut state.tasks {
-            for slot in tasks.leave(leaving) {
-                self.give_back(&state.job, &slot);
-            }
-            self.settle(state);
-        } else if leaving == Leaving::ForGood {
-            self.edit_tenant(&state.job.tenant, |tenant| tenant.queue.remove(&state.job));
-            self.jobs.remove_mut(id);
-        }
-    }
-
-    fn adopt(&mut self, id: &JobId, placement: &Placement) {
+    pub(crate) fn assume(&mut self, now: Time, id: &JobId, placement: &Placement) {
+        self.unnominate(id);
         let Some(state) = self.jobs.get(id) else {
             return;
         };
-        let whole = usize::try_from(state.job.gang) == Ok(placement.slots().len());
-        let wanted = !state.job.held && state.job.shape().request().is_some();
-        if state.tasks.is_none() && whole && wanted {
-            self.assume(id, &self.without_taken(placement));
+        let job = state.job.clone();
+        for slot in placement.slots() {
+            self.take(&job.task, slot);
+        }
+        self.charge(now, &job, placement.slots());
+        self.edit(id, |state| {
+            state.tasks = Some(Tasks::assumed(placement.clone()));
+            state.started = Some(now);
+        });
+    }
+
+    /// A job has to leave for another. What its tasks have not taken up is free at once.
+    pub(crate) fn evict(&mut self, now: Time, id: &JobId) {
+        let runs = |state: &JobState| state.tasks.is_some() && !state.evicting;
+        if !self.jobs.get(id).is_some_and(runs) {
+            return;
+        }
+        self.uncharge_all(now, id);
+        self.edit(id, |state| state.evicting = true);
+        let times = self.evicted.get(id).copied().unwrap_or_default();
+        self.evicted.insert_mut(id.clone(), times + 1);
+        self.leaving.insert_mut(id.clone());
+        self.leave(now, id, Leaving::ToTheQueue);
+    }
+
+    /// Promises room to a job that waits for others to leave it.
+    pub(crate) fn nominate(&mut self, now: Time, id: &JobId, placement: &Placement) {
+        let Some(state) = self.jobs.get(id) else {
+            return;
+        };
+        let job = state.job.clone();
+        for slot in placement.slots() {
+            self.claim(&job.task, slot, true);
+        }
+        self.charge(now, &job, placement.slots());
+        self.nominees.insert_mut(id.clone());
+        self.edit(id, |state| state.nominated = Some(placement.clone()));
+    }
+
+    /// Takes the promise back.
+    pub(crate) fn unnominate(&mut self, id: &JobId) {
+        let Some((job, placement)) = self.jobs.get(id).and_then(|state| {
+            let placement = state.nominated.clone()?;
+            Some((state.job.clone(), placement))
+        }) else {
+            return;
+        };
+        for slot in placement.slots() {
+            self.claim(&job.task, slot, false);
+        }
+        self.uncharge(&job, placement.slots());
+        self.nominees.remove_mut(id);
+        self.edit(id, |state| state.nominated = None);
+    }
+
+    fn renominate(&mut self, id: &JobId, placement: Placement) {
+        let waits = |state: &JobState| {
+            let whole = usize::try_from(state.job.gang) == Ok(placement.slots().len());
+            let wanted = state.job.hold.is_none() && state.job.shape().request().is_some();
+            whole && wanted && state.tasks.is_none() && state.nominated.is_none()
+        };
+        if self.jobs.get(id).is_some_and(waits) {
+            self.nominate(Time::ZERO, id, &placement);
         }
     }
 
-    /// The placement less the GPUs that others are already expected to have.
-    fn without_taken(&self, placement: &Placement) -> Placement {
-        let mut taken: BTreeMap<NodeId, Devices> = BTreeMap::new();
-        let known = |node: &NodeId| self.nodes.get(node).map(|state| state.devices.clone());
-        let free = |slot: &Slot| {
-            let taken = taken
-                .entry(slot.node.clone())
-                .or_insert_with(|| known(&slot.node).unwrap_or_default());
-            let mut devices = slot.devices.clone();
-            devices.remove(taken);
-            taken.insert(&devices);
-            let node = slot.node.clone();
-            Slot { node, devices }
-        };
-        placement.slots().map(free).collect()
+    fn submit(&mut self, now: Time, job: Job) {
+        match self.jobs.get(&job.id) {
+            Some(state) if state.tasks.is_some() => self.resubmit(now, job),
+            Some(state) if *state.job == job => {}
+            Some(_) => self.resubmit_waiting(job),
+            None => {
+                self.evicted = Map::default();
+                self.count_job(&job.tenant, true);
+                self.put(JobState::waiting(Arc::new(job)));
+            }
+        }
     }
 
-    fn bind(&mut self, id: &JobId, index: u32, node: NodeId) {
-        let Some(mut state) = self.jobs.get(id).cloned() else {
+    /// A job that has places keeps its shape; only its hold is heeded.
+    fn resubmit(&mut self, now: Time, job: Job) {
+        let id = job.id.clone();
+        self.edit(&id, |state| {
+            if state.job.hold != job.hold {
+                Arc::make_mut(&mut state.job).hold = job.hold;
+            }
+        });
+        if job.hold.is_some() {
+            self.leave(now, &id, Leaving::ToTheQueue);
+        }
+    }
+
+    fn resubmit_waiting(&mut self, job: Job) {
+        self.unnominate(&job.id);
+        let Some(before) = self.jobs.get(&job.id).map(|state| state.job.tenant.clone()) else {
             return;
         };
+        self.count_job(&job.tenant, true);
+        self.count_job(&before, false);
+        self.edit(&job.id.clone(), |state| state.job = Arc::new(job));
+    }
+
+    /// The job's places are to be given up: at once those that no task has taken up.
+    fn leave(&mut self, now: Time, id: &JobId, leaving: Leaving) {
+        self.unnominate(id);
+        let Some(state) = self.jobs.get_mut(id) else {
+            return;
+        };
+        let before = state.standing();
+        let (job, charged) = (state.job.clone(), !state.evicting);
         let Some(tasks) = &mut state.tasks else {
+            if leaving == Leaving::ForGood {
+                self.remove(id);
+            }
             return;
         };
-        let Some(binding) = tasks.bind(index, &node) else {
+        let freed = tasks.leave(leaving);
+        if let Some(started) = state.started.take() {
+            state.ran += now.since(started);
+        }
+        let after = state.standing();
+        self.note(id, before, after);
+        self.give_back(now, &job, &freed, charged);
+        self.settle(id);
+    }
+
+    fn adopt(&mut self, at: Time, id: &JobId, placement: &Placement) {
+        let Some(state) = self.jobs.get(id) else {
             return;
         };
+        let job = state.job.clone();
+        let whole = usize::try_from(job.gang) == Ok(placement.slots().len());
+        let wanted = job.hold.is_none() && job.shape().request().is_some();
+        if state.tasks.is_none() && whole && wanted {
+            let placement = self.as_taken(&job, placement);
+            self.assume(at, id, &placement);
+        }
+    }
+
+    fn bind(&mut self, now: Time, id: &JobId, index: u32, node: NodeId) {
+        let Some(state) = self.jobs.get_mut(id) else {
+            return;
+        };
+        let before = state.tasks.as_ref().map(Tasks::verdict);
+        let (job, charged) = (state.job.clone(), !state.evicting);
+        let Some(binding) = state
+            .tasks
+            .as_mut()
+            .and_then(|tasks| tasks.bind(index, &node))
+        else {
+            return;
+        };
+        if state.tasks.as_ref().map(Tasks::verdict) != before {
+            self.news.verdicts.insert(id.clone());
+        }
         if let Binding::Elsewhere(planned) = &binding {
-            self.give_back(&state.job, planned);
+            self.give_back(now, &job, core::slice::from_ref(planned), charged);
         }
         if binding != Binding::AsPlanned {
-            let there = self.nodes.get(&node);
-            let devices = there
-                .map(|n| n.devices_for(&state.job.task))
-                .unwrap_or_default();
-            let actual = Slot { node, devices };
-            self.take(&state.job, &actual);
-            tasks.move_to(index, &actual);
+            let slot = self.slot_on(&job, node);
+            self.take(&job.task, &slot);
+            if charged {
+                self.charge(now, &job, core::iter::once(&slot));
+            }
+            if let Some(tasks) = self.jobs.get_mut(id).and_then(|state| state.tasks.as_mut()) {
+                tasks.move_to(index, slot);
+            }
         }
-        self.put(state);
     }
 
-    fn finish(&mut self, id: &JobId, index: u32) {
-        let Some(mut state) = self.jobs.get(id).cloned() else {
+    fn finish(&mut self, now: Time, id: &JobId, index: u32) {
+        let Some(state) = self.jobs.get_mut(id) else {
             return;
         };
-        let slot = state.tasks.as_mut().and_then(|tasks| tasks.finish(index));
-        if let Some(slot) = slot {
-            self.give_back(&state.job, &slot);
-            self.settle(state);
+        let (job, charged) = (state.job.clone(), !state.evicting);
+        let before = state.tasks.as_ref().map(Tasks::verdict);
+        let Some(slot) = state.tasks.as_mut().and_then(|tasks| tasks.finish(index)) else {
+            return;
+        };
+        if state.tasks.as_ref().map(Tasks::verdict) != before {
+            self.news.verdicts.insert(id.clone());
         }
+        self.give_back(now, &job, &[slot], charged);
+        self.settle(id);
     }
 
-    fn forget(&mut self, id: &JobId) {
-        let assumed = |tasks: &Tasks| tasks.all_assumed();
-        let state = self.jobs.get(id);
-        if state
-            .and_then(|state| state.tasks.as_ref())
-            .is_some_and(assumed)
-        {
-            self.leave(id, Leaving::ToTheQueue);
+    fn forget(&mut self, now: Time, id: &JobId) {
+        let assumed = |state: &JobState| state.tasks.as_ref().is_some_and(Tasks::all_assumed);
+        if self.jobs.get(id).is_some_and(assumed) {
+            self.leave(now, id, Leaving::ToTheQueue);
         }
     }
 
     /// Keeps the job while it holds a place; then it is over, or queues again.
-    fn settle(&mut self, state: JobState) {
-        let left = state.tasks.as_ref().and_then(Tasks::left);
-        match left {
-            None => self.put(state),
-            Some(Leaving::ToTheQueue) => self.enqueue(state.job),
+    fn settle(&mut self, id: &JobId) {
+        let tasks = self.jobs.get(id).and_then(|state| state.tasks.as_ref());
+        match tasks.and_then(Tasks::left) {
+            None => {}
+            Some(Leaving::ToTheQueue) => {
+                self.leaving.remove_mut(id);
+                self.edit(id, |state| {
+                    state.tasks = None;
+                    state.evicting = false;
+                    state.started = None;
+                });
+            }
             Some(Leaving::ForGood) => {
-                self.untold.remove_mut(&state.job.id);
-                self.jobs.remove_mut(&state.job.id);
+                self.leaving.remove_mut(id);
+                self.evicted = Map::default();
+                self.remove(id);
             }
         }
     }
 
-    /// Replaces what is known of a job, and notes when its verdict is another one now.
+    fn remove(&mut self, id: &JobId) {
+        let Some(state) = self.jobs.get(id) else {
+            return;
+        };
+        let (before, tenant) = (state.standing(), state.job.tenant.clone());
+        self.jobs.remove_mut(id);
+        self.count_job(&tenant, false);
+        self.news.verdicts.remove(id);
+        self.note(id, before, Standing::Away);
+    }
+
+    /// Changes what is known of a job, and notes what follows.
+    fn edit(&mut self, id: &JobId, edit: impl FnOnce(&mut JobState)) {
+        let Some(state) = self.jobs.get_mut(id) else {
+            return;
+        };
+        let verdict = |state: &JobState| state.tasks.as_ref().map(Tasks::verdict);
+        let (before, told) = (state.standing(), verdict(state));
+        edit(state);
+        let (after, tell) = (state.standing(), verdict(state));
+        if tell.is_none() {
+            self.news.verdicts.remove(id);
+        } else if told != tell {
+            self.news.verdicts.insert(id.clone());
+        }
+        self.note(id, before, after);
+    }
+
     fn put(&mut self, state: JobState) {
-        let id = &state.job.id;
-        let before = self.jobs.get(id).and_then(|known| known.tasks.as_ref());
-        let (before, after) = (
-            before.map(Tasks::verdict),
-            state.tasks.as_ref().map(Tasks::verdict),
-        );
-        if after.is_none() {
-            self.untold.remove_mut(id);
-        } else if before != after {
-            self.untold.insert_mut(id.clone());
-        }
+        let (id, after) = (state.job.id.clone(), state.standing());
         self.jobs.insert_mut(id.clone(), state);
+        self.note(&id, Standing::Away, after);
     }
 
-    fn take(&mut self, job: &Job, slot: &Slot) {
-        self.edit_node(&slot.node, |node| {
-            node.used = grown(&node.used, &job.task);
-            node.devices.insert(&slot.devices);
-        });
-        self.edit_tenant(&job.tenant, |tenant| {
-            tenant.usage = grown(&tenant.usage, &job.task);
-        });
-    }
-
-    fn give_back(&mut self, job: &Job, slot: &Slot) {
-        self.edit_node(&slot.node, |node| {
-            node.used = shrunk(&node.used, &job.task);
-            node.devices.remove(&slot.devices);
-        });
-        self.edit_tenant(&job.tenant, |tenant| {
-            tenant.usage = shrunk(&tenant.usage, &job.task);
-        });
-    }
-
-    fn pod_bound(&mut self, pod: PodId, node: NodeId, takes: &Resources) {
-        self.pod_gone(&pod);
-        self.edit_node(&node, |state| state.used = grown(&state.used, takes));
-        self.pods.insert_mut(pod, (node, *takes));
-    }
-
-    fn pod_gone(&mut self, pod: &PodId) {
-        if let Some((node, takes)) = self.pods.get(pod).cloned() {
-            self.edit_node(&node, |state| state.used = shrunk(&state.used, &takes));
-            self.pods.remove_mut(pod);
+    fn note(&mut self, _: &JobId, before: Standing, after: Standing) {
+        if before != after {
+            self.news.jobs.push((before, after));
         }
     }
 
-    fn edit_node(&mut self, id: &NodeId, edit: impl FnOnce(&mut NodeState)) {
-        let mut state = self.nodes.get(id).cloned().unwrap_or_default();
-        if let Some((offer, free)) = state.offer().zip(state.free()) {
-            self.capacity = shrunk(&self.capacity, &offer);
-            self.rooms.remove(id, &free);
-        }
-        edit(&mut state);
-        if let Some((offer, free)) = state.offer().zip(state.free()) {
-            self.capacity = grown(&self.capacity, &offer);
-            self.rooms.insert(id, &free);
-        }
-        if state.is_empty() {
-            self.nodes.remove_mut(id);
-        } else {
-            self.nodes.insert_mut(id.clone(), state);
-        }
-    }
-
-    fn edit_tenant(&mut self, id: &TenantId, edit: impl FnOnce(&mut TenantState)) {
-        let mut state = self
-            .tenants
-            .get(id)
-            .cloned()
-            .unwrap_or_else(|| TenantState::new(self.order));
-        edit(&mut state);
-        if state.is_empty() {
-            self.tenants.remove_mut(id);
-        } else {
-            self.tenants.insert_mut(id.clone(), state);
-        }
+    /// The verdicts on jobs with places that have changed since this was last asked.
+    pub(crate) fn take_verdicts(&mut self) -> Vec<(JobId, Verdict)> {
+        let changed = core::mem::take(&mut self.news.verdicts);
+        let verdict = |id: JobId| {
+            let verdict = self.jobs.get(&id)?.tasks.as_ref()?.verdict();
+            Some((id, verdict))
+        };
+        changed.into_iter().filter_map(verdict).collect()
     }
 }
 
-fn grown(sum: &Resources, by: &Resources) -> Resources {
-    sum.checked_add(by)
-        .expect("amounts are bounded, so sums stay below 2^64")
+impl PartialEq for Cluster {
+    /// Whether the facts are the same, and what follows from them.
+    fn eq(&self, other: &Self) -> bool {
+        self.nodes == other.nodes
+            && self.tenants == other.tenants
+            && self.jobs == other.jobs
+            && self.pods == other.pods
+            && (self.capacity, self.free) == (other.capacity, other.free)
+    }
 }
 
-fn shrunk(sum: &Resources, by: &Resources) -> Resources {
-    sum.checked_sub(by)
-        .expect("only what was taken is given back")
-}
+impl Eq for Cluster {}

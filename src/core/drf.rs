@@ -1,214 +1,261 @@
-//! Who is next: weighted dominant-resource fairness over what is borrowed above the guarantee.
+//! Who is next: a tournament down the tree of tenants, by weighted dominant share.
 //!
-//! The source of the measure is Ghodsi et al., *Dominant Resource Fairness*, NSDI 2011: a
-//! tenant's share is that of the resource of which it has most, and the next place goes to the
-//! lowest share. Here use inside a tenant's guarantee is free, as in Kueue's fair sharing.
+//! The measure is in `tree`. At each level, with each child's candidate taken, these
+//! decide in turn: not borrowing on what is asked for, the lower share with the candidate, the
+//! lower share without it, the older job, its name. A tenant's candidate is the first job of its
+//! queue that may enter, not only its head.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::hash::{BuildHasherDefault, Hasher};
+use core::ops::Bound;
+
+use priority_queue::PriorityQueue;
 
 use crate::cluster::Cluster;
-use crate::id::{JobId, NodeId, TenantId};
-use crate::job::{Job, Kind, Placement};
-use crate::queue::Order;
-use crate::resource::{Resource, Resources};
+use crate::id::{JobId, TenantId};
+use crate::job::{Job, Kind};
+use crate::policy::Order;
+use crate::queue::{Head, Queue, Turn};
+use crate::resource::Resources;
+use crate::rooms::Rooms;
 use crate::share::Share;
-use crate::tenant::{Tenant, TenantState};
 use crate::time::Time;
-use crate::trial;
+use crate::tree::{ROOT, Seat};
 
-/// The weighted dominant share of a tenant that holds `usage` where `potential` could be had:
-/// the greatest, over the resources, of `borrowed / potential ÷ weight`.
-#[must_use]
-pub fn share(tenant: &Tenant, usage: &Resources, potential: &Resources) -> Share {
-    let borrowed = usage.beyond(&tenant.guaranteed);
-    Resource::ALL
-        .into_iter()
-        .map(|r| Share::new(borrowed.get(r), potential.get(r), tenant.weight))
-        .max()
-        .unwrap_or(Share::ZERO)
+/// What a contest is held on.
+#[derive(Clone, Copy)]
+pub(crate) struct Arena<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) rooms: &'a Rooms,
+    pub(crate) queue: &'a Queue,
+    pub(crate) now: Time,
 }
 
-/// Rounds between the tenants' candidates: the first job of each queue that could start now.
-///
-/// Within one cycle room only shrinks, so a kind of job that could not start cannot start later
-/// in it: it is tried once.
-pub(crate) struct Tournament {
-    contestants: Vec<Contestant>,
-    potential: Resources,
+/// Which jobs may enter a contest.
+pub(crate) trait Entry {
+    /// What the first job of a kind would be charged; `None` where none of the kind may enter
+    /// for as long as nothing changes in its favour.
+    fn enter(&self, arena: &Arena<'_>, seat: Seat, head: &Head, first: &Turn) -> Option<Resources>;
 }
 
-impl Tournament {
-    pub(crate) fn new(cluster: &Cluster) -> Self {
-        let contestant = |tenant: &TenantId| Contestant {
-            tenant: tenant.clone(),
-            failed: BTreeSet::new(),
-        };
-        Self {
-            contestants: cluster.tenants.keys().map(contestant).collect(),
-            potential: cluster.capacity(),
-        }
-    }
+/// A heap with changing keys.
+type Heap<K, P> = PriorityQueue<K, Reverse<P>, BuildHasherDefault<Fnv>>;
 
-    /// The job with the least claim, and where it goes; `None` when no job could start.
-    pub(crate) fn winner(&mut self, cluster: &Cluster) -> Option<(JobId, Placement)> {
-        let potential = &self.potential;
-        let candidates = self.contestants.iter_mut().filter_map(|contestant| {
-            let candidate = contestant.candidate(cluster)?;
-            Some((candidate.claim(cluster.order, potential), candidate))
-        });
-        let (_, winner) = candidates.min_by(|(a, _), (b, _)| a.cmp(b))?;
-        let placement = cluster.with_devices(winner.job, &winner.nodes);
-        Some((winner.job.id.clone(), placement))
-    }
+/// A tournament. Within one cycle what a job could have only shrinks, so a kind that may not
+/// enter is not asked again.
+pub(crate) struct Contest<E> {
+    pub(crate) entry: E,
+    entrants: BTreeMap<Seat, Entrant>,
+    /// Of each tenant with tenants below it, those of them that have a candidate.
+    heaps: BTreeMap<Seat, Heap<Seat, Claim>>,
 }
 
 /// One tenant in the tournament.
-struct Contestant {
+struct Entrant {
     tenant: TenantId,
-    /// Kinds of its jobs that cannot start in this cycle.
-    failed: BTreeSet<Kind>,
+    /// Of the first jobs of each kind, the last one that is out.
+    out: Option<Turn>,
+    candidate: Option<Candidate>,
 }
 
-/// A job that could start, and where.
-struct Candidate<'c> {
-    job: &'c Job,
-    tenant: &'c TenantState,
-    nodes: Vec<NodeId>,
+/// A tenant's candidate.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) seat: Seat,
+    pub(crate) kind: Kind,
+    pub(crate) turn: Turn,
+    /// What its tenant would be charged.
+    pub(crate) request: Resources,
 }
 
-impl Contestant {
-    /// The first job of the queue that could start now.
-    fn candidate<'c>(&mut self, cluster: &'c Cluster) -> Option<Candidate<'c>> {
-        let tenant = cluster.tenants.get(&self.tenant)?;
-        loop {
-            let job = &cluster.jobs[tenant.queue.first_but(&self.failed)?].job;
-            match trial::attempt(cluster, tenant, &job.kind()) {
-                Ok(nodes) => return Some(Candidate { job, tenant, nodes }),
-                Err(_) => {
-                    self.failed.insert(job.kind());
+impl<E: Entry> Contest<E> {
+    /// A tournament between all tenants that have a job to enter.
+    pub(crate) fn new(arena: &Arena<'_>, entry: E) -> Self {
+        let mut contest = Self {
+            entry,
+            entrants: BTreeMap::new(),
+            heaps: BTreeMap::new(),
+        };
+        for (tenant, line) in &arena.queue.lines {
+            let Some(seat) = arena.cluster.tree.seat(tenant) else {
+                continue;
+            };
+            if !line.heads.is_empty() {
+                let entrant = Entrant {
+                    tenant: tenant.clone(),
+                    out: None,
+                    candidate: None,
+                };
+                contest.entrants.insert(seat, entrant);
+                contest.choose(arena, seat);
+            }
+        }
+        contest
+    }
+
+    /// The candidate that is next.
+    pub(crate) fn winner(&self) -> Option<&Candidate> {
+        self.entrants.get(&self.best_of(ROOT)?)?.candidate.as_ref()
+    }
+
+    /// The candidate of a tenant is out: it got what it wanted, and the next job of its kind is
+    /// first, or it did not, and none of its kind will.
+    pub(crate) fn pass(&mut self, arena: &Arena<'_>, seat: Seat) {
+        if let Some(entrant) = self.entrants.get_mut(&seat) {
+            let candidate = entrant.candidate.take();
+            entrant.out = candidate.map(|candidate| candidate.turn);
+        }
+        self.choose(arena, seat);
+    }
+
+    /// What could be had has shrunk: candidates that may no longer enter are replaced.
+    pub(crate) fn check(&mut self, arena: &Arena<'_>) {
+        let out = |(seat, entrant): (&Seat, &Entrant)| {
+            let candidate = entrant.candidate.as_ref()?;
+            let head = arena
+                .queue
+                .lines
+                .get(&entrant.tenant)?
+                .heads
+                .get(&candidate.turn)?;
+            let request = self.entry.enter(arena, *seat, head, &candidate.turn);
+            (request != Some(candidate.request)).then_some(*seat)
+        };
+        let out: Vec<Seat> = self.entrants.iter().filter_map(out).collect();
+        for seat in out {
+            self.choose(arena, seat);
+        }
+    }
+
+    /// Finds the first job of a tenant that may enter, and tells those above.
+    fn choose(&mut self, arena: &Arena<'_>, seat: Seat) {
+        let Some(entrant) = self.entrants.get_mut(&seat) else {
+            return;
+        };
+        entrant.candidate = None;
+        if let Some(line) = arena.queue.lines.get(&entrant.tenant) {
+            let after = entrant
+                .out
+                .clone()
+                .map_or(Bound::Unbounded, Bound::Excluded);
+            for (turn, head) in line.heads.range((after, Bound::Unbounded)) {
+                if let Some(request) = self.entry.enter(arena, seat, head, turn) {
+                    entrant.candidate = Some(Candidate {
+                        seat,
+                        kind: head.kind.clone(),
+                        turn: turn.clone(),
+                        request,
+                    });
+                    break;
                 }
+                entrant.out = Some(turn.clone());
+            }
+        }
+        self.report(arena, seat);
+    }
+
+    /// Puts the claims of a tenant and of those above it into their heaps.
+    fn report(&mut self, arena: &Arena<'_>, leaf: Seat) {
+        let tree = &arena.cluster.tree;
+        let way: Vec<Seat> = tree.way_up(leaf, ROOT).collect();
+        for seat in way {
+            let best = self.best_of(seat);
+            let candidate = best.and_then(|best| self.entrants.get(&best)?.candidate.as_ref());
+            let claim = candidate.map(|candidate| Claim::new(arena, seat, candidate));
+            let heap = self.heaps.entry(tree.parent(seat)).or_default();
+            match claim {
+                Some(claim) => drop(heap.push(seat, Reverse(claim))),
+                None => drop(heap.remove(&seat)),
             }
         }
     }
-}
 
-impl Candidate<'_> {
-    fn claim(&self, order: Order, potential: &Resources) -> Claim {
-        match (order, &self.tenant.spec, self.job.shape().request()) {
-            (Order::Drf, Some(tenant), Some(request)) => {
-                Claim::fair(tenant, &self.tenant.usage, potential, self.job, &request)
-            }
-            _ => Claim::first_come(self.job),
+    /// The leaf at or below a seat whose candidate is next.
+    fn best_of(&self, seat: Seat) -> Option<Seat> {
+        let mut seat = seat;
+        while let Some(heap) = self.heaps.get(&seat) {
+            seat = *heap.peek()?.0;
         }
+        (seat != ROOT).then_some(seat)
     }
 }
 
-/// A tenant's candidate as the tournament sees it. The least claim wins.
+/// A candidate as the tournament sees it at one level. The least claim wins.
 // The order of the fields is the order of the rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Claim {
-    /// Admitting it would pass the guarantee on a resource that it asks for.
+    /// Its turn, where turns go before tenants.
+    turn: Option<Turn>,
+    /// Its priority, where its class counts across tenants.
+    cluster_wide: Reverse<Option<i32>>,
+    /// It would pass what its side owns of what it asks for.
     borrows: bool,
-    /// The share that the tenant would have with it.
+    /// What its side has used in the past, by weight.
+    past: Share,
+    /// The share that its side would have with it.
     after: Share,
-    /// The share that the tenant has without it.
+    /// The share that its side has without it.
     before: Share,
     submitted: Time,
     job: JobId,
 }
 
 impl Claim {
-    /// The claim of `job`, which asks for `request` in all, while its tenant holds `usage`.
-    fn fair(
-        tenant: &Tenant,
-        usage: &Resources,
-        potential: &Resources,
-        job: &Job,
-        request: &Resources,
-    ) -> Self {
-        let with = usage
-            .checked_add(request)
-            .expect("what was placed is at most the capacity");
-        Self {
-            borrows: borrows(tenant, &with, request),
-            after: share(tenant, &with, potential),
-            before: share(tenant, usage, potential),
-            ..Self::first_come(job)
-        }
-    }
-
-    /// The claim of `job` where the oldest job of all is next, whoever's it is.
-    fn first_come(job: &Job) -> Self {
-        Self {
+    /// The claim of a candidate for the side that stands at `seat`: its tenant, or one above.
+    fn new(arena: &Arena<'_>, seat: Seat, candidate: &Candidate) -> Self {
+        let Arena { cluster, now, .. } = arena;
+        let tree = &cluster.tree;
+        let turn = &candidate.turn;
+        let mut claim = Self {
+            turn: (cluster.policy.order != Order::Drf).then(|| turn.clone()),
+            cluster_wide: Reverse(None),
             borrows: false,
+            past: Share::ZERO,
             after: Share::ZERO,
             before: Share::ZERO,
-            submitted: job.submitted,
-            job: job.id.clone(),
+            submitted: turn.submitted,
+            job: turn.job.clone(),
+        };
+        if cluster.policy.order != Order::Drf {
+            return claim;
         }
+        let asked = &candidate.kind.shape.task;
+        let ways = tree
+            .way_up(candidate.seat, ROOT)
+            .zip(tree.with(candidate.seat, &candidate.request));
+        if let Some((_, with)) = ways.into_iter().find(|(at, _)| *at == seat) {
+            claim.borrows = tree.borrows(seat, &with, asked);
+            claim.after = tree.share(seat, &with, asked);
+        }
+        claim.before = tree.share_now(seat, asked);
+        claim.past = cluster.past(seat, *now);
+        let job = cluster.jobs.get(&turn.job).map(|state| &*state.job);
+        let first = job.filter(|job: &&Job| job.cluster_wide);
+        claim.cluster_wide = Reverse(first.map(|job| job.priority));
+        claim
     }
 }
 
-/// Whether a tenant that would hold `with` passes its guarantee on what `request` asks for.
-/// A resource without guarantee does not count, unless none of those asked for has one:
-/// a tenant that owns nothing can only borrow.
-fn borrows(tenant: &Tenant, with: &Resources, request: &Resources) -> bool {
-    let owns = |r: &Resource| request.get(*r) > 0 && tenant.guaranteed.get(*r) > 0;
-    let mut owned = Resource::ALL.into_iter().filter(owns).peekable();
-    owned.peek().is_none() || owned.any(|r| with.get(r) > tenant.guaranteed.get(r))
+/// FNV-1a (Fowler, Noll and Vo): the heap needs a hash, and nothing depends on which.
+#[derive(Clone, Copy)]
+pub(crate) struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::share::Weight;
-
-    fn cpu_gpu(cpu: u64, gpu: u64) -> Resources {
-        Resources::gpus(gpu).with(Resource::Cpu, cpu * 1000)
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
     }
 
-    fn tenant(guaranteed: Resources) -> Tenant {
-        Tenant {
-            guaranteed,
-            ..Tenant::new("red")
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
-    }
-
-    #[test]
-    fn only_what_is_borrowed_counts_and_the_greatest_part_decides() {
-        // The case share-two-resources: 1 of 10 CPU and 2 of 10 GPU are borrowed.
-        let share = share(&tenant(cpu_gpu(2, 5)), &cpu_gpu(3, 7), &cpu_gpu(10, 10));
-        assert_eq!(share.per_mille(), Some(200));
-    }
-
-    #[test]
-    fn a_resource_without_guarantee_is_no_borrowing_beside_one_that_has_it() {
-        let owner = tenant(cpu_gpu(0, 4));
-        let request = cpu_gpu(1, 1);
-        assert!(!borrows(&owner, &cpu_gpu(9, 4), &request));
-        assert!(borrows(&owner, &cpu_gpu(9, 5), &request));
-    }
-
-    #[test]
-    fn a_tenant_that_owns_nothing_asked_for_borrows() {
-        assert!(borrows(
-            &tenant(Resources::ZERO),
-            &cpu_gpu(1, 1),
-            &cpu_gpu(1, 1)
-        ));
-        assert!(borrows(
-            &tenant(cpu_gpu(0, 4)),
-            &cpu_gpu(1, 0),
-            &cpu_gpu(1, 0)
-        ));
-    }
-
-    #[test]
-    fn the_heavier_tenant_has_the_lesser_share() {
-        let mut heavy = tenant(Resources::ZERO);
-        heavy.weight = Weight::new(2, core::num::NonZeroU32::MIN);
-        let (held, all) = (cpu_gpu(0, 4), cpu_gpu(0, 8));
-        assert!(share(&heavy, &held, &all) < share(&tenant(Resources::ZERO), &held, &all));
     }
 }

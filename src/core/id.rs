@@ -1,5 +1,6 @@
 //! Names of things. Their order is the order that breaks ties, so it is by name, never by UID.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 
@@ -8,6 +9,12 @@ macro_rules! name {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $type(Arc<str>);
+
+        impl Default for $type {
+            fn default() -> Self {
+                Self::from("")
+            }
+        }
 
         impl $type {
             /// The name itself.
@@ -40,52 +47,60 @@ name! {
     NodeId
 }
 name! {
+    /// A model of GPU, such as `H100`; empty where it is not known.
+    Model
+}
+name! {
     /// A pod that is no task of a job, by its UID.
     PodId
 }
 
 /// A job. Its UID tells it from an earlier job of the same name and comes last in the order,
 /// so that it never decides between jobs of different names.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JobId {
-    namespace: Arc<str>,
-    name: Arc<str>,
-    uid: Arc<str>,
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(Arc<JobName>);
+
+// The order of the fields is the order of the rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct JobName {
+    namespace: Box<str>,
+    name: Box<str>,
+    uid: Box<str>,
 }
 
 impl JobId {
     /// The job `namespace/name` with this UID.
     #[must_use]
     pub fn new(namespace: &str, name: &str, uid: &str) -> Self {
-        Self {
+        Self(Arc::new(JobName {
             namespace: namespace.into(),
             name: name.into(),
             uid: uid.into(),
-        }
+        }))
     }
 
     /// The namespace that it lives in.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        &self.namespace
+        &self.0.namespace
     }
 
     /// Its name within the namespace.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// Its UID; empty where names are unique for good, as in a script.
     #[must_use]
     pub fn uid(&self) -> &str {
-        &self.uid
+        &self.0.uid
     }
 }
 
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
+        write!(f, "{}/{}", self.namespace(), self.name())
     }
 }
 

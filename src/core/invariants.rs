@@ -6,11 +6,11 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::cluster::Cluster;
-use crate::device::Devices;
+use crate::holdings;
 use crate::id::{NodeId, TenantId};
-use crate::node::NodeState;
-use crate::placement::{self, Rooms};
+use crate::node::{Held, NodeState, grown};
 use crate::resource::Resources;
+use crate::task::Tasks;
 
 /// An invariant that does not hold, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,104 +30,86 @@ impl fmt::Display for Violation {
 pub(crate) fn violations(cluster: &Cluster) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut report = |rule, subject: String| found.push(Violation { rule, subject });
-    overcommitted(cluster).for_each(|node| report("capacity", node.to_string()));
-    shared_devices(cluster).for_each(|node| report("one task per GPU", node.to_string()));
-    miscounted_nodes(cluster).for_each(|node| report("node sums", node.to_string()));
-    miscounted_tenants(cluster).for_each(|tenant| report("tenant sums", tenant.to_string()));
+    for (id, node) in &cluster.nodes {
+        if node
+            .spec
+            .as_ref()
+            .is_some_and(|spec| !node.held.fits_in(spec))
+        {
+            report("capacity of a node and its devices", id.to_string());
+        }
+    }
+    let (held, claimed, usage) = sums(cluster);
+    for (id, node) in &cluster.nodes {
+        if held.get(id).unwrap_or(&Held::default()) != &node.held {
+            report("what is held on a node", id.to_string());
+        }
+        if claimed.get(id).unwrap_or(&Held::default()) != &node.claimed {
+            report("what is promised on a node", id.to_string());
+        }
+    }
+    for (id, tenant) in &cluster.tenants {
+        let sum = usage.get(id).copied().unwrap_or_default();
+        let seat = cluster.tree.seat(id).filter(|_| !cluster.tree_is_stale);
+        let in_tree =
+            seat.is_none_or(|seat| !cluster.tree.is_leaf(seat) || *cluster.tree.usage(seat) == sum);
+        if sum != tenant.usage || !in_tree {
+            report("what a tenant uses", id.to_string());
+        }
+    }
     for state in cluster.jobs.values() {
-        let whole = |tasks: &crate::task::Tasks| {
-            let gang = usize::try_from(state.job.gang).ok();
+        let gang = usize::try_from(state.job.gang).ok();
+        let whole = |tasks: &Tasks| {
             gang == Some(tasks.placement.slots().len()) && gang == Some(tasks.progress.len())
         };
         if !state.tasks.as_ref().is_none_or(whole) {
             report("a gang is whole", state.job.id.to_string());
         }
+        if state.nominated.is_some() != cluster.nominees.contains(&state.job.id) {
+            report("who is promised room", state.job.id.to_string());
+        }
     }
-    let offers = cluster.nodes.values().filter_map(NodeState::offer);
-    if placement::sum(offers) != cluster.capacity() {
-        report("sum of what nodes offer", "all nodes".to_string());
-    }
-    if rooms(cluster) != cluster.rooms {
-        report("room index", "all nodes".to_string());
+    let worth = |node: &NodeState| holdings::worth(&cluster.policy, node);
+    let add = |(offer, free): (Resources, Resources), more: (Resources, Resources)| {
+        (grown(&offer, &more.0), grown(&free, &more.1))
+    };
+    let all = cluster.nodes.values().map(worth);
+    if all.fold(Default::default(), add) != (cluster.capacity, cluster.free) {
+        report("sums of what nodes offer", "all nodes".to_string());
     }
     found
 }
 
-/// Nodes on which more is held than they offer.
-fn overcommitted(cluster: &Cluster) -> impl Iterator<Item = &NodeId> {
-    let over = |state: &NodeState| {
-        let spec = state.spec.as_ref();
-        spec.is_some_and(|spec| !state.used.fits_in(&spec.allocatable))
-    };
-    cluster
-        .nodes
-        .iter()
-        .filter(move |(_, state)| over(state))
-        .map(|(id, _)| id)
-}
+type Sums<'c> = (
+    BTreeMap<&'c NodeId, Held>,
+    BTreeMap<&'c NodeId, Held>,
+    BTreeMap<&'c TenantId, Resources>,
+);
 
-/// Nodes on which two tasks are expected to have the same GPU.
-fn shared_devices(cluster: &Cluster) -> impl Iterator<Item = NodeId> {
-    let mut seen: BTreeMap<NodeId, Devices> = BTreeMap::new();
-    let mut shared = Vec::new();
-    for tasks in cluster
-        .jobs
-        .values()
-        .filter_map(|state| state.tasks.as_ref())
-    {
-        for (slot, _) in tasks.held() {
-            let devices = seen.entry(slot.node.clone()).or_default();
-            if devices.overlaps(&slot.devices) {
-                shared.push(slot.node.clone());
+/// What is held and promised on nodes and used by tenants, counted job by job.
+fn sums(cluster: &Cluster) -> Sums<'_> {
+    let (mut held, mut claimed, mut usage): Sums<'_> = Default::default();
+    for state in cluster.jobs.values() {
+        let task = &state.job.task;
+        let used = usage.entry(&state.job.tenant).or_default();
+        for (slot, _) in state.tasks.iter().flat_map(Tasks::held) {
+            held.entry(&slot.node).or_default().take(task, slot);
+            if !state.evicting {
+                *used = grown(used, &slot.charges(task));
             }
-            devices.insert(&slot.devices);
+        }
+        for slot in state
+            .nominated
+            .iter()
+            .flat_map(crate::job::Placement::slots)
+        {
+            claimed.entry(&slot.node).or_default().take(task, slot);
+            *used = grown(used, &slot.charges(task));
         }
     }
-    shared.into_iter()
-}
-
-/// Nodes whose sum is not that of what is on them.
-fn miscounted_nodes(cluster: &Cluster) -> impl Iterator<Item = &NodeId> {
-    let mut held: BTreeMap<&NodeId, Resources> = BTreeMap::new();
-    let mut add = |node, amount: &Resources| {
-        let sum: &mut Resources = held.entry(node).or_default();
-        *sum = sum.checked_add(amount).unwrap_or_default();
-    };
-    for state in cluster.jobs.values() {
-        let slots = state.tasks.iter().flat_map(crate::task::Tasks::held);
-        slots.for_each(|(slot, _)| add(&slot.node, &state.job.task));
+    for (node, takes) in cluster.pods.values() {
+        let held = held.entry(node).or_default();
+        held.amounts = grown(&held.amounts, takes);
     }
-    cluster
-        .pods
-        .values()
-        .for_each(|(node, takes)| add(node, takes));
-    let unlike =
-        move |id: &&NodeId| held.get(*id).copied().unwrap_or_default() != cluster.nodes[*id].used;
-    cluster.nodes.keys().filter(unlike)
-}
-
-/// Tenants whose sum is not that of their tasks.
-fn miscounted_tenants(cluster: &Cluster) -> impl Iterator<Item = &TenantId> {
-    let mut held: BTreeMap<&TenantId, Resources> = BTreeMap::new();
-    for state in cluster.jobs.values() {
-        let sum = held.entry(&state.job.tenant).or_default();
-        for _ in state.tasks.iter().flat_map(crate::task::Tasks::held) {
-            *sum = sum.checked_add(&state.job.task).unwrap_or_default();
-        }
-    }
-    let unlike = move |id: &&TenantId| {
-        held.get(*id).copied().unwrap_or_default() != cluster.tenants[*id].usage
-    };
-    cluster.tenants.keys().filter(unlike)
-}
-
-/// The room index as it follows from the nodes.
-fn rooms(cluster: &Cluster) -> Rooms {
-    let mut rooms = Rooms::default();
-    for (id, state) in &cluster.nodes {
-        if let Some(free) = state.free() {
-            rooms.insert(id, &free);
-        }
-    }
-    rooms
+    (held, claimed, usage)
 }

@@ -9,47 +9,65 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | who is next? | [`drf`] between tenants, [`queue`] within one |
-//! | where does it run? | [`placement`] |
-//! | why does it wait? | [`reason`] |
-//! | what is true now? | [`cluster`], seen from outside through [`snapshot`] |
+//! | what does a tenant own, hold, borrow? | `tree`, from [`tenant`] |
+//! | who is next? | `drf` between tenants, `queue` within one |
+//! | where does it run? | `placement`, by `fragmentation` and the `rooms` of nodes |
+//! | who has to leave for whom? | `rules`, searched by `preemption` |
+//! | who is kept from starving? | `reservation` |
+//! | why does it wait? | [`reason`], found by `trial` |
+//! | what is true now? | `cluster` and its `holdings`, seen from outside through [`snapshot`] |
 #![no_std]
 
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-pub mod cluster;
+mod cluster;
 pub mod decision;
 pub mod device;
-pub mod drf;
+mod drf;
+mod entry;
 pub mod event;
+pub mod fragmentation;
+mod history;
+mod holdings;
 pub mod id;
 pub mod invariants;
 pub mod job;
+pub mod needs;
 pub mod node;
-pub mod placement;
-pub mod queue;
+mod placement;
+pub mod policy;
+mod preemption;
+mod promise;
+mod queue;
 pub mod reason;
+mod reservation;
 pub mod resource;
+mod room;
+mod rooms;
+mod rules;
 pub mod scheduler;
 pub mod share;
 pub mod snapshot;
 mod task;
 pub mod tenant;
 pub mod time;
+mod tree;
 mod trial;
 
-pub use decision::{Cycle, Decision};
-pub use device::Devices;
+pub use decision::{Cycle, Decision, Rule};
+pub use device::{Devices, Gpus, Instance, Mode, Part};
 pub use event::Event;
-pub use id::{JobId, NodeId, PodId, TaskId, TenantId};
-pub use job::{Job, Placement, Slot};
+pub use fragmentation::Mix;
+pub use id::{JobId, Model, NodeId, PodId, TaskId, TenantId};
+pub use job::{Hold, Job, Placement, Slot};
+pub use needs::Needs;
 pub use node::Node;
-pub use queue::Order;
+pub use policy::{Order, Place, Policy, Preemption};
 pub use reason::{Reason, Verdict};
 pub use resource::{Resource, Resources};
-pub use scheduler::{Policy, Scheduler};
+pub use scheduler::Scheduler;
 pub use share::{Share, Weight};
 pub use snapshot::Snapshot;
 pub use tenant::{Limits, Tenant};

@@ -1,141 +1,250 @@
-//! The order of jobs within one tenant.
+//! Who waits and who runs, tenant by tenant, in the order in which they are looked at.
+//!
+//! It follows from the cluster's jobs, and can be dropped and made again.
 
-use alloc::collections::BTreeSet;
-use alloc::vec::Vec;
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::cmp::Reverse;
+use core::time::Duration;
 
-use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
-
-use crate::id::JobId;
+use crate::cluster::{Cluster, Since, Standing};
+use crate::id::{JobId, TenantId};
 use crate::job::{Job, Kind};
-use crate::reason::Reason;
+use crate::policy::Order;
+use crate::rooms::{BoardId, Rooms};
 use crate::time::Time;
 
-/// Who goes first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// Between tenants by weighted dominant share above the guarantee, within a tenant by
-    /// PriorityClass and then age.
-    #[default]
-    Drf,
-    /// The oldest job of all that fits, whoever's it is and whatever its priority.
-    Fifo,
-}
-
-/// A job's place in its tenant's queue: PriorityClass value, then age, then namespace and name.
+/// A job's place in its tenant's queue.
 // The order of the fields is the order of the queue.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Turn {
-    priority: Reverse<i32>,
-    submitted: Time,
+    /// What an order other than by share goes by.
+    pub(crate) rank: u64,
+    pub(crate) priority: Reverse<i32>,
+    pub(crate) submitted: Time,
     pub(crate) job: JobId,
 }
 
-/// The waiting jobs of one tenant, by kind: those of one kind start or fail together, so that a
-/// cycle costs what differs, not what waits.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub(crate) struct Queue {
-    order: Order,
-    groups: RedBlackTreeMapSync<Kind, Group>,
+/// A running job among those of its tenant that may have to leave. The least goes first: lowest
+/// priority, least work lost, newest, name.
+// The order of the fields is the order of the rule.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Victim {
+    pub(crate) priority: i32,
+    /// Its work up to then is safe.
+    safe: Reverse<Time>,
+    submitted: Reverse<Time>,
+    pub(crate) job: JobId,
+}
+
+/// The jobs of one tenant.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Line {
+    /// Waiting jobs by kind: those of one kind start or fail together, so that a cycle costs
+    /// what differs, not what waits.
+    waiting: BTreeMap<Kind, Group>,
+    /// The first job of each kind, in the order in which they are looked at.
+    pub(crate) heads: BTreeMap<Turn, Head>,
+    pub(crate) running: BTreeSet<Victim>,
+    /// Milli-GPU that running jobs hold, by their priority.
+    held: BTreeMap<i32, u64>,
+}
+
+impl Line {
+    /// Milli-GPU that running jobs hold, by their priority.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (i32, u64)> {
+        let held = self.held.iter().filter(|(_, held)| **held > 0);
+        held.map(|(priority, held)| (*priority, *held))
+    }
+
+    fn start(&mut self, job: &Job, saved: Time) {
+        self.running.insert(Victim::new(job, saved));
+        *self.held.entry(job.priority).or_default() += job.milli_gpu();
+    }
+
+    fn stop(&mut self, job: &Job, saved: Time) {
+        self.running.remove(&Victim::new(job, saved));
+        if let Some(held) = self.held.get_mut(&job.priority) {
+            *held -= job.milli_gpu();
+        }
+    }
+}
+
+/// What the first job of a kind stands for.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) kind: Kind,
+    /// Where room for them is counted; `None` where no cluster could run them.
+    pub(crate) board: Option<BoardId>,
 }
 
 /// The waiting jobs of one kind.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, Default)]
 struct Group {
-    turns: RedBlackTreeSetSync<Turn>,
-    /// Why they wait, as they were last told.
-    reason: Option<Reason>,
-    /// Those that have not been told yet.
-    untold: RedBlackTreeSetSync<Turn>,
+    board: Option<BoardId>,
+    turns: BTreeSet<Turn>,
+}
+
+/// All jobs that wait or run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Queue {
+    pub(crate) lines: BTreeMap<TenantId, Line>,
+    pub(crate) waiting: usize,
+    /// Running jobs by when they started.
+    pub(crate) running_since: BTreeSet<(Time, JobId)>,
 }
 
 impl Queue {
-    pub(crate) fn new(order: Order) -> Self {
+    /// A job stands elsewhere than before.
+    pub(crate) fn update(
+        &mut self,
+        cluster: &Cluster,
+        rooms: &mut Rooms,
+        before: Standing,
+        after: Standing,
+    ) {
+        match before {
+            Standing::Away => {}
+            Standing::Waits(job, ran) => {
+                self.remove_waiting(cluster.policy.order, rooms, &job, ran);
+            }
+            Standing::Runs(job, Since { started, safe }) => {
+                self.running_since.remove(&(started, job.id.clone()));
+                self.line(&job).stop(&job, safe);
+            }
+        }
+        match after {
+            Standing::Away => {}
+            Standing::Waits(job, ran) => self.insert_waiting(cluster, rooms, &job, ran),
+            Standing::Runs(job, Since { started, safe }) => {
+                self.running_since.insert((started, job.id.clone()));
+                self.line(&job).start(&job, safe);
+            }
+        }
+    }
+
+    /// Looks all boards up anew.
+    pub(crate) fn seat_all(&mut self, cluster: &Cluster, rooms: &mut Rooms) {
+        for line in self.lines.values_mut() {
+            for (kind, group) in &mut line.waiting {
+                group.board = seated(cluster, rooms, kind);
+            }
+            for head in line.heads.values_mut() {
+                head.board = line.waiting.get(&head.kind).and_then(|group| group.board);
+            }
+        }
+    }
+
+    fn insert_waiting(&mut self, cluster: &Cluster, rooms: &mut Rooms, job: &Job, ran: Duration) {
+        self.waiting += 1;
+        let kind = job.kind();
+        let Line { waiting, heads, .. } = self.line(job);
+        if !waiting.contains_key(&kind) {
+            let board = seated(cluster, rooms, &kind);
+            let turns = BTreeSet::new();
+            waiting.insert(kind.clone(), Group { board, turns });
+        }
+        let Some(group) = waiting.get_mut(&kind) else {
+            return;
+        };
+        let turn = Turn::new(cluster.policy.order, job, ran);
+        let first = group.turns.first();
+        if first.is_none_or(|first| turn < *first) {
+            first.and_then(|first| heads.remove(first));
+            let board = group.board;
+            heads.insert(turn.clone(), Head { kind, board });
+        }
+        group.turns.insert(turn);
+    }
+
+    fn remove_waiting(&mut self, order: Order, rooms: &mut Rooms, job: &Job, ran: Duration) {
+        self.waiting -= 1;
+        let kind = job.kind();
+        let Line { waiting, heads, .. } = self.line(job);
+        let Some(group) = waiting.get_mut(&kind) else {
+            return;
+        };
+        let turn = Turn::new(order, job, ran);
+        group.turns.remove(&turn);
+        let head = heads.remove(&turn);
+        match group.turns.first() {
+            Some(first) => heads.extend(head.map(|head| (first.clone(), head))),
+            None => {
+                if let Some(board) = group.board {
+                    rooms.attend(board, false);
+                }
+                waiting.remove(&kind);
+            }
+        }
+    }
+
+    fn line(&mut self, job: &Job) -> &mut Line {
+        self.lines.entry(job.tenant.clone()).or_default()
+    }
+}
+
+/// The board of a kind, with one more that waits at it.
+fn seated(cluster: &Cluster, rooms: &mut Rooms, kind: &Kind) -> Option<BoardId> {
+    kind.shape.request()?;
+    let board = rooms.board(cluster, &kind.shape)?;
+    rooms.attend(board, true);
+    Some(board)
+}
+
+impl Turn {
+    /// The turn of a job as it stands.
+    pub(crate) fn of(cluster: &Cluster, job: &Job) -> Self {
+        let ran = cluster
+            .jobs
+            .get(&job.id)
+            .map_or(Duration::ZERO, |state| state.ran);
+        Self::new(cluster.policy.order, job, ran)
+    }
+
+    pub(crate) fn new(order: Order, job: &Job, ran: Duration) -> Self {
+        let priority = match order {
+            Order::Drf | Order::Priority => job.priority,
+            Order::Fifo | Order::Srtf | Order::Srsf | Order::Las => 0,
+        };
         Self {
-            order,
-            groups: RedBlackTreeMapSync::default(),
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.groups.is_empty()
-    }
-
-    pub(crate) fn insert(&mut self, job: &Job) {
-        let turn = self.turn(job);
-        self.edit(job.kind(), |group| {
-            group.turns.insert_mut(turn.clone());
-            group.untold.insert_mut(turn);
-        });
-    }
-
-    pub(crate) fn remove(&mut self, job: &Job) {
-        let turn = self.turn(job);
-        self.edit(job.kind(), |group| {
-            group.turns.remove_mut(&turn);
-            group.untold.remove_mut(&turn);
-        });
-    }
-
-    /// The first job of a kind that is not passed over.
-    pub(crate) fn first_but(&self, passed_over: &BTreeSet<Kind>) -> Option<&JobId> {
-        let groups = self
-            .groups
-            .iter()
-            .filter(|(kind, _)| !passed_over.contains(kind));
-        let first = groups.filter_map(|(_, group)| group.turns.first()).min()?;
-        Some(&first.job)
-    }
-
-    /// The kinds of jobs that wait.
-    pub(crate) fn kinds(&self) -> impl Iterator<Item = &Kind> {
-        self.groups.keys()
-    }
-
-    /// Tells the jobs of a kind why they wait, and answers with those that did not know.
-    pub(crate) fn tell(&mut self, kind: Kind, reason: Reason) -> Vec<Turn> {
-        let Some(group) = self.groups.get(&kind) else {
-            return Vec::new();
-        };
-        let known = group.reason == Some(reason);
-        let news = if known { &group.untold } else { &group.turns };
-        let told: Vec<Turn> = news.iter().cloned().collect();
-        if !told.is_empty() {
-            self.edit(kind, |group| {
-                group.reason = Some(reason);
-                group.untold = RedBlackTreeSetSync::default();
-            });
-        }
-        told
-    }
-
-    /// Why a job waits, as it was last told.
-    pub(crate) fn reason(&self, job: &Job) -> Reason {
-        let group = self.groups.get(&job.kind());
-        let told = group.filter(|group| !group.untold.contains(&self.turn(job)));
-        told.and_then(|group| group.reason)
-            .unwrap_or(Reason::NotYetEvaluated)
-    }
-
-    fn edit(&mut self, kind: Kind, edit: impl FnOnce(&mut Group)) {
-        let mut group = self.groups.get(&kind).cloned().unwrap_or_default();
-        edit(&mut group);
-        if group.turns.is_empty() {
-            self.groups.remove_mut(&kind);
-        } else {
-            self.groups.insert_mut(kind, group);
-        }
-    }
-
-    fn turn(&self, job: &Job) -> Turn {
-        let priority = match self.order {
-            Order::Drf => job.priority,
-            Order::Fifo => 0,
-        };
-        Turn {
+            rank: rank(order, job, ran),
             priority: Reverse(priority),
             submitted: job.submitted,
             job: job.id.clone(),
+        }
+    }
+}
+
+impl Victim {
+    fn new(job: &Job, safe: Time) -> Self {
+        Self {
+            priority: job.priority,
+            safe: Reverse(safe),
+            submitted: Reverse(job.submitted),
+            job: job.id.clone(),
+        }
+    }
+}
+
+/// GPU-seconds after which a job is in the second queue of least attained service: one hour of
+/// one GPU.
+const LAS_FIRST_QUEUE_GPU_SECONDS: u64 = 3600;
+
+/// What an order other than by share goes by, of a job that has run for `ran`. The least goes
+/// first.
+pub(crate) fn rank(order: Order, job: &Job, ran: Duration) -> u64 {
+    let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let remaining = || {
+        job.expected
+            .map_or(u64::MAX, |all| ms(all.saturating_sub(ran)))
+    };
+    let gpus = || (job.milli_gpu() / 1000).max(1);
+    match order {
+        Order::Drf | Order::Fifo | Order::Priority => 0,
+        Order::Srtf => remaining(),
+        Order::Srsf => remaining().saturating_mul(gpus()),
+        Order::Las => {
+            let attained = ms(ran).saturating_mul(gpus()) / 1000;
+            u64::from(attained >= LAS_FIRST_QUEUE_GPU_SECONDS)
         }
     }
 }

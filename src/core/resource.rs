@@ -11,11 +11,13 @@ pub enum Resource {
     Cpu,
     /// Memory, in bytes.
     Memory,
+    /// Memory of GPUs, in bytes. Asked for beside a share of one GPU.
+    GpuMemory,
 }
 
 impl Resource {
     /// Every kind, in the order in which reasons name them.
-    pub const ALL: [Self; 3] = [Self::Gpu, Self::Cpu, Self::Memory];
+    pub const ALL: [Self; 4] = [Self::Gpu, Self::Cpu, Self::Memory, Self::GpuMemory];
 
     /// Its name in scripts, scenarios and explanations.
     #[must_use]
@@ -24,6 +26,7 @@ impl Resource {
             Self::Gpu => "gpu",
             Self::Cpu => "cpu",
             Self::Memory => "memory",
+            Self::GpuMemory => "gpu-memory",
         }
     }
 
@@ -32,7 +35,7 @@ impl Resource {
     pub const fn scale(self) -> u64 {
         match self {
             Self::Gpu | Self::Cpu => 1000,
-            Self::Memory => 1,
+            Self::Memory | Self::GpuMemory => 1,
         }
     }
 }

@@ -1,42 +1,103 @@
 //! The whole story: facts in, decisions and explanations out.
 //!
 //! [`Scheduler::observe`] records a fact and decides nothing, so that a burst of a thousand
-//! facts costs one [`Scheduler::cycle`]. A cycle does two things:
+//! facts costs one [`Scheduler::cycle`]. A cycle goes through these steps:
 //!
-//! 1. **admit**: a tournament between the tenants. Each enters with the first job of its queue
-//!    that could start now; the least claim wins ([`crate::drf`]), takes its places, and the
-//!    next round begins. It ends when nobody's job could start.
-//! 2. **explain**: every unfinished job gets a verdict from the state that the first step left.
+//! 1. **promote**: jobs that waited for others to leave start once these are gone.
+//! 2. **reserve**: the first job in fair order that has waited too long for room gets nodes
+//!    reserved (`reservation`).
+//! 3. **admit**: a tournament between the tenants (`drf`). Each enters with the first
+//!    job of its queue that could start now; the least claim wins, takes its places
+//!    (`placement`), and the next round begins. It ends when nobody's job could start.
+//! 4. **preempt**: the same tournament between those that cannot, for the right to have others
+//!    leave (`preemption`). The room is promised to the winner. Under an order other
+//!    than by share this comes before, and its winners start where they need nobody to leave:
+//!    nothing starts in room that a job before it could have.
 //!
-//! Both ask `trial` whether a job could start, so an explanation cannot drift from what was
-//! decided.
+//! [`Scheduler::explain`] says why the rest waits. It is no part of the cycle, because it costs
+//! what waits and not what is decided. Both ask `trial` whether a job could start, so an
+//! explanation cannot drift from what was decided.
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::cluster::Cluster;
-use crate::decision::{Cycle, Decision};
-use crate::drf::Tournament;
+use crate::decision::{Cycle, Decision, Rule};
+use crate::drf::{Arena, Candidate, Contest};
+use crate::entry::{Entitled, Startable};
 use crate::event::Event;
 use crate::id::JobId;
-use crate::job::Kind;
-use crate::queue::Order;
+use crate::job::{Kind, Placement};
+use crate::policy::Policy;
+use crate::preemption::{self, Search};
+use crate::queue::{Queue, Turn};
 use crate::reason::{Reason, Verdict};
+use crate::reservation::{self, Overdue};
+use crate::rooms::Rooms;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
-use crate::trial;
-
-/// What an administrator chooses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// Who goes first.
-    pub order: Order,
-}
+use crate::tree::Seat;
+use crate::{placement, promise, trial};
 
 /// The decision core: one owner, no locks, no clock.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Scheduler {
     cluster: Cluster,
+    rooms: Rooms,
+    queue: Queue,
     decided: Time,
+    /// Admitted in the cycle that is going on, or the last one.
+    fresh: BTreeSet<JobId>,
+    /// GPU-milliseconds of work lost to evictions within the last hour, and when.
+    losses: Vec<(Time, u64)>,
+    /// What was last told of each waiting job.
+    told: BTreeMap<JobId, Reason>,
+    /// Kinds for which nobody could be made to leave, since all were last tried.
+    tried: BTreeSet<Like>,
+    /// Some were not tried in the last cycle.
+    is_unfinished: bool,
+    /// Something has happened since all were last tried.
+    has_changed: bool,
+}
+
+/// Jobs for which a search ends alike: of one tenant, shape and priority, and evicted as often.
+type Like = (Seat, Kind, i32, u32);
+
+/// No further search for victims begins in a cycle once so many have been looked at. The others
+/// have their turn in the next cycles, so that each cycle is short and none is forgotten.
+const VICTIMS_PER_CYCLE: usize = 48;
+
+/// What a search costs besides, in victims looked at.
+const SEARCH_COSTS: usize = 4;
+
+/// When searches are left over and nothing happens, the next cycle is due after this long.
+const NEXT_SEARCHES: Duration = Duration::from_secs(1);
+
+/// Losses count against the budget for this long.
+const LOSS_WINDOW: Duration = Duration::from_secs(3600);
+
+impl Clone for Scheduler {
+    fn clone(&self) -> Self {
+        let mut cluster = self.cluster.clone();
+        cluster.news.nodes.clone_from(&self.cluster.news.nodes);
+        cluster
+            .news
+            .verdicts
+            .clone_from(&self.cluster.news.verdicts);
+        Self {
+            cluster,
+            rooms: self.rooms.clone(),
+            queue: self.queue.clone(),
+            decided: self.decided,
+            fresh: self.fresh.clone(),
+            losses: self.losses.clone(),
+            told: self.told.clone(),
+            tried: self.tried.clone(),
+            is_unfinished: self.is_unfinished,
+            has_changed: self.has_changed,
+        }
+    }
 }
 
 impl Scheduler {
@@ -44,55 +105,397 @@ impl Scheduler {
     #[must_use]
     pub fn new(policy: Policy) -> Self {
         Self {
-            cluster: Cluster::new(policy.order),
-            decided: Time::ZERO,
+            cluster: Cluster::new(policy),
+            ..Self::default()
         }
     }
 
     /// Records a fact. Decides nothing, and cannot fail.
-    pub fn observe(&mut self, event: Event) {
-        self.cluster.observe(event);
+    pub fn observe(&mut self, now: Time, event: Event) {
+        self.cluster.observe(now, event);
+        self.has_changed = true;
+        self.file();
     }
 
-    /// Decides all that can be decided at `now`, and says why the rest waits.
+    /// Decides all that can be decided at `now`.
     pub fn cycle(&mut self, now: Time) -> Cycle {
-        self.decided = self.decided.max(now);
-        let decisions = self.admit();
-        let changed = self.explain();
+        let now = self.decided.max(now);
+        self.has_changed |= self.has_ripened(self.decided, now);
+        self.decided = now;
+        self.fresh.clear();
+        self.sync();
+        let mut decisions = self.promote(now);
+        self.reserve(now);
+        decisions.extend(self.admit_holder(now));
+        let preempts = self.cluster.policy.preemption.enabled;
+        let in_order = preempts && self.cluster.policy.order.is_preemptive();
+        let mut evicts = in_order && self.preempt(now, &mut decisions);
+        self.admit(now, &mut decisions);
+        evicts |= preempts && !in_order && self.preempt(now, &mut decisions);
+        if evicts {
+            decisions.extend(self.promote(now));
+        }
+        let changed = self.cluster.take_verdicts();
         Cycle { decisions, changed }
     }
 
     /// When a cycle is due although nothing was observed; `None` while time alone changes nothing.
     #[must_use]
-    pub const fn next_wakeup(&self) -> Option<Time> {
-        None
+    pub fn next_wakeup(&self) -> Option<Time> {
+        let preemption = &self.cluster.policy.preemption;
+        if !preemption.enabled || self.queue.waiting == 0 {
+            return None;
+        }
+        let min_runtime = preemption.min_runtime;
+        let grown_up = self.decided.since(Time::ZERO + min_runtime);
+        let first_young = (Time::ZERO + grown_up, JobId::default());
+        let young = self
+            .queue
+            .running_since
+            .range(first_young..)
+            .map(|(started, _)| *started + min_runtime);
+        let ripe = young.filter(|at| *at > self.decided).take(1);
+        let refund = self.losses.first().map(|(at, _)| *at + LOSS_WINDOW);
+        let refund = refund.filter(|at| preemption.loss_budget.is_some() && *at > self.decided);
+        let unfinished = self.is_unfinished.then(|| self.decided + NEXT_SEARCHES);
+        let ripe = ripe.filter(|_| !min_runtime.is_zero());
+        ripe.chain(refund).chain(unfinished).min()
     }
 
     /// What is true now, for readers on other threads. Shares structure; copies nothing.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.cluster.clone(), self.decided)
+        let mut cluster = self.cluster.clone();
+        cluster.settle_tree();
+        Snapshot::new(cluster, self.decided)
     }
 
-    fn admit(&mut self) -> Vec<Decision> {
-        let mut tournament = Tournament::new(&self.cluster);
-        let mut decisions = Vec::new();
-        while let Some((job, placement)) = tournament.winner(&self.cluster) {
-            self.cluster.assume(&job, &placement);
-            decisions.push(Decision::Admit(job, placement));
+    /// Why each waiting job waits, of those where that is new or has changed since this was last
+    /// asked: by tenant, and then in the order of its queue. Costs what waits.
+    pub fn explain(&mut self) -> Vec<(JobId, Verdict)> {
+        self.sync();
+        let snapshot = self.snapshot();
+        let mut changed = Vec::new();
+        let mut told = BTreeMap::new();
+        for (job, reason) in snapshot.waiting() {
+            if self.told.get(&job.id) != Some(&reason) {
+                changed.push((
+                    job.tenant.clone(),
+                    Turn::of(&self.cluster, job),
+                    reason.clone(),
+                ));
+            }
+            told.insert(job.id.clone(), reason);
         }
+        self.told = told;
+        changed.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        let verdict = |(_, turn, reason): (_, Turn, Reason)| (turn.job, Verdict::Waiting(reason));
+        changed.into_iter().map(verdict).collect()
+    }
+
+    /// Brings what follows from the facts up to date.
+    fn sync(&mut self) {
+        self.cluster.settle_tree();
+        let nodes = core::mem::take(&mut self.cluster.news.nodes);
+        self.rooms.update(&self.cluster, nodes);
+        for (before, after) in core::mem::take(&mut self.cluster.news.jobs) {
+            self.queue
+                .update(&self.cluster, &mut self.rooms, before, after);
+        }
+        if self.rooms.is_crowded(self.cluster.nodes.size()) {
+            self.rooms = Rooms::drawn_from(self.rooms.drawn);
+            self.rooms
+                .update(&self.cluster, self.cluster.nodes.keys().cloned());
+            self.queue.seat_all(&self.cluster, &mut self.rooms);
+        }
+    }
+
+    /// Puts jobs where they stand now.
+    fn file(&mut self) {
+        for (before, after) in core::mem::take(&mut self.cluster.news.jobs) {
+            self.queue
+                .update(&self.cluster, &mut self.rooms, before, after);
+        }
+    }
+
+    fn arena(&self, now: Time) -> Arena<'_> {
+        Arena {
+            cluster: &self.cluster,
+            rooms: &self.rooms,
+            queue: &self.queue,
+            now,
+        }
+    }
+
+    /// Starts the jobs for which others have left.
+    fn promote(&mut self, now: Time) -> Vec<Decision> {
+        let nominees: Vec<JobId> = self.cluster.nominees.iter().cloned().collect();
+        let mut decisions = Vec::new();
+        for id in nominees {
+            let state = &self.cluster.jobs[&id];
+            let (job, placement) = (state.job.clone(), state.nominated.clone());
+            let Some(placement) = placement else {
+                continue;
+            };
+            if !promise::is_possible(&self.cluster, &job, &placement) {
+                self.cluster.unnominate(&id);
+                self.has_changed = true;
+            } else if promise::is_free(&self.cluster, &job, &placement) {
+                self.assume(now, &id, &placement);
+                decisions.push(Decision::Admit(id, placement));
+            }
+        }
+        self.sync();
         decisions
     }
 
-    fn explain(&mut self) -> Vec<(JobId, Verdict)> {
-        let decided = self.cluster.clone();
-        let mut changed = Vec::new();
-        for (id, tenant) in &decided.tenants {
-            let why = |kind: &Kind| Some((*kind, trial::attempt(&decided, tenant, kind).err()?));
-            let reasons: Vec<(Kind, Reason)> = tenant.queue.kinds().filter_map(why).collect();
-            changed.extend(self.cluster.tell(id, &reasons));
+    /// Keeps a good reservation, or makes one for the first job that is overdue.
+    fn reserve(&mut self, now: Time) {
+        if self.cluster.policy.reserve_after.is_none() {
+            return;
         }
-        changed.extend(self.cluster.tell_placed());
-        changed
+        let held = self.cluster.reservation.clone();
+        if held
+            .as_ref()
+            .is_some_and(|held| held.is_good(&self.cluster, now))
+        {
+            return;
+        }
+        self.set_reservation(None);
+        let contest = Contest::new(&self.arena(now), Overdue);
+        let Some(winner) = contest.winner().cloned() else {
+            return;
+        };
+        let Some(job) = self
+            .cluster
+            .jobs
+            .get(&winner.turn.job)
+            .map(|state| state.job.clone())
+        else {
+            return;
+        };
+        if let Some(board) = self.rooms.board(&self.cluster, &winner.kind.shape) {
+            let made = reservation::reserve(&self.cluster, &mut self.rooms, &job, board);
+            self.set_reservation(made);
+        }
+    }
+
+    fn set_reservation(&mut self, reservation: Option<reservation::Reservation>) {
+        let before = self.cluster.reservation.take();
+        self.cluster.reservation = reservation.map(Into::into);
+        let both = before.iter().chain(&self.cluster.reservation);
+        let nodes: BTreeSet<_> = both.flat_map(|r| r.nodes.iter().cloned()).collect();
+        self.rooms.update(&self.cluster, nodes);
+    }
+
+    /// Starts all that can start, the least claim first.
+    fn admit(&mut self, now: Time, decisions: &mut Vec<Decision>) {
+        let mut contest = Contest::new(&self.arena(now), Startable);
+        while let Some(winner) = contest.winner().cloned() {
+            match self.start(now, &winner.turn.job, &winner.kind) {
+                Some(decision) => {
+                    decisions.push(decision);
+                    contest.pass(&self.arena(now), winner.seat);
+                    contest.check(&self.arena(now));
+                }
+                None => contest.pass(&self.arena(now), winner.seat),
+            }
+        }
+    }
+
+    /// Before all others, starts the job with the reservation if it can.
+    fn admit_holder(&mut self, now: Time) -> Option<Decision> {
+        let holder = self.cluster.reservation.as_ref()?.job.clone();
+        let kind = self.cluster.jobs.get(&holder)?.job.kind();
+        self.start(now, &holder, &kind)
+    }
+
+    fn start(&mut self, now: Time, id: &JobId, kind: &Kind) -> Option<Decision> {
+        let state = self.cluster.jobs.get(id)?;
+        let seat = self.cluster.tree.seat(&state.job.tenant)?;
+        // The holder of a reservation may have become one that no cluster could run.
+        kind.shape.request()?;
+        let board = self.rooms.board(&self.cluster, &kind.shape)?;
+        let holder = trial::is_holder(&self.cluster, id);
+        let found = self.rooms.at(board).found();
+        let fit = trial::fit(&self.cluster, seat, kind, found, now, holder)?;
+        let placement = placement::place(
+            &self.cluster,
+            &mut self.rooms,
+            board,
+            kind.shape.gang,
+            fit.bounds,
+        )?;
+        self.assume(now, id, &placement);
+        self.sync();
+        if holder {
+            self.set_reservation(None);
+        }
+        Some(Decision::Admit(id.clone(), placement))
+    }
+
+    fn assume(&mut self, now: Time, id: &JobId, placement: &Placement) {
+        self.cluster.assume(now, id, placement);
+        self.fresh.insert(id.clone());
+        self.told.remove(id);
+    }
+
+    /// Has others leave for those that are entitled to it; whether anybody has to. Under an order
+    /// other than by share, those that fit start when it is their turn.
+    fn preempt(&mut self, now: Time, decisions: &mut Vec<Decision>) -> bool {
+        self.is_unfinished = false;
+        if !self.anybody_may_leave(now) {
+            return false;
+        }
+        let in_order = self.cluster.policy.order.is_preemptive();
+        let mut anybody_leaves = false;
+        self.losses.retain(|(at, _)| now.since(*at) < LOSS_WINDOW);
+        let mut looked_at = 0;
+        let mut passed_over = false;
+        let mut contest = Contest::new(&self.arena(now), Entitled::new(&self.arena(now)));
+        while let Some(winner) = contest.winner().cloned() {
+            if in_order && let Some(started) = self.start(now, &winner.turn.job, &winner.kind) {
+                decisions.push(started);
+                contest.pass(&self.arena(now), winner.seat);
+                contest.check(&self.arena(now));
+                continue;
+            }
+            let key = self.like(&winner);
+            if self.tried.contains(&key) {
+                passed_over = true;
+                contest.pass(&self.arena(now), winner.seat);
+                continue;
+            }
+            if looked_at >= VICTIMS_PER_CYCLE {
+                self.is_unfinished = true;
+                break;
+            }
+            let evictions = self.evict_for(now, &winner, &mut looked_at);
+            if evictions.is_empty() {
+                self.tried.insert(key);
+                contest.pass(&self.arena(now), winner.seat);
+                continue;
+            }
+            anybody_leaves = true;
+            decisions.extend(evictions);
+            contest.entry = Entitled::new(&self.arena(now));
+            contest.pass(&self.arena(now), winner.seat);
+            contest.check(&self.arena(now));
+        }
+        if !self.is_unfinished {
+            // All have had their turn. Those passed over get another if something has changed.
+            self.tried.clear();
+            self.is_unfinished = passed_over && core::mem::take(&mut self.has_changed);
+        }
+        anybody_leaves
+    }
+
+    fn like(&self, candidate: &Candidate) -> Like {
+        let turn = &candidate.turn;
+        let evicted = self.cluster.evicted.get(&turn.job).copied();
+        let mut kind = candidate.kind.clone();
+        kind.span = None;
+        (
+            candidate.seat,
+            kind,
+            turn.priority.0,
+            evicted.unwrap_or_default(),
+        )
+    }
+
+    /// Whether time alone has made somebody a victim, or given back a part of the loss budget.
+    fn has_ripened(&self, before: Time, now: Time) -> bool {
+        let min_runtime = self.cluster.policy.preemption.min_runtime;
+        let between = |at: Time| before < at && at <= now;
+        let oldest = Time::ZERO + before.since(Time::ZERO + min_runtime);
+        let running = self.queue.running_since.range((oldest, JobId::default())..);
+        let mut ripe = running.map(|(started, _)| *started + min_runtime);
+        let refund = |(at, _): &(Time, u64)| between(*at + LOSS_WINDOW);
+        ripe.find(|at| *at > before).is_some_and(between) || self.losses.iter().any(refund)
+    }
+
+    /// Whether some running job has run for long enough to be evicted.
+    fn anybody_may_leave(&self, now: Time) -> bool {
+        let min_runtime = self.cluster.policy.preemption.min_runtime;
+        let oldest = self.queue.running_since.first();
+        oldest.is_some_and(|(started, _)| now.since(*started) >= min_runtime)
+    }
+
+    /// Has others leave for one job, and promises it their room.
+    fn evict_for(&mut self, now: Time, winner: &Candidate, looked_at: &mut usize) -> Vec<Decision> {
+        let id = &winner.turn.job;
+        let Some(job) = self.cluster.jobs.get(id).map(|state| state.job.clone()) else {
+            return Vec::new();
+        };
+        let Some(board) = self.rooms.board(&self.cluster, &job.shape()) else {
+            return Vec::new();
+        };
+        let holder = trial::is_holder(&self.cluster, id);
+        let total = self.rooms.at(board).total();
+        let slots = if holder { total.all } else { total.open };
+        let search = Search::new(
+            &self.cluster,
+            &self.queue,
+            &self.fresh,
+            (&job, winner.seat),
+            (winner.request, slots),
+            now,
+            self.may_lose(),
+        );
+        let (found, looked) = search.find();
+        *looked_at += SEARCH_COSTS + looked;
+        let Some((victims, then)) = found else {
+            return Vec::new();
+        };
+        let Some(placement) = self.place_then(&then, board, job.gang, holder) else {
+            return Vec::new();
+        };
+        let evict = |(victim, rule): (JobId, Rule)| {
+            let state = self.cluster.jobs.get(&victim);
+            let lost = state.map_or(0, |state| preemption::loss(state, now));
+            self.losses.push((now, lost));
+            self.cluster.evict(now, &victim);
+            let preemptor = id.clone();
+            Decision::Evict {
+                victim,
+                preemptor,
+                rule,
+            }
+        };
+        let decisions = victims.into_iter().map(evict).collect();
+        self.cluster.nominate(now, id, &placement);
+        self.sync();
+        decisions
+    }
+
+    /// Where a gang would go in the state that follows when others have left.
+    fn place_then(
+        &mut self,
+        then: &Cluster,
+        board: usize,
+        gang: u32,
+        reserved: bool,
+    ) -> Option<Placement> {
+        let bounds = placement::Bounds {
+            reserved,
+            charge_max: u64::MAX,
+        };
+        self.rooms.update(then, then.news.nodes.iter().cloned());
+        let placement = placement::place(then, &mut self.rooms, board, gang, bounds);
+        self.rooms
+            .update(&self.cluster, then.news.nodes.iter().cloned());
+        placement
+    }
+
+    /// GPU-milliseconds of work that may still be lost within the hour.
+    fn may_lose(&self) -> Option<u64> {
+        let budget = self
+            .cluster
+            .policy
+            .preemption
+            .loss_budget?
+            .saturating_mul(1000);
+        let lost = self.losses.iter().map(|(_, lost)| lost).sum();
+        Some(budget.saturating_sub(lost))
     }
 }

@@ -135,6 +135,25 @@ impl Share {
         }
     }
 
+    /// The most that one of this weight can borrow so that its share stays below this one; too
+    /// much rather than too little where numbers grow beyond 128 bits.
+    pub(crate) fn most_below(&self, potential: u64, weight: Weight) -> u64 {
+        if potential == 0 || self.infinite {
+            return u64::MAX;
+        }
+        let Ratio {
+            numerator,
+            denominator,
+        } = self.ratio;
+        let above = numerator.checked_mul(u128::from(potential));
+        let above = above.and_then(|n| n.checked_mul(u128::from(weight.numerator)));
+        let below = denominator.checked_mul(u128::from(weight.denominator()));
+        let most = above.zip(below).map(|(n, d)| n.div_ceil(d));
+        most.map_or(u64::MAX, |most| {
+            u64::try_from(most.saturating_sub(1)).unwrap_or(u64::MAX)
+        })
+    }
+
     /// The share in thousandths, rounded up, for people to read; `None` when it is infinite.
     #[must_use]
     pub fn per_mille(&self) -> Option<u128> {

@@ -1,20 +1,22 @@
 //! What is true at one moment, for readers who do not own the scheduler.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::cluster::{Cluster, JobState};
-use crate::drf;
 use crate::event::Event;
+use crate::fragmentation::Mix;
 use crate::id::{JobId, NodeId, TaskId, TenantId};
 use crate::invariants::{self, Violation};
-use crate::job::{Job, Placement, Slot};
+use crate::job::{Hold, Job, Kind, Placement, Slot};
 use crate::node::NodeState;
-use crate::reason::Verdict;
-use crate::resource::Resources;
+use crate::reason::{Reason, Verdict};
+use crate::resource::{Resource, Resources};
 use crate::share::Share;
 use crate::task::Progress;
 use crate::tenant::Tenant;
 use crate::time::Time;
+use crate::trial;
 
 /// An immutable view of everything that the core knows. It shares structure with the scheduler
 /// that gave it, so it costs next to nothing and never changes.
@@ -37,7 +39,7 @@ impl Snapshot {
 
     /// Every unfinished job, by namespace and name.
     pub fn jobs(&self) -> impl Iterator<Item = &Job> {
-        self.cluster.jobs.values().map(|state| &state.job)
+        self.cluster.jobs.values().map(|state| &*state.job)
     }
 
     /// A job, if it is unfinished.
@@ -46,16 +48,36 @@ impl Snapshot {
         Some(&self.cluster.jobs.get(id)?.job)
     }
 
-    /// What became of a job. A waiting job's reason is as of the last cycle.
+    /// What became of a job, as things stand.
     #[must_use]
     pub fn verdict(&self, id: &JobId) -> Option<Verdict> {
         let state = self.cluster.jobs.get(id)?;
         Some(match &state.tasks {
             Some(tasks) => tasks.verdict(),
-            None => {
-                let tenant = self.cluster.tenants.get(&state.job.tenant)?;
-                Verdict::Waiting(tenant.queue.reason(&state.job))
+            None => Verdict::Waiting(trial::why(&self.cluster, state, self.decided)),
+        })
+    }
+
+    /// Every job that waits, by namespace and name, with the reason. Jobs of one tenant and kind
+    /// are looked at once.
+    pub fn waiting(&self) -> impl Iterator<Item = (&Job, Reason)> {
+        let mut known: BTreeMap<(&TenantId, Kind), Reason> = BTreeMap::new();
+        let cluster = &self.cluster;
+        let waiting = cluster
+            .jobs
+            .iter()
+            .filter(|(_, state)| state.tasks.is_none());
+        waiting.map(move |(id, state)| {
+            let special = cluster.evicted.contains_key(id)
+                || state.nominated.is_some()
+                || trial::is_holder(cluster, id);
+            let why = || trial::why(cluster, state, self.decided);
+            if special {
+                return (&*state.job, why());
             }
+            let key = (&state.job.tenant, state.job.kind());
+            let reason = known.entry(key).or_insert_with(why).clone();
+            (&*state.job, reason)
         })
     }
 
@@ -91,7 +113,7 @@ impl Snapshot {
     #[must_use]
     pub fn takes_work(&self, node: &NodeId) -> bool {
         let state = self.cluster.nodes.get(node);
-        state.is_some_and(|state| state.offer().is_some())
+        state.is_some_and(|state| state.open().is_some())
     }
 
     /// What is neither taken nor assumed on a node, whether or not it takes new work; `None` on a
@@ -100,15 +122,15 @@ impl Snapshot {
     pub fn unused(&self, node: &NodeId) -> Option<Resources> {
         let state = self.cluster.nodes.get(node)?;
         let spec = state.spec.as_ref()?;
-        Some(spec.allocatable.bounded().beyond(&state.used))
+        Some(spec.offer.beyond(&state.held.amounts))
     }
 
     /// Whether more is taken or assumed on a node than it offers.
     #[must_use]
     pub fn is_overfull(&self, node: &NodeId) -> bool {
         let state = self.cluster.nodes.get(node);
-        let offers = |state: &NodeState| Some(state.spec.as_ref()?.allocatable.bounded());
-        state.is_some_and(|state| !offers(state).is_some_and(|offer| state.used.fits_in(&offer)))
+        let holds = |state: &NodeState| state.spec.as_ref().is_some_and(|s| state.held.fits_in(s));
+        state.is_some_and(|state| !holds(state))
     }
 
     /// What new work can have on a node now; nothing on one that is unknown or takes none.
@@ -121,7 +143,7 @@ impl Snapshot {
     /// What the nodes that take new work offer in all.
     #[must_use]
     pub fn capacity(&self) -> Resources {
-        self.cluster.capacity()
+        self.cluster.capacity
     }
 
     /// The tenants that are described, by name.
@@ -129,7 +151,7 @@ impl Snapshot {
         self.cluster
             .tenants
             .values()
-            .filter_map(|state| state.spec.as_ref())
+            .filter_map(|state| state.spec.as_deref())
     }
 
     /// What a tenant's jobs hold or are assumed to hold.
@@ -139,19 +161,71 @@ impl Snapshot {
         state.map_or(Resources::ZERO, |state| state.usage)
     }
 
-    /// A tenant's weighted dominant share.
+    /// A tenant's weighted dominant share of what it borrows, among those beside it in the tree.
     #[must_use]
     pub fn share(&self, tenant: &TenantId) -> Option<Share> {
-        let state = self.cluster.tenants.get(tenant)?;
-        Some(drf::share(
-            state.spec.as_ref()?,
-            &state.usage,
-            &self.capacity(),
-        ))
+        let tree = &self.cluster.tree;
+        let all = Resource::ALL
+            .into_iter()
+            .fold(Resources::ZERO, |all, r| all.with(r, 1));
+        Some(tree.share_now(tree.seat(tenant)?, &all))
+    }
+
+    /// What a tenant and all below it use, less what these keep for themselves.
+    #[must_use]
+    pub fn tree_usage(&self, tenant: &TenantId) -> Option<Resources> {
+        let tree = &self.cluster.tree;
+        Some(*tree.usage(tree.seat(tenant)?))
+    }
+
+    /// What a tenant and all below it own, less what these keep for themselves.
+    #[must_use]
+    pub fn subtree(&self, tenant: &TenantId) -> Option<Resources> {
+        let tree = &self.cluster.tree;
+        Some(*tree.subtree(tree.seat(tenant)?))
+    }
+
+    /// What a tenant holds above what it owns.
+    #[must_use]
+    pub fn borrowed(&self, tenant: &TenantId) -> Option<Resources> {
+        let tree = &self.cluster.tree;
+        Some(tree.borrowed(tree.seat(tenant)?))
+    }
+
+    /// What a tenant could hold if nobody else held anything.
+    #[must_use]
+    pub fn potential(&self, tenant: &TenantId) -> Option<Resources> {
+        let tree = &self.cluster.tree;
+        Some(*tree.potential(tree.seat(tenant)?))
+    }
+
+    /// The job for which nodes are reserved, with them.
+    #[must_use]
+    pub fn reservation(&self) -> Option<(&JobId, impl Iterator<Item = &NodeId>)> {
+        let reservation = self.cluster.reservation.as_ref()?;
+        Some((&reservation.job, reservation.nodes.iter()))
+    }
+
+    /// Milli-GPU that are free on nodes that take new work, in millionths, that the typical
+    /// tasks cannot use.
+    #[must_use]
+    pub fn fragments(&self) -> u64 {
+        let rooms = self.cluster.nodes.values().filter_map(NodeState::room);
+        rooms
+            .map(|room| self.cluster.policy.mix.fragments(&room))
+            .sum()
+    }
+
+    /// Milli-GPU that are free on one node, in millionths, that these tasks cannot use. None on
+    /// a node that takes no new work.
+    #[must_use]
+    pub fn fragments_on(&self, node: &NodeId, mix: &Mix) -> u64 {
+        let room = self.cluster.nodes.get(node).and_then(NodeState::room);
+        room.map_or(0, |room| mix.fragments(&room))
     }
 
     /// Facts that lead a new scheduler of the same policy to this very state: what a restart
-    /// learns by listing.
+    /// learns by listing. A reservation and who may not evict are decided anew.
     #[must_use]
     pub fn facts(&self) -> Vec<Event> {
         let Cluster {
@@ -161,17 +235,23 @@ impl Snapshot {
             pods,
             ..
         } = &self.cluster;
-        let nodes = nodes.values().filter_map(|state| state.spec.clone());
-        let tenants = tenants.values().filter_map(|state| state.spec.clone());
+        let specs = nodes.values().filter_map(|state| state.spec.as_ref());
+        let nodes = specs.map(|spec| Event::NodeSeen(spec.node.clone()));
+        let described = tenants
+            .values()
+            .filter_map(|state| state.spec.as_deref().cloned());
+        let past = tenants.iter().map(|(id, state)| {
+            let (used, at) = state.past.parts();
+            Event::TenantUsed(id.clone(), used, at)
+        });
         let pods = pods
             .iter()
             .map(|(pod, (node, takes))| Event::PodBound(pod.clone(), node.clone(), *takes));
-        let facts = nodes
-            .map(Event::NodeSeen)
-            .chain(tenants.map(Event::TenantChanged));
+        let facts = nodes.chain(described.map(Event::TenantChanged));
         facts
             .chain(pods)
             .chain(jobs.values().flat_map(job_facts))
+            .chain(past.filter(|_| self.cluster.policy.half_life.is_some()))
             .collect()
     }
 
@@ -184,19 +264,29 @@ impl Snapshot {
 
 fn job_facts(state: &JobState) -> Vec<Event> {
     let job = &state.job;
-    let Some(tasks) = &state.tasks else {
-        return [Event::JobSubmitted(job.clone())].into();
-    };
-    let submitted = |held| {
+    let submitted = |hold| {
         Event::JobSubmitted(Job {
-            held,
-            ..job.clone()
+            hold,
+            ..Job::clone(job)
         })
     };
-    let mut facts = Vec::from([
-        submitted(false),
-        Event::JobAdmitted(job.id.clone(), tasks.placement.clone()),
-    ]);
+    let mut facts = Vec::from([submitted(state.tasks.as_ref().map_or(job.hold, |_| None))]);
+    if !state.ran.is_zero() {
+        facts.push(Event::JobRan(job.id.clone(), state.ran));
+    }
+    if let Some(placement) = &state.nominated {
+        facts.push(Event::JobNominated(job.id.clone(), placement.clone()));
+    }
+    let Some(tasks) = &state.tasks else {
+        return facts;
+    };
+    let started = state.started.unwrap_or_default();
+    facts.push(Event::JobAdmitted(
+        job.id.clone(),
+        tasks.placement.clone(),
+        started,
+    ));
+    facts.push(Event::JobCheckpointed(job.id.clone(), state.saved));
     for (index, (slot, progress)) in (0..).zip(tasks.placement.slots().zip(&tasks.progress)) {
         let job = job.id.clone();
         let task = TaskId { job, index };
@@ -206,11 +296,16 @@ fn job_facts(state: &JobState) -> Vec<Event> {
             Progress::Finished => Some(Event::TaskFinished(task)),
         });
     }
-    if tasks.requeues() {
-        facts.push(submitted(true));
+    if state.evicting {
+        facts.push(Event::JobEvicted(job.id.clone()));
+    } else if tasks.requeues() {
+        facts.push(submitted(Some(Hold::User)));
     } else if tasks.is_leaving() {
         facts.push(Event::JobWithdrawn(job.id.clone()));
     }
-    facts.push(submitted(job.held));
+    if !state.ran.is_zero() {
+        facts.push(Event::JobRan(job.id.clone(), state.ran));
+    }
+    facts.push(submitted(job.hold));
     facts
 }

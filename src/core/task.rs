@@ -44,6 +44,10 @@ pub(crate) enum Binding {
 pub(crate) struct Tasks {
     pub(crate) placement: Placement,
     pub(crate) progress: Vec<Progress>,
+    /// Tasks whose place is held.
+    open: usize,
+    /// Tasks whose place is held by our own decision alone.
+    assumed: usize,
     leaving: Option<Leaving>,
 }
 
@@ -52,6 +56,8 @@ impl Tasks {
         let gang = placement.slots().len();
         Self {
             progress: vec![Progress::Assumed; gang],
+            open: gang,
+            assumed: gang,
             placement,
             leaving: None,
         }
@@ -64,12 +70,12 @@ impl Tasks {
     }
 
     pub(crate) fn all_assumed(&self) -> bool {
-        self.progress.iter().all(|p| *p == Progress::Assumed)
+        self.assumed == self.progress.len()
     }
 
     /// What became of the job, as far as its places tell.
     pub(crate) fn verdict(&self) -> Verdict {
-        if self.progress.contains(&Progress::Assumed) {
+        if self.assumed > 0 {
             Verdict::Admitted(self.placement.clone())
         } else {
             Verdict::Running
@@ -107,22 +113,22 @@ impl Tasks {
         let planned = self.placement.slot(index)?;
         let progress = self.progress.get_mut(usize::try_from(index).ok()?)?;
         let binding = match *progress {
-            Progress::Finished if self.leaving.is_some() => Binding::Anew,
+            Progress::Finished if self.leaving.is_some() => {
+                self.open += 1;
+                Binding::Anew
+            }
             Progress::Finished => return None,
-            _ if planned.node == *node => Binding::AsPlanned,
+            Progress::Assumed | Progress::Bound if planned.node == *node => Binding::AsPlanned,
             _ => Binding::Elsewhere(planned.clone()),
         };
+        self.assumed -= usize::from(*progress == Progress::Assumed);
         *progress = Progress::Bound;
         Some(binding)
     }
 
     /// Corrects the plan by what happened.
-    pub(crate) fn move_to(&mut self, index: u32, actual: &Slot) {
-        let corrected = |(i, slot): (usize, &Slot)| {
-            let moved = u32::try_from(i) == Ok(index);
-            if moved { actual.clone() } else { slot.clone() }
-        };
-        self.placement = self.placement.slots().enumerate().map(corrected).collect();
+    pub(crate) fn move_to(&mut self, index: u32, actual: Slot) {
+        self.placement.replace(index, actual);
     }
 
     /// Frees a task's place, and answers with it if it was taken. What is remembered of it no
@@ -130,14 +136,17 @@ impl Tasks {
     pub(crate) fn finish(&mut self, index: u32) -> Option<Slot> {
         let slot = self.placement.slot(index)?.clone();
         let progress = self.progress.get_mut(usize::try_from(index).ok()?)?;
-        if core::mem::replace(progress, Progress::Finished) == Progress::Finished {
-            return None;
+        match core::mem::replace(progress, Progress::Finished) {
+            Progress::Finished => return None,
+            Progress::Assumed => self.assumed -= 1,
+            Progress::Bound => {}
         }
-        let without_devices = Slot {
-            node: slot.node.clone(),
+        self.open -= 1;
+        let empty = Slot {
             devices: Devices::default(),
+            ..slot.clone()
         };
-        self.move_to(index, &without_devices);
+        self.move_to(index, empty);
         Some(slot)
     }
 
@@ -151,7 +160,6 @@ impl Tasks {
 
     /// What becomes of the job, if it holds no place any more.
     pub(crate) fn left(&self) -> Option<Leaving> {
-        let empty = self.held().next().is_none();
-        empty.then(|| self.leaving.unwrap_or(Leaving::ForGood))
+        (self.open == 0).then(|| self.leaving.unwrap_or(Leaving::ForGood))
     }
 }

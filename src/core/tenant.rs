@@ -1,7 +1,6 @@
-//! A tenant: what it is entitled to, and what it holds.
+//! A tenant: what it is entitled to.
 
 use crate::id::TenantId;
-use crate::queue::{Order, Queue};
 use crate::resource::{Resource, Resources};
 use crate::share::Weight;
 
@@ -10,28 +9,38 @@ use crate::share::Weight;
 pub struct Tenant {
     /// Its name.
     pub id: TenantId,
+    /// The tenant that it is a part of; `None` at the top.
+    pub parent: Option<TenantId>,
     /// How what is borrowed is shared: twice the weight, twice the borrowing.
     pub weight: Weight,
-    /// Its own while it wants it, lent to others while it does not.
+    /// Its own while it wants it, lent to others while it does not. A parent's is what it and
+    /// all below it own together; where that is less than what those own, it is their sum.
     pub guaranteed: Resources,
+    /// What it lends at most of what it does not use; where nothing is said, all.
+    pub lending_limit: Limits,
     /// What it may never pass.
     pub limit: Limits,
+    /// Its budget is spent: nothing new starts, and nothing is evicted for that.
+    pub exhausted: bool,
 }
 
 impl Tenant {
-    /// A tenant of weight 1 that owns nothing and is not limited.
+    /// A tenant at the top, of weight 1, that owns nothing and is not limited.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self {
             id: name.into(),
+            parent: None,
             weight: Weight::ONE,
             guaranteed: Resources::ZERO,
+            lending_limit: Limits::NONE,
             limit: Limits::NONE,
+            exhausted: false,
         }
     }
 }
 
-/// A hard cap on some resources.
+/// A cap on some resources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits([Option<u64>; Resource::ALL.len()]);
 
@@ -58,31 +67,5 @@ impl Limits {
         let capped = |r| Some((r, self.get(r)?));
         let mut caps = Resource::ALL.into_iter().filter_map(capped);
         caps.find(|(r, cap)| amount.get(*r) > *cap)
-    }
-}
-
-/// A tenant with what it holds and what it waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TenantState {
-    /// `None` while jobs name a tenant that nobody has described.
-    pub(crate) spec: Option<Tenant>,
-    /// Held or assumed by its tasks.
-    pub(crate) usage: Resources,
-    /// Its waiting jobs.
-    pub(crate) queue: Queue,
-}
-
-impl TenantState {
-    pub(crate) fn new(order: Order) -> Self {
-        Self {
-            spec: None,
-            usage: Resources::ZERO,
-            queue: Queue::new(order),
-        }
-    }
-
-    /// Whether nothing would be lost by forgetting it.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.spec.is_none() && self.usage.is_zero() && self.queue.is_empty()
     }
 }

@@ -1,99 +1,399 @@
-//! Could this job start now, and if not, why not? One answer for the tournament and for people.
+//! Could this job start now, and if not, why not? One set of checks for the tournament and for
+//! people, so that an explanation cannot drift from what was decided.
 
-use alloc::vec::Vec;
+use alloc::collections::BTreeMap;
 
-use crate::cluster::Cluster;
-use crate::id::NodeId;
-use crate::job::{Kind, Shape};
-use crate::node::NodeState;
-use crate::placement;
+use crate::cluster::{Cluster, JobState};
+use crate::id::{JobId, NodeId};
+use crate::job::{Ask, Hold, Kind, Shape};
+use crate::node::{NodeState, Spec};
+use crate::placement::Bounds;
+use crate::policy::Order;
 use crate::reason::Reason;
 use crate::resource::{Resource, Resources};
-use crate::tenant::{Tenant, TenantState};
+use crate::rooms::Slots;
+use crate::tenant::Tenant;
+use crate::time::Time;
+use crate::tree::Seat;
 
-/// The node of each task of a job of this kind, if it could start now, or the first [`Reason`] against it.
-pub(crate) fn attempt(
+/// A job that could start now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fit {
+    /// What its tenant is charged at most.
+    pub(crate) request: Resources,
+    pub(crate) bounds: Bounds,
+}
+
+/// Where room for a task was found: how many could start, by what each is charged.
+pub(crate) type Found = BTreeMap<u64, Slots>;
+
+/// Whether a job of this kind could start now, with room as it was found. `holder`: it has the
+/// reservation.
+pub(crate) fn fit(
     cluster: &Cluster,
-    tenant: &TenantState,
+    seat: Seat,
     kind: &Kind,
-) -> Result<Vec<NodeId>, Reason> {
-    let Kind { shape, held } = *kind;
-    let spec = tenant.spec.as_ref().ok_or(Reason::UnknownTenant)?;
-    let request = shape.request().ok_or(Reason::InvalidRequest)?;
-    within_limit(spec, &request)?;
-    let quota = has_quota(spec, &tenant.usage, &request);
-    let placed = cluster.rooms.place(&shape);
-    match placed {
-        Ok(nodes) if quota.is_ok() && !held => Ok(nodes),
-        _ => {
-            possible(cluster, &shape)?;
-            let held = if held { Err(Reason::Suspended) } else { Ok(()) };
-            held.and(quota)?;
-            placed.map_err(|shortage| short(cluster, &shape, &request, shortage.best))
+    found: &Found,
+    now: Time,
+    holder: bool,
+) -> Option<Fit> {
+    let reserved = holder || ends_in_time(cluster, kind, now);
+    let slots = |slots: &Slots| if reserved { slots.all } else { slots.open };
+    let gang = u64::from(kind.shape.gang);
+    if kind.hold.is_some() || found.values().map(slots).sum::<u64>() < gang {
+        return None;
+    }
+    let tenant = described(cluster, seat).ok()?;
+    if tenant.exhausted {
+        return None;
+    }
+    // Wherever there is room, or only as dear as it must be.
+    let mut sum = 0;
+    let enough = |(charge, here): (&u64, &Slots)| {
+        sum += slots(here);
+        (sum >= gang).then_some(*charge)
+    };
+    let dearest = found.keys().next_back().copied();
+    let cheapest = found.iter().find_map(enough);
+    [dearest, cheapest]
+        .into_iter()
+        .flatten()
+        .find_map(|charge_max| {
+            let request = kind
+                .shape
+                .task
+                .with(Resource::Gpu, charge_max)
+                .checked_mul(kind.shape.gang)?;
+            let allowed = quota(cluster, tenant, seat, kind, &request).is_ok();
+            let bounds = Bounds {
+                reserved,
+                charge_max,
+            };
+            allowed.then_some(Fit { request, bounds })
+        })
+}
+
+/// Whether the job will be gone before the job with the reservation needs its nodes.
+fn ends_in_time(cluster: &Cluster, kind: &Kind, now: Time) -> bool {
+    let until = cluster
+        .reservation
+        .as_ref()
+        .and_then(|reservation| reservation.until);
+    let end = kind.span.map(|span| now + span.at_most());
+    until.zip(end).is_some_and(|(until, end)| end <= until)
+}
+
+/// Why a job waits.
+pub(crate) fn why(cluster: &Cluster, state: &JobState, now: Time) -> Reason {
+    let kind = state.job.kind();
+    let reason = match refusal(cluster, state, &kind) {
+        Err(reason) => reason,
+        Ok(seat) => shortage(cluster, seat, state, &kind, now),
+    };
+    match reason {
+        Reason::CapacityFull { gang, best } | Reason::Fragmented { gang, best, .. }
+            if cluster.policy.order == Order::Drf
+                && cluster.evicted.contains_key(&state.job.id) =>
+        {
+            Reason::BackoffAfterPreemption { gang, best }
         }
+        reason => reason,
     }
 }
 
-fn within_limit(tenant: &Tenant, request: &Resources) -> Result<(), Reason> {
-    let Some((resource, limit)) = tenant.limit.passed_by(request) else {
-        return Ok(());
-    };
-    Err(Reason::ExceedsMaxQuota {
-        resource,
-        request: request.get(resource),
-        limit,
-    })
+/// Whether nothing but room stands in the way of a waiting job.
+pub(crate) fn lacks_only_room(cluster: &Cluster, state: &JobState) -> bool {
+    refusal(cluster, state, &state.job.kind()).is_ok()
 }
 
-fn has_quota(tenant: &Tenant, usage: &Resources, request: &Resources) -> Result<(), Reason> {
-    let with = usage.checked_add(request).ok_or(Reason::InvalidRequest)?;
-    // What is not asked for cannot stand in the way, even where the limit has been lowered.
-    let asked = |r: Resource| request.get(r) > 0;
-    let capped = |r: Resource| Some((r, tenant.limit.get(r)?));
-    let mut caps = Resource::ALL
-        .into_iter()
-        .filter(|r| asked(*r))
-        .filter_map(capped);
-    let Some((resource, limit)) = caps.find(|(r, limit)| with.get(*r) > *limit) else {
-        return Ok(());
-    };
-    Err(Reason::QuotaFull {
+/// What stands in the way before room is looked for; otherwise, the seat of its tenant.
+fn refusal(cluster: &Cluster, state: &JobState, kind: &Kind) -> Result<Seat, Reason> {
+    let seat = cluster
+        .tree
+        .seat(&state.job.tenant)
+        .ok_or(Reason::UnknownTenant)?;
+    let tenant = described(cluster, seat)?;
+    let asked = kind.shape.request().ok_or(Reason::InvalidRequest)?;
+    let least = cheapest(cluster, &kind.shape, &asked);
+    ever_allowed(cluster, tenant, seat, kind, &least)?;
+    possible(cluster, &kind.shape)?;
+    attainable(cluster, seat, &least)?;
+    if tenant.exhausted {
+        return Err(Reason::BudgetExhausted);
+    }
+    held(kind)?;
+    quota(cluster, tenant, seat, kind, &least)?;
+    Ok(seat)
+}
+
+fn described(cluster: &Cluster, seat: Seat) -> Result<&Tenant, Reason> {
+    let state = cluster.tenants.get(cluster.tree.id(seat));
+    let spec = state
+        .and_then(|state| state.spec.as_deref())
+        .ok_or(Reason::UnknownTenant)?;
+    if cluster.tree.is_leaf(seat) {
+        Ok(spec)
+    } else {
+        Err(Reason::TenantNotLeaf)
+    }
+}
+
+fn held(kind: &Kind) -> Result<(), Reason> {
+    match kind.hold {
+        None => Ok(()),
+        Some(Hold::User) => Err(Reason::Suspended),
+        Some(Hold::Dependency) => Err(Reason::DependencyGate),
+        Some(Hold::Incomplete(present)) => Err(Reason::GangIncomplete {
+            gang: kind.shape.gang,
+            present,
+        }),
+    }
+}
+
+fn ever_allowed(
+    cluster: &Cluster,
+    tenant: &Tenant,
+    seat: Seat,
+    kind: &Kind,
+    request: &Resources,
+) -> Result<(), Reason> {
+    let exceeds = |resource, limit| Reason::ExceedsMaxQuota {
         resource,
-        used: usage.get(resource),
         request: request.get(resource),
         limit,
-    })
+    };
+    if let Some((resource, limit)) = cluster.tree.never(seat, request) {
+        return Err(exceeds(resource, limit));
+    }
+    let own = |r: &Resource| request.get(*r) > tenant.guaranteed.get(*r);
+    match Resource::ALL.into_iter().find(own) {
+        Some(r) if !kind.preemptible => Err(exceeds(r, tenant.guaranteed.get(r))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether its tenant could hold as much if nobody else held anything.
+fn attainable(cluster: &Cluster, seat: Seat, request: &Resources) -> Result<(), Reason> {
+    let potential = cluster.tree.potential(seat);
+    let counts = |r: &Resource| cluster.capacity.get(*r) > 0;
+    let exceeds = |r: &Resource| counts(r) && request.get(*r) > potential.get(*r);
+    match Resource::ALL.into_iter().find(exceeds) {
+        None => Ok(()),
+        Some(resource) => Err(Reason::ExceedsMaxQuota {
+            resource,
+            request: request.get(resource),
+            limit: potential.get(resource),
+        }),
+    }
+}
+
+/// Whether its tenant, and those above it, may hold this much more.
+pub(crate) fn quota(
+    cluster: &Cluster,
+    tenant: &Tenant,
+    seat: Seat,
+    kind: &Kind,
+    request: &Resources,
+) -> Result<(), Reason> {
+    let tree = &cluster.tree;
+    let full = |seat: Seat, resource, limit| Reason::QuotaFull {
+        tenant: tree.id(seat).clone(),
+        resource,
+        used: tree.usage(seat).get(resource),
+        request: request.get(resource),
+        limit,
+    };
+    if !kind.preemptible {
+        let rest = tenant.guaranteed.beyond(tree.usage(seat));
+        let short = |r: &Resource| request.get(*r) > rest.get(*r);
+        if let Some(r) = Resource::ALL.into_iter().find(short) {
+            return Err(full(seat, r, tenant.guaranteed.get(r)));
+        }
+    }
+    if let Some(over) = tree.over_limit(seat, request) {
+        return Err(full(over.seat, over.resource, over.limit));
+    }
+    match tree.withheld(seat, request, &cluster.free) {
+        None => Ok(()),
+        Some((resource, room)) => Err(Reason::Withheld {
+            resource,
+            request: request.get(resource),
+            room,
+        }),
+    }
+}
+
+/// What a gang is charged at least, wherever it goes.
+fn cheapest(cluster: &Cluster, shape: &Shape, asked: &Resources) -> Resources {
+    let Some(ask) = Ask::of(&shape.task, &shape.needs) else {
+        return *asked;
+    };
+    let charge = |spec: &Spec| {
+        let room = spec.room();
+        let fits = shape.needs.allow(&spec.node) && room.times(&shape.task, &ask) > 0;
+        fits.then(|| cluster.policy.charge(room.model(), room.milli_for(&ask)))
+    };
+    let charges = cluster
+        .nodes
+        .values()
+        .filter_map(NodeState::open)
+        .filter_map(charge);
+    match charges.min() {
+        Some(charge) => asked.with(Resource::Gpu, charge.saturating_mul(shape.gang.into())),
+        None => *asked,
+    }
 }
 
 /// Whether the nodes could run it if nothing else ran.
 fn possible(cluster: &Cluster, shape: &Shape) -> Result<(), Reason> {
-    let offers = || cluster.nodes.values().filter_map(NodeState::offer);
+    let Some(ask) = Ask::of(&shape.task, &shape.needs) else {
+        return Err(Reason::InvalidRequest);
+    };
     let request = shape.task.get(Resource::Gpu);
-    let largest = offers().map(|o| o.get(Resource::Gpu)).max().unwrap_or(0);
-    if request > largest {
-        return Err(Reason::NoSuchGpu { request, largest });
+    let (mut nodes, mut allowed, mut largest, mut best) = (0, 0, 0, 0_u32);
+    for spec in cluster.nodes.values().filter_map(NodeState::open) {
+        nodes += 1;
+        if !shape.needs.suits(&spec.node) {
+            continue;
+        }
+        // An instance counts as the GPU that a task asks for, whatever part of a card it is.
+        largest = match shape.needs.profile {
+            Some(_) => request,
+            None => largest.max(spec.offer.get(Resource::Gpu)),
+        };
+        if shape.needs.allow(&spec.node) {
+            allowed += 1;
+            best = best.saturating_add(spec.room().times(&shape.task, &ask));
+        }
     }
     let gang = shape.gang;
-    match placement::best(shape, offers()) {
+    match best.min(gang) {
+        _ if request > largest => Err(Reason::NoSuchGpu { request, largest }),
+        _ if allowed == 0 => Err(Reason::NoSuchNode { nodes }),
         best if best < gang => Err(Reason::ExceedsCapacity { gang, best }),
         _ => Ok(()),
     }
 }
 
-fn short(cluster: &Cluster, shape: &Shape, request: &Resources, best: u32) -> Reason {
+/// What there is for a gang, counted node by node.
+struct Survey {
+    /// Tasks that could start on what nobody else is promised.
+    best: u64,
+    /// Tasks that could start if nothing were reserved or promised.
+    unpromised: u64,
+    /// Milli-GPU that are free on nodes that it may use.
+    free: u64,
+    found: Found,
+}
+
+fn survey(cluster: &Cluster, shape: &Shape, reserved: bool) -> Survey {
+    let mut survey = Survey {
+        best: 0,
+        unpromised: 0,
+        free: 0,
+        found: Found::new(),
+    };
+    let Some(ask) = Ask::of(&shape.task, &shape.needs) else {
+        return survey;
+    };
+    for (id, node) in &cluster.nodes {
+        let Some(spec) = node.open().filter(|spec| shape.needs.allow(&spec.node)) else {
+            continue;
+        };
+        let Some((room, unpromised)) = node.room().zip(node.room_unclaimed()) else {
+            continue;
+        };
+        let count = u64::from(room.times(&shape.task, &ask));
+        let is_open = !is_reserved(cluster, id);
+        survey.unpromised += u64::from(unpromised.times(&shape.task, &ask));
+        survey.free += room.free.get(Resource::Gpu);
+        survey.best += if is_open || reserved { count } else { 0 };
+        if count > 0 {
+            let charge = cluster
+                .policy
+                .charge(&spec.node.gpus.model, room.milli_for(&ask));
+            let slots = survey.found.entry(charge).or_default();
+            slots.all += count;
+            slots.open += if is_open { count } else { 0 };
+        }
+    }
+    survey
+}
+
+fn is_reserved(cluster: &Cluster, node: &NodeId) -> bool {
+    cluster
+        .reservation
+        .as_ref()
+        .is_some_and(|r| r.nodes.contains(node))
+}
+
+/// Why there is no room for a job that its tenant may have.
+fn shortage(cluster: &Cluster, seat: Seat, state: &JobState, kind: &Kind, now: Time) -> Reason {
+    let shape = &kind.shape;
+    let holder = is_holder(cluster, &state.job.id);
+    let reserved = holder || ends_in_time(cluster, kind, now);
+    let survey = survey(cluster, shape, reserved);
     let gang = shape.gang;
-    let (request, free) = (
-        request.get(Resource::Gpu),
-        cluster.rooms.total().get(Resource::Gpu),
-    );
-    if request > 0 && request <= free {
-        Reason::Fragmented {
+    let best = u32::try_from(survey.best.min(gang.into())).unwrap_or(gang);
+    if state.nominated.is_some() {
+        return Reason::WaitingForPreemption { gang, best };
+    }
+    if fit(cluster, seat, kind, &survey.found, now, holder).is_some() {
+        return Reason::NotYetEvaluated;
+    }
+    if survey.best >= gang.into() {
+        let dear = survey.found.keys().next_back().copied().unwrap_or_default();
+        let request = shape
+            .task
+            .with(Resource::Gpu, dear)
+            .checked_mul(gang)
+            .unwrap_or_default();
+        let tenant = described(cluster, seat);
+        let refused = tenant.and_then(|tenant| quota(cluster, tenant, seat, kind, &request));
+        return refused.err().unwrap_or(Reason::NotYetEvaluated);
+    }
+    if survey.unpromised >= gang.into()
+        && let Some(ahead) = promised_to(cluster, &state.job.id)
+    {
+        return behind(cluster, seat, state, ahead);
+    }
+    let request = state.job.milli_gpu();
+    if request > 0 && request <= survey.free {
+        let free = survey.free;
+        return Reason::Fragmented {
             request,
             free,
             gang,
             best,
-        }
-    } else {
-        Reason::CapacityFull { gang, best }
+        };
+    }
+    Reason::CapacityFull { gang, best }
+}
+
+pub(crate) fn is_holder(cluster: &Cluster, job: &JobId) -> bool {
+    cluster.reservation.as_ref().is_some_and(|r| r.job == *job)
+}
+
+/// The job for which room is kept: that with the reservation, or the first that waits for others
+/// to leave.
+fn promised_to(cluster: &Cluster, but: &JobId) -> Option<JobId> {
+    let reserved = cluster.reservation.as_ref().map(|r| r.job.clone());
+    let nominated = || cluster.nominees.iter().find(|id| *id != but).cloned();
+    reserved.filter(|job| job != but).or_else(nominated)
+}
+
+fn behind(cluster: &Cluster, seat: Seat, state: &JobState, ahead: JobId) -> Reason {
+    let theirs = cluster.jobs.get(&ahead).map(|other| &other.job.tenant);
+    let asked = state.job.task;
+    match theirs
+        .filter(|theirs| **theirs != state.job.tenant)
+        .and_then(|t| cluster.tree.seat(t))
+    {
+        None => Reason::BehindHigherPriority { ahead },
+        Some(theirs) => Reason::ShareExceeded {
+            ahead,
+            share: cluster.tree.share_now(seat, &asked),
+            theirs: cluster.tree.share_now(theirs, &asked),
+        },
     }
 }

@@ -143,30 +143,35 @@ fn refuse<'a>(names: &'a [String], why: &'static str) -> FilterResult<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prorata_core::{Event, Job, JobId, Node, Policy, Scheduler, Tenant, Time};
+    use prorata_core::{
+        Decision, Event, Hold, Job, JobId, Node, Place, Policy, Scheduler, Tenant, Time,
+    };
     use serde_json::{Value, json};
 
     /// One node of 4 GPUs, of which the gang `red/train` of two pods is to have 1 each.
     fn view(waiting: bool) -> View {
-        let mut core = Scheduler::new(Policy::default());
+        // One task on each node, where they would otherwise go together.
+        let mut core = Scheduler::new(Policy {
+            place: Place::FirstFit,
+            ..Policy::default()
+        });
         let node = |name: &str, gpus| Node {
-            id: name.into(),
             allocatable: Resources::gpus(gpus),
-            schedulable: true,
+            ..Node::new(name)
         };
-        let job = JobId::new("red", "train", "job-uid");
-        core.observe(Event::NodeSeen(node("a", 1)));
-        core.observe(Event::NodeSeen(node("b", 3)));
-        core.observe(Event::TenantChanged(Tenant::new("red")));
-        core.observe(Event::JobSubmitted(Job {
-            id: job,
-            tenant: "red".into(),
-            priority: 0,
-            submitted: Time::ZERO,
-            gang: 2,
-            task: Resources::gpus(1),
-            held: waiting,
-        }));
+        let id = JobId::new("red", "train", "job-uid");
+        let job = Job {
+            hold: waiting.then_some(Hold::User),
+            ..Job::new(id, "red".into(), 2, Resources::gpus(1))
+        };
+        for fact in [
+            Event::NodeSeen(node("a", 1)),
+            Event::NodeSeen(node("b", 3)),
+            Event::TenantChanged(Tenant::new("red")),
+            Event::JobSubmitted(job),
+        ] {
+            core.observe(Time::ZERO, fact);
+        }
         let cycle = core.cycle(Time::ZERO);
         let mut view = View {
             snapshot: core.snapshot(),
@@ -175,7 +180,10 @@ mod tests {
             namespaces: Default::default(),
         };
         view.namespaces.insert_mut("red".to_owned(), "red".into());
-        for prorata_core::Decision::Admit(id, placement) in cycle.decisions {
+        for decision in cycle.decisions {
+            let Decision::Admit(id, placement) = decision else {
+                panic!("{decision:?}");
+            };
             view.plans.insert_mut(
                 id.uid().to_owned(),
                 Plan::new(view.snapshot.job(&id).unwrap(), 1, placement, true),

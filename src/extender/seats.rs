@@ -66,24 +66,14 @@ impl Seats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prorata_core::{Devices, Job, JobId, Resources, Slot, Time};
+    use prorata_core::{Devices, Job, JobId, Resources, Slot};
 
     use crate::translate::PodView;
 
     fn plan(epoch: i64) -> Plan {
-        let slot = |node: &str| Slot {
-            node: node.into(),
-            devices: Devices::default(),
-        };
-        let job = Job {
-            id: JobId::new("red", "train", "j"),
-            tenant: "red".into(),
-            priority: 0,
-            submitted: Time::ZERO,
-            gang: 2,
-            task: Resources::gpus(1),
-            held: false,
-        };
+        let slot = |node: &str| Slot::whole(node.into(), Devices::default());
+        let id = JobId::new("red", "train", "j");
+        let job = Job::new(id, "red".into(), 2, Resources::gpus(1));
         let placement = ["a", "b"].map(slot).into_iter().collect();
         Plan::new(&job, epoch, placement, false)
     }

@@ -14,8 +14,7 @@ fn observed() -> Observed {
         ]}}},
     });
     let view = JobView::new(&serde_json::from_value(manifest).unwrap(), "nvidia.com/gpu");
-    let (node, devices) = ("a".into(), [0].into_iter().collect());
-    let slot = Slot { node, devices };
+    let slot = Slot::whole("a".into(), [0].into_iter().collect());
     let red = Object::Namespace("red".to_owned(), Some("red".into()));
     observed.apply(Change::Applied(red));
     observed.apply(Change::Applied(Object::Job(Box::new(view))));

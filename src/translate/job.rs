@@ -1,12 +1,16 @@
 //! Jobs.
 
-use k8s_openapi::api::batch::v1 as k8s;
-use k8s_openapi::api::core::v1::{Affinity, PodSpec};
-use kube::ResourceExt;
-use prorata_core::{Job, JobId, Resources, TenantId, Time};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::{annotation, controller, created, plan, pod, version};
+use k8s_openapi::api::batch::v1 as k8s;
+use k8s_openapi::api::core::v1::{Affinity, NodeSelectorTerm, PodSpec};
+use kube::ResourceExt;
+use prorata_core::{Hold, Job, JobId, Needs, Resources, TenantId, Time};
+
+use super::{annotation, controller, created, needs, plan, pod, version};
 use crate::api::labels;
+use crate::duration;
 
 /// What the controller keeps of a Job.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +43,10 @@ pub struct JobView {
     pub indexed: bool,
     /// What each of its pods requests; nothing where that cannot be planned.
     pub task: Resources,
+    /// What each of its pods demands of its node.
+    pub needs: Arc<Needs>,
+    /// It ends by then.
+    pub max_duration: Option<Duration>,
     /// Why it cannot be planned, for its user.
     pub obstacle: Option<String>,
     /// PriorityClass of its pods.
@@ -67,9 +75,19 @@ impl JobView {
             Some(Err(error)) => (Resources::ZERO, Some(error.to_string())),
             None => (Resources::ZERO, None),
         };
-        let affinity = template.and_then(|template| plan::without_ours(template.affinity.as_ref()));
-        let obstacle =
-            unreadable.or_else(|| constraint(template?, affinity.as_ref(), gpu_resource));
+        let epoch = annotation(metadata, labels::EPOCH).and_then(|text| text.parse().ok());
+        let affinity = template.and_then(|template| template.affinity.as_ref());
+        let affinity = match epoch {
+            Some(_) => plan::without_ours(affinity),
+            None => affinity.cloned(),
+        };
+        let needs = template.map(|template| needs::needs(template, affinity.as_ref()));
+        let (max_duration, endless) = match max_duration(job) {
+            Ok(span) => (span, None),
+            Err(error) => (None, Some(error)),
+        };
+        let constraint = || constraint(template?, affinity.as_ref(), gpu_resource);
+        let obstacle = unreadable.or(endless).or_else(constraint);
         let namespace = job.namespace().unwrap_or_default();
         Self {
             id: JobId::new(&namespace, &job.name_any(), &job.uid().unwrap_or_default()),
@@ -79,7 +97,7 @@ impl JobView {
             is_queued: template.is_some_and(|t| names(t, gpu_resource)) && is_topmost(job),
             is_suspended: spec.and_then(|s| s.suspend).unwrap_or_default(),
             is_held: annotation(metadata, labels::HELD) == Some("true"),
-            epoch: annotation(metadata, labels::EPOCH).and_then(|text| text.parse().ok()),
+            epoch,
             has_ended: has_ended(job),
             is_leaving: metadata.deletion_timestamp.is_some(),
             gang: spec.map_or(1, gang),
@@ -90,6 +108,8 @@ impl JobView {
             } else {
                 Resources::ZERO
             },
+            needs: needs.unwrap_or_default().into(),
+            max_duration,
             obstacle,
             priority_class: template.and_then(|t| t.priority_class_name.clone()),
             has_annotations: metadata.annotations.is_some(),
@@ -102,13 +122,12 @@ impl JobView {
     #[must_use]
     pub fn job(&self, tenant: TenantId, priority: i32) -> Job {
         Job {
-            id: self.id.clone(),
-            tenant,
             priority,
             submitted: self.created,
-            gang: self.gang,
-            task: self.task,
-            held: self.is_held,
+            needs: self.needs.clone(),
+            hold: self.is_held.then_some(Hold::User),
+            max_duration: self.max_duration,
+            ..Job::new(self.id.clone(), tenant, self.gang, self.task)
         }
     }
 }
@@ -167,6 +186,18 @@ fn condition(job: &k8s::Job) -> Option<(String, String)> {
     Some((ours.status.clone(), ours.reason.clone().unwrap_or_default()))
 }
 
+/// By when a Job ends: Kubernetes ends it, or its user says so, whichever is sooner.
+fn max_duration(job: &k8s::Job) -> Result<Option<Duration>, String> {
+    let deadline = job.spec.as_ref().and_then(|s| s.active_deadline_seconds);
+    let deadline = deadline.and_then(|seconds| u64::try_from(seconds).ok());
+    let promise = annotation(&job.metadata, labels::MAX_DURATION).map(duration::parse);
+    let promise = promise
+        .transpose()
+        .map_err(|error| format!("annotation {}: {error}", labels::MAX_DURATION))?;
+    let deadline = deadline.map(Duration::from_secs);
+    Ok(deadline.into_iter().chain(promise).min())
+}
+
 /// What a plan does not respect yet. To start such a Job would be to place it where
 /// kube-scheduler may refuse it.
 fn constraint(
@@ -174,10 +205,6 @@ fn constraint(
     affinity: Option<&Affinity>,
     gpu_resource: &str,
 ) -> Option<String> {
-    let selects = template
-        .node_selector
-        .as_ref()
-        .is_some_and(|s| !s.is_empty());
     let mut spreads = template.topology_spread_constraints.iter().flatten();
     let spreads = spreads.any(|spread| spread.when_unsatisfiable == "DoNotSchedule");
     let mut ports = template
@@ -186,10 +213,16 @@ fn constraint(
         .flat_map(|c| c.ports.iter().flatten());
     let ports = ports.any(|port| port.host_port.is_some_and(|port| port > 0));
     let found = [
-        (selects, "nodeSelector".to_owned()),
         (
-            affinity.is_some_and(is_required),
-            "affinity (required…)".to_owned(),
+            affinity.is_some_and(is_about_pods),
+            "podAffinity or podAntiAffinity (required…)".to_owned(),
+        ),
+        (
+            plan::required(affinity)
+                .into_iter()
+                .flatten()
+                .any(is_misread),
+            "node affinity by a label called metadata.name".to_owned(),
         ),
         (
             spreads,
@@ -233,14 +266,15 @@ fn uncounted<'a>(template: &'a PodSpec, gpu_resource: &str) -> Option<&'a str> {
         .map(String::as_str)
 }
 
-fn is_required(affinity: &Affinity) -> bool {
-    let nodes = affinity.node_affinity.as_ref();
+/// To plans that key is the node's name.
+fn is_misread(term: &NodeSelectorTerm) -> bool {
+    let mut labels = term.match_expressions.iter().flatten();
+    labels.any(|label| label.key == plan::NAME_FIELD)
+}
+
+fn is_about_pods(affinity: &Affinity) -> bool {
     let pods = affinity.pod_affinity.as_ref();
     let apart = affinity.pod_anti_affinity.as_ref();
-    let nodes = nodes.and_then(|a| {
-        a.required_during_scheduling_ignored_during_execution
-            .as_ref()
-    });
     let pods = pods.and_then(|a| {
         a.required_during_scheduling_ignored_during_execution
             .as_ref()
@@ -249,7 +283,7 @@ fn is_required(affinity: &Affinity) -> bool {
         a.required_during_scheduling_ignored_during_execution
             .as_ref()
     });
-    nodes.is_some() || pods.is_some() || apart.is_some()
+    pods.is_some() || apart.is_some()
 }
 
 #[cfg(test)]
@@ -319,12 +353,80 @@ mod tests {
         assert!(view(deleted, spec(json!({})), json!({})).is_leaving);
     }
 
+    fn with_template(field: &str, value: Value) -> JobView {
+        let mut spec = spec(json!({}));
+        spec["template"]["spec"][field] = value;
+        view(json!({}), spec, json!({}))
+    }
+
     #[test]
     fn what_cannot_be_planned_says_so() {
-        let mut selecting = spec(json!({}));
-        selecting["template"]["spec"]["nodeSelector"] = json!({"disk": "ssd"});
-        let view = view(json!({}), selecting, json!({}));
-        assert!(view.obstacle.unwrap().starts_with("nodeSelector"));
-        assert_eq!(view.task, Resources::ZERO);
+        let obstacle = |field: &str, value: Value| {
+            let view = with_template(field, value);
+            assert_eq!(view.task, Resources::ZERO);
+            view.obstacle.unwrap()
+        };
+        let required = "requiredDuringSchedulingIgnoredDuringExecution";
+        let apart = json!({"podAntiAffinity": {required: [{"topologyKey": "zone"}]}});
+        assert!(obstacle("affinity", apart).starts_with("podAffinity or podAntiAffinity"));
+        let label = json!({"key": "metadata.name", "operator": "Exists"});
+        let terms = json!({"nodeSelectorTerms": [{"matchExpressions": [label]}]});
+        let misread = json!({"nodeAffinity": {required: terms}});
+        assert!(obstacle("affinity", misread).starts_with("node affinity by a label"));
+        let spread =
+            json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"});
+        assert!(obstacle("topologySpreadConstraints", json!([spread])).starts_with("topology"));
+        assert!(obstacle("hostNetwork", json!(true)).starts_with("hostPort or hostNetwork"));
+    }
+
+    #[test]
+    fn what_it_demands_of_nodes_is_planned_for() {
+        let view = with_template("nodeSelector", json!({"disk": "ssd"}));
+        assert_eq!(view.obstacle, None);
+        let job = view.job("red".into(), 0);
+        assert_eq!(job.needs.selector, [("disk".into(), "ssd".into())]);
+    }
+
+    /// Only what a release has written is ours.
+    #[test]
+    fn the_names_of_planned_nodes_are_no_demand_of_its_user() {
+        let field = json!({"key": "metadata.name", "operator": "In", "values": ["a"]});
+        let terms = json!({"nodeSelectorTerms": [{"matchFields": [field]}]});
+        let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": terms});
+        let mut pinned = spec(json!({}));
+        pinned["template"]["spec"]["affinity"] = json!({"nodeAffinity": required});
+        let new = view(json!({}), pinned.clone(), json!({}));
+        assert_eq!(new.needs.affinity.len(), 1);
+        let released = json!({"annotations": {labels::EPOCH: "7"}});
+        let released = view(released, pinned, json!({}));
+        assert_eq!(*released.needs, Needs::default());
+        assert_eq!(released.affinity, None);
+    }
+
+    #[test]
+    fn it_ends_by_its_deadline_or_as_its_user_says_whichever_is_sooner() {
+        let read = |said: Option<&str>, deadline: Value| {
+            let annotations = said.map(|text| json!({labels::MAX_DURATION: text}));
+            view(
+                json!({"annotations": annotations}),
+                spec(json!({"activeDeadlineSeconds": deadline})),
+                json!({}),
+            )
+        };
+        let end = |said, deadline| {
+            read(said, deadline)
+                .job("red".into(), 0)
+                .max_duration
+                .map(|span| span.as_secs())
+        };
+        assert_eq!(end(None, json!(null)), None);
+        assert_eq!(end(None, json!(60)), Some(60));
+        assert_eq!(end(Some("1h30m"), json!(null)), Some(5400));
+        assert_eq!(end(Some("1h30m"), json!(60)), Some(60));
+        assert_eq!(end(Some("30s"), json!(60)), Some(30));
+        assert_eq!(
+            read(Some("soon"), json!(60)).obstacle.unwrap(),
+            "annotation prorata.dev/max-duration: `soon` is not a duration, expected one such as 90s, 15m or 1h30m"
+        );
     }
 }

@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as k8s;
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
-use prorata_core::{Node, Resource, Resources};
+use prorata_core::needs::{Effect, Labels, Taint};
+use prorata_core::{Gpus, Model, Node, Resource, Resources};
 use prorata_simulator::quantity;
+
+use crate::api::labels;
+
+/// What Kubernetes taints a node with that is cordoned.
+const CORDONED: &str = "node.kubernetes.io/unschedulable";
 
 /// A node as the core sees it. An allocatable amount that cannot be read counts as nothing.
 #[must_use]
@@ -16,25 +21,67 @@ pub fn node(node: &k8s::Node, gpu_resource: &str) -> Node {
     let allocatable = status
         .and_then(|s| s.allocatable.as_ref())
         .unwrap_or(&empty);
-    let amount = |resource: Resource| {
-        let quantity: Option<&Quantity> = allocatable.get(key(resource, gpu_resource));
-        quantity
-            .and_then(|q| quantity::parse(resource, &q.0).ok())
-            .unwrap_or_default()
+    let with = |sum: Resources, (resource, key): (Resource, &str)| {
+        let quantity = allocatable.get(key);
+        let amount = quantity.and_then(|q| quantity::parse(resource, &q.0).ok());
+        sum.with(resource, amount.unwrap_or_default())
     };
-    let with = |sum: Resources, r| sum.with(r, amount(r));
+    let model = node.labels().get(labels::GPU_MODEL);
     Node {
-        id: node.name_any().as_str().into(),
-        allocatable: Resource::ALL.into_iter().fold(Resources::ZERO, with),
-        schedulable: is_ready(node) && !repels(node),
+        allocatable: counted(gpu_resource)
+            .into_iter()
+            .fold(Resources::ZERO, with),
+        gpus: Gpus {
+            model: model.map_or_else(Model::default, |model| model.as_str().into()),
+            ..Gpus::default()
+        },
+        labels: node_labels(node).into(),
+        taints: taints(node).into(),
+        schedulable: is_ready(node) && !is_cordoned(node),
+        ..Node::new(&node.name_any())
     }
 }
 
-/// What Kubernetes calls a resource.
-pub(super) fn key(resource: Resource, gpu_resource: &str) -> &str {
-    match resource {
-        Resource::Gpu => gpu_resource,
-        Resource::Cpu | Resource::Memory => resource.name(),
+/// The resources that nodes offer and pods ask for, with what Kubernetes calls them.
+pub(super) const fn counted(gpu_resource: &str) -> [(Resource, &str); 3] {
+    [
+        (Resource::Gpu, gpu_resource),
+        (Resource::Cpu, Resource::Cpu.name()),
+        (Resource::Memory, Resource::Memory.name()),
+    ]
+}
+
+fn node_labels(node: &k8s::Node) -> Labels {
+    let labels = node.labels().iter();
+    labels
+        .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
+        .collect()
+}
+
+/// What keeps pods away that do not tolerate it. The taint of a cordoned node says nothing that
+/// is not known, for it takes no new work anyway.
+fn taints(node: &k8s::Node) -> Vec<Taint> {
+    let all = node
+        .spec
+        .iter()
+        .flat_map(|spec| spec.taints.iter().flatten());
+    let told = all.filter(|taint| !(is_cordoned(node) && taint.key == CORDONED));
+    let taint = |taint: &k8s::Taint| {
+        Some(Taint {
+            key: taint.key.as_str().into(),
+            value: taint.value.as_deref().unwrap_or_default().into(),
+            effect: effect(&taint.effect)?,
+        })
+    };
+    told.filter_map(taint).collect()
+}
+
+/// What a taint of this effect does to pods; `None` where it keeps nobody away.
+pub(super) fn effect(effect: &str) -> Option<Effect> {
+    match effect {
+        "NoSchedule" => Some(Effect::NoSchedule),
+        "NoExecute" => Some(Effect::NoExecute),
+        _ => None,
     }
 }
 
@@ -46,13 +93,9 @@ fn is_ready(node: &k8s::Node) -> bool {
     conditions.any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
-/// Cordoned, or tainted against pods that do not tolerate it.
-fn repels(node: &k8s::Node) -> bool {
-    let Some(spec) = &node.spec else {
-        return false;
-    };
-    let mut taints = spec.taints.iter().flatten();
-    spec.unschedulable == Some(true) || taints.any(|taint| taint.effect != "PreferNoSchedule")
+fn is_cordoned(node: &k8s::Node) -> bool {
+    let spec = node.spec.as_ref();
+    spec.is_some_and(|spec| spec.unschedulable == Some(true))
 }
 
 #[cfg(test)]
@@ -62,7 +105,7 @@ mod tests {
 
     fn read(spec: serde_json::Value, ready: &str) -> Node {
         let object = json!({
-            "metadata": {"name": "a"},
+            "metadata": {"name": "a", "labels": {"nvidia.com/gpu.product": "NVIDIA-L4"}},
             "spec": spec,
             "status": {
                 "allocatable": {"cpu": "3920m", "memory": "64Gi", "nvidia.com/gpu": "8"},
@@ -81,14 +124,42 @@ mod tests {
     }
 
     #[test]
-    fn new_work_goes_to_ready_nodes_that_do_not_repel_it() {
-        let taint = |effect| json!({"taints": [{"key": "k", "effect": effect}]});
+    fn new_work_goes_to_nodes_that_are_ready_and_not_cordoned() {
         assert!(read(json!({}), "True").schedulable);
-        assert!(read(taint("PreferNoSchedule"), "True").schedulable);
         assert!(!read(json!({}), "False").schedulable);
         assert!(!read(json!({}), "Unknown").schedulable);
         assert!(!read(json!({"unschedulable": true}), "True").schedulable);
-        assert!(!read(taint("NoSchedule"), "True").schedulable);
-        assert!(!read(taint("NoExecute"), "True").schedulable);
+    }
+
+    #[test]
+    fn reads_labels_the_model_of_its_gpus_and_the_taints_that_keep_pods_away() {
+        let taint = |key: &str, effect: &str| json!({"key": key, "effect": effect, "value": "v"});
+        let hard = [taint("a", "NoSchedule"), taint("b", "NoExecute")];
+        let soft = taint("c", "PreferNoSchedule");
+        let node = read(json!({"taints": [hard[0], soft, hard[1]]}), "True");
+        assert_eq!(node.gpus.model, "NVIDIA-L4".into());
+        assert_eq!(&*node.labels["nvidia.com/gpu.product"], "NVIDIA-L4");
+        assert!(node.schedulable);
+        let read = |(key, effect): (&str, _)| Taint {
+            key: key.into(),
+            value: "v".into(),
+            effect,
+        };
+        let expected = [("a", Effect::NoSchedule), ("b", Effect::NoExecute)].map(read);
+        assert_eq!(*node.taints, expected);
+    }
+
+    /// It is removed a moment after the node is uncordoned; until then kube-scheduler heeds it.
+    #[test]
+    fn the_taint_of_a_cordon_counts_only_where_the_cordon_does_not() {
+        let tainted = |cordoned: bool| {
+            let taint = json!({"key": CORDONED, "effect": "NoSchedule"});
+            read(
+                json!({"unschedulable": cordoned, "taints": [taint]}),
+                "True",
+            )
+        };
+        assert_eq!(tainted(true).taints.len(), 0);
+        assert_eq!(tainted(false).taints.len(), 1);
     }
 }

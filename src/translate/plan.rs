@@ -15,7 +15,7 @@ use crate::api::labels;
 pub const AFFINITY_NODES_MAX: usize = 32;
 
 /// The field of a node that our terms match.
-const NAME_FIELD: &str = "metadata.name";
+pub(super) const NAME_FIELD: &str = "metadata.name";
 
 /// The one patch that starts a Job: a JSON Patch that unsuspends it and names its nodes. It
 /// applies only to this very Job as it was planned.
@@ -52,8 +52,15 @@ pub fn take_back(job: &JobView, epoch: i64) -> Value {
     ])
 }
 
-/// A template's affinity less the terms of an earlier plan; `None` where nothing else is left.
-/// Users may not write such terms themselves; an admission policy sees to it.
+/// The terms of which one must hold for a node; `None` where there is no such demand.
+pub(super) fn required(affinity: Option<&Affinity>) -> Option<&Vec<NodeSelectorTerm>> {
+    let nodes = affinity?.node_affinity.as_ref()?;
+    let required = &nodes.required_during_scheduling_ignored_during_execution;
+    Some(&required.as_ref()?.node_selector_terms)
+}
+
+/// The affinity of a template that an earlier plan has been written into, as it was before;
+/// `None` where there was none.
 pub(super) fn without_ours(affinity: Option<&Affinity>) -> Option<Affinity> {
     let mut affinity = affinity?.clone();
     if let Some(nodes) = &mut affinity.node_affinity {
@@ -68,30 +75,47 @@ pub(super) fn without_ours(affinity: Option<&Affinity>) -> Option<Affinity> {
     (affinity != Affinity::default()).then_some(affinity)
 }
 
+/// Each term once, without the node that was added to it; none that was a node and nothing else.
 fn users_terms(selector: NodeSelector) -> Option<NodeSelector> {
-    let ours = |term: &NodeSelectorTerm| {
-        let mut fields = term.match_fields.iter().flatten();
-        fields.any(|field| field.key == NAME_FIELD)
-    };
-    let terms = selector
-        .node_selector_terms
-        .into_iter()
-        .filter(|term| !ours(term));
-    let node_selector_terms: Vec<_> = terms.collect();
+    let terms = selector.node_selector_terms.into_iter();
+    let mut node_selector_terms: Vec<_> = terms.filter_map(users_term).collect();
+    node_selector_terms.dedup();
     let selector = NodeSelector {
         node_selector_terms,
     };
     (!selector.node_selector_terms.is_empty()).then_some(selector)
 }
 
-/// The user's affinity and the planned nodes: one term each, of which one must hold.
+fn users_term(mut term: NodeSelectorTerm) -> Option<NodeSelectorTerm> {
+    let is_ours =
+        |field: &mut NodeSelectorRequirement| field.key == NAME_FIELD && field.operator == "In";
+    let fields = term.match_fields.as_mut();
+    if fields.and_then(|fields| fields.pop_if(is_ours)).is_none() {
+        return Some(term);
+    }
+    term.match_fields = term.match_fields.filter(|fields| !fields.is_empty());
+    (term != NodeSelectorTerm::default()).then_some(term)
+}
+
+/// The user's affinity and the planned nodes: both must hold. Of terms one must hold, so each of
+/// the user's goes with each node.
 fn with_ours(users: Option<&Affinity>, placement: &Placement) -> Affinity {
     let mut affinity = users.cloned().unwrap_or_default();
     let mut nodes: Vec<&NodeId> = placement.slots().map(|slot| &slot.node).collect();
     nodes.sort();
     nodes.dedup();
-    if nodes.len() <= AFFINITY_NODES_MAX {
-        let node_selector_terms = nodes.into_iter().map(term).collect();
+    // An empty one of the user's holds nowhere.
+    let any = NodeSelectorTerm::default();
+    let users: Vec<&NodeSelectorTerm> = match required(users) {
+        Some(terms) => terms.iter().filter(|term| **term != any).collect(),
+        None => vec![&any],
+    };
+    // Nodes that somebody names would be taken for ours if ours were not there.
+    let names_nodes = users.iter().any(|term| term.match_fields.is_some());
+    if nodes.len() <= AFFINITY_NODES_MAX || names_nodes {
+        let users = users.into_iter();
+        let both = users.flat_map(|term| nodes.iter().filter_map(|node| on(term, node)));
+        let node_selector_terms = both.collect();
         let required = NodeSelector {
             node_selector_terms,
         };
@@ -101,16 +125,23 @@ fn with_ours(users: Option<&Affinity>, placement: &Placement) -> Affinity {
     affinity
 }
 
-fn term(node: &NodeId) -> NodeSelectorTerm {
-    let field = NodeSelectorRequirement {
+/// The same term for this node alone; `None` where it names another.
+fn on(term: &NodeSelectorTerm, node: &NodeId) -> Option<NodeSelectorTerm> {
+    let mut fields = term.match_fields.clone().unwrap_or_default();
+    let mut names = fields.iter().filter(|field| field.operator == "In");
+    let here = |values: &Vec<String>| values.iter().any(|name| name == node.as_str());
+    if !names.all(|field| field.values.as_ref().is_some_and(here)) {
+        return None;
+    }
+    fields.push(NodeSelectorRequirement {
         key: NAME_FIELD.to_owned(),
         operator: "In".to_owned(),
         values: Some(vec![node.to_string()]),
-    };
-    NodeSelectorTerm {
-        match_fields: Some(vec![field]),
-        match_expressions: None,
-    }
+    });
+    Some(NodeSelectorTerm {
+        match_fields: Some(fields),
+        match_expressions: term.match_expressions.clone(),
+    })
 }
 
 #[cfg(test)]
@@ -119,19 +150,12 @@ mod tests {
     use prorata_core::{Devices, Slot};
 
     fn placement(nodes: &[&str]) -> Placement {
-        let slot = |node: &&str| Slot {
-            node: (*node).into(),
-            devices: Devices::default(),
-        };
+        let slot = |node: &&str| Slot::whole((*node).into(), Devices::default());
         nodes.iter().map(slot).collect()
     }
 
     fn named(affinity: &Affinity) -> Vec<String> {
-        let required = affinity.node_affinity.as_ref().unwrap();
-        let required = required
-            .required_during_scheduling_ignored_during_execution
-            .as_ref();
-        let terms = required.unwrap().node_selector_terms.iter();
+        let terms = required(Some(affinity)).unwrap().iter();
         let fields = terms.flat_map(|term| term.match_fields.as_ref().unwrap());
         fields
             .flat_map(|field| field.values.clone().unwrap())
@@ -160,6 +184,52 @@ mod tests {
             without_ours(Some(&with_ours(None, &placement(&["a"])))),
             None
         );
+    }
+
+    fn demanding(terms: Value) -> Affinity {
+        let required = json!({"nodeSelectorTerms": terms});
+        let nodes = json!({"requiredDuringSchedulingIgnoredDuringExecution": required});
+        serde_json::from_value(json!({"nodeAffinity": nodes})).unwrap()
+    }
+
+    fn field(operator: &str, node: &str) -> Value {
+        json!({"key": "metadata.name", "operator": operator, "values": [node]})
+    }
+
+    #[test]
+    fn each_of_the_users_terms_goes_with_each_node_and_comes_back() {
+        let (ssd, new) = (
+            json!([{"key": "disk", "operator": "In", "values": ["ssd"]}]),
+            json!([{"key": "generation", "operator": "Gt", "values": ["6"]}]),
+        );
+        let users = demanding(json!([{"matchExpressions": ssd}, {"matchExpressions": new}]));
+        let both = with_ours(Some(&users), &placement(&["b", "a"]));
+        let expected = demanding(json!([
+            {"matchExpressions": ssd, "matchFields": [field("In", "a")]},
+            {"matchExpressions": ssd, "matchFields": [field("In", "b")]},
+            {"matchExpressions": new, "matchFields": [field("In", "a")]},
+            {"matchExpressions": new, "matchFields": [field("In", "b")]},
+        ]));
+        assert_eq!(both, expected);
+        assert_eq!(without_ours(Some(&both)), Some(users));
+    }
+
+    /// Only those who may break the glass can write such terms.
+    #[test]
+    fn nodes_that_somebody_names_are_not_taken_for_ours() {
+        let users = demanding(json!([
+            {"matchFields": [field("In", "a")]},
+            {"matchFields": [field("NotIn", "c")]},
+            {},
+        ]));
+        let names: Vec<String> = (0..33).map(|i| format!("n{i}")).collect();
+        let many = names.iter().map(String::as_str).chain(["a"]);
+        let many = with_ours(Some(&users), &placement(&many.collect::<Vec<_>>()));
+        assert_eq!(required(Some(&many)).unwrap().len(), 1 + 34);
+        let mut expected = required(Some(&users)).unwrap().clone();
+        expected.pop();
+        let back = without_ours(Some(&many)).unwrap();
+        assert_eq!(required(Some(&back)), Some(&expected));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use prorata_core::{NodeId, Resource, Resources};
 use prorata_simulator::quantity::{self, QuantityError};
 
-use super::{annotation, controller, node::key};
+use super::{annotation, controller, node::counted};
 
 /// Annotation and label by which the Job controller numbers the pods of an indexed Job.
 const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
@@ -37,8 +37,10 @@ impl PodView {
         let job = controller(&pod.metadata).filter(|owner| owner.kind == "Job");
         let index = annotation(&pod.metadata, COMPLETION_INDEX);
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-        let all = Resource::ALL.into_iter();
-        let all = all.fold(Resources::ZERO, |sum, r| sum.with(r, Resources::MAX_AMOUNT));
+        let all = counted(gpu_resource).into_iter();
+        let all = all.fold(Resources::ZERO, |sum, (r, _)| {
+            sum.with(r, Resources::MAX_AMOUNT)
+        });
         let takes = pod
             .spec
             .as_ref()
@@ -62,8 +64,8 @@ impl PodView {
 /// When an amount cannot be read.
 pub fn requests(spec: &k8s::PodSpec, gpu_resource: &str) -> Result<Resources, QuantityError> {
     let mut total = Resources::ZERO;
-    for resource in Resource::ALL {
-        let amount = request(spec, resource, key(resource, gpu_resource))?;
+    for (resource, key) in counted(gpu_resource) {
+        let amount = request(spec, resource, key)?;
         total = total.with(resource, amount);
     }
     Ok(total)

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
-use prorata_core::{Job, Placement, Resource, Resources, Slot};
+use prorata_core::{Job, Placement, Resource, Resources, Slot, Time};
 use prorata_simulator::quantity;
 
-use super::{node::key, version};
+use super::{moment, node::counted, version};
 use crate::api::{
     Admission, Amount, JobReference, Place, QueuedJob, QueuedJobSpec, QueuedJobStatus,
 };
+
+/// Type of the condition that says whether the job is admitted, and since when.
+pub const ADMITTED: &str = "Admitted";
 
 /// What the controller keeps of a QueuedJob.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +40,14 @@ impl RecordView {
             spec: record.spec.clone(),
             status: record.status.clone().unwrap_or_default(),
         }
+    }
+
+    /// When its job was admitted, to the second; `None` while it waits.
+    #[must_use]
+    pub fn admitted(&self) -> Option<Time> {
+        let mut conditions = self.status.conditions.iter();
+        let admitted = conditions.find(|c| c.type_ == ADMITTED && c.status == "True")?;
+        Some(moment(&admitted.last_transition_time))
     }
 }
 
@@ -70,21 +81,22 @@ pub fn desired_spec(
 /// What each pod of the recorded job takes; `None` when the record cannot be read.
 #[must_use]
 pub fn task(spec: &QueuedJobSpec, gpu_resource: &str) -> Option<Resources> {
-    Resource::ALL
+    let read = |task: Resources, (resource, key): (Resource, &str)| {
+        let amount = spec.requests.get(key);
+        let amount = amount.map_or(Ok(0), |amount| quantity::parse(resource, amount.as_str()));
+        Some(task.with(resource, amount.ok()?))
+    };
+    counted(gpu_resource)
         .into_iter()
-        .try_fold(Resources::ZERO, |task, resource| {
-            let amount = spec.requests.get(key(resource, gpu_resource));
-            let amount = amount.map_or(Ok(0), |amount| quantity::parse(resource, amount.as_str()));
-            Some(task.with(resource, amount.ok()?))
-        })
+        .try_fold(Resources::ZERO, read)
 }
 
 /// Where the recorded job's pods are to run.
 #[must_use]
 pub fn placement(admission: &Admission) -> Placement {
-    let slot = |place: &Place| Slot {
-        node: place.node.as_str().into(),
-        devices: place.devices.iter().copied().collect(),
+    let slot = |place: &Place| {
+        let devices = place.devices.iter().copied().collect();
+        Slot::whole(place.node.as_str().into(), devices)
     };
     admission.placement.iter().map(slot).collect()
 }
@@ -97,9 +109,10 @@ fn place(slot: &Slot) -> Place {
 }
 
 fn requests(task: &Resources, gpu_resource: &str) -> BTreeMap<String, Amount> {
-    let asked = task.iter().filter(|(_, units)| *units > 0);
+    let all = counted(gpu_resource).into_iter();
+    let asked = all.filter(|(resource, _)| task.get(*resource) > 0);
     asked
-        .map(|(r, units)| (key(r, gpu_resource).to_owned(), amount(r, units)))
+        .map(|(resource, key)| (key.to_owned(), amount(resource, task.get(resource))))
         .collect()
 }
 
@@ -110,7 +123,9 @@ fn amount(resource: Resource, units: u64) -> Amount {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prorata_core::{JobId, Time};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+    use prorata_core::JobId;
+    use serde_json::json;
 
     #[test]
     fn what_is_written_reads_back() {
@@ -118,18 +133,11 @@ mod tests {
             .with(Resource::Cpu, 1500)
             .with(Resource::Memory, 3 << 30);
         let job = Job {
-            id: JobId::new("red", "train", "uid"),
-            tenant: "red".into(),
             priority: -5,
-            submitted: Time::ZERO,
-            gang: 3,
-            task,
-            held: false,
+            ..Job::new(JobId::new("red", "train", "uid"), "red".into(), 3, task)
         };
-        let slot = |node: &str, devices: [u32; 2]| Slot {
-            node: node.into(),
-            devices: devices.into_iter().collect(),
-        };
+        let slot =
+            |node: &str, devices: [u32; 2]| Slot::whole(node.into(), devices.into_iter().collect());
         let planned: Placement = [slot("a", [0, 1]), slot("a", [2, 3]), slot("b", [0, 1])]
             .into_iter()
             .collect();
@@ -137,5 +145,25 @@ mod tests {
         assert_eq!(spec.gpus, "6");
         assert_eq!(super::task(&spec, "nvidia.com/gpu"), Some(task));
         assert_eq!(placement(spec.admission.as_ref().unwrap()), planned);
+    }
+
+    #[test]
+    fn a_record_says_since_when_its_job_is_admitted() {
+        let admitted = |status: &str| {
+            let condition: Condition = serde_json::from_value(json!({
+                "type": ADMITTED, "status": status, "reason": "", "message": "",
+                "lastTransitionTime": "1970-01-01T00:01:30Z",
+            }))
+            .unwrap();
+            let job = Job::new(JobId::default(), "red".into(), 1, Resources::gpus(1));
+            let mut record = QueuedJob::new("", desired_spec(&job, None, "nvidia.com/gpu"));
+            record.status = Some(QueuedJobStatus {
+                conditions: vec![condition],
+                ..QueuedJobStatus::default()
+            });
+            RecordView::new(&record).admitted()
+        };
+        assert_eq!(admitted("True"), Some(Time::from_millis(90_000)));
+        assert_eq!(admitted("False"), None);
     }
 }

@@ -32,6 +32,7 @@ fn amounts(
         Resource::Gpu => amounts.gpu.as_ref(),
         Resource::Cpu => amounts.cpu.as_ref(),
         Resource::Memory => amounts.memory.as_ref(),
+        Resource::GpuMemory => None,
     };
     let read = |(resource, amount): (Resource, &Amount)| {
         let amount = quantity::parse(resource, amount.as_str());

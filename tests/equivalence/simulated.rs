@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use prorata_core::{JobId, Time};
+use prorata_core::{JobId, Policy, Preemption, Time};
 use prorata_simulator::play::{self, Player};
 use prorata_simulator::script::{Script, Step};
 
@@ -48,8 +49,19 @@ fn complete(inputs: &Inputs) -> String {
     script
 }
 
+/// Under the policy of a controller whose configuration says nothing about it.
 fn read(text: &str) -> Script {
-    Script::read(NAME, text).unwrap_or_else(|wrong| panic!("{wrong:?}"))
+    let mut script = Script::read(NAME, text).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    let preemption = Preemption {
+        enabled: false,
+        ..Preemption::default()
+    };
+    script.policy = Policy {
+        preemption,
+        reserve_after: Some(Duration::from_secs(15 * 60)),
+        ..Policy::default()
+    };
+    script
 }
 
 fn script(inputs: &Inputs) -> String {

@@ -303,24 +303,23 @@ fn view() -> View {
     let mut core = Scheduler::new(Policy::default());
     for name in ["node-0001", "node-0002", "node-0003"] {
         let node = Node {
-            id: name.into(),
             allocatable: Resources::gpus(4),
-            schedulable: true,
+            ..Node::new(name)
         };
-        core.observe(Event::NodeSeen(node));
+        core.observe(Time::ZERO, Event::NodeSeen(node));
     }
-    core.observe(Event::TenantChanged(Tenant::new("red")));
-    core.observe(Event::JobSubmitted(job("waiting", "waiting-uid", 8, 4)));
+    let red = Tenant::new("red");
+    core.observe(Time::ZERO, Event::TenantChanged(red));
+    let waiting = job("waiting", "waiting-uid", 8, 4);
+    core.observe(Time::ZERO, Event::JobSubmitted(waiting));
     let train = job("train", super::bodies::TRAIN, 2, 1);
-    core.observe(Event::JobSubmitted(train.clone()));
+    core.observe(Time::ZERO, Event::JobSubmitted(train.clone()));
     // One place on each of two nodes, where a cycle would have put both on one.
-    let slot = |node: &str| prorata_core::Slot {
-        node: node.into(),
-        devices: [0].into_iter().collect(),
-    };
+    let slot = |node: &str| prorata_core::Slot::whole(node.into(), [0].into_iter().collect());
     let placement: prorata_core::Placement =
         ["node-0001", "node-0002"].map(slot).into_iter().collect();
-    core.observe(Event::JobAdmitted(train.id.clone(), placement.clone()));
+    let admitted = Event::JobAdmitted(train.id.clone(), placement.clone(), Time::ZERO);
+    core.observe(Time::ZERO, admitted);
     assert_eq!(core.cycle(Time::ZERO).decisions, []);
     let plan = Plan::new(&train, 1, placement, true);
     let mut plans = RedBlackTreeMapSync::new_sync();
@@ -336,13 +335,6 @@ fn view() -> View {
 }
 
 fn job(name: &str, uid: &str, gang: u32, gpus: u64) -> Job {
-    Job {
-        id: JobId::new("red", name, uid),
-        tenant: "red".into(),
-        priority: 0,
-        submitted: Time::ZERO,
-        gang,
-        task: Resources::gpus(gpus),
-        held: false,
-    }
+    let id = JobId::new("red", name, uid);
+    Job::new(id, "red".into(), gang, Resources::gpus(gpus))
 }

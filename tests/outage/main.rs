@@ -44,6 +44,8 @@ async fn users_see_where_they_stand() {
     queue::a_user_holds_a_new_job(&world).await;
     queue::a_user_holds_a_running_job(&world).await;
     queue::what_cannot_be_planned_says_why(&world).await;
+    queue::a_job_goes_where_its_template_lets_it(&world).await;
+    queue::a_plan_whose_node_repels_its_pods_is_made_anew(&world).await;
     queue::a_deleted_job_frees_its_gpus_with_its_last_pod(&world).await;
     queue::a_plan_whose_node_is_gone_is_made_anew(&world).await;
     queue::a_job_that_may_not_start_holds_nothing(&world).await;

@@ -171,36 +171,131 @@ pub(crate) async fn a_user_holds_a_running_job(world: &World) {
     world.complete("hold", "first").await;
 }
 
-/// A constraint that plans do not respect is named, and the Job starts once it is gone.
+/// What plans cannot respect is named, and the Job starts once it is gone.
 pub(crate) async fn what_cannot_be_planned_says_why(world: &World) {
     world.namespace("picky", Some("red")).await;
-    let selector = json!({ "gpu": "h100" });
-    let picky = with(
-        &gang("train", 1),
-        &[("/spec/template/spec", "nodeSelector", selector)],
-    );
+    let said = json!({ "prorata.dev/max-duration": "soon" });
+    let picky = with(&gang("train", 1), &[("/metadata", "annotations", said)]);
     world.submit("picky", &picky).await;
     world
         .until_stands("picky", "train", State::Waiting, "InvalidRequest")
         .await;
-    let message = world
-        .record("picky", "train")
-        .await
-        .unwrap()
-        .status
-        .unwrap()
-        .message;
     assert_eq!(
-        message,
-        "nodeSelector in the pod template cannot be planned for yet: remove it"
+        message(world, "picky").await,
+        "annotation prorata.dev/max-duration: `soon` is not a duration, expected one such as 90s, 15m or 1h30m"
     );
 
-    let without = json!({ "spec": { "template": { "spec": { "nodeSelector": null } } } });
-    patch::<Job>(&world.jobs("picky"), "train", without)
+    let corrected = json!({ "metadata": { "annotations": { "prorata.dev/max-duration": "2h" } } });
+    patch::<Job>(&world.jobs("picky"), "train", corrected)
         .await
         .unwrap();
     world.until_running("picky", "train", &[NODES[0]]).await;
     world.complete("picky", "train").await;
+}
+
+async fn message(world: &World, namespace: &str) -> String {
+    let record = world.record(namespace, "train").await.unwrap();
+    record.status.unwrap().message
+}
+
+/// The second node is of a special kind, and repels those that do not ask for it.
+pub(crate) async fn a_job_goes_where_its_template_lets_it(world: &World) {
+    world.namespace("special", Some("red")).await;
+    let nodes: Api<Node> = Api::all(world.cluster.admin.clone());
+    let taint = json!({ "key": "example.com/kind", "value": "special", "effect": "NoSchedule" });
+    let special = json!({
+        "metadata": { "labels": { "example.com/kind": "special" } },
+        "spec": { "taints": [taint] },
+    });
+    patch(&nodes, NODES[1], special).await.unwrap();
+    let template = "/spec/template/spec";
+    let kind = json!({ "example.com/kind": "special" });
+    let selecting = with(&gang("train", 2), &[(template, "nodeSelector", kind)]);
+    world.submit("special", &selecting).await;
+    world
+        .until_stands("special", "train", State::Waiting, "NoSuchNode")
+        .await;
+    assert!(message(world, "special").await.contains("has a taint"));
+
+    world.submit("special", &gang("plain", 4)).await;
+    world
+        .until_running("special", "plain", &[NODES[0]; 4])
+        .await;
+    world.submit("special", &gang("more", 1)).await;
+    world
+        .until_stands("special", "more", State::Waiting, "CapacityFull")
+        .await;
+
+    let tolerations = json!([{ "key": "example.com/kind", "value": "special" }]);
+    let change = json!({ "spec": { "template": { "spec": { "tolerations": tolerations } } } });
+    patch::<Job>(&world.jobs("special"), "train", change)
+        .await
+        .unwrap();
+    world
+        .until_running("special", "train", &[NODES[1]; 2])
+        .await;
+
+    let label = |key: &str| json!({ "key": key, "operator": "Exists" });
+    let terms = json!([
+        { "matchExpressions": [label("example.com/none")] },
+        { "matchExpressions": [label("example.com/kind")] },
+    ]);
+    let required = json!({ "nodeSelectorTerms": terms });
+    let affinity = json!({ "requiredDuringSchedulingIgnoredDuringExecution": required });
+    let changes = [
+        (template, "affinity", json!({ "nodeAffinity": affinity })),
+        (template, "tolerations", tolerations),
+    ];
+    let choosing = with(&gang("choosing", 2), &changes);
+    world.submit("special", &choosing).await;
+    world
+        .until_running("special", "choosing", &[NODES[1]; 2])
+        .await;
+
+    world.complete("special", "plain").await;
+    world.until_running("special", "more", &[NODES[0]]).await;
+    for job in ["train", "choosing", "more"] {
+        world.complete("special", job).await;
+    }
+    let plain = json!({
+        "metadata": { "labels": { "example.com/kind": null } },
+        "spec": { "taints": null },
+    });
+    patch(&nodes, NODES[1], plain).await.unwrap();
+}
+
+/// The node of the plan is tainted before the pod came to it.
+pub(crate) async fn a_plan_whose_node_repels_its_pods_is_made_anew(world: &World) {
+    world.namespace("repelled", Some("red")).await;
+    let gates = json!([{ "name": "example.com/not-yet" }]);
+    let gated = with(
+        &gang("train", 1),
+        &[("/spec/template/spec", "schedulingGates", gates)],
+    );
+    world.submit("repelled", &gated).await;
+    world
+        .until("its pod is born", async || {
+            world.pods_of("repelled", "train").await == 1
+        })
+        .await;
+    let nodes: Api<Node> = Api::all(world.cluster.admin.clone());
+    let taint = json!({ "key": "example.com/leave", "effect": "NoSchedule" });
+    let tainted = json!({ "spec": { "taints": [taint] } });
+    patch(&nodes, NODES[0], tainted).await.unwrap();
+    let pods: Api<Pod> = Api::namespaced(world.cluster.admin.clone(), "repelled");
+    world
+        .until("it runs elsewhere", async || {
+            for pod in world.pods("repelled").await {
+                let free = json!({ "spec": { "schedulingGates": null } });
+                // The pod of the first plan may be gone by now.
+                let _ = patch(&pods, &pod.name_any(), free).await;
+            }
+            world.nodes_of("repelled", "train").await == [NODES[1]]
+        })
+        .await;
+    let welcoming = json!({ "spec": { "taints": null } });
+    patch(&nodes, NODES[0], welcoming).await.unwrap();
+    world.complete("repelled", "train").await;
 }
 
 pub(crate) async fn a_deleted_job_frees_its_gpus_with_its_last_pod(world: &World) {

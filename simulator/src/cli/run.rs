@@ -2,30 +2,45 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use prorata_core::Order;
 
 use super::{Failure, interrupt, progress, table, targets::Targets};
+use crate::interference::Interference;
 use crate::output::Drafts;
 use crate::problem::Problem;
 use crate::report::{self, Report};
 use crate::run::{Check, Interrupted, Run, run};
 use crate::scenario::{ORDERS, Scenario, order_name};
 use crate::summary::{Summary, summarise};
-use crate::{jobs, workload};
+use crate::trace::Source;
+use crate::{events, jobs, timeline, workload};
 
 /// Arguments of `run`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The scenario's file (YAML)
     pub(super) scenario: PathBuf,
-    /// Where summary.json, jobs.csv and report.html go
+    /// Where summary.json, jobs.csv, timeline.csv, events.jsonl and report.html go
     #[arg(long, value_name = "DIR", default_value = "report")]
     pub(super) out: PathBuf,
     /// Draw the work from this seed instead of the scenario's
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Orders to run instead of the scenario's: fifo, drf
+    /// Replay this trace instead of the scenario's work: openb, philly, muri, chronus or swf
+    #[arg(long, value_name = "KIND:PATH")]
+    pub(super) trace: Option<Source>,
+    /// Stop at this time of the simulation, such as 36h or 14d
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<Duration>,
+    /// What sharing a card costs: a table like simulator/interference.yaml, instead of that one
+    #[arg(long, value_name = "FILE")]
+    pub(super) interference: Option<PathBuf>,
+    /// How long an evicted job still holds its GPUs
+    #[arg(long, value_name = "SPAN", value_parser = time)]
+    grace: Option<Duration>,
+    /// Orders to run instead of the scenario's: fifo, priority, srtf, srsf, las, drf
     #[arg(long, value_name = "ORDER,…", value_delimiter = ',', value_parser = order)]
     order: Vec<Order>,
     /// Write the report here instead of DIR/report.html
@@ -60,14 +75,25 @@ pub(super) fn execute(args: &Args) -> Result<(), Failure> {
 
 /// The scenario, with what the command line changes.
 fn read(args: &Args) -> Result<Scenario, Failure> {
-    let file = args.scenario.display().to_string();
-    let text = fs::read_to_string(&args.scenario).map_err(|error| {
-        let remedy = "name a scenario's YAML file that you may read";
-        let problem = Problem::new(&file, "file", format!("cannot be read: {error}"), remedy);
-        Failure::Input(vec![problem])
-    })?;
+    let (file, text) = text(
+        &args.scenario,
+        "name a scenario's YAML file that you may read",
+    )?;
     let mut scenario = Scenario::parse(&file, &text).map_err(Failure::Input)?;
+    if let Some(trace) = &args.trace {
+        scenario = scenario.with_trace(trace).map_err(Failure::Input)?;
+    }
+    if let Some(problem) = scenario.without_work(&file, &text) {
+        return Err(Failure::Input(vec![problem]));
+    }
+    if let Some(table) = &args.interference {
+        let (file, text) = self::text(table, "name a table's YAML file that you may read")?;
+        let table = Interference::parse(&file, &text);
+        scenario.interference = table.map_err(|problem| Failure::Input(vec![problem]))?;
+    }
     scenario.seed = args.seed.unwrap_or(scenario.seed);
+    scenario.until = args.until.or(scenario.until);
+    scenario.grace = args.grace.unwrap_or(scenario.grace);
     if !args.order.is_empty() {
         scenario.orders.clear();
         for order in &args.order {
@@ -79,8 +105,18 @@ fn read(args: &Args) -> Result<Scenario, Failure> {
     Ok(scenario)
 }
 
+/// A file's name, for messages, and its text.
+fn text(path: &Path, remedy: &str) -> Result<(String, String), Failure> {
+    let file = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| {
+        let problem = Problem::new(&file, "file", format!("cannot be read: {error}"), remedy);
+        Failure::Input(vec![problem])
+    })?;
+    Ok((file, text))
+}
+
 fn run_all(scenario: &Scenario, check: Check) -> Result<Vec<Run>, Interrupted> {
-    let work = workload::draw(&scenario.streams, scenario.seed);
+    let work = workload::draw(scenario, scenario.seed);
     let one = |order: &Order| {
         let bar = progress::Bar::new(order_name(*order));
         run(scenario, *order, &work, check, &mut |progress| {
@@ -113,6 +149,13 @@ fn write(
         &targets.jobs,
         &jobs::csv(runs).map_err(report::ReportError::from)?,
     )?;
+    let timeline = timeline::csv(scenario, runs);
+    put(
+        &targets.timeline,
+        &timeline.map_err(report::ReportError::from)?,
+    )?;
+    let events = events::jsonl(runs);
+    put(&targets.events, &events.map_err(report::ReportError::from)?)?;
     put(&targets.report, report.html()?.as_bytes())?;
     if let Some(svg) = &targets.svg {
         put(svg, report.svg()?.as_bytes())?;
@@ -125,6 +168,18 @@ fn json(summary: &Summary) -> Result<Vec<u8>, report::ReportError> {
     let mut bytes = serde_json::to_vec_pretty(summary)?;
     bytes.push(b'\n');
     Ok(bytes)
+}
+
+/// Ten years, beyond which a scenario's times do not go either.
+const TIME_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+
+fn time(text: &str) -> Result<Duration, String> {
+    let read = humantime::parse_duration(text).ok();
+    let millis = |time: &Duration| time.subsec_nanos().is_multiple_of(1_000_000);
+    let good = read.filter(|time| *time <= TIME_MAX && millis(time));
+    good.ok_or_else(|| {
+        "write whole milliseconds up to ten years, such as 90s, 36h or 14d".to_owned()
+    })
 }
 
 fn order(name: &str) -> Result<Order, String> {

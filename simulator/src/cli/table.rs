@@ -73,7 +73,7 @@ fn notes(order: &OrderSummary) -> String {
 
 const UNFINISHED_MAX: usize = 10;
 
-fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: Vec<usize> = (0..N).map(|column| width(column).unwrap_or(0)).collect();
     let cell = |column: usize, text: &String| match (column < NAMES, widths[column]) {

@@ -10,6 +10,8 @@ pub(super) struct Targets {
     pub(super) folder: PathBuf,
     pub(super) summary: PathBuf,
     pub(super) jobs: PathBuf,
+    pub(super) timeline: PathBuf,
+    pub(super) events: PathBuf,
     pub(super) report: PathBuf,
     pub(super) svg: Option<PathBuf>,
 }
@@ -22,10 +24,22 @@ impl Targets {
             folder: args.out.clone(),
             summary: args.out.join("summary.json"),
             jobs: args.out.join("jobs.csv"),
+            timeline: args.out.join("timeline.csv"),
+            events: args.out.join("events.jsonl"),
             report: report.unwrap_or_else(|| args.out.join("report.html")),
             svg: args.svg.clone(),
         };
         let mut taken = vec![("the scenario", place(&args.scenario))];
+        let read = args
+            .interference
+            .iter()
+            .map(|table| ("the table", place(table)));
+        taken.extend(read);
+        let read = args
+            .trace
+            .iter()
+            .map(|trace| ("the trace", place(&trace.file())));
+        taken.extend(read);
         for (name, path) in targets.named() {
             let place = place(path);
             if let Some((other, _)) = taken.iter().find(|(_, known)| *known == place) {
@@ -40,6 +54,8 @@ impl Targets {
         let always = [
             ("summary.json", &self.summary),
             ("jobs.csv", &self.jobs),
+            ("timeline.csv", &self.timeline),
+            ("events.jsonl", &self.events),
             ("the report", &self.report),
         ];
         let svg = self.svg.as_ref().map(|svg| ("the chart (--svg)", svg));

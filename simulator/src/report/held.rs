@@ -2,32 +2,36 @@
 
 use plotters::prelude::*;
 
-use super::canvas::{self, DEFICIT, INK, colour, fault};
-use super::columns::{Column, axes, columns, steps};
-use super::{Report, ReportError, under};
-use crate::run::Run;
+use super::ReportError;
+use super::axes::over_time;
+use super::canvas::{self, HALF, fault};
+use super::columns::{Column, steps};
+use super::palette::{HATCH, INK};
+use super::scene::Scene;
 
-/// For the page; `tenant` is its position in the scenario.
-pub(super) fn inline(report: &Report<'_>, run: &Run, tenant: usize) -> Result<String, ReportError> {
-    let name = &report.scenario.tenants[tenant].id;
-    let title = format!(
-        "{}: GPUs held by {name} over time, and what it is entitled to",
-        under(run)
-    );
-    let columns = columns(report.scenario, run);
-    canvas::inline(&title, (470, 180), |area| {
-        let gpus = gpus_max(report, tenant);
-        let mut chart = axes(area, (report.hours_max(), gpus * 1.1), (14, 4))?;
-        let held = steps(&columns, |c| c.held[tenant]);
-        let due = steps(&columns, |c| c.entitled[tenant].max(c.held[tenant]));
-        let entitled = steps(&columns, |c| c.entitled[tenant]);
+/// For the page; `number` is the tenant's among those that are drawn.
+pub(super) fn inline(
+    scene: &Scene<'_>,
+    (run, order): (usize, &str),
+    number: usize,
+) -> Result<String, ReportError> {
+    let name = &scene.cast.names()[number];
+    let title = format!("Under {order}: GPUs held by {name} over time, and what it is entitled to");
+    let columns = &scene.columns[run];
+    canvas::inline(&title, (HALF, 210), |area| {
+        let top = gpus_max(scene, number) * 1.1;
+        let mut chart = over_time(area, &scene.clock, ("GPUs", top), 6)?;
+        let held = steps(columns, |c| c.held[number]);
+        let due = steps(columns, |c| c.entitled[number].max(c.held[number]));
         let missing = due.into_iter().chain(held.iter().copied().rev());
         let missing: Vec<(f64, f64)> = missing.collect();
         chart
-            .draw_series([Polygon::new(missing, DEFICIT.filled())])
+            .draw_series([Polygon::new(missing, HATCH.filled())])
             .map_err(fault)?;
-        let area = AreaSeries::new(held, 0.0, colour(tenant).mix(0.75));
+        let colour = scene.cast.colours()[number];
+        let area = AreaSeries::new(held, 0.0, colour.mix(0.75));
         chart.draw_series(area).map_err(fault)?;
+        let entitled = steps(columns, |c| c.entitled[number]);
         let line = LineSeries::new(entitled, INK.stroke_width(2));
         chart.draw_series(line).map_err(fault)?;
         Ok(())
@@ -35,11 +39,7 @@ pub(super) fn inline(report: &Report<'_>, run: &Run, tenant: usize) -> Result<St
 }
 
 /// One axis for all orders, so that they compare.
-fn gpus_max(report: &Report<'_>, tenant: usize) -> f64 {
-    let most = |c: &Column| c.held[tenant].max(c.entitled[tenant]);
-    let all = report
-        .runs
-        .iter()
-        .flat_map(|run| columns(report.scenario, run));
-    all.map(|column| most(&column)).fold(1.0, f64::max)
+fn gpus_max(scene: &Scene<'_>, number: usize) -> f64 {
+    let most = |c: &Column| c.held[number].max(c.entitled[number]);
+    scene.columns.iter().flatten().map(most).fold(1.0, f64::max)
 }

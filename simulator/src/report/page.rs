@@ -1,25 +1,27 @@
 //! What stands on the page, for its template.
 
 use askama::Template;
-use prorata_core::Reason;
 
-use super::canvas::{colour, css};
-use super::verdict::{Loudest, loudest, verdict, waits_of_others};
-use super::words::{gpu_hours, percent, span};
-use super::{Report, ReportError, held, stack, waits};
-use crate::fairness::gpus;
-use crate::run::{Fate, Run};
-use crate::scenario::{Pool, order_name};
-use crate::summary::{Group, OrderSummary};
-
-/// The worst jobs that are shown of each order.
-const WORST: usize = 6;
-/// The jobs without an end that are shown of each order.
-const UNFINISHED_MAX: usize = 50;
+use super::definitions::{Definition, assumptions, definitions};
+use super::numbers::Tile;
+use super::palette;
+use super::preemption::{self, Matrix};
+use super::scene::Scene;
+use super::table::Table;
+use super::verdict::verdict;
+use super::words::amount;
+use super::{
+    Report, ReportError, cdf, cost, heat, held, neighbours, numbers, scatter, stack, worst,
+};
+use crate::run::Run;
+use crate::summary::Summary;
 
 pub(super) fn html(report: &Report<'_>) -> Result<String, ReportError> {
     Ok(Page::new(report)?.render()?)
 }
+
+/// A chart with its caption.
+type Figure = (String, String);
 
 #[derive(Template)]
 #[template(path = "report.html")]
@@ -28,263 +30,171 @@ struct Page {
     description: String,
     verdict: String,
     tiles: Vec<Tile>,
-    /// Of each tenant, name and colour.
+    styles: [String; 3],
+    numbers: String,
+    /// Of each tenant that is drawn, name and the name of its colour.
     legend: Vec<(String, String)>,
-    /// Of each order, name and colour.
-    orders: Vec<(String, String)>,
-    stacks: Vec<(String, String)>,
-    tenants: Vec<(String, Vec<(String, String)>)>,
-    waits: String,
-    numbers: Vec<Vec<String>>,
-    worst: Vec<Job>,
-    unfinished: Vec<Job>,
-    unfinished_more: usize,
-    meanings: Vec<(&'static str, &'static str)>,
-    pools: Vec<String>,
-    guarantees: String,
-    seed: u64,
-    version: &'static str,
-    input_hash: String,
-}
-
-/// One measure under each order.
-struct Tile {
-    label: String,
-    values: Vec<(String, String)>,
-}
-
-/// A job worth a look.
-struct Job {
-    order: &'static str,
-    name: String,
-    gpus: String,
-    wait: String,
-    reason: String,
+    orders: Vec<String>,
+    held: Vec<Figure>,
+    queued: Vec<Figure>,
+    waits: Vec<Figure>,
+    all_waits: String,
+    shares: Vec<(String, Vec<Figure>)>,
+    heat: Vec<Figure>,
+    nodes_per_row: usize,
+    idle: Vec<Figure>,
+    matrices: Vec<Matrix>,
+    sizes: Vec<Figure>,
+    costs: String,
+    cost_table: String,
+    has_down: bool,
+    worst: [String; 3],
+    neighbours: String,
+    definitions: Vec<Definition>,
+    assumptions: Vec<Definition>,
+    meanings: worst::Meanings,
+    json: String,
 }
 
 impl Page {
     fn new(report: &Report<'_>) -> Result<Self, ReportError> {
-        let Report {
-            scenario,
-            runs,
-            summary,
-        } = *report;
-        let named = |run: &Run, svg: String| (order_name(run.order).to_owned(), svg);
-        let stacks = runs
-            .iter()
-            .map(|run| Ok(named(run, stack::inline(report, run)?)));
-        let small = |(tenant, name): (usize, &str)| {
-            let one = |run: &Run| Ok(named(run, held::inline(report, run, tenant)?));
-            let charts: Result<Vec<_>, ReportError> = runs.iter().map(one).collect();
-            Ok((name.to_owned(), charts?))
+        let scene = Scene::new(*report);
+        let scenario = report.scenario;
+        let meanings = worst::meanings(report.runs);
+        let orders: Vec<String> = scene.runs().map(|(_, o, _)| o.to_owned()).collect();
+        let all_waits = match orders.len() {
+            0 | 1 => String::new(),
+            _ => cdf::orders(&scene)?,
         };
-        let unfinished: Vec<Job> = runs.iter().flat_map(unfinished).collect();
         Ok(Self {
             name: scenario.name.clone(),
             description: scenario.description.clone(),
             verdict: unbroken(&verdict(report)),
-            tiles: tiles(report),
-            legend: report
-                .tenants()
-                .map(|(i, name)| (name.to_owned(), css(colour(i))))
-                .collect(),
-            orders: orders(report),
-            stacks: stacks.collect::<Result<_, ReportError>>()?,
-            tenants: report
-                .tenants()
-                .map(small)
-                .collect::<Result<_, ReportError>>()?,
-            waits: waits::inline(report)?,
-            numbers: summary.orders.iter().flat_map(numbers).collect(),
-            worst: runs.iter().flat_map(worst).collect(),
-            unfinished_more: unfinished.len().saturating_sub(UNFINISHED_MAX),
-            unfinished: unfinished.into_iter().take(UNFINISHED_MAX).collect(),
-            meanings: meanings(runs),
-            pools: scenario.pools.iter().map(Pool::describe).collect(),
-            guarantees: guarantees(report),
-            seed: scenario.seed,
-            version: summary.version,
-            input_hash: summary.input_hash.clone(),
+            tiles: numbers::tiles(report),
+            styles: palette::styles(),
+            numbers: rendered(&numbers::table(&scene))?,
+            legend: legend(&scene),
+            held: figures(&scene, |run, order, _| stack::held(&scene, run, order))?,
+            queued: figures(&scene, |run, order, _| stack::queued(&scene, run, order))?,
+            waits: figures(&scene, |_, order, run| cdf::tenants(&scene, (run, order)))?,
+            all_waits,
+            shares: shares(&scene)?,
+            heat: figures(&scene, |_, order, run| heat::inline(&scene, (run, order)))?,
+            nodes_per_row: heat::nodes_per_row(&scene),
+            idle: idle(&scene)?,
+            matrices: preemption::matrices(&scene),
+            sizes: figures(&scene, |_, order, run| {
+                scatter::inline(&scene, (run, order))
+            })?,
+            costs: cost::bars(&scene)?,
+            cost_table: rendered(&cost::table(&scene))?,
+            has_down: report.summary.orders.iter().any(|o| o.gpu_hours.down > 0.0),
+            worst: [
+                rendered(&worst::of_tenants(&scene, &meanings))?,
+                rendered(&worst::of_all(&scene, &meanings))?,
+                rendered(&worst::unfinished(&scene, &meanings))?,
+            ],
+            neighbours: rendered(&neighbours::table(&scene))?,
+            definitions: definitions(report),
+            assumptions: assumptions(report),
+            meanings,
+            orders,
+            json: json(report.summary)?,
         })
     }
 }
 
 /// With numbers that stay beside their units.
 fn unbroken(sentence: &str) -> String {
-    let units = [" h ", " min", " %", " s ", " d "];
+    let units = [
+        " h ", " h)", " min", " %", " s ", " s)", " s.", " s,", " d ",
+    ];
     let glue = |text: String, unit: &str| text.replace(unit, &unit.replace(' ', "\u{a0}"));
     units.into_iter().fold(sentence.to_owned(), glue)
 }
 
-fn orders(report: &Report<'_>) -> Vec<(String, String)> {
-    let names = report.summary.orders.iter().map(|order| order.order);
+fn rendered(table: &Table) -> Result<String, ReportError> {
+    if table.rows.is_empty() {
+        return Ok(String::new());
+    }
+    Ok(table.render()?)
+}
+
+fn legend(scene: &Scene<'_>) -> Vec<(String, String)> {
+    let names = scene.cast.names().iter().cloned();
+    let colours = scene.cast.colours().into_iter();
     names
-        .map(|name| (name.to_owned(), waits::swatch(name)))
+        .zip(colours.map(|colour| palette::name(colour).unwrap_or_default()))
         .collect()
 }
 
-fn tiles(report: &Report<'_>) -> Vec<Tile> {
-    let tile = |label: &str, value: &dyn Fn(&OrderSummary) -> Option<String>| Tile {
-        label: label.to_owned(),
-        values: report
-            .summary
-            .orders
-            .iter()
-            .map(|order| cell(order, value(order)))
-            .collect(),
+/// A chart of each order.
+fn figures(
+    scene: &Scene<'_>,
+    of: impl Fn(usize, &str, &Run) -> Result<String, ReportError>,
+) -> Result<Vec<Figure>, ReportError> {
+    let one = |(number, order, run): (usize, &str, &Run)| {
+        Ok((format!("Under {order}"), of(number, order, run)?))
     };
-    let mut tiles: Vec<Tile> = loudest(report)
-        .map(|l| others(report, &l))
-        .into_iter()
-        .collect();
-    tiles.extend([
-        tile("p50 wait", &|o| Some(span(o.all.wait_ms?.p50))),
-        tile("p95 wait", &|o| Some(span(o.all.wait_ms?.p95))),
-        tile("longest wait", &|o| Some(span(o.all.wait_ms?.max))),
-        tile("GPUs allocated while jobs waited", &|o| {
-            o.allocation_ratio_while_waiting.map(percent)
-        }),
-        tile("deficit, GPU-hours", &|o| {
-            Some(gpu_hours(o.all.deficit_gpu_hours))
-        }),
-        tile("makespan", &|o| o.makespan_ms.map(span)),
-        tile("Jain index", &|o| {
-            o.jain_index.map(|index| format!("{index:.2}"))
-        }),
-    ]);
-    tiles
+    scene.runs().map(one).collect()
 }
 
-fn others(report: &Report<'_>, loudest: &Loudest) -> Tile {
-    let orders = report.summary.orders.iter().zip(report.runs);
-    let value = |(order, run)| {
-        let waits = waits_of_others(report, run, loudest);
-        cell(order, waits.map(|waits| span(waits.p95)))
-    };
-    Tile {
-        label: format!(
-            "p95 wait of all but {}",
-            report.scenario.tenants[loudest.tenant].id
-        ),
-        values: orders.map(value).collect(),
-    }
-}
-
-fn cell(order: &OrderSummary, value: Option<String>) -> (String, String) {
-    (
-        order.order.to_owned(),
-        value.unwrap_or_else(|| "–".to_owned()),
-    )
-}
-
-/// Of each tenant and of all.
-fn numbers(order: &OrderSummary) -> Vec<Vec<String>> {
-    let tenants = order.tenants.iter().map(|t| (t.tenant.as_str(), &t.group));
-    let all = tenants.chain([("all", &order.all)]);
-    all.map(|(name, group)| row(order.order, name, group))
-        .collect()
-}
-
-fn row(order: &str, name: &str, group: &Group) -> Vec<String> {
-    let dash = || "–".to_owned();
-    let wait = |of: fn(&crate::metrics::Distribution) -> u64| {
-        group.wait_ms.as_ref().map_or_else(dash, |w| span(of(w)))
-    };
-    vec![
-        order.to_owned(),
-        name.to_owned(),
-        format!("{} / {}", group.finished, group.jobs),
-        wait(|w| w.p50),
-        wait(|w| w.p95),
-        wait(|w| w.p99),
-        wait(|w| w.max),
-        group.jct_ms.as_ref().map_or_else(dash, |jct| span(jct.p50)),
-        group
-            .bounded_slowdown_mean
-            .map_or_else(dash, |s| format!("{s:.1}")),
-        gpu_hours(group.gpu_hours),
-        gpu_hours(group.deficit_gpu_hours),
-        group.makespan_ms.map_or_else(dash, span),
-    ]
-}
-
-/// The jobs that waited longest.
-fn worst(run: &Run) -> Vec<Job> {
-    let mut fates: Vec<&Fate> = run
-        .jobs
-        .iter()
-        .filter(|f| !f.wait(run.end).is_zero())
-        .collect();
-    fates.sort_by_key(|fate| std::cmp::Reverse(fate.wait(run.end)));
-    fates
-        .into_iter()
-        .take(WORST)
-        .map(|fate| job(run, fate))
-        .collect()
-}
-
-fn unfinished(run: &Run) -> impl Iterator<Item = Job> + '_ {
-    let open = run.jobs.iter().filter(|fate| fate.finished.is_none());
-    open.map(|fate| match fate.started {
-        None => job(run, fate),
-        Some(_) => Job {
-            reason: "still runs at the end".to_owned(),
-            ..job(run, fate)
-        },
-    })
-}
-
-fn job(run: &Run, fate: &Fate) -> Job {
-    Job {
-        order: order_name(run.order),
-        name: fate.job.id.to_string(),
-        gpus: gpus(&fate.request()).to_string(),
-        wait: span(u64::try_from(fate.wait(run.end).as_millis()).unwrap_or(u64::MAX)),
-        reason: fate
-            .reason
-            .map_or_else(|| "–".to_owned(), |reason| reason.to_string()),
-    }
-}
-
-/// What the reasons mean that occurred.
-fn meanings(runs: &[Run]) -> Vec<(&'static str, &'static str)> {
-    let reasons = runs
-        .iter()
-        .flat_map(|run| &run.jobs)
-        .filter_map(|fate| fate.reason);
-    let all: std::collections::BTreeMap<_, _> = reasons
-        .map(|reason| (reason.code(), meaning(&reason)))
-        .collect();
-    all.into_iter().collect()
-}
-
-const fn meaning(reason: &Reason) -> &'static str {
-    match reason {
-        Reason::UnknownTenant => "nobody has described the job's tenant",
-        Reason::InvalidRequest => "no cluster could run such a request",
-        Reason::ExceedsMaxQuota { .. } => "it asks for more than its tenant may ever hold",
-        Reason::NoSuchGpu { .. } => "no node has as many GPUs as one task asks for",
-        Reason::ExceedsCapacity { .. } => "not even the empty nodes could run the gang",
-        Reason::Suspended => "its user holds it",
-        Reason::QuotaFull { .. } => "its tenant is at its limit",
-        Reason::Fragmented { .. } => {
-            "as many GPUs are free as the gang asks for, but not together, or not beside enough CPU and memory; best is how many of its tasks could start"
+/// Of each tenant, what it holds against what it is entitled to under each order. Under one order
+/// alone the tenants stand beside each other.
+fn shares(scene: &Scene<'_>) -> Result<Vec<(String, Vec<Figure>)>, ReportError> {
+    let is_alone = scene.report.runs.len() == 1;
+    let mut groups: Vec<(String, Vec<Figure>)> = Vec::new();
+    for (number, place) in scene.cast.members.iter().enumerate() {
+        let name = &scene.cast.names()[number];
+        if groups.is_empty() || !is_alone {
+            let title = if is_alone { "" } else { name };
+            groups.push((title.to_owned(), Vec::new()));
         }
-        Reason::CapacityFull { .. } => {
-            "too little is free for the whole gang; best is how many of its tasks could start"
+        for (run, order, _) in scene.runs() {
+            let group = &scene.report.summary.orders[run].tenants[*place].group;
+            let deficit = amount(group.deficit_gpu_hours);
+            let whose = match is_alone {
+                true => name.clone(),
+                false => format!("Under {order}"),
+            };
+            let caption = format!("{whose}: {deficit} GPU-hours due and not given");
+            let chart = held::inline(scene, (run, order), number)?;
+            if let Some((_, charts)) = groups.last_mut() {
+                charts.push((caption, chart));
+            }
         }
-        Reason::NotYetEvaluated => "no cycle has looked at it yet",
     }
+    Ok(groups)
 }
 
-fn guarantees(report: &Report<'_>) -> String {
-    let tenants = report.scenario.tenants.iter();
-    let one = |t: &prorata_core::Tenant| {
-        let weight = match (t.weight.numerator(), t.weight.denominator()) {
-            (numerator, 1) => numerator.to_string(),
-            (numerator, denominator) => format!("{numerator}/{denominator}"),
-        };
-        format!("{}: {} GPUs, weight {weight}", t.id, gpus(&t.guaranteed))
+fn idle(scene: &Scene<'_>) -> Result<Vec<Figure>, ReportError> {
+    let one = |(number, order, _): (usize, &str, &Run)| {
+        let hours = &scene.report.summary.orders[number].gpu_hours;
+        let parts = [
+            ("no demand", hours.idle_unwanted),
+            ("does not fit", hours.idle_no_fit),
+            ("quota", hours.idle_quota),
+            ("kept", hours.idle_kept),
+        ];
+        let parts = parts.map(|(why, hours)| format!("{why} {}", amount(hours)));
+        let caption = format!("Under {order}, in GPU-hours: {}", parts.join(", "));
+        Ok((caption, stack::idle(scene, number, order)?))
     };
-    tenants.map(one).collect::<Vec<_>>().join("; ")
+    scene.runs().map(one).collect()
+}
+
+/// Jobs without an end, and rows of tenants, that the page's data names.
+const UNFINISHED_MAX: usize = 50;
+const GROUPS_MAX: usize = 60;
+
+/// The summary, shortened where it is long, for programs: it cannot end the element it is in.
+fn json(summary: &Summary) -> Result<String, ReportError> {
+    let mut short = summary.clone();
+    for order in &mut short.orders {
+        order.unfinished.truncate(UNFINISHED_MAX);
+        order.tenants.truncate(GROUPS_MAX);
+        order.priorities.truncate(GROUPS_MAX);
+    }
+    let json = serde_json::to_string(&short)?;
+    Ok(json.replace('<', "\\u003c").replace('>', "\\u003e"))
 }

@@ -24,6 +24,36 @@ pub fn gpu_hours(hours: f64) -> String {
     }
 }
 
+/// The same with its thousands parted, as a page has it: `415,321`.
+#[must_use]
+pub fn amount(hours: f64) -> String {
+    grouped(&gpu_hours(hours))
+}
+
+/// An amount of money in whatever currency: `1,234,567`, `12.50`.
+#[must_use]
+pub fn money(amount: f64) -> String {
+    if amount.abs() < 100.0 {
+        return format!("{amount:.2}");
+    }
+    grouped(&format!("{amount:.0}"))
+}
+
+/// A number that was written without commas, with them.
+#[must_use]
+pub fn grouped(number: &str) -> String {
+    let whole = number.find('.').unwrap_or(number.len());
+    let mut grouped = String::new();
+    for (index, letter) in number.chars().enumerate() {
+        let is_first = index == 0 || grouped == "-";
+        if !is_first && index < whole && (whole - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(letter);
+    }
+    grouped
+}
+
 /// A ratio in per cent: `93 %`.
 #[must_use]
 pub fn percent(ratio: f64) -> String {
@@ -33,6 +63,17 @@ pub fn percent(ratio: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn money_is_grouped_by_thousands() {
+        let read = [0.0, 12.5, 100.0, 1_234_567.4, -4_321.0].map(money);
+        assert_eq!(read, ["0.00", "12.50", "100", "1,234,567", "-4,321"]);
+        assert_eq!(
+            ["3222.1", "12", "-123"].map(grouped),
+            ["3,222.1", "12", "-123"]
+        );
+        assert_eq!(amount(415_321.4), "415,321");
+    }
 
     #[test]
     fn spans_have_two_units_at_most() {

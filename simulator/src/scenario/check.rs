@@ -1,43 +1,77 @@
 //! Whether a scenario as written makes sense, and what it then is.
 
-use prorata_core::{Limits, Order, Resource, Resources, Tenant};
-
+use super::classes::classes;
 use super::fields::Fields;
-use super::file::{self, File, Map, Written};
-use super::{ORDERS, Pool, Scenario, capacity, streams};
-use crate::problem::{Problem, suggest};
+use super::file::File;
+use super::streams::{Known, streams};
+use super::{Scenario, Stream, faults, policy, pools, replay, tenants};
+use crate::problem::Problem;
+use crate::trace::Source;
 
 const API_VERSION: &str = "sim.prorata.dev/v1alpha1";
-const NODES_MAX: u64 = 65_536;
 
-/// The scenario, without its hash.
-pub(super) fn check(file: &str, written: &File) -> Result<Scenario, Vec<Problem>> {
+/// A scenario whose trace is still to be read.
+pub(super) struct Checked {
+    /// Without its hash, and without the trace.
+    pub(super) scenario: Scenario,
+    /// The trace that it names.
+    pub(super) source: Option<Source>,
+    /// The text of all files that it names, but for the trace.
+    pub(super) also_read: String,
+}
+
+/// What the file says.
+pub(super) fn check(file: &str, written: &File) -> Result<Checked, Vec<Problem>> {
     let mut fields = Fields::new(file);
     header(&mut fields, written);
     let name = fields.name("name", &written.name.value, written.name.referenced);
-    let seed = written
-        .seed
-        .as_ref()
-        .map(|s| fields.number("seed", s, 0, u64::MAX));
-    let pools = pools(&mut fields, written);
-    let tenants = tenants(&mut fields, written);
-    let orders = orders(&mut fields, written.policy.as_ref());
-    let streams = streams::streams(&mut fields, &written.workload, &tenants);
+    let seed = written.seed.as_ref();
+    let seed = seed.map(|s| fields.number("seed", s, 0, u64::MAX));
+    let pools = pools::pools(&mut fields, written);
+    let tenants = tenants::tenants(&mut fields, written, &pools);
+    let classes = classes(&mut fields, written);
+    let choices = policy::policy(&mut fields, written.policy.as_ref(), &pools);
+    let known = Known {
+        tenants: &tenants,
+        classes: &classes,
+        pools: &pools,
+    };
+    let streams = work(&mut fields, written, &known);
+    let (replay, source) = replay::replay(&mut fields, written.trace.as_ref(), &classes);
+    let faults = faults::faults(&mut fields, written, &pools);
     let until = written.until.as_ref().map(|u| fields.span("until", u));
+    ends(&mut fields, written);
     if !fields.problems.is_empty() {
+        fields.problems.sort_by_key(Problem::place);
         return Err(fields.problems);
     }
-    Ok(Scenario {
+    let scenario = Scenario {
         name,
         description: written.description.trim().to_owned(),
         seed: seed.unwrap_or_default(),
-        warnings: overcommitted(&fields, written, &pools, &tenants),
+        warnings: tenants::overcommitted(&fields, written, &pools, &tenants),
         pools,
         tenants,
-        orders,
+        classes: classes
+            .iter()
+            .map(|(name, class)| (name.clone(), class.value))
+            .collect(),
+        orders: choices.orders,
+        policy: choices.policy,
+        mix_percent: choices.mix_percent,
         streams,
+        replay,
+        trace: None,
+        faults,
+        interference: crate::interference::Interference::table(),
+        grace: std::time::Duration::ZERO,
         until,
         input_hash: String::new(),
+    };
+    Ok(Checked {
+        scenario,
+        source,
+        also_read: fields.also_read,
     })
 }
 
@@ -54,160 +88,37 @@ fn header(fields: &mut Fields<'_>, written: &File) {
     }
 }
 
-fn pools(fields: &mut Fields<'_>, written: &File) -> Vec<Pool> {
-    let mut pools = Vec::new();
-    for (name, written) in &written.pools {
-        let path = format!("pools.{name}");
-        fields.name(&path, name, written.referenced);
-        let example = format!("{name}: {{count: 4, gpus: 8, cpu: 96, memory: 1Ti}}");
-        let Some(pool) = fields.below(&path, written, &example) else {
-            continue;
-        };
-        let offer = Resources::ZERO
-            .with(
-                Resource::Gpu,
-                fields.whole_gpus(&format!("{path}.gpus"), &pool.gpus),
-            )
-            .with(
-                Resource::Cpu,
-                fields.amount(&format!("{path}.cpu"), Resource::Cpu, &pool.cpu),
-            )
-            .with(
-                Resource::Memory,
-                fields.amount(&format!("{path}.memory"), Resource::Memory, &pool.memory),
-            );
-        pools.push(Pool {
-            name: name.clone(),
-            count: fields.number(&format!("{path}.count"), &pool.count, 1, 65_536),
-            offer,
-            model: pool.model.clone(),
-        });
+/// The streams, unless there is a trace.
+fn work(fields: &mut Fields<'_>, written: &File, known: &Known<'_>) -> Vec<Stream> {
+    match (&written.workload, &written.trace) {
+        (Some(workload), None) => streams(fields, workload, known),
+        (None, Some(_)) => Vec::new(),
+        (Some(_), Some(trace)) => {
+            let what = "goes with no workload";
+            fields.wrong(trace.referenced, "trace", what, "keep one of the two");
+            Vec::new()
+        }
+        (None, None) => {
+            let remedy = "add at least one stream of jobs, or `trace: {source: philly:FILE}`";
+            fields.wrong(written.name.referenced, "workload", "there is none", remedy);
+            Vec::new()
+        }
     }
-    let nodes: u64 = pools.iter().map(|pool| u64::from(pool.count)).sum();
-    if written.pools.is_empty() || nodes > NODES_MAX {
-        let what = format!("have {nodes} nodes together");
-        let remedy = format!(
-            "describe 1 to {NODES_MAX} nodes, such as `small: {{count: 4, gpus: 8, cpu: 96, memory: 1Ti}}`"
-        );
-        fields.wrong(written.name.referenced, "pools", what, remedy);
-    }
-    pools
 }
 
-fn tenants(fields: &mut Fields<'_>, written: &File) -> Vec<Tenant> {
-    let mut tenants: Vec<Tenant> = Vec::new();
-    for (index, tenant) in written.tenants.value.iter().enumerate() {
-        let path = format!("tenants[{index}]");
-        let example = "- name: research";
-        let Some(tenant) = fields.below(&path, tenant, example) else {
-            // Its name it is, most likely, so what refers to it is not told to be wrong too.
-            tenants.extend(misplaced_name(tenant));
-            continue;
-        };
-        let read = self::tenant(fields, &path, tenant);
-        if tenants.iter().any(|known| known.id == read.id) {
-            let what = format!("`{}` is described twice", read.id);
-            fields.wrong(
-                tenant.name.referenced,
-                &format!("{path}.name"),
-                what,
-                "keep one of them",
-            );
-        }
-        tenants.push(read);
-    }
-    if tenants.is_empty() {
-        let remedy = "describe at least one tenant, such as `- name: research`";
+/// Failures are drawn up to the end, so one has to be said.
+fn ends(fields: &mut Fields<'_>, written: &File) {
+    let pools = written.pools.iter();
+    let failing =
+        pools.filter_map(|(name, pool)| Some((name, pool.value.fields()?.failures.as_ref()?)));
+    if let (Some((name, failures)), None) = (failing.into_iter().next(), &written.until) {
+        let what = "are drawn up to the end of the run, and none is said";
+        let remedy = "add a line such as `until: 30d` to the scenario";
         fields.wrong(
-            written.tenants.referenced,
-            "tenants",
-            "there are none",
+            failures.referenced,
+            &format!("pools.{name}.failures"),
+            what,
             remedy,
         );
     }
-    tenants
-}
-
-fn misplaced_name(written: &Written<file::Tenant>) -> Option<Tenant> {
-    match &written.value {
-        Map::Scalar(name) => Some(Tenant::new(name)),
-        Map::Fields(_) => None,
-    }
-}
-
-fn tenant(fields: &mut Fields<'_>, path: &str, written: &file::Tenant) -> Tenant {
-    let name = &written.name;
-    let name = fields.name(&format!("{path}.name"), &name.value, name.referenced);
-    let mut tenant = Tenant::new(&name);
-    tenant.weight = fields.weight(&format!("{path}.weight"), written.weight.as_ref());
-    let limits = fields.amounts(&format!("{path}.limit"), written.limit.as_ref());
-    let limit = |limits: Limits, (r, amount, _): &(_, u64, _)| limits.with(*r, *amount);
-    tenant.limit = limits.iter().fold(Limits::NONE, limit);
-    for (resource, amount, at) in
-        fields.amounts(&format!("{path}.guaranteed"), written.guaranteed.as_ref())
-    {
-        if tenant
-            .limit
-            .get(resource)
-            .is_some_and(|limit| limit < amount)
-        {
-            let field = format!("{path}.guaranteed.{resource}");
-            let remedy = "raise the limit or lower the guarantee";
-            fields.wrong(at, &field, "is more than the tenant's limit", remedy);
-        }
-        tenant.guaranteed = tenant.guaranteed.with(resource, amount);
-    }
-    tenant
-}
-
-fn orders(fields: &mut Fields<'_>, policy: Option<&Written<file::Policy>>) -> Vec<Order> {
-    let example = "policy: {orders: [fifo, drf]}";
-    let policy = policy.and_then(|policy| fields.below("policy", policy, example));
-    let Some(written) = policy.and_then(|policy| policy.orders.as_ref()) else {
-        return ORDERS.map(|(_, order)| order).into();
-    };
-    let mut orders = Vec::new();
-    for (index, name) in written.iter().enumerate() {
-        let field = format!("policy.orders[{index}]");
-        match ORDERS.iter().find(|(known, _)| *known == name.value) {
-            Some((_, order)) if orders.contains(order) => {
-                let what = format!("`{}` is named twice", name.value);
-                fields.wrong(name.referenced, &field, what, "keep one of them");
-            }
-            Some((_, order)) => orders.push(*order),
-            None => {
-                let what = format!("`{}` is not an order", name.value);
-                let remedy = suggest(&name.value, ORDERS.map(|(known, _)| known));
-                fields.wrong(name.referenced, &field, what, remedy);
-            }
-        }
-    }
-    if orders.is_empty() {
-        ORDERS.map(|(_, order)| order).into()
-    } else {
-        orders
-    }
-}
-
-/// Promises that the machines cannot keep, as a cluster would report them too.
-fn overcommitted(
-    fields: &Fields<'_>,
-    written: &File,
-    pools: &[Pool],
-    tenants: &[Tenant],
-) -> Vec<Problem> {
-    let capacity = capacity(pools);
-    let promised = |r: Resource| {
-        tenants
-            .iter()
-            .map(|t| u128::from(t.guaranteed.get(r)))
-            .sum::<u128>()
-    };
-    let over = |r: &Resource| promised(*r) > u128::from(capacity.get(*r));
-    let warn = |r: Resource| {
-        let what = format!("the guarantees of {r} sum to more than all pools have");
-        let remedy = "lower the guarantees or add nodes; until then they cannot all be kept";
-        fields.warning(written.tenants.referenced, "tenants", &what, remedy)
-    };
-    Resource::ALL.into_iter().filter(over).map(warn).collect()
 }

@@ -2,24 +2,28 @@
 
 use std::fmt::Display;
 use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use prorata_core::{Resource, Resources, Weight};
+use prorata_core::{Resource, Weight};
 use serde_saphyr::Location;
 
-use super::file::{Amounts, Map, Text, Written};
-use crate::problem::Problem;
+use super::file::Amounts;
+use super::written::{Map, Mix, Text, Written};
+use crate::problem::{Problem, suggest};
 use crate::quantity;
 
 /// Ten years: longer is a slip of the pen, and sums stay far below the end of time.
-const DURATION_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
+pub(super) const DURATION_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// Reads fields, and remembers what is wrong with them. What is wrong reads as a harmless value,
 /// so that reading goes on to the next field.
 pub(super) struct Fields<'a> {
     file: &'a str,
     pub(super) problems: Vec<Problem>,
+    /// The text of all files that the scenario names.
+    pub(super) also_read: String,
 }
 
 impl<'a> Fields<'a> {
@@ -27,7 +31,19 @@ impl<'a> Fields<'a> {
         Self {
             file,
             problems: Vec::new(),
+            also_read: String::new(),
         }
+    }
+
+    /// A path that is written in the file: relative to it.
+    pub(super) fn beside(&self, path: &str) -> PathBuf {
+        let folder = Path::new(self.file).parent();
+        folder.unwrap_or_else(|| Path::new("")).join(path)
+    }
+
+    /// Another file has been read on behalf of this one.
+    pub(super) fn also_read(&mut self, text: &str) {
+        self.also_read.push_str(text);
     }
 
     pub(super) fn wrong(
@@ -109,28 +125,32 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn duration(&mut self, field: &str, text: &Text) -> Duration {
-        let read = humantime::parse_duration(&text.value).ok();
+        self.duration_at(field, &text.value, text.referenced)
+    }
+
+    pub(super) fn duration_at(&mut self, field: &str, text: &str, at: Location) -> Duration {
+        let read = humantime::parse_duration(text).ok();
         let millis = |d: &Duration| d.subsec_nanos().is_multiple_of(1_000_000);
         let good = read.filter(|d| *d <= DURATION_MAX && millis(d));
         good.unwrap_or_else(|| {
-            let what = format!("`{}` is not a duration up to ten years", text.value);
+            let what = format!("`{text}` is not a duration up to ten years");
             let remedy = "write whole milliseconds or more, such as 90s, 15m or 1h30m";
-            self.wrong(text.referenced, field, what, remedy);
+            self.wrong(at, field, what, remedy);
             Duration::ZERO
         })
     }
 
     /// A duration above nothing.
     pub(super) fn span(&mut self, field: &str, text: &Text) -> Duration {
+        self.span_at(field, &text.value, text.referenced)
+    }
+
+    pub(super) fn span_at(&mut self, field: &str, text: &str, at: Location) -> Duration {
         let before = self.problems.len();
-        let span = self.duration(field, text);
+        let span = self.duration_at(field, text, at);
         if span.is_zero() && self.problems.len() == before {
-            self.wrong(
-                text.referenced,
-                field,
-                "is no time at all",
-                "write a duration such as 15m",
-            );
+            let remedy = "write a duration such as 15m";
+            self.wrong(at, field, "is no time at all", remedy);
         }
         span
     }
@@ -150,7 +170,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// GPUs, which this version gives out whole.
+    /// GPUs, which nodes have whole.
     pub(super) fn whole_gpus(&mut self, field: &str, text: &Text) -> u64 {
         let milli = self.amount(field, Resource::Gpu, text);
         if !milli.is_multiple_of(Resource::Gpu.scale()) {
@@ -173,28 +193,101 @@ impl<'a> Fields<'a> {
             .into_iter()
             .flat_map(written)
             .map(|(resource, text)| {
-                let amount = self.amount(&format!("{field}.{resource}"), resource, text);
+                let amount = self.amount(&format!("{field}.{}", key(resource)), resource, text);
                 (resource, amount, text.referenced)
             })
             .collect()
     }
 
-    /// What a task asks for: something, and of GPUs whole ones.
-    pub(super) fn task(&mut self, field: &str, amounts: &Written<Amounts>) -> Resources {
-        let before = self.problems.len();
-        let task = self.amounts(field, Some(amounts));
-        if let Map::Fields(Amounts { gpu: Some(gpu), .. }) = &amounts.value
-            && self.problems.len() == before
-        {
-            self.whole_gpus(&format!("{field}.gpu"), gpu);
+    /// Yes or no.
+    pub(super) fn flag(&mut self, field: &str, text: &Text) -> bool {
+        self.flag_at(field, &text.value, text.referenced)
+    }
+
+    pub(super) fn flag_at(&mut self, field: &str, text: &str, at: Location) -> bool {
+        match text {
+            "true" | "on" => true,
+            "false" | "off" => false,
+            other => {
+                let what = format!("`{other}` is neither yes nor no");
+                self.wrong(at, field, what, "write true or false");
+                false
+            }
         }
-        let sum = |sum: Resources, (r, amount, _): &(_, u64, _)| sum.with(*r, *amount);
-        let request = task.iter().fold(Resources::ZERO, sum);
-        if request.is_zero() && self.problems.len() == before {
-            let remedy = "write what each task needs, such as {gpu: 1, cpu: 8, memory: 64Gi}";
-            self.wrong(amounts.referenced, field, "asks for nothing", remedy);
+    }
+
+    /// A percentage such as `60%`, or the same as a fraction, `0.6`; at least `least` and at most
+    /// `most` percent. Answers with the fraction.
+    pub(super) fn percent(&mut self, field: &str, text: &Text, least: f64, most: f64) -> f64 {
+        let read = match text.value.strip_suffix('%') {
+            Some(percent) => percent.trim().parse().ok(),
+            None => text.value.parse().ok().map(|part: f64| part * 100.0),
+        };
+        let good = read.filter(|percent| (least..=most).contains(percent));
+        let percent = good.unwrap_or_else(|| {
+            let what = format!("`{}` is not a part from {least}% to {most}%", text.value);
+            let remedy = "write a percentage such as 60%, or the same as 0.6";
+            self.wrong(text.referenced, field, what, remedy);
+            least
+        });
+        percent / 100.0
+    }
+
+    /// One of the words that are known, with what it stands for. `what` says what it should be.
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        field: &str,
+        text: &Text,
+        what: &str,
+        known: &[(&str, T)],
+    ) -> Option<T> {
+        let found = known.iter().find(|(name, _)| *name == text.value);
+        if found.is_none() {
+            let what = format!("`{}` is not {what}", text.value);
+            let remedy = suggest(&text.value, known.iter().map(|(name, _)| *name));
+            self.wrong(text.referenced, field, what, remedy);
         }
-        request
+        found.map(|(_, value)| *value)
+    }
+
+    /// A name that something else has to have.
+    pub(super) fn known<'n>(
+        &mut self,
+        field: &str,
+        text: &Text,
+        nobody: &str,
+        names: impl IntoIterator<Item = &'n str>,
+    ) {
+        let names: Vec<&str> = names.into_iter().collect();
+        if !names.contains(&&*text.value) {
+            let what = format!("{nobody} `{}`", text.value);
+            let remedy = suggest(&text.value, names);
+            self.wrong(text.referenced, field, what, remedy);
+        }
+    }
+
+    /// The parts of a mix as they are written, with their weights, of which at least one is more
+    /// than nothing.
+    pub(super) fn mix<'w>(
+        &mut self,
+        field: &str,
+        (mix, at): (&'w Mix, Location),
+        example: &str,
+    ) -> Vec<(&'w str, Location, f64)> {
+        let parts = match mix {
+            Mix::One(text) => return vec![(text, at, 1.0)],
+            Mix::Parts(parts) => parts,
+        };
+        let mut read = Vec::new();
+        for (part, weight) in parts {
+            let weight = self.number(&format!("{field}.{}", part.value), weight, 0.0, 1e9);
+            read.push((&*part.value, part.referenced, weight));
+        }
+        if read.iter().map(|(_, _, weight)| weight).sum::<f64>() <= 0.0 {
+            let remedy = format!("give at least one of them a weight above 0, such as {example}");
+            self.wrong(at, field, "the weights sum to nothing", remedy);
+        }
+        read
     }
 
     fn quantity(&mut self, field: &str, at: Location, error: &quantity::QuantityError) {
@@ -206,11 +299,20 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// What a resource is called in the file.
+pub(super) const fn key(resource: Resource) -> &'static str {
+    match resource {
+        Resource::GpuMemory => "gpuMemory",
+        other => other.name(),
+    }
+}
+
 fn written(amounts: &Amounts) -> impl Iterator<Item = (Resource, &Text)> {
     let texts = [
         (Resource::Gpu, &amounts.gpu),
         (Resource::Cpu, &amounts.cpu),
         (Resource::Memory, &amounts.memory),
+        (Resource::GpuMemory, &amounts.gpu_memory),
     ];
     texts
         .into_iter()

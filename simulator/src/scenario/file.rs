@@ -1,24 +1,11 @@
-//! The scenario's file as it is written. Every scalar is kept as its text with its place, so that
-//! all that is wrong can be told at once; what it means is for the checks.
+//! The scenario's file, field by field.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::value::{MapAccessDeserializer, MapDeserializer};
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-/// A scalar as it was written.
-pub(super) type Text = Spanned<String>;
-
-/// Fields, or the single value that was written in their place.
-pub(super) type Written<T> = Spanned<Map<T>>;
-
-pub(super) enum Map<T> {
-    Fields(T),
-    Scalar(String),
-}
+use super::written::{Mix, Text, Written, nothing_or};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -30,68 +17,157 @@ pub(super) struct File {
     pub(super) description: String,
     pub(super) seed: Option<Text>,
     pub(super) pools: BTreeMap<String, Written<Pool>>,
-    pub(super) tenants: Spanned<Vec<Written<Tenant>>>,
+    /// May be left out where a trace brings its own.
+    pub(super) tenants: Option<Spanned<Vec<Written<Tenant>>>>,
+    #[serde(default, deserialize_with = "nothing_or")]
+    pub(super) priority_classes: BTreeMap<String, Written<Class>>,
     pub(super) policy: Option<Written<Policy>>,
-    pub(super) workload: Spanned<Vec<Written<Stream>>>,
+    #[serde(default, deserialize_with = "nothing_or")]
+    pub(super) faults: Vec<Written<Fault>>,
+    /// Exactly one of this and `trace`.
+    pub(super) workload: Option<Spanned<Vec<Written<Stream>>>>,
+    pub(super) trace: Option<Written<Trace>>,
     pub(super) until: Option<Text>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Pool {
     pub(super) count: Text,
     pub(super) gpus: Text,
-    pub(super) cpu: Text,
-    pub(super) memory: Text,
-    pub(super) model: Option<String>,
+    pub(super) model: Option<Text>,
+    pub(super) mode: Option<Text>,
+    pub(super) gpu_memory: Option<Text>,
+    pub(super) cpu: Option<Text>,
+    pub(super) memory: Option<Text>,
+    #[serde(default, deserialize_with = "nothing_or")]
+    pub(super) labels: BTreeMap<String, Text>,
+    #[serde(default, deserialize_with = "nothing_or")]
+    pub(super) taints: Vec<Text>,
+    pub(super) price: Option<Text>,
+    pub(super) failures: Option<Written<Failures>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Failures {
+    pub(super) mtbf: Text,
+    pub(super) repair: Text,
 }
 
 /// The same fields as the `Tenant` object of a cluster has.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Tenant {
     pub(super) name: Text,
+    pub(super) parent: Option<Text>,
     pub(super) weight: Option<Text>,
     pub(super) guaranteed: Option<Written<Amounts>>,
+    pub(super) lending_limit: Option<Written<Amounts>>,
     pub(super) limit: Option<Written<Amounts>>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Amounts {
     pub(super) gpu: Option<Text>,
     pub(super) cpu: Option<Text>,
     pub(super) memory: Option<Text>,
+    pub(super) gpu_memory: Option<Text>,
+}
+
+/// A PriorityClass; a single value is its `value`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Class {
+    pub(super) value: Text,
+    pub(super) cluster_wide: Option<Text>,
+    pub(super) protected: Option<Text>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Policy {
     pub(super) orders: Option<Vec<Text>>,
+    pub(super) place: Option<Text>,
+    pub(super) preemption: Option<Written<Preemption>>,
+    pub(super) reserve_after: Option<Text>,
+    pub(super) half_life: Option<Text>,
+    #[serde(default, deserialize_with = "nothing_or")]
+    pub(super) values: BTreeMap<String, Text>,
+    #[serde(default, deserialize_with = "nothing_or")]
+    pub(super) topology: Vec<Text>,
+    pub(super) mix: Option<Text>,
+}
+
+/// A single value is its `enabled`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Preemption {
+    pub(super) enabled: Option<Text>,
+    pub(super) min_runtime: Option<Text>,
+    pub(super) loss_budget: Option<Text>,
+    pub(super) fair_share: Option<Text>,
+}
+
+/// Exactly one of `node` and `pool`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fault {
+    pub(super) at: Text,
+    pub(super) node: Option<Text>,
+    pub(super) pool: Option<Text>,
+    #[serde(rename = "for")]
+    pub(super) span: Option<Text>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Stream {
     pub(super) tenant: Text,
     pub(super) name: Text,
     pub(super) jobs: Text,
     pub(super) arrivals: Written<Arrivals>,
-    #[serde(default)]
-    pub(super) gang: Option<Spanned<Gang>>,
-    pub(super) task: Written<Amounts>,
-    pub(super) priority: Option<Text>,
+    pub(super) gang: Option<Spanned<Mix>>,
+    pub(super) task: Written<Task>,
+    #[serde(default, deserialize_with = "nothing_or")]
+    pub(super) models: Vec<Text>,
+    #[serde(default, deserialize_with = "nothing_or")]
+    pub(super) select: BTreeMap<String, Text>,
+    #[serde(default, deserialize_with = "nothing_or")]
+    pub(super) tolerate: Vec<Text>,
     pub(super) duration: Written<Runtime>,
+    pub(super) priority: Option<Text>,
+    pub(super) max_duration: Option<Text>,
+    pub(super) checkpoint: Option<Text>,
+    pub(super) restart: Option<Text>,
+    pub(super) busy: Option<Text>,
+    pub(super) preemptible: Option<Text>,
 }
 
-/// Exactly one of `at`, `every` and `poisson`; `from` goes with the last two.
+/// At most one of `gpu` and `share`; `profile` goes with `gpu`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Task {
+    pub(super) gpu: Option<Text>,
+    pub(super) share: Option<Text>,
+    pub(super) gpu_memory: Option<Text>,
+    pub(super) profile: Option<Text>,
+    pub(super) cpu: Option<Text>,
+    pub(super) memory: Option<Text>,
+}
+
+/// Exactly one of `at`, `every`, `poisson` and `diurnal`; `from` goes with all but the first,
+/// `growth` with the last two.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Arrivals {
     pub(super) at: Option<Text>,
     pub(super) every: Option<Text>,
     pub(super) poisson: Option<Written<Poisson>>,
+    pub(super) diurnal: Option<Written<Diurnal>>,
     pub(super) from: Option<Text>,
+    pub(super) growth: Option<Text>,
 }
 
 #[derive(Deserialize)]
@@ -100,12 +176,24 @@ pub(super) struct Poisson {
     pub(super) mean: Text,
 }
 
-/// Exactly one of the two.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Diurnal {
+    pub(super) mean: Text,
+    pub(super) peak: Text,
+    pub(super) ratio: Text,
+    pub(super) weekend: Option<Text>,
+}
+
+/// Exactly one of them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Runtime {
     pub(super) fixed: Option<Text>,
     pub(super) lognormal: Option<Written<Lognormal>>,
+    /// Durations with weights.
+    pub(super) empirical: Option<Spanned<Mix>>,
+    pub(super) quantiles: Option<Written<Quantiles>>,
 }
 
 #[derive(Deserialize)]
@@ -115,95 +203,32 @@ pub(super) struct Lognormal {
     pub(super) sigma: Text,
 }
 
-/// One size for all, or a mix of sizes with weights.
-pub(super) enum Gang {
-    One(String),
-    Mix(Vec<(Text, Text)>),
+/// A column of a CSV file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Quantiles {
+    pub(super) file: Text,
+    pub(super) column: Text,
 }
 
-// Not `untagged`, which would lose the places inside.
-impl<'de> Deserialize<'de> for Gang {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(GangVisitor)
-    }
-}
-
-struct GangVisitor;
-
-impl<'de> de::Visitor<'de> for GangVisitor {
-    type Value = Gang;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number of tasks, or a mix such as {1: 0.5, 4: 0.5}")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Gang, E> {
-        Ok(Gang::One(text.to_owned()))
-    }
-
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Gang, E> {
-        Ok(Gang::One(number.to_string()))
-    }
-
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Gang, E> {
-        Ok(Gang::One(number.to_string()))
-    }
-
-    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Gang, E> {
-        Ok(Gang::One(number.to_string()))
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Gang, A::Error> {
-        let mut mix = Vec::new();
-        while let Some(size) = map.next_key()? {
-            mix.push((size, map.next_value()?));
-        }
-        Ok(Gang::Mix(mix))
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Map<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(MapVisitor(PhantomData))
-    }
-}
-
-struct MapVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> de::Visitor<'de> for MapVisitor<T> {
-    type Value = Map<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("fields such as {name: value}")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Map<T>, E> {
-        Ok(Map::Scalar(text.to_owned()))
-    }
-
-    fn visit_bool<E: de::Error>(self, truth: bool) -> Result<Map<T>, E> {
-        Ok(Map::Scalar(truth.to_string()))
-    }
-
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Map<T>, E> {
-        Ok(Map::Scalar(number.to_string()))
-    }
-
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Map<T>, E> {
-        Ok(Map::Scalar(number.to_string()))
-    }
-
-    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Map<T>, E> {
-        Ok(Map::Scalar(number.to_string()))
-    }
-
-    /// Nothing written is no fields.
-    fn visit_unit<E: de::Error>(self) -> Result<Map<T>, E> {
-        let none = std::iter::empty::<(&str, &str)>();
-        T::deserialize(MapDeserializer::new(none)).map(Map::Fields)
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Map<T>, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(Map::Fields)
-    }
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Trace {
+    /// May be left out where the command line names one.
+    pub(super) source: Option<Text>,
+    pub(super) tenants: Option<Text>,
+    pub(super) days: Option<Text>,
+    pub(super) jobs: Option<Text>,
+    pub(super) gpus_per_task: Option<Text>,
+    pub(super) cpu_per_gpu: Option<Text>,
+    pub(super) memory_per_gpu: Option<Text>,
+    pub(super) runtime: Option<Text>,
+    #[serde(default)]
+    pub(super) priorities: BTreeMap<String, Text>,
+    pub(super) priority: Option<Text>,
+    pub(super) max_duration: Option<Text>,
+    pub(super) checkpoint: Option<Text>,
+    pub(super) restart: Option<Text>,
+    pub(super) busy: Option<Text>,
+    pub(super) preemptible: Option<Text>,
 }

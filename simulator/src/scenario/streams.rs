@@ -1,24 +1,36 @@
 //! The work of a scenario: whether each stream makes sense, and what it then is.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use prorata_core::{Job, Resource, Tenant};
+use prorata_core::needs::Toleration;
+use prorata_core::{Job, Needs, Resource, Resources, Tenant};
 use serde_saphyr::Spanned;
 
-use super::fields::Fields;
-use super::file::{self, Gang, Written};
-use crate::problem::suggest;
-use crate::workload::{Arrivals, Runtime, Stream};
+use super::Pool;
+use super::arrivals::arrivals;
+use super::classes::Classes;
+use super::conduct::{Said, conduct, owner};
+use super::durations::runtime;
+use super::fields::{Fields, key};
+use super::file;
+use super::policy::known_model;
+use super::tenants::limited;
+use super::written::{Mix, Written};
+use crate::workload::Stream;
 
 const JOBS_MAX: u64 = 1_000_000;
-const ARRIVALS: &str =
-    "arrivals: {at: 0s}, arrivals: {every: 30s} or arrivals: {poisson: {mean: 5m}}";
-const DURATION: &str = "duration: {fixed: 1h} or duration: {lognormal: {median: 1h, sigma: 0.8}}";
+
+/// What streams refer to.
+pub(super) struct Known<'a> {
+    pub(super) tenants: &'a [Tenant],
+    pub(super) classes: &'a Classes,
+    pub(super) pools: &'a [Pool],
+}
 
 pub(super) fn streams(
     fields: &mut Fields<'_>,
     written: &Spanned<Vec<Written<file::Stream>>>,
-    tenants: &[Tenant],
+    known: &Known<'_>,
 ) -> Vec<Stream> {
     let mut streams: Vec<Stream> = Vec::new();
     for (index, stream) in written.value.iter().enumerate() {
@@ -27,13 +39,14 @@ pub(super) fn streams(
         let Some(stream) = fields.below(&path, stream, example) else {
             continue;
         };
-        let read = self::stream(fields, &path, stream, tenants);
+        let read = self::stream(fields, &path, stream, known);
         let same = |known: &Stream| known.tenant == read.tenant && known.name == read.name;
         if streams.iter().any(same) {
             let what = format!("{} already has a stream `{}`", read.tenant, read.name);
+            let field = format!("{path}.name");
             fields.wrong(
                 stream.name.referenced,
-                &format!("{path}.name"),
+                &field,
                 what,
                 "name one of them otherwise",
             );
@@ -43,20 +56,14 @@ pub(super) fn streams(
     }
     let jobs: u64 = streams.iter().map(|stream| u64::from(stream.jobs)).sum();
     if written.value.is_empty() {
-        fields.wrong(
-            written.referenced,
-            "workload",
-            "there is none",
-            "add at least one stream of jobs",
-        );
+        let remedy = "add at least one stream of jobs";
+        fields.wrong(written.referenced, "workload", "there is none", remedy);
     } else if jobs > JOBS_MAX {
-        let what = format!("has {jobs} jobs in all");
-        fields.wrong(
-            written.referenced,
-            "workload",
-            what,
+        let (what, remedy) = (
+            format!("has {jobs} jobs in all"),
             format!("ask for at most {JOBS_MAX}"),
         );
+        fields.wrong(written.referenced, "workload", what, remedy);
     }
     streams
 }
@@ -76,6 +83,7 @@ fn countable(fields: &mut Fields<'_>, path: &str, written: &file::Stream, stream
         all(*r) > most && all(*r) - own <= most
     };
     for resource in Resource::ALL.into_iter().filter(passes) {
+        let resource = key(resource);
         let what = format!("all jobs up to here may ask for more {resource} than can be counted");
         let remedy = "lower jobs, gang or the amount: jobs × gang × task is to stay below 2^64";
         let field = format!("{path}.task.{resource}");
@@ -87,127 +95,187 @@ fn stream(
     fields: &mut Fields<'_>,
     path: &str,
     written: &file::Stream,
-    tenants: &[Tenant],
+    known: &Known<'_>,
 ) -> Stream {
     let (tenant, name) = (&written.tenant, &written.name);
-    if !tenants
-        .iter()
-        .any(|known| known.id.as_str() == tenant.value)
-    {
-        let what = format!("no tenant is called `{}`", tenant.value);
-        let remedy = suggest(&tenant.value, tenants.iter().map(|t| t.id.as_str()));
-        fields.wrong(tenant.referenced, &format!("{path}.tenant"), what, remedy);
-    }
-    let priority = written.priority.as_ref();
+    owner(fields, &format!("{path}.tenant"), tenant, known.tenants);
+    let said = Said::from(written);
     Stream {
         tenant: tenant.value.as_str().into(),
         name: fields.name(&format!("{path}.name"), &name.value, name.referenced),
         jobs: fields.number(&format!("{path}.jobs"), &written.jobs, 1, 1_000_000),
         arrivals: arrivals(fields, &format!("{path}.arrivals"), &written.arrivals),
         gangs: gangs(fields, &format!("{path}.gang"), written.gang.as_ref()),
-        task: fields.task(&format!("{path}.task"), &written.task),
-        priority: priority.map_or(0, |p| {
-            fields.number(&format!("{path}.priority"), p, i32::MIN, i32::MAX)
-        }),
+        task: task(fields, &format!("{path}.task"), &written.task, known.pools),
+        needs: Arc::new(needs(fields, path, written, known.pools)),
         runtime: runtime(fields, &format!("{path}.duration"), &written.duration),
+        conduct: conduct(fields, path, &said, known.classes),
     }
 }
 
-fn arrivals(fields: &mut Fields<'_>, path: &str, written: &Written<file::Arrivals>) -> Arrivals {
-    let Some(arrivals) = fields.below(path, written, ARRIVALS) else {
-        return Arrivals::At(Duration::ZERO);
-    };
-    let file::Arrivals {
-        at,
-        every,
-        poisson,
-        from,
-    } = arrivals;
-    let mut start = || {
-        let from = from
-            .as_ref()
-            .map(|f| fields.duration(&format!("{path}.from"), f));
-        from.unwrap_or_default()
-    };
-    match (at, every, poisson, from) {
-        (Some(at), None, None, None) => Arrivals::At(fields.duration(&format!("{path}.at"), at)),
-        (None, Some(every), None, _) => Arrivals::Every {
-            from: start(),
-            gap: fields.duration(&format!("{path}.every"), every),
-        },
-        (None, None, Some(poisson), _) => Arrivals::Poisson {
-            from: start(),
-            mean: mean(fields, &format!("{path}.poisson"), poisson),
-        },
-        _ => {
-            let what = "does not say one way of arriving";
-            let remedy =
-                "write one of {at: 0s}, {every: 30s, from: 0s} and {poisson: {mean: 5m}, from: 0s}";
-            fields.wrong(written.referenced, path, what, remedy);
-            Arrivals::At(Duration::ZERO)
-        }
-    }
-}
-
-fn mean(fields: &mut Fields<'_>, path: &str, written: &Written<file::Poisson>) -> Duration {
-    let poisson = fields.below(path, written, "poisson: {mean: 5m}");
-    poisson.map_or(Duration::ZERO, |poisson| {
-        fields.span(&format!("{path}.mean"), &poisson.mean)
-    })
-}
-
-fn gangs(fields: &mut Fields<'_>, path: &str, written: Option<&Spanned<Gang>>) -> Vec<(u32, f64)> {
+fn gangs(fields: &mut Fields<'_>, path: &str, written: Option<&Spanned<Mix>>) -> Vec<(u32, f64)> {
     let Some(written) = written else {
         return vec![(1, 1.0)];
     };
+    let mix = (&written.value, written.referenced);
+    let parts = fields.mix(path, mix, "{1: 0.5, 4: 0.5}").into_iter();
     let sizes = (1, Job::MAX_GANG);
-    let mix = match &written.value {
-        Gang::One(text) => {
-            return vec![(fields.number_at(path, text, written.referenced, sizes), 1.0)];
-        }
-        Gang::Mix(mix) => mix,
+    parts
+        .map(|(text, at, weight)| (fields.number_at(path, text, at, sizes), weight))
+        .collect()
+}
+
+/// What a task asks for: something, and of GPUs whole ones or a share of one.
+fn task(
+    fields: &mut Fields<'_>,
+    path: &str,
+    written: &Written<file::Task>,
+    pools: &[Pool],
+) -> Resources {
+    let Some(task) = fields.below(path, written, "task: {gpu: 1, cpu: 8, memory: 64Gi}") else {
+        return Resources::ZERO;
     };
-    let mut gangs: Vec<(u32, f64)> = Vec::new();
-    for (size, weight) in mix {
-        let tasks = fields.number_at(path, &size.value, size.referenced, sizes);
-        let weight = fields.number(&format!("{path}.{tasks}"), weight, 0.0, 1e9);
-        gangs.push((tasks, weight));
+    let before = fields.problems.len();
+    let mut request = Resources::ZERO;
+    if let Some(gpu) = &task.gpu {
+        request = request.with(
+            Resource::Gpu,
+            fields.whole_gpus(&format!("{path}.gpu"), gpu),
+        );
     }
-    if gangs.iter().map(|(_, weight)| weight).sum::<f64>() <= 0.0 {
-        let remedy = "give at least one size a weight above 0, such as {1: 0.5, 4: 0.5}";
+    if let Some(share) = &task.share {
+        request = request.with(Resource::Gpu, self::share(fields, path, share, task));
+    }
+    let amounts = [
+        (Resource::GpuMemory, &task.gpu_memory),
+        (Resource::Cpu, &task.cpu),
+        (Resource::Memory, &task.memory),
+    ];
+    for (r, text) in amounts
+        .into_iter()
+        .filter_map(|(r, text)| Some((r, text.as_ref()?)))
+    {
+        let field = format!("{path}.{}", key(r));
+        request = request.with(r, fields.amount(&field, r, text));
+        limited(fields, &field, (r, text.referenced), pools);
+    }
+    fitting(fields, path, task);
+    if request.is_zero() && fields.problems.len() == before {
+        let remedy = "write what each task needs, such as {gpu: 1, cpu: 8, memory: 64Gi}";
+        fields.wrong(written.referenced, path, "asks for nothing", remedy);
+    }
+    request
+}
+
+/// A share of one GPU, in thousandths.
+fn share(
+    fields: &mut Fields<'_>,
+    path: &str,
+    text: &super::written::Text,
+    task: &file::Task,
+) -> u64 {
+    let field = format!("{path}.share");
+    let milli = fields.amount(&field, Resource::Gpu, text);
+    if milli >= Resource::Gpu.scale() {
+        let what = format!("`{}` is not a share of a GPU", text.value);
+        let remedy = "write less than one, such as 250m, or ask for whole ones with `gpu`";
+        fields.wrong(text.referenced, &field, what, remedy);
+    }
+    if task.gpu.is_some() {
+        let remedy = "keep one of `gpu` and `share`";
+        fields.wrong(text.referenced, &field, "goes with no whole GPUs", remedy);
+    }
+    milli
+}
+
+/// Memory of GPUs goes with a share of one, a profile with whole instances.
+fn fitting(fields: &mut Fields<'_>, path: &str, task: &file::Task) {
+    if let (Some(memory), Some(_)) = (&task.gpu_memory, &task.gpu) {
+        let what = "goes with no whole GPUs, which come with all of their memory";
+        let remedy = "leave it out, or ask for a `share` instead of `gpu`";
         fields.wrong(
-            written.referenced,
-            path,
-            "the weights of the sizes sum to nothing",
+            memory.referenced,
+            &format!("{path}.gpuMemory"),
+            what,
             remedy,
         );
     }
-    gangs
+    if let (Some(profile), None) = (&task.profile, &task.gpu) {
+        let what = "does not say how many instances";
+        let field = format!("{path}.profile");
+        fields.wrong(
+            profile.referenced,
+            &field,
+            what,
+            "add `gpu: 1`, one instance",
+        );
+    }
 }
 
-fn runtime(fields: &mut Fields<'_>, path: &str, written: &Written<file::Runtime>) -> Runtime {
-    let Some(runtime) = fields.below(path, written, DURATION) else {
-        return Runtime::Fixed(Duration::ZERO);
-    };
-    match (&runtime.fixed, &runtime.lognormal) {
-        (Some(fixed), None) => Runtime::Fixed(fields.span(&format!("{path}.fixed"), fixed)),
-        (None, Some(drawn)) => lognormal(fields, &format!("{path}.lognormal"), drawn),
-        _ => {
-            let what = "does not say one way of lasting";
-            let remedy = "write one of {fixed: 1h} and {lognormal: {median: 1h, sigma: 0.8}}";
-            fields.wrong(written.referenced, path, what, remedy);
-            Runtime::Fixed(Duration::ZERO)
+/// What each task demands of its node. What no pool has is a slip of the pen.
+fn needs(fields: &mut Fields<'_>, path: &str, written: &file::Stream, pools: &[Pool]) -> Needs {
+    let mut needs = Needs::default();
+    for (index, model) in written.models.iter().enumerate() {
+        let field = format!("{path}.models[{index}]");
+        known_model(fields, &field, (&model.value, model.referenced), pools);
+        needs.models.push(model.value.as_str().into());
+    }
+    for (name, value) in &written.select {
+        let label = |pool: &Pool| pool.node.labels.get(name.as_str()).cloned();
+        let values: Vec<_> = pools.iter().filter_map(label).collect();
+        let field = format!("{path}.select.{name}");
+        let nobody = format!("no pool has the label {name} with the value");
+        fields.known(&field, value, &nobody, values.iter().map(|value| &**value));
+        needs
+            .selector
+            .push((name.as_str().into(), value.value.as_str().into()));
+    }
+    for (index, text) in written.tolerate.iter().enumerate() {
+        let (name, value) = match text.value.split_once('=') {
+            Some((name, value)) => (name, Some(value.into())),
+            None => (text.value.as_str(), None),
+        };
+        let taints = || pools.iter().flat_map(|pool| pool.node.taints.iter());
+        if !taints().any(|taint| &*taint.key == name) {
+            let what = format!("no pool has the taint `{name}`");
+            let remedy = crate::problem::suggest(name, taints().map(|taint| &*taint.key));
+            fields.wrong(
+                text.referenced,
+                &format!("{path}.tolerate[{index}]"),
+                what,
+                remedy,
+            );
         }
+        needs.tolerations.push(Toleration {
+            key: Some(name.into()),
+            value,
+            effect: None,
+        });
     }
+    needs.profile = profile(fields, path, written, pools);
+    needs
 }
 
-fn lognormal(fields: &mut Fields<'_>, path: &str, written: &Written<file::Lognormal>) -> Runtime {
-    let example = "lognormal: {median: 1h, sigma: 0.8}";
-    let Some(file::Lognormal { median, sigma }) = fields.below(path, written, example) else {
-        return Runtime::Fixed(Duration::ZERO);
+fn profile(
+    fields: &mut Fields<'_>,
+    path: &str,
+    written: &file::Stream,
+    pools: &[Pool],
+) -> Option<Arc<str>> {
+    let profile = written.task.value.fields()?.profile.as_ref()?;
+    let of = |pool: &Pool| {
+        let gpus = pool.node.gpus.clone();
+        let all = 0..gpus.devices(pool.node.cards());
+        all.filter_map(|index| gpus.profile(index).map(str::to_owned))
+            .collect::<Vec<_>>()
     };
-    Runtime::Lognormal {
-        median: fields.span(&format!("{path}.median"), median),
-        sigma: fields.number(&format!("{path}.sigma"), sigma, 0.0, 4.0),
-    }
+    let profiles: Vec<String> = pools.iter().flat_map(of).collect();
+    let field = format!("{path}.task.profile");
+    fields.known(
+        &field,
+        profile,
+        "no pool has instances of",
+        profiles.iter().map(String::as_str),
+    );
+    Some(profile.value.as_str().into())
 }

@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod lines;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use prorata_simulator::play;
 use prorata_simulator::script::Script;
+
+use lines::WRONG_LINES;
 
 /// Four good lines; what a test adds is line 5.
 const GOOD: &str = "\
@@ -17,168 +21,10 @@ submit red/train gang=2 gpu=1
 at 5s
 ";
 
-/// Line 5, what is wrong with it, and the remedy.
-const WRONG_LINES: [(&str, &str, &str); 31] = [
-    (
-        "sumbit red/eval gpu=1",
-        "sumbit: is no verb",
-        "use node, node-down, node-up, tenant, policy, submit, finish, withdraw, hold, resume, fail or at",
-    ),
-    (
-        "submit",
-        "submit: names nothing",
-        "write: submit NAME [key=value …]",
-    ),
-    (
-        "submit red/eval gpu",
-        "gpu: has no value",
-        "write gpu=VALUE",
-    ),
-    (
-        "submit red/eval gpu=1 gpu=2",
-        "gpu: is set twice",
-        "keep one of the two",
-    ),
-    (
-        "submit red/eval gpus=1",
-        "gpus: is not known here",
-        "use gang, gpu, cpu, memory, priority, for",
-    ),
-    (
-        "submit red-eval gpu=1",
-        "job: `red-eval` names no job",
-        "write TENANT/JOB, for example red/train",
-    ),
-    (
-        "submit red/eval gpu=one",
-        "gpu: `one` is not an amount; write a number such as 2, 0.5, 500m or 64Gi",
-        "for example: gpu=2",
-    ),
-    (
-        "submit red/eval gpu=0.0001",
-        "gpu: `0.0001` is finer than a thousandth, the smallest amount of gpu there is",
-        "for example: gpu=2",
-    ),
-    (
-        "node c gpu=1E",
-        "gpu: `1E` is more than any node can have",
-        "for example: gpu=2",
-    ),
-    (
-        "submit red/eval memory=1Ti",
-        "submit: asks only for what no node names, so it would never wait",
-        "name the resource in a node line",
-    ),
-    (
-        "submit red/eval gang=-1 gpu=1",
-        "gang: `-1` is no whole number in range",
-        "for example: gang=8",
-    ),
-    (
-        "submit red/eval priority=high gpu=1",
-        "priority: `high` is no whole number in range",
-        "for example: priority=8",
-    ),
-    (
-        "submit red/eval gpu=1 for=soon",
-        "for: `soon` is no time: expected number at 0",
-        "write for example 90s, 1h30m or 250ms",
-    ),
-    (
-        "at soon",
-        "at: `soon` is no time: expected number at 0",
-        "write for example 90s, 1h30m or 250ms",
-    ),
-    (
-        "at 4s",
-        "at: 4s is before 5s, which has been reached",
-        "time only moves on",
-    ),
-    (
-        "at 6s now=yes",
-        "now: is not known here",
-        "this line takes no settings",
-    ),
-    (
-        "policy order=lifo",
-        "order: `lifo` is no order",
-        "use order=drf or order=fifo",
-    ),
-    (
-        "policy order=fifo",
-        "policy: holds for the whole script",
-        "write it above all nodes and jobs",
-    ),
-    (
-        "node c,,d gpu=1",
-        "node: a name is empty",
-        "write names with single commas between them",
-    ),
-    (
-        "tenant blue,blue",
-        "tenant: blue is named twice",
-        "name it once",
-    ),
-    (
-        "submit red/a/b gpu=1",
-        "job: `red/a/b` names no job",
-        "write TENANT/JOB, for example red/train",
-    ),
-    (
-        "submit red/train gpu=1",
-        "submit: red/train has been submitted before",
-        "give it another name",
-    ),
-    (
-        "policy orders=fifo",
-        "orders: is not known here",
-        "use order",
-    ),
-    (
-        "tenant blue weight=1/0",
-        "weight: `1/0` is not a weight; write a whole number or a fraction such as 2, 1/2 or 0.5",
-        "for example: weight=2",
-    ),
-    (
-        "tenant blue guaranteed=4",
-        "guaranteed: `4` is no amount",
-        "for example: guaranteed=gpu:2,cpu:4",
-    ),
-    (
-        "tenant blue guaranteed=tpu:4",
-        "guaranteed: `tpu:4` is no amount",
-        "for example: guaranteed=gpu:2,cpu:4",
-    ),
-    (
-        "tenant blue limit=memory:64Gi",
-        "limit: no node names memory, so this limit could never bind",
-        "add memory= to a node line",
-    ),
-    (
-        "tenant blue parent=red",
-        "parent: is not known here",
-        "use weight, guaranteed, limit",
-    ),
-    (
-        "node c disk=4",
-        "disk: is not known here",
-        "use gpu, cpu, memory",
-    ),
-    (
-        "node-down c",
-        "node: no node is called c",
-        "name it in a node line above",
-    ),
-    (
-        "finish red/eval",
-        "finish: no job is called red/eval",
-        "submit it in a line above",
-    ),
-];
-
 /// What is said about the good lines followed by `line`.
 fn said(line: &str) -> String {
-    let problems = Script::read("s.txt", &format!("{GOOD}{line}\n")).unwrap_err();
+    let read = Script::read("s.txt", &format!("{GOOD}{line}\n"));
+    let problems = read.expect_err(line);
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     lines.join("\n")
 }

@@ -1,0 +1,161 @@
+//! Which jobs may enter the tournaments of a cycle.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::drf::{Arena, Entry};
+use crate::policy::Order;
+use crate::queue::{Head, Line, Turn};
+use crate::resource::{Resource, Resources};
+use crate::share::Share;
+use crate::tenant::Limits;
+use crate::tree::{ROOT, Seat, Tree};
+use crate::trial;
+
+/// Who may start: those for whom there are room and quota.
+pub(crate) struct Startable;
+
+impl Entry for Startable {
+    fn enter(&self, arena: &Arena<'_>, seat: Seat, head: &Head, _: &Turn) -> Option<Resources> {
+        let kind = &head.kind;
+        let board = arena.rooms.at(head.board?);
+        if board.total().all < u64::from(kind.shape.gang) {
+            return None;
+        }
+        let fit = trial::fit(arena.cluster, seat, kind, board.found(), arena.now, false)?;
+        Some(fit.request)
+    }
+}
+
+/// Who may be entitled to have others leave. It lets in some that turn out not to be, and leaves
+/// out nobody that is.
+pub(crate) struct Entitled(BTreeMap<Seat, Claimant>);
+
+/// What a tenant can ask of others at most.
+struct Claimant {
+    limit: Limits,
+    usage: Resources,
+    /// What it owns and does not use.
+    unused: Resources,
+    /// With more than this, its share would be no lower than any beside it.
+    below_others: Resources,
+    /// Some tenant above it has a lower share than one beside that.
+    is_low_above: bool,
+    /// Milli-GPU that its running jobs of each priority hold.
+    held: Vec<(i32, u64)>,
+}
+
+impl Entitled {
+    pub(crate) fn new(arena: &Arena<'_>) -> Self {
+        let claimant = |(tenant, line)| {
+            let seat = arena.cluster.tree.seat(tenant)?;
+            Some((seat, Claimant::new(arena, seat, line)?))
+        };
+        Self(arena.queue.lines.iter().filter_map(claimant).collect())
+    }
+}
+
+impl Claimant {
+    fn new(arena: &Arena<'_>, seat: Seat, line: &Line) -> Option<Self> {
+        let tree = &arena.cluster.tree;
+        let state = arena.cluster.tenants.get(tree.id(seat))?;
+        let spec = state.spec.as_deref()?;
+        if spec.exhausted || !tree.is_leaf(seat) || line.heads.is_empty() {
+            return None;
+        }
+        let unused = tree.subtree(seat).beyond(tree.usage(seat));
+        let held: Vec<(i32, u64)> = line.held().collect();
+        let by_share = arena.cluster.policy.preemption.fair_share;
+        if arena.cluster.policy.order == Order::Drf
+            && !by_share
+            && unused.is_zero()
+            && held.is_empty()
+        {
+            return None;
+        }
+        let (below_others, is_low_above) = if by_share {
+            beside(tree, seat)
+        } else {
+            (Resources::ZERO, false)
+        };
+        Some(Self {
+            limit: spec.limit,
+            usage: *tree.usage(seat),
+            unused,
+            below_others,
+            is_low_above,
+            held,
+        })
+    }
+
+    /// Whether its own jobs of lower priority hold enough, as far as GPUs tell.
+    fn comes_before_enough(&self, free: u64, priority: i32, asked: u64) -> bool {
+        let lower = self.held.iter().filter(|(other, _)| *other < priority);
+        let mut lower = lower.map(|(_, held)| held).peekable();
+        lower.peek().is_some() && free.saturating_add(lower.sum()) >= asked
+    }
+
+    /// Whether it stays within what it owns of anything that is asked for.
+    fn owns(&self, request: &Resources) -> bool {
+        let within = |(r, asked): (Resource, u64)| asked > 0 && asked <= self.unused.get(r);
+        request.iter().any(within)
+    }
+
+    /// Whether some other side would still have more than its own.
+    fn stays_low(&self, request: &Resources) -> bool {
+        let with = |(r, asked): (Resource, u64)| self.usage.get(r).saturating_add(asked);
+        let mut each = request.iter().map(|asked| (asked.0, with(asked)));
+        self.is_low_above || each.all(|(r, with)| with <= self.below_others.get(r))
+    }
+}
+
+/// The most that a tenant may use so that its share is lower than the highest beside it, and
+/// whether some tenant above it has a lower share than one beside that.
+fn beside(tree: &Tree, seat: Seat) -> (Resources, bool) {
+    let all = Resource::ALL
+        .into_iter()
+        .fold(Resources::ZERO, |all, r| all.with(r, 1));
+    let highest = |at: Seat| {
+        let beside = tree.children(tree.parent(at)).iter();
+        let others = beside.filter(|other| **other != at);
+        let shares = others.map(|other| tree.share_now(*other, &all));
+        shares.max().unwrap_or(Share::ZERO)
+    };
+    let mut above = tree.way_up(seat, ROOT).skip(1);
+    let (own, potential) = (tree.subtree(seat), tree.potential(tree.parent(seat)));
+    let ceiling = highest(seat);
+    let below_others = Resource::ALL.into_iter().fold(Resources::ZERO, |most, r| {
+        let borrowed = ceiling.most_below(potential.get(r), tree.weight(seat));
+        most.with(r, own.get(r).saturating_add(borrowed))
+    });
+    let is_low = |at| tree.share_now(at, &Resources::ZERO) < highest(at);
+    (below_others, above.any(is_low))
+}
+
+impl Entry for Entitled {
+    fn enter(&self, arena: &Arena<'_>, seat: Seat, head: &Head, first: &Turn) -> Option<Resources> {
+        let kind = &head.kind;
+        let claimant = self.0.get(&seat)?;
+        let Arena { cluster, rooms, .. } = arena;
+        let board = rooms.at(head.board.filter(|_| kind.hold.is_none())?);
+        let gang = u64::from(kind.shape.gang);
+        if board.slots_when_empty() < gang {
+            return None;
+        }
+        let gpu = board.charge_when_empty().saturating_mul(gang);
+        let request = kind.shape.task.checked_mul(kind.shape.gang)?;
+        let request = request.with(Resource::Gpu, gpu);
+        let free = cluster.free.get(Resource::Gpu);
+        let by_share = cluster.policy.preemption.fair_share;
+        let entitled = match cluster.policy.order {
+            Order::Drf => {
+                claimant.owns(&request)
+                    || (by_share && claimant.stays_low(&request))
+                    || claimant.comes_before_enough(free, first.priority.0, gpu)
+            }
+            order => order.is_preemptive(),
+        };
+        let allowed = entitled && claimant.limit.passed_by(&request).is_none();
+        allowed.then_some(request)
+    }
+}

@@ -1,0 +1,370 @@
+//! Sums of what is offered, held, promised and charged. Each has one place where it grows and
+//! one where it shrinks.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use crate::cluster::{Cluster, TenantState};
+use crate::history::Past;
+use crate::id::{JobId, NodeId, PodId, TenantId};
+use crate::job::{Ask, Job, Placement, Slot};
+use crate::node::{Node, NodeState, Spec, grown, shrunk};
+use crate::resource::{Resource, Resources};
+use crate::room::Grant;
+use crate::share::Share;
+use crate::task::Tasks;
+use crate::tenant::Tenant;
+use crate::time::Time;
+use crate::tree::{Seat, Tree};
+
+impl Cluster {
+    pub(crate) fn describe_node(&mut self, node: Node) {
+        let known = self
+            .nodes
+            .get(&node.id)
+            .and_then(|state| state.spec.as_ref());
+        if known.is_some_and(|known| known.node == node) {
+            return;
+        }
+        self.evicted = crate::cluster::Map::default();
+        let id = node.id.clone();
+        let spec = Arc::new(Spec::new(node));
+        self.edit_node(&id, |state| state.spec = Some(spec));
+    }
+
+    pub(crate) fn forget_node(&mut self, id: &NodeId) {
+        self.edit_node(id, |state| state.spec = None);
+    }
+
+    pub(crate) fn device_health(&mut self, id: &NodeId, device: u32, works: bool) {
+        let known = self.nodes.get(id).and_then(|state| state.spec.as_ref());
+        let Some(spec) = known else {
+            return;
+        };
+        let mut node = spec.node.clone();
+        let device = core::iter::once(device).collect();
+        if works {
+            node.gpus.unhealthy.remove(&device);
+        } else {
+            node.gpus.unhealthy.insert(&device);
+        }
+        self.describe_node(node);
+    }
+
+    pub(crate) fn describe_tenant(&mut self, id: &TenantId, spec: Option<Tenant>) {
+        let known = self.tenants.get(id).and_then(|state| state.spec.as_deref());
+        if known == spec.as_ref() {
+            return;
+        }
+        self.evicted = crate::cluster::Map::default();
+        self.edit_tenant(id, |state| state.spec = spec.map(Arc::new));
+        self.tree_is_stale = true;
+    }
+
+    pub(crate) fn past_of(&mut self, id: &TenantId, used: u128, at: Time) {
+        self.edit_tenant(id, |state| state.past = Past::new(used, at));
+    }
+
+    /// One more job names this tenant, or one less.
+    pub(crate) fn count_job(&mut self, id: &TenantId, comes: bool) {
+        self.tree_is_stale |= self.tree.seat(id).is_none();
+        self.edit_tenant(id, |state| {
+            state.jobs = if comes {
+                state.jobs + 1
+            } else {
+                state.jobs - 1
+            };
+        });
+    }
+
+    /// Brings the tree of tenants up to date.
+    pub(crate) fn settle_tree(&mut self) {
+        if !core::mem::take(&mut self.tree_is_stale) {
+            return;
+        }
+        let described = self
+            .tenants
+            .values()
+            .filter_map(|state| state.spec.as_deref());
+        let bare = self
+            .tenants
+            .iter()
+            .filter(|(_, state)| state.spec.is_none());
+        let mut tree = Tree::new(described, bare.map(|(id, _)| id), &self.capacity);
+        for (id, state) in &self.tenants {
+            if let Some(seat) = tree.seat(id) {
+                tree.add(seat, &state.usage);
+            }
+        }
+        self.tree = tree;
+    }
+
+    pub(crate) fn take(&mut self, task: &Resources, slot: &Slot) {
+        self.edit_node(&slot.node, |node| node.held.take(task, slot));
+    }
+
+    /// Promises a place, or takes the promise back.
+    pub(crate) fn claim(&mut self, task: &Resources, slot: &Slot, promise: bool) {
+        self.edit_node(&slot.node, |node| {
+            if promise {
+                node.claimed.take(task, slot);
+            } else {
+                node.claimed.give_back(task, slot);
+            }
+        });
+    }
+
+    /// Frees places, and the charge for them where there is one.
+    pub(crate) fn give_back(&mut self, now: Time, job: &Job, slots: &[Slot], charged: bool) {
+        for slot in slots {
+            self.edit_node(&slot.node, |node| node.held.give_back(&job.task, slot));
+        }
+        if charged {
+            self.age(now, &job.tenant);
+            self.uncharge(job, slots.iter());
+        }
+    }
+
+    pub(crate) fn charge<'s>(
+        &mut self,
+        now: Time,
+        job: &Job,
+        slots: impl Iterator<Item = &'s Slot>,
+    ) {
+        self.age(now, &job.tenant);
+        let more = charges(job, slots);
+        self.edit_tenant(&job.tenant, |tenant| {
+            tenant.usage = grown(&tenant.usage, &more);
+        });
+        if !self.tree_is_stale
+            && let Some(seat) = self.tree.seat(&job.tenant)
+        {
+            self.tree.add(seat, &more);
+        }
+    }
+
+    pub(crate) fn uncharge<'s>(&mut self, job: &Job, slots: impl Iterator<Item = &'s Slot>) {
+        let less = charges(job, slots);
+        self.edit_tenant(&job.tenant, |tenant| {
+            tenant.usage = shrunk(&tenant.usage, &less);
+        });
+        if !self.tree_is_stale
+            && let Some(seat) = self.tree.seat(&job.tenant)
+        {
+            self.tree.remove(seat, &less);
+        }
+    }
+
+    /// Takes all that a job still holds out of its tenant's usage.
+    pub(crate) fn uncharge_all(&mut self, now: Time, id: &JobId) {
+        let Some((job, tasks)) = self.running(id) else {
+            return;
+        };
+        self.age(now, &job.tenant);
+        self.uncharge(&job, tasks.held().map(|(slot, _)| slot));
+    }
+
+    /// As if a running job had left: what would be free then. For trials only.
+    pub(crate) fn vacate(&mut self, id: &JobId) {
+        let Some((job, tasks)) = self.running(id) else {
+            return;
+        };
+        for (slot, _) in tasks.held() {
+            self.edit_node(&slot.node, |node| node.held.give_back(&job.task, slot));
+        }
+        self.uncharge(&job, tasks.held().map(|(slot, _)| slot));
+        if let Some(state) = self.jobs.get_mut(id) {
+            state.tasks = None;
+        }
+    }
+
+    /// As if a job that was evicted were gone: it is no longer charged. For trials only.
+    pub(crate) fn clear(&mut self, id: &JobId) {
+        let Some((job, tasks)) = self.running(id) else {
+            return;
+        };
+        for (slot, _) in tasks.held() {
+            self.edit_node(&slot.node, |node| node.held.give_back(&job.task, slot));
+        }
+        if let Some(state) = self.jobs.get_mut(id) {
+            state.tasks = None;
+        }
+    }
+
+    /// As if a job that left in a trial were still there as it was before.
+    pub(crate) fn reoccupy(&mut self, before: &Self, id: &JobId) {
+        let Some((job, tasks)) = before.running(id) else {
+            return;
+        };
+        for (slot, _) in tasks.held() {
+            self.edit_node(&slot.node, |node| node.held.take(&job.task, slot));
+        }
+        let more = charges(&job, tasks.held().map(|(slot, _)| slot));
+        self.edit_tenant(&job.tenant, |tenant| {
+            tenant.usage = grown(&tenant.usage, &more);
+        });
+        if let Some(seat) = self.tree.seat(&job.tenant) {
+            self.tree.add(seat, &more);
+        }
+        if let Some(state) = self.jobs.get_mut(id) {
+            state.tasks = Some(tasks);
+        }
+    }
+
+    /// The nodes on which a job holds places.
+    pub(crate) fn nodes_of(&self, id: &JobId) -> BTreeSet<NodeId> {
+        let tasks = self.jobs.get(id).and_then(|state| state.tasks.as_ref());
+        let slots = tasks.into_iter().flat_map(Tasks::held);
+        slots.map(|(slot, _)| slot.node.clone()).collect()
+    }
+
+    fn running(&self, id: &JobId) -> Option<(Arc<Job>, Tasks)> {
+        let state = self.jobs.get(id)?;
+        Some((state.job.clone(), state.tasks.clone()?))
+    }
+
+    /// What a tenant and all below it have used in the past, by weight.
+    pub(crate) fn past(&self, seat: Seat, now: Time) -> Share {
+        let Some(half_life) = self.policy.half_life else {
+            return Share::ZERO;
+        };
+        let used = self.used_below(seat, now, half_life);
+        let used = u64::try_from(used >> 16).unwrap_or(u64::MAX);
+        Share::new(used, 1, self.tree.weight(seat))
+    }
+
+    fn used_below(&self, seat: Seat, now: Time, half_life: Duration) -> u128 {
+        let state = self.tenants.get(self.tree.id(seat));
+        let own = state.map_or(0, |state| {
+            let held = state.usage.get(Resource::Gpu);
+            state.past.counts(now, half_life, held)
+        });
+        let children = self.tree.children(seat).iter();
+        own + children
+            .map(|child| self.used_below(*child, now, half_life))
+            .sum::<u128>()
+    }
+
+    /// Counts what a tenant has used until now, before its usage changes.
+    fn age(&mut self, now: Time, tenant: &TenantId) {
+        let Some(half_life) = self.policy.half_life else {
+            return;
+        };
+        self.edit_tenant(tenant, |state| {
+            state.past = state
+                .past
+                .at(now, half_life, state.usage.get(Resource::Gpu));
+        });
+    }
+
+    pub(crate) fn pod_bound(&mut self, pod: PodId, node: NodeId, takes: &Resources) {
+        self.pod_gone(&pod);
+        self.edit_node(&node, |state| {
+            state.held.amounts = grown(&state.held.amounts, takes);
+        });
+        self.pods.insert_mut(pod, (node, *takes));
+    }
+
+    pub(crate) fn pod_gone(&mut self, pod: &PodId) {
+        if let Some((node, takes)) = self.pods.get(pod).cloned() {
+            self.edit_node(&node, |state| {
+                state.held.amounts = shrunk(&state.held.amounts, &takes);
+            });
+            self.pods.remove_mut(pod);
+        }
+    }
+
+    /// What one task of a job has on a node, whether or not it fits there.
+    pub(crate) fn slot_on(&self, job: &Job, node: NodeId) -> Slot {
+        let ask = Ask::of(&job.task, &job.needs).unwrap_or(Ask::Nothing);
+        let room = self.nodes.get(&node).and_then(NodeState::room_unclaimed);
+        match room {
+            Some(room) => room
+                .grant_anyway(&job.task, &ask)
+                .slot(&self.policy, &room, &node),
+            None => Grant::unseen(&job.task, &ask).slot_unseen(&node),
+        }
+    }
+
+    /// A placement from a record, as these tasks hold it on the nodes as they are now, less the
+    /// GPUs that others are already expected to have.
+    pub(crate) fn as_taken(&self, job: &Job, placement: &Placement) -> Placement {
+        let ask = Ask::of(&job.task, &job.needs).unwrap_or(Ask::Nothing);
+        let mut nodes: BTreeMap<NodeId, NodeState> = BTreeMap::new();
+        let slot = |slot: &Slot| {
+            let known = || self.nodes.get(&slot.node).cloned().unwrap_or_default();
+            let node = nodes.entry(slot.node.clone()).or_insert_with(known);
+            let held = match node.room_unclaimed() {
+                Some(room) => {
+                    let grant = room.grant_of(&job.task, &ask, (&slot.devices, &node.held.devices));
+                    grant.slot(&self.policy, &room, &slot.node)
+                }
+                None => {
+                    let unseen = Grant::unseen(&job.task, &ask);
+                    let devices = unseen.devices_of(&slot.devices, &node.held.devices);
+                    Grant { devices, ..unseen }.slot_unseen(&slot.node)
+                }
+            };
+            node.held.take(&job.task, &held);
+            held
+        };
+        placement.slots().map(slot).collect()
+    }
+
+    fn edit_node(&mut self, id: &NodeId, edit: impl FnOnce(&mut NodeState)) {
+        if !self.nodes.contains_key(id) {
+            self.nodes.insert_mut(id.clone(), NodeState::default());
+        }
+        let Some(state) = self.nodes.get_mut(id) else {
+            return;
+        };
+        let before = worth(&self.policy, state);
+        edit(state);
+        let after = worth(&self.policy, state);
+        if state.is_empty() {
+            self.nodes.remove_mut(id);
+        }
+        self.free = grown(&shrunk(&self.free, &before.1), &after.1);
+        if before.0 != after.0 {
+            self.capacity = grown(&shrunk(&self.capacity, &before.0), &after.0);
+            if !self.tree_is_stale {
+                self.tree.fit(&self.capacity);
+            }
+        }
+        self.news.nodes.insert(id.clone());
+    }
+
+    fn edit_tenant(&mut self, id: &TenantId, edit: impl FnOnce(&mut TenantState)) {
+        if !self.tenants.contains_key(id) {
+            self.tenants.insert_mut(id.clone(), TenantState::default());
+        }
+        let Some(state) = self.tenants.get_mut(id) else {
+            return;
+        };
+        edit(state);
+        if *state == TenantState::default() {
+            self.tenants.remove_mut(id);
+            self.tree_is_stale = true;
+        }
+    }
+}
+
+/// What a node offers to new work and what of it is free, GPUs by their value.
+pub(crate) fn worth(policy: &crate::policy::Policy, state: &NodeState) -> (Resources, Resources) {
+    let Some(spec) = state.open() else {
+        return (Resources::ZERO, Resources::ZERO);
+    };
+    let valued = |amounts: Resources| {
+        let gpu = policy.charge(&spec.node.gpus.model, amounts.get(Resource::Gpu));
+        amounts.with(Resource::Gpu, gpu)
+    };
+    (valued(spec.offer), valued(state.free().unwrap_or_default()))
+}
+
+/// What a job is charged for these places.
+pub(crate) fn charges<'s>(job: &Job, slots: impl Iterator<Item = &'s Slot>) -> Resources {
+    slots.fold(Resources::ZERO, |sum, slot| {
+        grown(&sum, &slot.charges(&job.task))
+    })
+}

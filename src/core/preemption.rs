@@ -1,0 +1,426 @@
+//! Who has to leave for whom. Victims are whole gangs, and nobody leaves unless the job that
+//! they leave for then has a place.
+//!
+//! The rules stand in `rules`. Later rules keep the victims of earlier ones. Then whoever
+//! is not needed stays, the last first, and what remains must still be legal.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::ops::Bound;
+use core::time::Duration;
+
+use crate::cluster::{Cluster, JobState};
+use crate::decision::Rule;
+use crate::id::{JobId, NodeId, TenantId};
+use crate::job::{Ask, Job};
+use crate::policy::Order;
+use crate::queue::{Line, Queue, Victim, rank};
+use crate::reason::Reason;
+use crate::resource::{Resource, Resources};
+use crate::rules::{Form, Preemptor};
+use crate::share::Share;
+use crate::time::Time;
+use crate::tree::Seat;
+use crate::trial;
+
+/// Who leaves, and by which rule, in the order in which they were chosen.
+pub(crate) type Victims = Vec<(JobId, Rule)>;
+
+/// At most so many victims are looked at for one job: a bound on what a search costs.
+const LOOKED_AT_MAX: usize = 4096;
+
+/// The search for those who have to leave for one job.
+pub(crate) struct Search<'a> {
+    /// The state before anybody leaves.
+    start: &'a Cluster,
+    queue: &'a Queue,
+    /// The state when those chosen so far have left.
+    pub(crate) then: Cluster,
+    job: &'a Job,
+    ask: Ask,
+    claim: Preemptor,
+    /// Tasks that would find room then.
+    slots: u64,
+    chosen: Victims,
+    now: Time,
+    /// GPU-milliseconds of work that may still be lost.
+    may_lose: Option<u64>,
+    /// Admitted just now: they were not there to be evicted.
+    fresh: &'a BTreeSet<JobId>,
+    looked_at: usize,
+    /// Room is all that it lacks: whoever leaves must leave it room.
+    lacks_room: bool,
+}
+
+/// A tenant of which something may be taken.
+struct Target<'a> {
+    seat: Seat,
+    line: &'a Line,
+    /// The last of its jobs that was looked at.
+    last: Option<&'a Victim>,
+}
+
+impl<'a> Search<'a> {
+    /// A search on behalf of a waiting job that finds room for `slots` of its tasks.
+    pub(crate) fn new(
+        start: &'a Cluster,
+        queue: &'a Queue,
+        fresh: &'a BTreeSet<JobId>,
+        (job, seat): (&'a Job, Seat),
+        (request, slots): (Resources, u64),
+        now: Time,
+        may_lose: Option<u64>,
+    ) -> Self {
+        let mut search = Self {
+            start,
+            queue,
+            then: start.clone(),
+            ask: Ask::of(&job.task, &job.needs).unwrap_or(Ask::Nothing),
+            job,
+            claim: Preemptor {
+                seat,
+                request,
+                asked: job.task,
+                blocking: Vec::new(),
+            },
+            slots,
+            chosen: Victims::new(),
+            now,
+            may_lose,
+            fresh,
+            looked_at: 0,
+            lacks_room: false,
+        };
+        search.await_leaving();
+        search.lacks_room = search.has_quota();
+        if search.claim.owns_something(&start.tree) {
+            search.claim.blocking = search.what_blocks();
+        }
+        search
+    }
+
+    /// What those leave who were evicted before is as good as free.
+    fn await_leaving(&mut self) {
+        for id in &self.start.leaving {
+            let nodes = self.then.nodes_of(id);
+            self.slots -= self.slots_on(&nodes);
+            self.then.clear(id);
+            self.slots += self.slots_on(&nodes);
+        }
+    }
+
+    /// Those who have to leave, with the state that follows; `None` where nobody can be made to
+    /// so that the job has a place. Also, how many were looked at.
+    pub(crate) fn find(mut self) -> (Option<(Victims, Cluster)>, usize) {
+        let found = match self.start.policy.order {
+            Order::Drf => {
+                let evicted = self.times_evicted();
+                let own = |search: &mut Self| {
+                    search.by_priority() || search.by_tenant(Rule::Reclaim, Form::Strict)
+                };
+                let by_share = |search: &mut Self| {
+                    search.by_tenant(Rule::FairShare, Form::Strict)
+                        || search.by_tenant(Rule::FairShare, Form::Initial)
+                };
+                let may_by_share = evicted == 0 && self.start.policy.preemption.fair_share;
+                (evicted <= 1 && own(&mut self)) || (may_by_share && by_share(&mut self))
+            }
+            _ => self.by_order(),
+        };
+        // Where quota that was given up a moment ago was all that it lacked, nobody need leave, and
+        // it starts when it is its turn.
+        let found = found && !self.chosen.is_empty() && self.give_back();
+        let looked_at = self.looked_at;
+        (found.then_some((self.chosen, self.then)), looked_at)
+    }
+
+    /// Since the last arrival or end of a job.
+    fn times_evicted(&self) -> u32 {
+        let times = self.start.evicted.get(&self.job.id);
+        times.copied().unwrap_or_default()
+    }
+
+    /// Whether the job would have its place and its quota now.
+    fn fits(&self) -> bool {
+        self.slots >= u64::from(self.job.gang) && self.has_quota()
+    }
+
+    fn has_quota(&self) -> bool {
+        self.quota(&self.claim.request) == Some(Ok(()))
+    }
+
+    /// Whether its tenant, or one above it, may not have this much of a resource.
+    fn is_refused(&self, resource: Resource) -> bool {
+        let amount = self.claim.request.get(resource);
+        self.quota(&Resources::ZERO.with(resource, amount)) != Some(Ok(()))
+    }
+
+    fn quota(&self, request: &Resources) -> Option<Result<(), Reason>> {
+        let spec = self.then.tenants.get(&self.job.tenant)?.spec.as_deref()?;
+        let (kind, seat) = (self.job.kind(), self.claim.seat);
+        Some(trial::quota(&self.then, spec, seat, &kind, request))
+    }
+
+    /// Rule 1.
+    fn by_priority(&mut self) -> bool {
+        let Some(line) = self.queue.lines.get(&self.job.tenant) else {
+            return false;
+        };
+        for victim in &line.running {
+            if self.fits() || victim.priority >= self.job.priority {
+                break;
+            }
+            if self.may_leave(&victim.job) {
+                self.choose(&victim.job, Rule::Priority);
+            }
+        }
+        self.fits()
+    }
+
+    /// The only rule of an order other than by share.
+    fn by_order(&mut self) -> bool {
+        let running = self.queue.lines.values().flat_map(|line| &line.running);
+        let own = self
+            .start
+            .jobs
+            .get(&self.job.id)
+            .map(|state| self.place(state));
+        let later = |victim: &Victim| {
+            let theirs = self.place(self.start.jobs.get(&victim.job)?);
+            (Some(theirs) > own).then(|| (theirs, victim.clone()))
+        };
+        let mut later: Vec<_> = running.filter_map(later).collect();
+        later.sort_by(|(a, x), (b, y)| b.cmp(a).then_with(|| x.cmp(y)));
+        for (_, victim) in later {
+            if self.fits() {
+                break;
+            }
+            if self.may_leave(&victim.job) {
+                self.choose(&victim.job, Rule::Order);
+            }
+        }
+        self.fits()
+    }
+
+    /// Where a job stands among all jobs now; the least comes first.
+    fn place(&self, state: &JobState) -> (u64, Reverse<i32>) {
+        let order = self.start.policy.order;
+        let running = state
+            .started
+            .map_or(Duration::ZERO, |at| self.now.since(at));
+        let priority = if order == Order::Priority {
+            state.job.priority
+        } else {
+            0
+        };
+        (
+            rank(order, &state.job, state.ran + running),
+            Reverse(priority),
+        )
+    }
+
+    /// Rules 2 and 3: from the tenant with the highest share, as long as the rule allows it.
+    fn by_tenant(&mut self, rule: Rule, form: Form) -> bool {
+        if rule == Rule::Reclaim && self.claim.blocking.is_empty() {
+            return self.fits();
+        }
+        if rule == Rule::Reclaim && !self.claim.is_within_guarantee(&self.then.tree) {
+            return self.fits();
+        }
+        let others = self.queue.lines.iter();
+        let others = others.filter(|(tenant, _)| **tenant != self.job.tenant);
+        let target = |(tenant, line): (&TenantId, &'a Line)| {
+            Some(Target {
+                seat: self.start.tree.seat(tenant)?,
+                line,
+                last: None,
+            })
+        };
+        let mut targets: Vec<Target<'a>> = others.filter_map(target).collect();
+        while !self.fits() && self.looked_at < LOOKED_AT_MAX {
+            targets.retain(|target| self.claim.is_open(&self.then.tree, target.seat, rule));
+            let height = |target: &Target<'_>| {
+                let name = Reverse(self.start.tree.id(target.seat));
+                (self.height(target.seat), name)
+            };
+            let Some(highest) = (0..targets.len()).max_by_key(|i| height(&targets[*i])) else {
+                break;
+            };
+            let Some(victim) = self.next_of(&targets[highest]) else {
+                targets.swap_remove(highest);
+                continue;
+            };
+            targets[highest].last = Some(victim);
+            self.looked_at += 1;
+            if self.is_legal(&self.then, &victim.job, rule, form) {
+                self.choose(&victim.job, rule);
+            }
+        }
+        self.fits()
+    }
+
+    /// The shares of a tenant and those above it, from right below the common one.
+    fn height(&self, target: Seat) -> Vec<Share> {
+        let tree = &self.then.tree;
+        let common = tree.common(target, self.claim.seat);
+        let way = tree.way_up(target, common);
+        let mut shares: Vec<Share> = way
+            .map(|seat| tree.share_now(seat, &self.job.task))
+            .collect();
+        shares.reverse();
+        shares
+    }
+
+    /// The next job of a tenant that may leave.
+    fn next_of(&self, target: &Target<'a>) -> Option<&'a Victim> {
+        let after = target.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut left = target
+            .line
+            .running
+            .range::<Victim, _>((after, Bound::Unbounded));
+        left.find(|victim| self.may_leave(&victim.job))
+    }
+
+    /// Whether a job may be made to leave at all.
+    fn may_leave(&self, id: &JobId) -> bool {
+        let Some(state) = self.then.jobs.get(id) else {
+            return false;
+        };
+        let holds = state
+            .tasks
+            .as_ref()
+            .is_some_and(|tasks| !tasks.is_leaving());
+        let old = state
+            .started
+            .is_some_and(|at| self.now.since(at) >= self.start.policy.preemption.min_runtime);
+        let open = state.job.preemptible && !state.job.protected && !self.fresh.contains(id);
+        let affordable = self
+            .may_lose
+            .is_none_or(|left| loss(state, self.now) <= left);
+        holds && old && open && affordable && (!self.lacks_room || self.could_use(id))
+    }
+
+    /// Whether the job could use a node that another is on, if nothing else ran there.
+    fn could_use(&self, id: &JobId) -> bool {
+        let suits = |id: &NodeId| {
+            let spec = self.then.nodes.get(id).and_then(|node| node.open());
+            let spec = spec.filter(|spec| self.job.needs.allow(&spec.node));
+            spec.is_some_and(|spec| spec.room().times(&self.job.task, &self.ask) > 0)
+        };
+        self.then.nodes_of(id).iter().any(suits)
+    }
+
+    /// Whether the rule lets the job push out a victim, when `cluster` is the state before that.
+    fn is_legal(&self, cluster: &Cluster, victim: &JobId, rule: Rule, form: Form) -> bool {
+        let state = cluster.jobs.get(victim);
+        let target = state.and_then(|state| cluster.tree.seat(&state.job.tenant));
+        let held = state.map(charged);
+        target.zip(held).is_some_and(|(target, held)| {
+            self.claim.allows(&cluster.tree, target, &held, rule, form)
+        })
+    }
+
+    /// Has a job leave.
+    fn choose(&mut self, id: &JobId, rule: Rule) {
+        let nodes = self.then.nodes_of(id);
+        self.looked_at += 1;
+        self.slots -= self.slots_on(&nodes);
+        if let (Some(left), Some(state)) = (self.may_lose, self.then.jobs.get(id)) {
+            self.may_lose = Some(left.saturating_sub(loss(state, self.now)));
+        }
+        self.then.vacate(id);
+        self.slots += self.slots_on(&nodes);
+        self.chosen.push((id.clone(), rule));
+    }
+
+    /// Tasks of the job that find room on these nodes then.
+    fn slots_on(&self, nodes: &BTreeSet<NodeId>) -> u64 {
+        let reservation = self
+            .then
+            .reservation
+            .as_ref()
+            .filter(|r| r.job != self.job.id);
+        let open = |id: &&NodeId| !reservation.is_some_and(|r| r.nodes.contains(*id));
+        let count = |id: &NodeId| Some(self.then.nodes.get(id)?.times(self.job, &self.ask));
+        let counts = nodes.iter().filter(open).filter_map(count);
+        counts.map(u64::from).sum()
+    }
+
+    /// Lets those stay who are not needed, the last first; whether what remains is legal.
+    fn give_back(&mut self) -> bool {
+        for index in (0..self.chosen.len()).rev() {
+            if self.chosen.len() == 1 {
+                break;
+            }
+            let (id, rule) = self.chosen.remove(index);
+            let nodes = self.start.nodes_of(&id);
+            let slots = self.slots;
+            self.slots -= self.slots_on(&nodes);
+            self.then.reoccupy(self.start, &id);
+            self.slots += self.slots_on(&nodes);
+            if !self.fits() || !self.is_all_legal() {
+                self.then.vacate(&id);
+                self.slots = slots;
+                self.chosen.insert(index, (id, rule));
+            }
+        }
+        self.is_all_legal()
+    }
+
+    /// Whether each of those chosen may be pushed out when those before it have left.
+    fn is_all_legal(&self) -> bool {
+        let mut cluster = self.start.clone();
+        self.chosen.iter().all(|(id, rule)| {
+            let legal = self.is_legal(&cluster, id, *rule, Form::Strict)
+                || self.is_legal(&cluster, id, *rule, Form::Initial);
+            cluster.vacate(id);
+            legal
+        })
+    }
+
+    /// The resources whose shortage blocks the job: those that its tenant may not have; else
+    /// those of which too little is free in all; else those of which too little is free in one
+    /// place; else all that it asks for.
+    fn what_blocks(&self) -> Vec<Resource> {
+        let counts =
+            |r: &Resource| self.claim.request.get(*r) > 0 && self.then.capacity.get(*r) > 0;
+        let asked: Vec<Resource> = Resource::ALL.into_iter().filter(counts).collect();
+        let short = |r: &Resource| {
+            self.is_refused(*r) || self.claim.request.get(*r) > self.then.free.get(*r)
+        };
+        let scarce: Vec<Resource> = asked.iter().copied().filter(short).collect();
+        if !scarce.is_empty() {
+            return scarce;
+        }
+        let open = self
+            .then
+            .nodes
+            .values()
+            .filter_map(|node| Some((node.open()?, node.free()?)));
+        let mut times = [0_u64; Resource::ALL.len()];
+        for (_, free) in open.filter(|(spec, _)| self.job.needs.allow(&spec.node)) {
+            for r in &asked {
+                times[*r as usize] += free
+                    .get(*r)
+                    .checked_div(self.job.task.get(*r))
+                    .unwrap_or_default();
+            }
+        }
+        let apart = |r: &Resource| times[*r as usize] < u64::from(self.job.gang);
+        let apart: Vec<Resource> = asked.iter().copied().filter(apart).collect();
+        if apart.is_empty() { asked } else { apart }
+    }
+}
+
+/// GPU-milliseconds of work that are lost when the job leaves now.
+pub(crate) fn loss(state: &JobState, now: Time) -> u64 {
+    let span = u64::try_from(now.since(state.unsafe_since()).as_millis()).unwrap_or(u64::MAX);
+    state.job.milli_gpu().saturating_mul(span) / 1000
+}
+
+/// What a running job is charged.
+fn charged(state: &JobState) -> Resources {
+    let slots = state.tasks.iter().flat_map(|tasks| tasks.held());
+    crate::holdings::charges(&state.job, slots.map(|(slot, _)| slot))
+}

@@ -1,0 +1,127 @@
+//! Nodes that are kept for a job that has waited too long for room, as in EASY backfilling
+//! (Lifka, *The ANL/IBM SP Scheduling System*, 1995): others may use them only if they are sure
+//! to be gone in time.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use crate::cluster::{Cluster, JobState};
+use crate::drf::{Arena, Entry};
+use crate::id::{JobId, NodeId};
+use crate::job::{Ask, Job};
+use crate::placement::{self, Bounds};
+use crate::queue::{Head, Turn};
+use crate::resource::Resources;
+use crate::rooms::{BoardId, Rooms};
+use crate::time::Time;
+use crate::tree::Seat;
+use crate::trial;
+
+/// Nodes that are kept for a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reservation {
+    pub(crate) job: JobId,
+    pub(crate) nodes: BTreeSet<NodeId>,
+    /// When it can start at the latest, as far as what runs there has said when it ends.
+    pub(crate) until: Option<Time>,
+}
+
+impl Reservation {
+    /// Whether it still serves its purpose: the job waits and lacks nothing but room, and the
+    /// nodes take new work.
+    pub(crate) fn is_good(&self, cluster: &Cluster, now: Time) -> bool {
+        let waits =
+            |state: &JobState| state.tasks.is_none() && trial::lacks_only_room(cluster, state);
+        let open = |id: &NodeId| {
+            cluster
+                .nodes
+                .get(id)
+                .is_some_and(|node| node.open().is_some())
+        };
+        cluster.jobs.get(&self.job).is_some_and(waits)
+            && self.nodes.iter().all(open)
+            && self.until.is_none_or(|until| now <= until)
+    }
+}
+
+/// Who may get a reservation: those that have waited too long, and lack nothing but room.
+pub(crate) struct Overdue;
+
+impl Entry for Overdue {
+    fn enter(&self, arena: &Arena<'_>, seat: Seat, head: &Head, first: &Turn) -> Option<Resources> {
+        let kind = &head.kind;
+        let Arena { cluster, now, .. } = arena;
+        let after = cluster.policy.reserve_after?;
+        let board = head.board.filter(|_| kind.hold.is_none())?;
+        if now.since(first.submitted) < after {
+            return None;
+        }
+        let tenant = cluster
+            .tenants
+            .get(cluster.tree.id(seat))?
+            .spec
+            .as_deref()?;
+        let request = kind.shape.request()?;
+        let board = arena.rooms.at(board);
+        let wanted = !tenant.exhausted && cluster.tree.is_leaf(seat);
+        let could = board.slots_when_empty() >= u64::from(kind.shape.gang);
+        let allowed = trial::quota(cluster, tenant, seat, kind, &request).is_ok();
+        (wanted && could && allowed).then_some(request)
+    }
+}
+
+/// The nodes on which a job can start first: those that it would get when what runs has left in
+/// the order in which it ends; what has not said when it ends leaves last, the oldest first.
+pub(crate) fn reserve(
+    cluster: &Cluster,
+    rooms: &mut Rooms,
+    job: &Job,
+    board: BoardId,
+) -> Option<Reservation> {
+    let ask = Ask::of(&job.task, &job.needs)?;
+    let mut then = cluster.clone();
+    let mut slots = rooms.at(board).total().all;
+    let mut until = Some(Time::ZERO);
+    let mut touched: BTreeSet<NodeId> = BTreeSet::new();
+    for (end, _, id) in endings(cluster) {
+        if slots >= u64::from(job.gang) {
+            break;
+        }
+        let nodes = cluster.nodes_of(&id);
+        let before = slots_on(&then, job, &ask, &nodes);
+        then.vacate(&id);
+        slots = slots + slots_on(&then, job, &ask, &nodes) - before;
+        touched.extend(nodes);
+        until = end;
+    }
+    rooms.update(&then, touched.iter().cloned());
+    let bounds = Bounds {
+        reserved: true,
+        charge_max: u64::MAX,
+    };
+    let placement = placement::place(&then, rooms, board, job.gang, bounds);
+    rooms.update(cluster, touched);
+    let nodes = placement?.slots().map(|slot| slot.node.clone()).collect();
+    Some(Reservation {
+        job: job.id.clone(),
+        nodes,
+        until: until.filter(|until| *until > Time::ZERO),
+    })
+}
+
+/// When each running job ends at the latest, as far as it has said, and when it started.
+fn endings(cluster: &Cluster) -> Vec<(Option<Time>, Time, JobId)> {
+    let ending = |(id, state): (&JobId, &JobState)| {
+        let started = state.started.filter(|_| state.tasks.is_some())?;
+        let end = state.job.max_duration.map(|span| started + span);
+        Some((end, started, id.clone()))
+    };
+    let mut endings: Vec<_> = cluster.jobs.iter().filter_map(ending).collect();
+    endings.sort_by(|a, b| (a.0.is_none(), a).cmp(&(b.0.is_none(), b)));
+    endings
+}
+
+fn slots_on(cluster: &Cluster, job: &Job, ask: &Ask, nodes: &BTreeSet<NodeId>) -> u64 {
+    let count = |id: &NodeId| Some(cluster.nodes.get(id)?.times(job, ask));
+    nodes.iter().filter_map(count).map(u64::from).sum()
+}

@@ -1,0 +1,477 @@
+//! Which nodes have room for which tasks, kept up to date change by change.
+//!
+//! Tasks that ask for the same and demand the same of their node share a [`Board`]: for each
+//! node how many of them find room, and the nodes in the order in which they are to be taken.
+//! Counts are kept at once, so that whether a gang fits is one comparison; the order only when a
+//! gang is placed. Nodes with equal rooms are measured once.
+//!
+//! All of it follows from the cluster's nodes. It can be dropped and made again.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::cluster::Cluster;
+use crate::id::NodeId;
+use crate::job::{Ask, Shape};
+use crate::needs::Needs;
+use crate::node::Spec;
+use crate::placement::Rank;
+use crate::resource::Resources;
+use crate::room::Room;
+
+/// A board, by its number.
+pub(crate) type BoardId = usize;
+
+/// Boards that nobody waits at are kept up to this number.
+const IDLE_BOARDS_MAX: usize = 64;
+
+/// Nodes that are gone are kept up to this number, or as many as there are.
+const GONE_NODES_MAX: usize = 64;
+
+/// What is free where, and for whom.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rooms {
+    nodes: Vec<Entry>,
+    index: BTreeMap<NodeId, usize>,
+    states: States,
+    boards: Vec<Board>,
+    board_of: BTreeMap<(Resources, Arc<Needs>), BoardId>,
+    /// Tasks that were placed at random.
+    pub(crate) drawn: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    id: NodeId,
+    /// `None` on a node that takes no new work.
+    state: Option<usize>,
+    reserved: bool,
+    /// As it was when it was last looked at.
+    spec: Option<Arc<Spec>>,
+}
+
+/// The rooms that nodes have now, each once.
+#[derive(Clone, Debug, Default)]
+struct States {
+    index: BTreeMap<Room, usize>,
+    all: Vec<State>,
+    unused: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct State {
+    room: Room,
+    nodes: usize,
+    /// Grows when the number is given to another room.
+    generation: u32,
+}
+
+/// One kind of task, and the nodes as they look to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Board {
+    pub(crate) task: Resources,
+    pub(crate) ask: Ask,
+    needs: Arc<Needs>,
+    /// Kinds of jobs that wait at it.
+    users: usize,
+    /// What each node means to it.
+    seats: Vec<Seat>,
+    /// Tasks that find room, by what each is charged.
+    slots: BTreeMap<u64, Slots>,
+    /// Tasks that would find room if nothing ran, by what each would be charged.
+    empty: BTreeMap<u64, u64>,
+    /// Those in all, and the highest charge.
+    empty_total: (u64, u64),
+    /// Tasks that find room in all.
+    total: Slots,
+    /// The nodes with room, in the order in which they are to be taken.
+    order: BTreeSet<Rank>,
+    /// Nodes whose place in the order is out of date.
+    stale: Vec<usize>,
+    memo: Vec<Memo>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Seat {
+    allowed: bool,
+    /// Tasks that would find room if nothing ran, and what each would be charged.
+    empty: u32,
+    empty_charge: u64,
+    count: u32,
+    charge: u64,
+    reserved: bool,
+    stale: bool,
+    rank: Option<Rank>,
+}
+
+/// How many tasks find room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Slots {
+    /// Wherever it is.
+    pub(crate) all: u64,
+    /// Outside of what is reserved.
+    pub(crate) open: u64,
+}
+
+impl Slots {
+    /// Of one node: how many, what each is charged, and whether it is reserved.
+    fn of((count, _, reserved): (u32, u64, bool)) -> Self {
+        let all = u64::from(count);
+        let open = if reserved { 0 } else { all };
+        Self { all, open }
+    }
+
+    const fn plus(self, other: Self) -> Self {
+        Self {
+            all: self.all + other.all,
+            open: self.open + other.open,
+        }
+    }
+
+    const fn less(self, other: Self) -> Self {
+        Self {
+            all: self.all - other.all,
+            open: self.open - other.open,
+        }
+    }
+}
+
+/// What was found out about a state.
+#[derive(Clone, Copy, Debug, Default)]
+struct Memo {
+    generation: u32,
+    known: bool,
+    count: u32,
+    charge: u64,
+    score: Option<i64>,
+}
+
+impl Rooms {
+    /// Nothing is known of any node yet; draws go on.
+    pub(crate) fn drawn_from(drawn: u64) -> Self {
+        Self {
+            drawn,
+            ..Self::default()
+        }
+    }
+
+    /// Nodes have changed, or are new or gone.
+    pub(crate) fn update(&mut self, cluster: &Cluster, nodes: impl IntoIterator<Item = NodeId>) {
+        for id in nodes {
+            self.update_node(cluster, &id);
+        }
+    }
+
+    fn update_node(&mut self, cluster: &Cluster, id: &NodeId) {
+        let known = cluster.nodes.get(id);
+        let room = known.and_then(|node| node.room());
+        let number = self.number(id);
+        let state = room.map(|room| self.states.enter(room.key()));
+        let before = core::mem::replace(&mut self.nodes[number].state, state);
+        let reserved = cluster
+            .reservation
+            .as_ref()
+            .is_some_and(|r| r.nodes.contains(id));
+        self.nodes[number].reserved = reserved;
+        let spec = known.and_then(|node| node.spec.as_ref());
+        let same = match (&self.nodes[number].spec, spec) {
+            (Some(before), Some(spec)) => Arc::ptr_eq(before, spec),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            self.nodes[number].spec = spec.cloned();
+        }
+        for board in &mut self.boards {
+            if !same {
+                board.look_at(number, spec, cluster);
+            }
+            board.seat(number, state, reserved, &self.states, cluster);
+        }
+        if let Some(before) = before {
+            self.states.leave(before);
+        }
+    }
+
+    fn number(&mut self, id: &NodeId) -> usize {
+        if let Some(number) = self.index.get(id) {
+            return *number;
+        }
+        let number = self.nodes.len();
+        self.nodes.push(Entry {
+            id: id.clone(),
+            state: None,
+            reserved: false,
+            spec: None,
+        });
+        self.index.insert(id.clone(), number);
+        for board in &mut self.boards {
+            board.seats.push(Seat::default());
+        }
+        number
+    }
+
+    /// The board of a kind of task; made when there is none yet. `None` when the task makes no
+    /// sense.
+    pub(crate) fn board(&mut self, cluster: &Cluster, shape: &Shape) -> Option<BoardId> {
+        let key = (shape.task, shape.needs.clone());
+        if let Some(board) = self.board_of.get(&key) {
+            return Some(*board);
+        }
+        let ask = Ask::of(&shape.task, &shape.needs)?;
+        let board = Board::new(shape, ask, self, cluster);
+        let number = self.boards.len();
+        self.boards.push(board);
+        self.board_of.insert(key, number);
+        Some(number)
+    }
+
+    pub(crate) fn at(&self, board: BoardId) -> &Board {
+        &self.boards[board]
+    }
+
+    /// One more kind of job waits at a board, or one less.
+    pub(crate) fn attend(&mut self, board: BoardId, comes: bool) {
+        let users = &mut self.boards[board].users;
+        *users = if comes {
+            *users + 1
+        } else {
+            users.saturating_sub(1)
+        };
+    }
+
+    /// Whether so many boards are idle, or so many nodes gone, that it is time to drop them all.
+    pub(crate) fn is_crowded(&self, nodes: usize) -> bool {
+        let idle = self.boards.iter().filter(|board| board.users == 0).count();
+        idle > IDLE_BOARDS_MAX || self.nodes.len() > 2 * nodes + GONE_NODES_MAX
+    }
+
+    /// Brings the order of a board up to date.
+    pub(crate) fn sort(&mut self, cluster: &Cluster, board: BoardId) {
+        let board = &mut self.boards[board];
+        for number in core::mem::take(&mut board.stale) {
+            let entry = &self.nodes[number];
+            let rank = board.rank(number, entry, &self.states, cluster);
+            let seat = &mut board.seats[number];
+            seat.stale = false;
+            if let Some(before) = core::mem::replace(&mut seat.rank, rank.clone()) {
+                board.order.remove(&before);
+            }
+            board.order.extend(rank);
+        }
+    }
+
+    /// The score of a room on a board, remembered where some node has such a room.
+    pub(crate) fn score(&mut self, cluster: &Cluster, board: BoardId, room: &Room) -> i64 {
+        let board = &mut self.boards[board];
+        match self.states.index.get(&room.key()) {
+            Some(state) => board.score(*state, &self.states, cluster),
+            None => crate::placement::score(&cluster.policy, room, &board.task, &board.ask),
+        }
+    }
+
+    /// Whether a node, by its number, is kept for the job with the reservation.
+    pub(crate) fn is_reserved(&self, number: usize) -> bool {
+        self.nodes[number].reserved
+    }
+}
+
+impl Board {
+    fn new(shape: &Shape, ask: Ask, rooms: &Rooms, cluster: &Cluster) -> Self {
+        let mut board = Self {
+            task: shape.task,
+            ask,
+            needs: shape.needs.clone(),
+            users: 0,
+            seats: Vec::new(),
+            slots: BTreeMap::new(),
+            empty: BTreeMap::new(),
+            empty_total: (0, 0),
+            total: Slots::default(),
+            order: BTreeSet::new(),
+            stale: Vec::new(),
+            memo: Vec::new(),
+        };
+        board.seats.resize_with(rooms.nodes.len(), Seat::default);
+        for (number, entry) in rooms.nodes.iter().enumerate() {
+            board.look_at(number, entry.spec.as_ref(), cluster);
+            board.seat(number, entry.state, entry.reserved, &rooms.states, cluster);
+        }
+        board
+    }
+
+    /// Tasks that find room, whatever they are charged.
+    pub(crate) const fn total(&self) -> Slots {
+        self.total
+    }
+
+    /// Tasks that find room, by what each is charged.
+    pub(crate) const fn found(&self) -> &BTreeMap<u64, Slots> {
+        &self.slots
+    }
+
+    /// Tasks that would find room if nothing ran.
+    pub(crate) const fn slots_when_empty(&self) -> u64 {
+        self.empty_total.0
+    }
+
+    /// What a task is charged at most, if nothing else runs.
+    pub(crate) fn charge_when_empty(&self) -> u64 {
+        let charges = self.seats.iter().filter(|seat| seat.empty > 0);
+        charges
+            .map(|seat| seat.empty_charge)
+            .max()
+            .unwrap_or_default()
+    }
+
+    fn look_at(&mut self, number: usize, spec: Option<&Arc<Spec>>, cluster: &Cluster) {
+        let spec = spec.filter(|spec| spec.node.schedulable && self.needs.allow(&spec.node));
+        let room = spec.map(|spec| spec.room());
+        let empty = room
+            .as_ref()
+            .map_or(0, |room| room.times(&self.task, &self.ask));
+        let charge = room.map_or(0, |room| {
+            cluster
+                .policy
+                .charge(room.model(), room.milli_for(&self.ask))
+        });
+        let seat = &mut self.seats[number];
+        if let Some(before) = self.empty.get_mut(&seat.empty_charge) {
+            *before -= u64::from(seat.empty);
+        }
+        *self.empty.entry(charge).or_default() += u64::from(empty);
+        self.empty.retain(|_, count| *count > 0);
+        let dearest = self.empty.keys().next_back().copied();
+        self.empty_total = (self.empty.values().sum(), dearest.unwrap_or_default());
+        (seat.allowed, seat.empty, seat.empty_charge) = (spec.is_some(), empty, charge);
+    }
+
+    /// Tasks that find room on a node, by its number.
+    pub(crate) fn count(&self, number: usize) -> u32 {
+        self.seats[number].count
+    }
+
+    /// What a task is charged on a node, by its number.
+    pub(crate) fn charge(&self, number: usize) -> u64 {
+        self.seats[number].charge
+    }
+
+    /// The nodes with room, in the order in which they are to be taken. Sort it first.
+    pub(crate) fn order(&self) -> impl Iterator<Item = &Rank> {
+        self.order.iter()
+    }
+
+    fn seat(
+        &mut self,
+        number: usize,
+        state: Option<usize>,
+        reserved: bool,
+        states: &States,
+        cluster: &Cluster,
+    ) {
+        let found = match state {
+            Some(state) if self.seats[number].allowed => self.look(state, states, cluster),
+            _ => Memo::default(),
+        };
+        let seat = &mut self.seats[number];
+        let before = (seat.count, seat.charge, seat.reserved);
+        let after = (found.count, found.charge, reserved);
+        if before != after {
+            (seat.count, seat.charge, seat.reserved) = after;
+            let (less, more) = (Slots::of(before), Slots::of(after));
+            let slots = self.slots.entry(before.1).or_default();
+            *slots = slots.less(less);
+            if slots.all == 0 {
+                self.slots.remove(&before.1);
+            }
+            if more.all > 0 {
+                let slots = self.slots.entry(after.1).or_default();
+                *slots = slots.plus(more);
+            }
+            self.total = self.total.less(less).plus(more);
+        }
+        if !seat.stale && (seat.count > 0 || seat.rank.is_some()) {
+            seat.stale = true;
+            self.stale.push(number);
+        }
+    }
+
+    fn look(&mut self, state: usize, states: &States, cluster: &Cluster) -> Memo {
+        if self.memo.len() <= state {
+            self.memo.resize_with(state + 1, Memo::default);
+        }
+        let State {
+            room, generation, ..
+        } = &states.all[state];
+        let memo = &mut self.memo[state];
+        if !memo.known || memo.generation != *generation {
+            let milli = room.milli_for(&self.ask);
+            *memo = Memo {
+                generation: *generation,
+                known: true,
+                count: room.times(&self.task, &self.ask),
+                charge: cluster.policy.charge(room.model(), milli),
+                score: None,
+            };
+        }
+        *memo
+    }
+
+    fn score(&mut self, state: usize, states: &States, cluster: &Cluster) -> i64 {
+        if let Some(score) = self.look(state, states, cluster).score {
+            return score;
+        }
+        let room = &states.all[state].room;
+        let score = crate::placement::score(&cluster.policy, room, &self.task, &self.ask);
+        self.memo[state].score = Some(score);
+        score
+    }
+
+    fn rank(
+        &mut self,
+        number: usize,
+        entry: &Entry,
+        states: &States,
+        cluster: &Cluster,
+    ) -> Option<Rank> {
+        let state = entry.state.filter(|_| self.seats[number].count > 0)?;
+        let score = self.score(state, states, cluster);
+        let free = &states.all[state].room.free;
+        Some(Rank::new(&cluster.policy, score, free, (&entry.id, number)))
+    }
+}
+
+impl States {
+    /// One more node has this room.
+    fn enter(&mut self, room: Room) -> usize {
+        if let Some(state) = self.index.get(&room) {
+            self.all[*state].nodes += 1;
+            return *state;
+        }
+        let number = self.unused.pop().unwrap_or(self.all.len());
+        self.index.insert(room.clone(), number);
+        match self.all.get_mut(number) {
+            Some(state) => {
+                state.generation += 1;
+                (state.room, state.nodes) = (room, 1);
+            }
+            None => self.all.push(State {
+                room,
+                nodes: 1,
+                generation: 0,
+            }),
+        }
+        number
+    }
+
+    /// One node less has this room.
+    fn leave(&mut self, number: usize) {
+        let state = &mut self.all[number];
+        state.nodes -= 1;
+        if state.nodes == 0 {
+            self.index.remove(&state.room);
+            self.unused.push(number);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Why jobs wait, as the core last explained it. To explain costs what waits, so while many do the
+//! core is not asked after every cycle: at once after the first for a while, and once more when
+//! there were others since.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use prorata_core::{JobId, Reason, Scheduler, Snapshot, Verdict};
+use tokio::time::Instant;
+
+/// More jobs than that are many.
+const FEW: usize = 256;
+/// The least time between two explanations while many jobs wait.
+const PAUSE: Duration = Duration::from_secs(1);
+/// To explain takes at most one part in so many of the time.
+const PARTS: u32 = 10;
+
+/// The explanations.
+#[derive(Debug)]
+pub struct Explained {
+    reasons: BTreeMap<JobId, Reason>,
+    /// Something has been decided since.
+    is_outdated: bool,
+    /// The core is not asked again before.
+    next: Instant,
+}
+
+impl Explained {
+    /// Nothing has been explained, and nothing decided yet.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self {
+            reasons: BTreeMap::new(),
+            is_outdated: false,
+            next: now,
+        }
+    }
+
+    /// Something has been decided: the reasons may have changed.
+    pub const fn outdate(&mut self) {
+        self.is_outdated = true;
+    }
+
+    /// When the core is to be asked; `None` while nothing has been decided since it was.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.is_outdated.then_some(self.next)
+    }
+
+    /// Asks the core, and returns the jobs that wait for another reason than before.
+    pub fn ask(&mut self, scheduler: &mut Scheduler) -> Vec<JobId> {
+        let began = Instant::now();
+        let changed = scheduler.explain();
+        let snapshot = scheduler.snapshot();
+        self.reasons.retain(|id, _| is_waiting(&snapshot, id));
+        let mut jobs = Vec::new();
+        for (id, verdict) in changed {
+            if let Verdict::Waiting(reason) = verdict {
+                self.reasons.insert(id.clone(), reason);
+                jobs.push(id);
+            }
+        }
+        let now = Instant::now();
+        let many = self.reasons.len() > FEW;
+        let pause = if many { PAUSE } else { Duration::ZERO };
+        self.next = now + pause.max((now - began) * (PARTS - 1));
+        self.is_outdated = false;
+        jobs
+    }
+
+    /// What became of a job; `None` where that is unknown, or not explained yet.
+    #[must_use]
+    pub fn verdict(&self, snapshot: &Snapshot, job: &JobId) -> Option<Verdict> {
+        if is_waiting(snapshot, job) {
+            self.reasons.get(job).cloned().map(Verdict::Waiting)
+        } else {
+            snapshot.verdict(job)
+        }
+    }
+}
+
+fn is_waiting(snapshot: &Snapshot, job: &JobId) -> bool {
+    snapshot.job(job).is_some() && !snapshot.holds_places(job)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prorata_core::{Event, Job, Node, Policy, Resources, Tenant, Time};
+
+    fn job(name: &str, gpus: u64) -> Job {
+        let id = JobId::new("red", name, name);
+        Job::new(id, "red".into(), 1, Resources::gpus(gpus))
+    }
+
+    fn submit(core: &mut Scheduler, job: Job) {
+        core.observe(Time::ZERO, Event::JobSubmitted(job));
+        let _ = core.cycle(Time::ZERO);
+    }
+
+    #[test]
+    fn the_first_of_many_is_explained_at_once_and_the_last_a_little_later() {
+        let mut core = Scheduler::new(Policy::default());
+        let node = Node {
+            allocatable: Resources::gpus(4),
+            ..Node::new("a")
+        };
+        core.observe(Time::ZERO, Event::NodeSeen(node));
+        core.observe(Time::ZERO, Event::TenantChanged(Tenant::new("red")));
+        let start = Instant::now();
+        let mut explained = Explained::new(start);
+        assert_eq!(explained.due(), None);
+
+        let runs = job("runs", 1);
+        submit(&mut core, runs.clone());
+        for number in 0..=FEW {
+            submit(&mut core, job(&format!("wait-{number:03}"), 8));
+        }
+        explained.outdate();
+        assert_eq!(explained.due(), Some(start));
+        assert_eq!(explained.ask(&mut core).len(), FEW + 1);
+        assert_eq!(explained.due(), None);
+
+        let last = job("last", 4);
+        submit(&mut core, last.clone());
+        explained.outdate();
+        assert!(explained.due() >= Some(start + PAUSE));
+        let snapshot = core.snapshot();
+        assert_eq!(explained.verdict(&snapshot, &last.id), None);
+        let admitted = explained.verdict(&snapshot, &runs.id);
+        assert!(matches!(admitted, Some(Verdict::Admitted(_))));
+
+        let changed = explained.ask(&mut core);
+        assert_eq!(changed, std::slice::from_ref(&last.id));
+        let waiting = explained.verdict(&snapshot, &last.id);
+        let full = Reason::CapacityFull { gang: 1, best: 0 };
+        assert_eq!(waiting, Some(Verdict::Waiting(full)));
+    }
+}
