@@ -3,7 +3,7 @@
 //! | benchmark | from | to |
 //! |---|---|---|
 //! | `fill` | 1,000 empty nodes of 8 GPUs, 10 tenants, 320,000 waiting jobs of 200 kinds each | a full cluster |
-//! | `event` | 5,000 full nodes, 100,000 waiting jobs | the cycle after one job has ended |
+//! | `event` | 5,000 full nodes, 100,000 waiting jobs | the cycle after one job has ended, with preemption and without |
 //! | `snapshot` | the same | a snapshot, and the first change after it |
 //!
 //! The work is drawn from a fixed seed: gangs of 1 to 64 tasks of 1, 2, 4 or 8 GPUs, a quarter
@@ -37,7 +37,7 @@ fn main() {
 }
 
 fn fill(criterion: &mut Criterion) {
-    let waiting = prepared(1_000, 320_000);
+    let waiting = prepared(1_000, 320_000, true);
     println!("prepared: {} MiB", peak_mib());
     criterion.bench_function("fill/1000 nodes, 320000 jobs", |bench| {
         bench.iter_batched_ref(
@@ -49,24 +49,26 @@ fn fill(criterion: &mut Criterion) {
 }
 
 fn event(criterion: &mut Criterion) {
-    let mut full = Full::new(5_000, 100_000);
-    criterion.bench_function("event/5000 nodes, 100000 jobs", |bench| {
-        bench.iter_custom(|times| {
-            let mut spent = Duration::ZERO;
-            for _ in 0..times {
-                full.end_one();
-                let begin = std::time::Instant::now();
-                let decisions = black_box(full.scheduler.cycle(full.now)).decisions;
-                spent += begin.elapsed();
-                full.carry_out(decisions);
-            }
-            spent
+    for (name, preempts) in [("event", true), ("event, nobody leaves", false)] {
+        let mut full = Full::new(5_000, 100_000, preempts);
+        criterion.bench_function(&format!("{name}/5000 nodes, 100000 jobs"), |bench| {
+            bench.iter_custom(|times| {
+                let mut spent = Duration::ZERO;
+                for _ in 0..times {
+                    full.end_one();
+                    let begin = std::time::Instant::now();
+                    let decisions = black_box(full.scheduler.cycle(full.now)).decisions;
+                    spent += begin.elapsed();
+                    full.carry_out(decisions);
+                }
+                spent
+            });
         });
-    });
+    }
 }
 
 fn snapshot(criterion: &mut Criterion) {
-    let mut full = Full::new(5_000, 100_000);
+    let mut full = Full::new(5_000, 100_000, true);
     criterion.bench_function("snapshot/5000 nodes, 100000 jobs", |bench| {
         bench.iter(|| black_box(full.scheduler.snapshot()));
     });
@@ -96,9 +98,9 @@ struct Full {
 }
 
 impl Full {
-    fn new(nodes: u64, jobs: u64) -> Self {
+    fn new(nodes: u64, jobs: u64, preempts: bool) -> Self {
         let mut full = Self {
-            scheduler: prepared(nodes, jobs),
+            scheduler: prepared(nodes, jobs, preempts),
             running: Vec::new(),
             draw: Draw(1),
             now: Time::ZERO,
@@ -127,12 +129,21 @@ impl Full {
         }
     }
 
-    /// One running job ends, and one like those before arrives.
+    /// One running job ends, and one like it arrives.
     fn end_one(&mut self) {
         self.now = self.now + Duration::from_secs(1);
         let index = self.draw.below(self.running.len() as u64) as usize;
-        let (job, gang) = self.running.swap_remove(index);
-        self.leave(&job, gang);
+        let (id, gang) = self.running.swap_remove(index);
+        let ended = self.scheduler.snapshot().job(&id).cloned();
+        self.leave(&id, gang);
+        if let Some(job) = ended {
+            let again = Job {
+                id: JobId::new(id.namespace(), &format!("{}+", id.name()), ""),
+                submitted: self.now,
+                ..job
+            };
+            self.scheduler.observe(self.now, Event::JobSubmitted(again));
+        }
     }
 
     fn leave(&mut self, job: &JobId, gang: u32) {
@@ -173,9 +184,10 @@ const fn since(later: Time, earlier: Time) -> u64 {
 }
 
 /// A cluster of empty nodes with waiting jobs.
-fn prepared(nodes: u64, jobs: u64) -> Scheduler {
+fn prepared(nodes: u64, jobs: u64, preempts: bool) -> Scheduler {
     let mut scheduler = Scheduler::new(Policy {
         preemption: Preemption {
+            enabled: preempts,
             min_runtime: Duration::from_secs(600),
             ..Preemption::default()
         },
