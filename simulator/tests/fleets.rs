@@ -3,29 +3,20 @@
 //! test says on stderr that it checked nothing.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::env;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+mod data;
+
+use std::path::Path;
 
 use prorata_core::Resource;
 use prorata_simulator::scenario::Scenario;
 use prorata_simulator::trace::Source;
 use prorata_simulator::workload::{Drawn, draw};
 
+use data::data;
+
 /// A scenario with a trace of this kind; where the trace is not, says so.
 fn with_trace(name: &str, kind: &str, path: &str) -> Option<Scenario> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
-    let folder = env::var_os("PRORATA_DATA").map_or_else(|| PathBuf::from(default), PathBuf::from);
-    let trace = folder.join(path);
-    if !trace.exists() {
-        let path = trace.display();
-        let skipped = format!(
-            "\nSKIPPED, NOT CHECKED: there is no {path}: set PRORATA_DATA to the folder of traces\n\n"
-        );
-        // The macro's output would be held back by the test runner.
-        let _ = io::stderr().write_all(skipped.as_bytes());
-        return None;
-    }
+    let trace = data(path)?;
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.yaml"));
     let text = std::fs::read_to_string(&file).unwrap();
     let scenario = Scenario::parse(&file.display().to_string(), &text).unwrap();

@@ -4,17 +4,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod data;
+
 use std::env;
 use std::fs;
-use std::io::{self, Write as _};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use prorata_core::Order;
 use prorata_simulator::run::{Check, run};
 use prorata_simulator::scenario::Scenario;
 use prorata_simulator::trace::Source;
 use prorata_simulator::workload::draw;
+
+use data::data;
 
 const TRACES: [&str; 4] = ["trace3", "trace3_pr", "trace1", "trace1_pr"];
 
@@ -98,21 +101,4 @@ fn with_trace(trace: &Path) -> Scenario {
     let scenario = Scenario::parse(&file.display().to_string(), &text).unwrap();
     let source: Source = format!("muri:{}", trace.display()).parse().unwrap();
     scenario.with_trace(&source).unwrap()
-}
-
-/// Where this part of the data lies; where it does not, says so.
-fn data(path: &str) -> Option<PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
-    let folder = env::var_os("PRORATA_DATA").map_or_else(|| PathBuf::from(default), PathBuf::from);
-    let path = folder.join(path);
-    if path.exists() {
-        return Some(path);
-    }
-    let path = path.display();
-    let skipped = format!(
-        "\nSKIPPED, NOT CHECKED: there is no {path}: set PRORATA_DATA to the folder of traces\n\n"
-    );
-    // The macro's output would be held back by the test runner.
-    let _ = io::stderr().write_all(skipped.as_bytes());
-    None
 }

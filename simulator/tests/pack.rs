@@ -5,16 +5,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod data;
+
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::io::{self, Write as _};
 use std::ops::{ControlFlow, RangeInclusive};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use prorata_simulator::pack::{self, Curve, Input, PLACES, Point};
 use rayon::prelude::*;
+
+use data::data;
 
 const NODES: &str = "sn,cpu_milli,memory_mib,gpu,model\n\
     a,4000,1024,1,T4\n\
@@ -322,21 +325,4 @@ fn published(file: &Path) -> BTreeMap<(String, String), Vec<f64>> {
         .into_iter()
         .map(|(key, curves)| (key, mean(curves)))
         .collect()
-}
-
-/// Where this part of the data lies; where it does not, says so.
-fn data(path: &str) -> Option<PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
-    let folder = env::var_os("PRORATA_DATA").map_or_else(|| PathBuf::from(default), PathBuf::from);
-    let path = folder.join(path);
-    if path.exists() {
-        return Some(path);
-    }
-    let path = path.display();
-    let skipped = format!(
-        "\nSKIPPED, NOT CHECKED: there is no {path}: set PRORATA_DATA to the folder of traces\n\n"
-    );
-    // The macro's output would be held back by the test runner. One piece, as tests run together.
-    let _ = io::stderr().write_all(skipped.as_bytes());
-    None
 }

@@ -10,10 +10,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod data;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use prorata_core::{JobId, Order, Resource, Resources, Tenant};
@@ -21,6 +23,8 @@ use prorata_simulator::run::{Check, Fate, Run, run};
 use prorata_simulator::scenario::{Pool, Scenario};
 use prorata_simulator::trace::Source;
 use prorata_simulator::workload::{Drawn, draw};
+
+use data::data;
 
 /// So many jobs of the trace, unless all are asked for. They ask for little in the first weeks,
 /// so they arrive four times as fast as they did.
@@ -158,18 +162,7 @@ fn work(scenario: &Scenario) -> Vec<Drawn> {
 }
 
 fn scenario(name: &str) -> Option<Scenario> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
-    let folder = std::env::var_os("PRORATA_DATA").map_or_else(|| default.into(), PathBuf::from);
-    let trace = folder.join("philly-82k/philly.csv");
-    if !trace.exists() {
-        let trace = trace.display();
-        let skipped = format!(
-            "\nSKIPPED, NOT CHECKED: there is no {trace}: set PRORATA_DATA to the folder of traces\n\n"
-        );
-        // The macro's output would be held back by the test runner.
-        let _ = io::stderr().write_all(skipped.as_bytes());
-        return None;
-    }
+    let trace = data("philly-82k/philly.csv")?;
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.yaml"));
     let text = std::fs::read_to_string(&file).unwrap();
     let read = Scenario::parse(&file.display().to_string(), &text).unwrap();

@@ -5,13 +5,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod data;
+
 use std::collections::BTreeSet;
-use std::env;
-use std::io::{self, Write as _};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use prorata_simulator::trace::{self, Oddities, Oddity, Source, TraceJob, TraceNode, TracePod};
+
+use data::data;
 
 #[test]
 fn philly() {
@@ -180,23 +181,6 @@ fn openb_nodes() {
         models.into_iter().collect::<Vec<_>>(),
         ["A10", "G2", "G3", "P100", "T4", "V100M16", "V100M32"]
     );
-}
-
-/// Where this part of the data lies; where it does not, says so.
-fn data(path: &str) -> Option<PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
-    let folder = env::var_os("PRORATA_DATA").map_or_else(|| PathBuf::from(default), PathBuf::from);
-    let path = folder.join(path);
-    if path.exists() {
-        return Some(path);
-    }
-    let path = path.display();
-    let skipped = format!(
-        "\nSKIPPED, NOT CHECKED: there is no {path}: set PRORATA_DATA to the folder of traces\n\n"
-    );
-    // The macro's output would be held back by the test runner. One piece, as tests run together.
-    let _ = io::stderr().write_all(skipped.as_bytes());
-    None
 }
 
 fn read(source: &Source) -> (Vec<TraceJob>, Oddities) {

@@ -123,6 +123,16 @@ pub struct Kind {
     pub span: Option<Span>,
 }
 
+impl Kind {
+    /// The same kind, however long it takes.
+    pub(crate) fn of_any_length(&self) -> Self {
+        Self {
+            span: None,
+            ..self.clone()
+        }
+    }
+}
+
 /// A declared maximum duration, rounded up so that jobs of about the same length are of one
 /// kind: steps are less than a fifth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

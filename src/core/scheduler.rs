@@ -393,8 +393,7 @@ impl Scheduler {
     fn like(&self, candidate: &Candidate) -> Like {
         let turn = &candidate.turn;
         let evicted = self.cluster.evicted.get(&turn.job).copied();
-        let mut kind = candidate.kind.clone();
-        kind.span = None;
+        let kind = candidate.kind.of_any_length();
         (
             candidate.seat,
             kind,
