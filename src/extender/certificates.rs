@@ -115,7 +115,7 @@ impl Certificates {
                 info!("the certificates have changed and are in use");
             }
             Err(error) => {
-                warn!(%error, "the new certificates are wrong; the last ones stay in use")
+                warn!(%error, "the new certificates are wrong; the last ones stay in use");
             }
         }
     }
