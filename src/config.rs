@@ -1,5 +1,6 @@
 //! The file that configures a process of ours. It says what is set, not what is done with it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,6 +46,13 @@ pub struct Configuration {
     #[serde(default = "default_reserve_after", deserialize_with = "read_duration")]
     #[schemars(with = "String")]
     pub reserve_after: Duration,
+    /// PriorityClasses that count across tenants, before fairness. A tenant may use one only if
+    /// its spec.priorityClasses names it.
+    #[serde(default)]
+    pub cluster_wide_classes: BTreeSet<String>,
+    /// PriorityClasses whose jobs are never evicted.
+    #[serde(default)]
+    pub protected_classes: BTreeSet<String>,
     /// What is logged, and how.
     #[serde(default)]
     pub logging: Logging,
