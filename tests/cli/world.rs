@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::batch::v1::Job;
 use kube::Api;
 use prorata_controlplane::{Kubelet, KubeletOptions, Options, Process, User, nodes};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::cluster::controller::Site;
 use super::cluster::requests::create;
-use super::cluster::{Cluster, from};
+use super::cluster::Cluster;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
