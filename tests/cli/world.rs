@@ -9,9 +9,9 @@ use kube::Api;
 use prorata_controlplane::{Kubelet, KubeletOptions, Options, Process, User, nodes};
 use serde_json::Value;
 
+use super::cluster::Cluster;
 use super::cluster::controller::Site;
 use super::cluster::requests::create;
-use super::cluster::Cluster;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
