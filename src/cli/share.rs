@@ -21,7 +21,8 @@ const BAR: usize = 24;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 ENTITLED is what a tenant would hold if every tenant wanted all that it may have: its guarantee, and
-by weight what nobody owns. On a terminal a bar shows what is held, and `|` what is due.
+by weight what nobody owns. SHARE (wide) is its weighted dominant share of what can be borrowed, by
+which the queue chooses who is next; ASKED is what its waiting jobs ask for. On a terminal a bar shows what is held, and `|` what is due.
 
 Examples:
   prorata share
@@ -99,7 +100,7 @@ fn table(shown: &[Holding], capacity: Option<u64>, wide: bool, paint: Paint) -> 
         "WAITING",
     ];
     if wide {
-        titles.extend(["WEIGHT", "WAITING GPUS"]);
+        titles.extend(["WEIGHT", "SHARE", "BORROWED", "ASKED"]);
     }
     if paint.0 {
         titles.push("");
@@ -131,6 +132,8 @@ fn row(holding: &Holding, scale: u64, wide: bool, paint: Paint) -> Vec<Cell> {
     ];
     if wide {
         row.push(holding.weight.as_str().into());
+        row.push(holding.share.as_deref().unwrap_or_default().into());
+        row.push(optional(holding.borrowed_milli_gpus));
         row.push(gpus(holding.waiting_milli_gpus).into());
     }
     if paint.0 {

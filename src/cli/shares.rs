@@ -36,25 +36,50 @@ pub(super) struct Holding {
     pub(super) running: u32,
     /// Jobs that wait, those on hold and blocked ones not included.
     pub(super) waiting: u32,
+    /// What it holds above what it owns, as the controller says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) borrowed_milli_gpus: Option<u64>,
+    /// Its weighted share of what can be borrowed, as the controller says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) share: Option<String>,
     /// What it would hold if every tenant wanted all that it may have; absent where the cluster's
     /// capacity cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) entitled_milli_gpus: Option<u64>,
+    /// What the controller says of what it holds, which knows every job.
+    #[serde(skip)]
+    pub(super) told: Option<Told>,
+}
+
+/// What the controller says of what a tenant and those below it hold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Told {
+    held: u64,
+    running: u32,
+    waiting: u32,
 }
 
 impl Holding {
-    /// A tenant that holds nothing yet.
+    /// A tenant without the jobs that can be seen.
     pub(super) fn of(tenant: &Tenant) -> Self {
         let (name, spec) = (tenant.metadata.name.clone(), &tenant.spec);
-        let gpus = |amount: &Option<crate::api::Amount>| {
-            let amount = amount.as_ref()?;
-            quantity::parse(Resource::Gpu, amount.as_str()).ok()
-        };
+        let gpus = |amount: &Option<crate::api::Amount>| read(amount.as_ref()?.as_str());
+        let status = tenant.status.as_ref();
+        let status = status.filter(|status| status.observed_generation.is_some());
+        let amount = |of: &BTreeMap<String, String>| of.get("gpu").and_then(|text| read(text));
         Self {
             tenant: name.unwrap_or_default(),
+            parent: spec.parent.clone(),
             weight: spec.weight.to_string(),
             guaranteed_milli_gpus: gpus(&spec.guaranteed.gpu).unwrap_or_default(),
             limit_milli_gpus: gpus(&spec.limit.gpu),
+            borrowed_milli_gpus: status.and_then(|status| amount(&status.borrowed)),
+            share: status.and_then(|status| status.share.clone()),
+            told: status.map(|status| Told {
+                held: amount(&status.used).unwrap_or_default(),
+                running: status.running,
+                waiting: status.waiting,
+            }),
             ..Self::default()
         }
     }
@@ -78,6 +103,19 @@ impl Holding {
                 self.waiting += 1;
             }
             _ => {}
+        }
+    }
+
+    /// Its own jobs are counted, and all below it are.
+    fn finish(&mut self, below: &[Self]) {
+        let depth = self.depth + 1;
+        let children = below.iter().filter(|h| h.depth == depth);
+        for child in children {
+            self.add_child(child);
+        }
+        if let Some(told) = self.told {
+            self.held_milli_gpus = told.held;
+            (self.running, self.waiting) = (told.running, told.waiting);
         }
     }
 
@@ -117,6 +155,10 @@ pub(super) fn tree(
         let parent = holding.parent.take();
         holding.parent = parent.filter(|name| known.binary_search(name).is_ok());
     }
+    let owned: Vec<u64> = known.iter().map(|name| owned(&all, name, 0)).collect();
+    for (holding, owned) in all.values_mut().zip(owned) {
+        holding.guaranteed_milli_gpus = owned;
+    }
     let mut shown = Vec::new();
     branch(&mut all, None, capacity, 0, &mut shown);
     while let Some(name) = all.keys().next().cloned() {
@@ -127,6 +169,20 @@ pub(super) fn tree(
         branch(&mut all, None, None, 0, &mut shown);
     }
     shown
+}
+
+/// What a tenant owns: its guarantee, or without one what those below it own.
+fn owned(all: &BTreeMap<String, Holding>, name: &str, depth: usize) -> u64 {
+    let own = all[name].guaranteed_milli_gpus;
+    if own > 0 || depth > all.len() {
+        return own;
+    }
+    let children = all
+        .values()
+        .filter(|holding| holding.parent.as_deref() == Some(name));
+    children
+        .map(|child| owned(all, &child.tenant, depth + 1))
+        .sum()
 }
 
 /// Moves the children of a tenant, and what is below them, from `all` to `shown`.
@@ -152,9 +208,7 @@ fn branch(
         let (place, name, own) = (shown.len(), child.tenant.clone(), child.entitled_milli_gpus);
         shown.push(Holding::default());
         branch(all, Some(&name), own, depth + 1, shown);
-        for below in shown[place + 1..].iter().filter(|h| h.depth == depth + 1) {
-            child.add_child(below);
-        }
+        child.finish(&shown[place + 1..]);
         shown[place] = child;
     }
 }
@@ -188,6 +242,10 @@ fn divide(children: &[Holding], capacity: u64) -> Vec<u64> {
         open = rest;
     }
     parts.into_iter().map(whole).collect()
+}
+
+fn read(gpus: &str) -> Option<u64> {
+    quantity::parse(Resource::Gpu, gpus).ok()
 }
 
 #[expect(
@@ -248,7 +306,7 @@ mod tests {
         let tenants = vec![
             tenant("top", None, "1", [None, None]),
             tenant("dev", Some("top"), "1", [None, None]),
-            tenant("prod", Some("top"), "3", [None, None]),
+            tenant("prod", Some("top"), "3", [Some(2), None]),
             tenant("alone", None, "1", [None, None]),
             tenant("orphan", Some("gone"), "2", [None, None]),
         ];

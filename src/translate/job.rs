@@ -49,7 +49,7 @@ pub struct JobView {
     pub max_duration: Option<Duration>,
     /// Why it cannot be planned, for its user.
     pub obstacle: Option<String>,
-    /// PriorityClass of its pods.
+    /// The PriorityClass that orders it: its annotation's, else its pods'.
     pub priority_class: Option<String>,
     /// Whether it has annotations at all.
     pub has_annotations: bool,
@@ -111,7 +111,9 @@ impl JobView {
             needs: needs.unwrap_or_default().into(),
             max_duration,
             obstacle,
-            priority_class: template.and_then(|t| t.priority_class_name.clone()),
+            priority_class: annotation(metadata, labels::PRIORITY_CLASS)
+                .map(str::to_owned)
+                .or_else(|| template.and_then(|t| t.priority_class_name.clone())),
             has_annotations: metadata.annotations.is_some(),
             affinity,
             condition: condition(job),
