@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::cluster::{Cluster, ClusterArgs, Scope, if_allowed, plural};
 use super::failure::Failure;
 use super::output::{self, Format, OutputArgs, Paint};
-use super::queue::{self, Entry};
+use super::queue::{self, Entry, Seen};
 use super::shares::{Holding, tree};
 use super::{list, object, remedy, share, words};
 use crate::api::{State, Tenant, labels};
@@ -76,14 +76,15 @@ struct Happened {
 pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
     let job = object::name(&args.job);
-    let entries = share::entries(&cluster).await?;
-    let entry = match queue::find(&entries, cluster.namespace(), job) {
+    let seen = share::entries(&cluster).await?;
+    let entries = &seen.entries;
+    let entry = match queue::find(entries, cluster.namespace(), job) {
         Some(entry) => entry.clone(),
-        None => return Err(not_queued(&cluster, &entries, job).await),
+        None => return Err(not_queued(&cluster, entries, job).await),
     };
-    let tenant_holds = tenant(&cluster, &entry, &entries).await?;
+    let tenant_holds = tenant(&cluster, &entry, &seen).await?;
     let events = events(&cluster, &entry).await?;
-    let explanation = explanation(entry, &entries, tenant_holds, events, Timestamp::now());
+    let explanation = explanation(entry, entries, tenant_holds, events, Timestamp::now());
     match args.output.output {
         Format::Json | Format::Yaml => output::serialised(args.output.output, &explanation),
         Format::Name => output::print(&format!("{}\n", list::resource_name(&explanation.entry))),
@@ -129,17 +130,13 @@ async fn outside(cluster: &Cluster, job: &str) -> Failure {
 }
 
 /// What the job's tenant holds.
-async fn tenant(
-    cluster: &Cluster,
-    entry: &Entry,
-    entries: &[Entry],
-) -> Result<Option<Holding>, Failure> {
+async fn tenant(cluster: &Cluster, entry: &Entry, seen: &Seen) -> Result<Option<Holding>, Failure> {
     let tenants = cluster.list_all::<Tenant>().await;
     let Some(tenants) = if_allowed("what its tenant holds", tenants)? else {
         return Ok(None);
     };
     let tenants = tenants.iter().map(Holding::of).collect();
-    let mut tree = tree(tenants, entries, None).into_iter();
+    let mut tree = tree(tenants, seen, None).into_iter();
     Ok(tree.find(|holding| holding.tenant == entry.tenant))
 }
 

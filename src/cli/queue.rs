@@ -151,6 +151,14 @@ impl Entry {
     }
 }
 
+/// As much of the queue as its reader may see.
+pub(super) struct Seen {
+    /// The jobs, in the queue's order.
+    pub(super) entries: Vec<Entry>,
+    /// Whether there are no others.
+    pub(super) is_all: bool,
+}
+
 /// Reads the queue.
 pub(super) async fn read(cluster: &Cluster, scope: &Scope) -> Result<Vec<Entry>, Failure> {
     let records: Vec<QueuedJob> = cluster.list(scope, ListParams::default()).await?;

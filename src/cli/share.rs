@@ -6,7 +6,7 @@ use prorata_core::Resource;
 use super::cluster::{Cluster, ClusterArgs, Scope, if_allowed};
 use super::failure::Failure;
 use super::output::{self, Format, OutputArgs, Paint, Tone};
-use super::queue::{self, Entry};
+use super::queue::{self, Seen};
 use super::shares::{Holding, tree};
 use super::table::{Cell, Table};
 use super::words::gpus;
@@ -41,24 +41,28 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
     let tenants = cluster.list_all::<Tenant>().await;
     let tenants = if_allowed("what is due to each tenant", tenants)?.unwrap_or_default();
-    let entries = entries(&cluster).await?;
+    let seen = entries(&cluster).await?;
     let nodes = cluster.list_all::<Node>().await;
     let nodes = if_allowed("the cluster's capacity", nodes)?;
     let capacity = nodes.map(|nodes| capacity(&nodes, &args.gpu_resource));
     let tenants = tenants.iter().map(Holding::of).collect();
-    show(&tree(tenants, &entries, capacity), capacity, args.output)
+    show(&tree(tenants, &seen, capacity), capacity, args.output)
 }
 
 /// All jobs, or those of this namespace where the caller may not see more.
-pub(super) async fn entries(cluster: &Cluster) -> Result<Vec<Entry>, Failure> {
+pub(super) async fn entries(cluster: &Cluster) -> Result<Seen, Failure> {
     let all = queue::read(cluster, &Scope::All).await;
-    match if_allowed("jobs of other namespaces", all)? {
-        Some(entries) => Ok(entries),
-        None => {
-            let here = Scope::Namespace(cluster.namespace().to_owned());
-            queue::read(cluster, &here).await
-        }
+    if let Some(entries) = if_allowed("jobs of other namespaces", all)? {
+        return Ok(Seen {
+            entries,
+            is_all: true,
+        });
     }
+    let here = Scope::Namespace(cluster.namespace().to_owned());
+    Ok(Seen {
+        entries: queue::read(cluster, &here).await?,
+        is_all: false,
+    })
 }
 
 /// GPUs of the nodes that take new work, in thousandths.

@@ -6,7 +6,7 @@ use prorata_core::Resource;
 use prorata_simulator::quantity;
 use serde::Serialize;
 
-use super::queue::Entry;
+use super::queue::{Entry, Seen};
 use crate::api::{State, Tenant};
 
 /// A tenant, as far as sharing goes. GPUs are counted in thousandths.
@@ -136,18 +136,18 @@ impl Holding {
 
 /// The tree in the order in which it is shown: each tenant before those below it, by name.
 /// `capacity` is what the nodes have, where that is known.
-pub(super) fn tree(
-    tenants: Vec<Holding>,
-    entries: &[Entry],
-    capacity: Option<u64>,
-) -> Vec<Holding> {
+pub(super) fn tree(tenants: Vec<Holding>, seen: &Seen, capacity: Option<u64>) -> Vec<Holding> {
     let mut all: BTreeMap<String, Holding> =
         tenants.into_iter().map(|t| (t.tenant.clone(), t)).collect();
-    for entry in entries {
+    for entry in &seen.entries {
         let holding = all.entry(entry.tenant.clone());
         holding
             .or_insert_with(|| Holding::unknown(&entry.tenant))
             .add(entry);
+    }
+    // The jobs themselves are newer than what is said of them.
+    for holding in all.values_mut().filter(|_| seen.is_all) {
+        holding.told = None;
     }
     // A parent that is not there leaves its children at the top; so does a cycle, at its first name.
     let known: Vec<String> = all.keys().cloned().collect();
@@ -282,8 +282,37 @@ mod tests {
         }
     }
 
+    fn seen<const N: usize>(entries: [Entry; N]) -> Seen {
+        Seen {
+            entries: entries.to_vec(),
+            is_all: true,
+        }
+    }
+
+    #[test]
+    fn who_sees_a_part_of_the_jobs_believes_the_controller() {
+        let told = Told {
+            held: 9_000,
+            running: 3,
+            waiting: 4,
+        };
+        let vision = Holding {
+            told: Some(told),
+            ..tenant("vision", None, "1", [None, None])
+        };
+        let part = Seen {
+            is_all: false,
+            ..seen([entry("a", 1, json!({}))])
+        };
+        let shown = &tree(vec![vision.clone()], &part, None)[0];
+        assert_eq!((shown.held_milli_gpus, shown.waiting), (9_000, 4));
+        let all = seen([entry("a", 1, json!({}))]);
+        let shown = &tree(vec![vision], &all, None)[0];
+        assert_eq!((shown.held_milli_gpus, shown.waiting), (0, 1));
+    }
+
     fn entitled(tenants: Vec<Holding>, gpus: u64) -> Vec<(String, usize, u64)> {
-        let shown = tree(tenants, &[], Some(gpus * 1000));
+        let shown = tree(tenants, &seen([]), Some(gpus * 1000));
         let told = |h: &Holding| (h.tenant.clone(), h.depth, h.entitled_milli_gpus.unwrap());
         shown.iter().map(told).collect()
     }
@@ -329,7 +358,7 @@ mod tests {
             entry("w", 2, waiting),
             entry("x", 3, json!({})),
         ];
-        let shown = tree(tenants, &entries, None);
+        let shown = tree(tenants, &seen(entries), None);
         let top = shown.iter().find(|h| h.tenant == "top").unwrap();
         assert_eq!((top.held_milli_gpus, top.waiting_milli_gpus), (8_000, 500));
         assert_eq!(
@@ -345,7 +374,7 @@ mod tests {
             tenant("a", Some("b"), "1", [None, None]),
             tenant("b", Some("a"), "1", [None, None]),
         ];
-        let names: Vec<_> = tree(tenants, &[], None)
+        let names: Vec<_> = tree(tenants, &seen([]), None)
             .into_iter()
             .map(|h| (h.tenant, h.depth))
             .collect();

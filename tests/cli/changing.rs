@@ -37,7 +37,7 @@ pub(crate) async fn a_file_is_submitted_whole_or_not_at_all(world: &World) {
     let ran = world
         .alice(&format!("submit {} -n red", both.display()))
         .await;
-    ran.failed(2, "both.yaml:11: ");
+    ran.failed(2, "both.yaml:12: ");
     assert!(
         ran.err.contains("remove nodeName") && ran.err.contains("nothing has been created"),
         "{ran:?}"

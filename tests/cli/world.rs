@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::batch::v1::Job;
 use kube::Api;
+use kube::api::{DeleteParams, ListParams};
 use prorata_controlplane::{Kubelet, KubeletOptions, Options, Process, User, nodes};
 use serde_json::Value;
 
@@ -117,14 +118,10 @@ impl World {
 
     /// Deletes every Job of a namespace, and waits until the queue has forgotten them.
     pub(crate) async fn clear(&self, namespace: &str) {
-        let params = (
-            kube::api::DeleteParams::background(),
-            kube::api::ListParams::default(),
-        );
-        self.jobs(namespace)
-            .delete_collection(&params.0, &params.1)
-            .await
-            .unwrap();
+        let (delete, all) = (DeleteParams::background(), ListParams::default());
+        let admin = &self.cluster.admin;
+        let jobs: Api<Job> = Api::namespaced(admin.clone(), namespace);
+        jobs.delete_collection(&delete, &all).await.unwrap();
         let deadline = Instant::now() + PATIENCE;
         let pods: Api<k8s_openapi::api::core::v1::Pod> =
             Api::namespaced(self.cluster.admin.clone(), namespace);
@@ -132,7 +129,7 @@ impl World {
             let line =
                 format!("list -o name -n {namespace} --state waiting,admitted,held,finished");
             let listed = self.admin(&line).await;
-            let gone = pods.list(&params.1).await.unwrap().items.is_empty();
+            let gone = pods.list(&all).await.unwrap().items.is_empty();
             if listed.out.is_empty() && gone {
                 return;
             }
