@@ -9,6 +9,7 @@ mod node;
 mod plan;
 mod pod;
 mod record;
+mod template;
 mod tenant;
 
 pub use job::{JOB_CONDITION, JobView};
