@@ -405,6 +405,7 @@ mod tests {
             node: Some("a".into()),
             takes: Resources::gpus(gpus),
             is_over: false,
+            gated: None,
         })
     }
 

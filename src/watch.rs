@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
-use prorata_core::{Tenant, TenantId};
+use prorata_core::{Tenant, TenantId, Time};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -52,6 +52,9 @@ impl Kind {
     ];
 }
 
+/// Of pods in the queue: those that have been let go first, then by index, age and name.
+pub type Rank = Option<(bool, Option<u32>, Time, String)>;
+
 /// An object as the controller keeps it.
 #[derive(Clone, Debug)]
 pub enum Object {
@@ -83,6 +86,19 @@ impl Object {
             Self::QueuedJob(_) => Kind::QueuedJob,
             Self::Job(_) => Kind::Job,
             Self::Pod(_) => Kind::Pod,
+        }
+    }
+
+    /// The order in which those of a first list are taken up.
+    #[must_use]
+    pub fn rank(&self) -> Rank {
+        match self {
+            Self::Pod(PodView {
+                index,
+                gated: Some(gated),
+                ..
+            }) => Some((gated.is_waiting, *index, gated.created, gated.name.clone())),
+            _ => None,
         }
     }
 
@@ -209,12 +225,12 @@ async fn watch<K>(
     error!(?kind, "the watch ended");
 }
 
-/// Of pods only those that are on a node and not over: the others hold nothing. The API server
-/// says of one that ends what it says of one that is deleted.
+/// Of pods only those that are not over. The API server says of one that ends what it says of one
+/// that is deleted.
 fn config(kind: Kind) -> watcher::Config {
     let config = watcher::Config::default();
     match kind {
-        Kind::Pod => config.fields("spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"),
+        Kind::Pod => config.fields("status.phase!=Succeeded,status.phase!=Failed"),
         _ => config,
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1 as k8s;
-use k8s_openapi::api::core::v1::Affinity;
+use k8s_openapi::api::core::v1::{Affinity, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use prorata_core::{Hold, Job, JobId, Needs, Resources, TenantId, Time};
@@ -14,11 +14,54 @@ use super::{annotation, controller, created, plan, version};
 use crate::api::labels;
 use crate::duration;
 
-/// What the controller keeps of a Job.
+/// What stands for a job of the queue in the cluster, and with it how the queue holds it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A Job, by its field `suspend`.
+    Job,
+    /// A pod, by its scheduling gate.
+    Pod,
+    /// Pods that start together, by the gate of each.
+    Gang,
+}
+
+impl Form {
+    /// The `apiVersion` of its object.
+    #[must_use]
+    pub const fn api_version(self) -> &'static str {
+        match self {
+            Self::Job => "batch/v1",
+            Self::Pod | Self::Gang => "v1",
+        }
+    }
+
+    /// The `kind` of its object.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Job => "Job",
+            Self::Pod | Self::Gang => "Pod",
+        }
+    }
+}
+
+/// How much of a Job must start together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// All pods that run at the same time.
+    #[default]
+    Whole,
+    /// So many pods; the others follow one by one. Its pods are gated, and it is not suspended.
+    AtLeast(u32),
+}
+
+/// What the controller keeps of a job: of a Job, or of pods that wait in the queue themselves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobView {
     /// Namespace, name and UID.
     pub id: JobId,
+    /// What stands for it in the cluster.
+    pub form: Form,
     /// Grows with each change.
     pub version: u64,
     /// Grows with each change of the spec.
@@ -33,6 +76,8 @@ pub struct JobView {
     pub is_held: bool,
     /// The admission that last released it.
     pub epoch: Option<i64>,
+    /// A pod of it has been let go. Of a Job the epoch says more.
+    pub has_begun: bool,
     /// Complete or failed. Kubernetes says so only once all its pods are gone.
     pub has_ended: bool,
     /// It is being deleted; its pods may still run.
@@ -49,6 +94,10 @@ pub struct JobView {
     pub needs: Arc<Needs>,
     /// It ends by then.
     pub max_duration: Option<Duration>,
+    /// Whether it may be evicted: something makes its pods anew, or its user does not mind.
+    pub preemptible: bool,
+    /// How much of it must start together.
+    pub part: Part,
     /// Why it cannot be planned, for its user.
     pub obstacle: Option<String>,
     /// PriorityClass of its pods.
@@ -86,15 +135,18 @@ impl JobView {
         };
         let obstacle = asked.obstacle.or(endless);
         let namespace = job.namespace().unwrap_or_default();
+        let part = template.map_or(Part::Whole, |template| part(metadata, template));
         Self {
             id: JobId::new(&namespace, &job.name_any(), &job.uid().unwrap_or_default()),
+            form: Form::Job,
             version: version(metadata),
             generation: metadata.generation.unwrap_or_default(),
             created: created(metadata),
-            is_queued: asked.names_gpus && is_topmost(job),
+            is_queued: asked.names_gpus && is_topmost(job) && part == Part::Whole,
             is_suspended: spec.and_then(|s| s.suspend).unwrap_or_default(),
             is_held: annotation(metadata, labels::HELD) == Some("true"),
             epoch,
+            has_begun: false,
             has_ended: has_ended(job),
             is_leaving: metadata.deletion_timestamp.is_some(),
             gang: spec.map_or(1, gang),
@@ -106,6 +158,8 @@ impl JobView {
             },
             needs: asked.needs,
             max_duration,
+            preemptible: true,
+            part,
             obstacle,
             priority_class: asked.priority_class,
             has_annotations: metadata.annotations.is_some(),
@@ -123,9 +177,20 @@ impl JobView {
             needs: self.needs.clone(),
             hold: self.is_held.then_some(Hold::User),
             max_duration: self.max_duration,
+            preemptible: self.preemptible,
             ..Job::new(self.id.clone(), tenant, self.gang, self.task)
         }
     }
+}
+
+/// A Job whose template has our gate starts in part.
+fn part(metadata: &ObjectMeta, template: &PodSpec) -> Part {
+    let mut gates = template.scheduling_gates.iter().flatten();
+    if !gates.any(|gate| gate.name == labels::GATE) {
+        return Part::Whole;
+    }
+    let least = annotation(metadata, labels::GANG).and_then(|text| text.parse().ok());
+    Part::AtLeast(least.unwrap_or(1))
 }
 
 /// As many pods as run at the same time, once all have started.
