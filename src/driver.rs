@@ -4,13 +4,12 @@
 //! whatever differs between what is wanted and what is there is written, job by job: one write
 //! at a time for each job, admissions before reports.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::jiff::Timestamp;
 use prorata_core::{Decision, JobId, Policy, Scheduler, Snapshot, Time};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
@@ -21,10 +20,10 @@ use crate::observed::{News, Observed, Uid};
 use crate::view::{View, Views};
 use crate::watch::{Change, Kind, Object};
 
-/// Writes under way at the same time.
-const WRITES_MAX: usize = 32;
-/// Of these, reports that no pod waits for.
-const REPORTS_MAX: usize = 4;
+mod work;
+
+use work::Work;
+
 /// How long a refusal stands before it is tried again: long enough to be read.
 const REFUSED_FOR_AT_LEAST: Duration = Duration::from_secs(5);
 /// Changes taken up at once.
@@ -48,20 +47,6 @@ pub struct Driver {
     touched: BTreeSet<Uid>,
     explained: Explained,
     work: Work,
-}
-
-/// Jobs about which something may have to be written.
-#[derive(Default)]
-struct Work {
-    admissions: VecDeque<Uid>,
-    /// First come, first served, each once.
-    reports: VecDeque<Uid>,
-    reported: BTreeSet<Uid>,
-    /// A write about them is under way; true for a report.
-    busy: BTreeMap<Uid, bool>,
-    later: BTreeMap<Instant, Vec<Uid>>,
-    attempts: BTreeMap<Uid, u32>,
-    writes: JoinSet<Outcome>,
 }
 
 impl Driver {
@@ -228,8 +213,7 @@ impl Driver {
     }
 
     fn next_effect(&mut self, snapshot: &Snapshot) -> Option<(Uid, Effect)> {
-        while self.work.writes.len() < WRITES_MAX {
-            let uid = self.work.next()?;
+        while let Some(uid) = self.work.next() {
             let effect = desired::effect(
                 &self.observed,
                 snapshot,
@@ -318,57 +302,6 @@ impl Driver {
         if forgiven {
             self.cycle();
         }
-    }
-}
-
-impl Work {
-    /// Something may have to be reported about the job.
-    fn report(&mut self, uid: &str) {
-        if self.reported.insert(uid.to_owned()) {
-            self.reports.push_back(uid.to_owned());
-        }
-    }
-
-    /// The next job to look at: admissions in order, then reports if there are few under way. A
-    /// job about which a write is under way is looked at again when that is done.
-    fn next(&mut self) -> Option<Uid> {
-        while let Some(uid) = self.admissions.pop_front() {
-            if !self.busy.contains_key(&uid) {
-                return Some(uid);
-            }
-        }
-        let under_way = self.busy.values().filter(|is_report| **is_report).count();
-        if under_way >= REPORTS_MAX {
-            return None;
-        }
-        loop {
-            let uid = self.reports.pop_front()?;
-            self.reported.remove(&uid);
-            if !self.busy.contains_key(&uid) {
-                return Some(uid);
-            }
-        }
-    }
-
-    /// Looks at the job again after a while, twice as long after each failure.
-    fn put_off(&mut self, uid: &str, least: Duration) -> Duration {
-        let attempts = self.attempts.entry(uid.to_owned()).or_default();
-        let wait = Duration::from_millis(100 << (*attempts).min(9)).max(least);
-        *attempts += 1;
-        self.look_again(uid, wait);
-        wait
-    }
-
-    fn look_again(&mut self, uid: &str, wait: Duration) {
-        let due = self.later.entry(Instant::now() + wait).or_default();
-        due.push(uid.to_owned());
-    }
-
-    /// The jobs whose time has come.
-    fn due(&mut self, now: Instant) -> Vec<Uid> {
-        let still_later = self.later.split_off(&(now + Duration::from_nanos(1)));
-        let due = std::mem::replace(&mut self.later, still_later);
-        due.into_values().flatten().collect()
     }
 }
 
