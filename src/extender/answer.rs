@@ -48,6 +48,10 @@ pub fn answer<'a>(
         };
     };
     let pod = &args.pod;
+    // What such a pod says of its owner may be forged.
+    if let Some(group) = view.groups.get(&pod.metadata.uid) {
+        return grouped(view, seats, policy, group, pod, names);
+    }
     let owner = pod
         .metadata
         .owner_references
@@ -59,6 +63,44 @@ pub fn answer<'a>(
     match plan {
         Some(plan) => planned(view, seats, plan, pod, names),
         None if waits(view, pod, owner) => refuse(names, NOT_ADMITTED),
+        None => unmanaged(view, policy, pod, names),
+    }
+}
+
+/// A pod that waits in the queue itself: its planned node, or any other with room if kube-scheduler
+/// would not have it there. It was let go for good, so it must not wait for a node that is gone.
+fn grouped<'a>(
+    view: &View,
+    seats: &Seats,
+    policy: &FilterPolicy,
+    group: &str,
+    pod: &Pod,
+    names: &'a [String],
+) -> FilterResult<'a> {
+    let queued = view.namespaces.contains_key(&pod.metadata.namespace);
+    let Some(plan) = view.plans.get(group) else {
+        let waits = queued && !view.bypassing.contains(group);
+        // Its gate is gone, so the view is about to say why.
+        return match waits {
+            true => FilterResult {
+                error: NOT_ADMITTED,
+                ..FilterResult::default()
+            },
+            false => unmanaged(view, policy, pod, names),
+        };
+    };
+    let told = pod.status.nominated_node_name.as_deref().map(NodeId::from);
+    let told = told.filter(|node| plan.placement().slots().any(|slot| slot.node == *node));
+    let seat = || plan.node(seats.tell(plan, &pod.metadata.uid)?).cloned();
+    let node = told.or_else(seat);
+    let found = names
+        .iter()
+        .find(|name| node.as_ref().is_some_and(|n| n.as_str() == *name));
+    match found {
+        Some(name) => FilterResult {
+            node_names: vec![name],
+            ..FilterResult::default()
+        },
         None => unmanaged(view, policy, pod, names),
     }
 }
@@ -177,6 +219,7 @@ mod tests {
             snapshot: core.snapshot(),
             plans: Default::default(),
             bypassing: Default::default(),
+            groups: Default::default(),
             namespaces: Default::default(),
         };
         view.namespaces.insert_mut("red".to_owned(), "red".into());
