@@ -16,12 +16,14 @@ use tracing::{debug, error, info, warn};
 use crate::desired;
 use crate::effects::{Effect, Failure, Outcome, Writer};
 use crate::explained::Explained;
-use crate::observed::{News, Observed, Uid};
+use crate::observed::{Classes, News, Observed, Uid};
 use crate::view::{View, Views};
 use crate::watch::{Change, Kind, Object};
 
+mod shown;
 mod work;
 
+use shown::Shown;
 use work::Work;
 
 /// How long a refusal stands before it is tried again: long enough to be read.
@@ -46,19 +48,37 @@ pub struct Driver {
     /// Jobs about which something was learnt since the last cycle.
     touched: BTreeSet<Uid>,
     explained: Explained,
+    shown: Shown,
     work: Work,
+}
+
+/// What an administrator chooses.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// How the core decides.
+    pub policy: Policy,
+    /// The resource that pods name to get a GPU.
+    pub gpu_resource: String,
+    /// What is said of PriorityClasses.
+    pub classes: Classes,
 }
 
 impl Driver {
     /// A driver that has seen nothing yet.
     #[must_use]
-    pub fn new(policy: Policy, gpu_resource: &str, writer: Writer, views: Views) -> Self {
+    pub fn new(settings: Settings, writer: Writer, views: Views) -> Self {
+        let Settings {
+            policy,
+            gpu_resource,
+            classes,
+        } = settings;
         Self {
             scheduler: Scheduler::new(policy),
-            observed: Observed::new(gpu_resource),
+            observed: Observed::new(&gpu_resource, classes),
             views,
             writer,
-            gpu_resource: gpu_resource.to_owned(),
+            gpu_resource,
+            shown: Shown::new(Instant::now()),
             unlisted: Kind::ALL.into(),
             listed: BTreeMap::new(),
             early: Vec::new(),
@@ -74,7 +94,8 @@ impl Driver {
         let mut burst = Vec::new();
         loop {
             let later = self.work.later.keys().next().copied();
-            let due = later.into_iter().chain(self.explained.due()).min();
+            let due = later.into_iter().chain(self.explained.due());
+            let due = due.chain(self.shown.due()).min();
             tokio::select! {
                 count = inbox.recv_many(&mut burst, BURST_MAX) => {
                     if count == 0 {
@@ -86,11 +107,20 @@ impl Driver {
                     // A write that panicked leaves its job busy for ever.
                     self.conclude(done.expect("a write does not panic"));
                 }
+                Some(round) = self.shown.writes.join_next() => {
+                    // One that panicked would leave the tenants as they were last shown.
+                    let round = round.expect("a write does not panic");
+                    if !round.is_complete {
+                        self.shown.outdate();
+                    }
+                    self.take_up(round.written.into_iter());
+                }
                 () = sleep_until(due) => self.retry(),
             }
             if self.unlisted.is_empty() {
                 self.explain();
                 self.write();
+                self.show_tenants();
             }
         }
     }
@@ -135,6 +165,9 @@ impl Driver {
 
     fn learn(&mut self, news: News) {
         let News { facts, touched } = news;
+        if !facts.is_empty() {
+            self.shown.outdate();
+        }
         let now = now();
         facts
             .into_iter()
@@ -197,6 +230,14 @@ impl Driver {
         }
         for job in self.explained.ask(&mut self.scheduler) {
             self.work.report(job.uid());
+        }
+    }
+
+    /// Shows what tenants hold, if it is time.
+    fn show_tenants(&mut self) {
+        if self.shown.due().is_some_and(|due| due <= Instant::now()) {
+            let snapshot = self.scheduler.snapshot();
+            self.shown.show(&self.observed, &snapshot, &self.writer);
         }
     }
 
@@ -350,7 +391,11 @@ mod tests {
         // Nobody listens there, and nothing is written.
         let config = Config::new("http://127.0.0.1:1".parse().unwrap());
         let writer = Writer::new(Client::try_from(config).unwrap(), GPU);
-        let mut driver = Driver::new(Policy::default(), GPU, writer, Views::default());
+        let settings = Settings {
+            gpu_resource: GPU.to_owned(),
+            ..Settings::default()
+        };
+        let mut driver = Driver::new(settings, writer, Views::default());
         let node = Object::Node(Node {
             allocatable: Resources::gpus(4),
             ..Node::new("a")

@@ -112,7 +112,7 @@ impl Stream {
 }
 
 /// YAML with long lines left whole: folded ones hide what an expression says.
-fn to_yaml(object: &impl Serialize) -> Result<String, Error> {
+pub(crate) fn to_yaml(object: &impl Serialize) -> Result<String, Error> {
     let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
     serde_saphyr::to_string_with_options(object, options)
 }

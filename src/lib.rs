@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod api;
 pub mod args;
+pub mod cli;
 pub mod config;
 pub mod controller;
 pub mod desired;
@@ -18,6 +19,7 @@ pub mod observed;
 pub mod plan;
 pub mod status;
 pub mod telemetry;
+pub mod tenants;
 pub mod translate;
 mod tree;
 pub mod validate;

@@ -8,6 +8,9 @@ use serde_json::{Map, Value, json};
 use super::{Error, to_yaml};
 use crate::api::labels;
 
+/// More than all scores of kube-scheduler's own together, whose weights sum to 12.
+const SCORE_WEIGHT: u32 = 20;
+
 /// What kube-scheduler is told about us and about itself.
 #[derive(Clone, Debug)]
 pub struct SchedulerConfig {
@@ -74,14 +77,16 @@ impl SchedulerConfig {
         client
     }
 
-    /// The plan arrives in the pod, so the extender has nothing to score and nothing to bind, and
-    /// node sampling may stay as it is. Without it no GPU pod starts: passing it by would break
-    /// every promise about shares.
+    /// The plan arrives in the pod, so the extender has nothing to bind and node sampling may stay
+    /// as it is; it scores nodes only for pods that are not the queue's. Without it no GPU pod
+    /// starts: passing it by would break every promise about shares.
     fn extender(&self) -> Value {
         let tls = |file: &str| json!(Path::new(&self.tls_dir).join(file));
         json!({
             "urlPrefix": self.extender_url,
             "filterVerb": "filter",
+            "prioritizeVerb": "prioritize",
+            "weight": SCORE_WEIGHT,
             "preemptVerb": "preempt",
             "enableHTTPS": true,
             "tlsConfig": {
