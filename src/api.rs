@@ -10,7 +10,7 @@ pub use amount::Amount;
 pub use queuedjob::{
     Admission, JobReference, Place, QueuedJob, QueuedJobSpec, QueuedJobStatus, State,
 };
-pub use tenant::{Amounts, Tenant, TenantSpec};
+pub use tenant::{Amounts, Tenant, TenantSpec, TenantStatus};
 
 /// The API group of every object of ours.
 pub const GROUP: &str = "prorata.dev";

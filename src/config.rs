@@ -1,5 +1,6 @@
 //! The file that configures a process of ours. It says what is set, not what is done with it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,6 +46,13 @@ pub struct Configuration {
     #[serde(default = "default_reserve_after", deserialize_with = "read_duration")]
     #[schemars(with = "String")]
     pub reserve_after: Duration,
+    /// PriorityClasses that count across tenants, before fairness. A tenant may use one only if
+    /// its spec.priorityClasses names it.
+    #[serde(default)]
+    pub cluster_wide_classes: BTreeSet<String>,
+    /// PriorityClasses whose jobs are never evicted.
+    #[serde(default)]
+    pub protected_classes: BTreeSet<String>,
     /// What is logged, and how.
     #[serde(default)]
     pub logging: Logging,
@@ -60,8 +68,13 @@ pub struct Extender {
         deserialize_with = "read_address"
     )]
     pub address: SocketAddr,
-    /// Both sides show a certificate; there is no other way in.
-    pub tls: Tls,
+    /// Both sides show a certificate.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+    /// Anybody who reaches the address is answered, and nobody can tell who answers. For a
+    /// kube-scheduler on the same machine alone.
+    #[serde(default)]
+    pub plain_http: bool,
 }
 
 /// Files in PEM.
@@ -167,11 +180,14 @@ impl Configuration {
 
     /// Files that are named must be there when a role starts; [`read`](Self::read) may run elsewhere.
     fn find_files(&self, document: &Document) -> Result<(), Problems> {
-        let Tls {
+        let Some(Tls {
             cert_file,
             key_file,
             client_ca_file,
-        } = &self.extender.tls;
+        }) = &self.extender.tls
+        else {
+            return Ok(());
+        };
         let files = [
             ("certFile", cert_file),
             ("keyFile", key_file),
@@ -209,7 +225,28 @@ impl Configuration {
                     .into());
             }
         }
-        document.read()
+        let config: Self = document.read()?;
+        match config.extender.problem() {
+            Some((what, remedy)) => Err(document.problem("extender", what, remedy).into()),
+            None => Ok(config),
+        }
+    }
+}
+
+impl Extender {
+    /// Nobody gets plain HTTP who has not asked for it in so many words.
+    const fn problem(&self) -> Option<(&'static str, &'static str)> {
+        match (&self.tls, self.plain_http) {
+            (None, false) => Some((
+                "says nothing of certificates",
+                "add `tls:` below it, or `plainHttp: true` where only kube-scheduler reaches the address",
+            )),
+            (Some(_), true) => Some((
+                "asks for certificates and for plain HTTP",
+                "remove `tls` or `plainHttp`",
+            )),
+            _ => None,
+        }
     }
 }
 
@@ -313,7 +350,22 @@ mod tests {
         let missing = read("extender: {}").unwrap_err();
         assert_eq!(
             missing,
-            "error: c.yaml:3:11: extender.tls: is missing\n  help: add `tls:` here"
+            "error: c.yaml:3:11: extender: says nothing of certificates\n  help: add `tls:` below it, \
+             or `plainHttp: true` where only kube-scheduler reaches the address"
+        );
+    }
+
+    #[test]
+    fn plain_http_is_asked_for_in_so_many_words() {
+        let config = read("extender: {plainHttp: true}").unwrap();
+        assert_eq!(
+            (config.extender.tls, config.extender.plain_http),
+            (None, true)
+        );
+        let both = read(&format!("extender: {{plainHttp: true, {TLS}}}")).unwrap_err();
+        assert!(
+            both.contains("extender: asks for certificates and for plain HTTP"),
+            "{both}"
         );
     }
 }

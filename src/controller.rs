@@ -13,9 +13,10 @@ use tracing::info;
 
 use crate::api::labels::CONTROLLER_USER;
 use crate::config::{self, Configuration};
-use crate::driver::Driver;
+use crate::driver::{Driver, Settings};
 use crate::effects::Writer;
 use crate::extender::{self, FilterPolicy};
+use crate::observed::Classes;
 use crate::view::Views;
 use crate::{health, telemetry, watch};
 
@@ -68,7 +69,7 @@ pub async fn run(config: Configuration, kubeconfig: Option<&Path>) -> Result<(),
     let mut watches = watch::start(&client, &config.gpu_resource, &sender);
     drop(sender);
     let writer = Writer::new(client, &config.gpu_resource);
-    let driver = Driver::new(policy(&config), &config.gpu_resource, writer, views.clone());
+    let driver = Driver::new(settings(&config), writer, views.clone());
     let policy = FilterPolicy {
         gpu_resource: config.gpu_resource.clone(),
     };
@@ -82,6 +83,18 @@ pub async fn run(config: Configuration, kubeconfig: Option<&Path>) -> Result<(),
         ended = health::serve(config.health.address, views) => ended.map_err(Error::Health),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
+    }
+}
+
+/// What an administrator chooses, as the loop sees it.
+fn settings(config: &Configuration) -> Settings {
+    Settings {
+        policy: policy(config),
+        gpu_resource: config.gpu_resource.clone(),
+        classes: Classes {
+            cluster_wide: config.cluster_wide_classes.clone(),
+            protected: config.protected_classes.clone(),
+        },
     }
 }
 

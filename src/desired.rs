@@ -38,7 +38,7 @@ pub fn effect(
         .filter(|_| snapshot.placement(&view.id).is_some());
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
     let spec = translate::desired_spec(job, admission, gpu_resource);
-    let standing = Standing::of(&verdict, observed.obstacle(uid));
+    let standing = Standing::of(&verdict, observed.obstacle(uid).as_deref());
     let start = plan.and_then(|plan| start(view, plan));
     let starts = start.is_some();
     let move_ = start.or_else(|| take_back(view, plan?, observed, snapshot));

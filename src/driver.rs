@@ -4,27 +4,28 @@
 //! whatever differs between what is wanted and what is there is written, job by job: one write
 //! at a time for each job, admissions before reports.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::jiff::Timestamp;
 use prorata_core::{Decision, JobId, Policy, Scheduler, Snapshot, Time};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use crate::desired;
 use crate::effects::{Effect, Failure, Outcome, Writer};
 use crate::explained::Explained;
-use crate::observed::{News, Observed, Uid};
+use crate::observed::{Classes, News, Observed, Uid};
 use crate::view::{View, Views};
 use crate::watch::{Change, Kind, Object};
 
-/// Writes under way at the same time.
-const WRITES_MAX: usize = 32;
-/// Of these, reports that no pod waits for.
-const REPORTS_MAX: usize = 4;
+mod shown;
+mod work;
+
+use shown::Shown;
+use work::Work;
+
 /// How long a refusal stands before it is tried again: long enough to be read.
 const REFUSED_FOR_AT_LEAST: Duration = Duration::from_secs(5);
 /// Changes taken up at once.
@@ -47,33 +48,37 @@ pub struct Driver {
     /// Jobs about which something was learnt since the last cycle.
     touched: BTreeSet<Uid>,
     explained: Explained,
+    shown: Shown,
     work: Work,
 }
 
-/// Jobs about which something may have to be written.
-#[derive(Default)]
-struct Work {
-    admissions: VecDeque<Uid>,
-    /// First come, first served, each once.
-    reports: VecDeque<Uid>,
-    reported: BTreeSet<Uid>,
-    /// A write about them is under way; true for a report.
-    busy: BTreeMap<Uid, bool>,
-    later: BTreeMap<Instant, Vec<Uid>>,
-    attempts: BTreeMap<Uid, u32>,
-    writes: JoinSet<Outcome>,
+/// What an administrator chooses.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// How the core decides.
+    pub policy: Policy,
+    /// The resource that pods name to get a GPU.
+    pub gpu_resource: String,
+    /// What is said of PriorityClasses.
+    pub classes: Classes,
 }
 
 impl Driver {
     /// A driver that has seen nothing yet.
     #[must_use]
-    pub fn new(policy: Policy, gpu_resource: &str, writer: Writer, views: Views) -> Self {
+    pub fn new(settings: Settings, writer: Writer, views: Views) -> Self {
+        let Settings {
+            policy,
+            gpu_resource,
+            classes,
+        } = settings;
         Self {
             scheduler: Scheduler::new(policy),
-            observed: Observed::new(gpu_resource),
+            observed: Observed::new(&gpu_resource, classes),
             views,
             writer,
-            gpu_resource: gpu_resource.to_owned(),
+            gpu_resource,
+            shown: Shown::new(Instant::now()),
             unlisted: Kind::ALL.into(),
             listed: BTreeMap::new(),
             early: Vec::new(),
@@ -89,7 +94,8 @@ impl Driver {
         let mut burst = Vec::new();
         loop {
             let later = self.work.later.keys().next().copied();
-            let due = later.into_iter().chain(self.explained.due()).min();
+            let due = later.into_iter().chain(self.explained.due());
+            let due = due.chain(self.shown.due()).min();
             tokio::select! {
                 count = inbox.recv_many(&mut burst, BURST_MAX) => {
                     if count == 0 {
@@ -101,11 +107,20 @@ impl Driver {
                     // A write that panicked leaves its job busy for ever.
                     self.conclude(done.expect("a write does not panic"));
                 }
+                Some(round) = self.shown.writes.join_next() => {
+                    // One that panicked would leave the tenants as they were last shown.
+                    let round = round.expect("a write does not panic");
+                    if !round.is_complete {
+                        self.shown.outdate();
+                    }
+                    self.take_up(round.written.into_iter());
+                }
                 () = sleep_until(due) => self.retry(),
             }
             if self.unlisted.is_empty() {
                 self.explain();
                 self.write();
+                self.show_tenants();
             }
         }
     }
@@ -150,6 +165,9 @@ impl Driver {
 
     fn learn(&mut self, news: News) {
         let News { facts, touched } = news;
+        if !facts.is_empty() {
+            self.shown.outdate();
+        }
         let now = now();
         facts
             .into_iter()
@@ -214,6 +232,14 @@ impl Driver {
         }
     }
 
+    /// Shows what tenants hold, if it is time.
+    fn show_tenants(&mut self) {
+        if self.shown.due().is_some_and(|due| due <= Instant::now()) {
+            let snapshot = self.scheduler.snapshot();
+            self.shown.show(&self.observed, &snapshot, &self.writer);
+        }
+    }
+
     /// Starts as many writes as there may be.
     fn write(&mut self) {
         let snapshot = self.scheduler.snapshot();
@@ -228,8 +254,7 @@ impl Driver {
     }
 
     fn next_effect(&mut self, snapshot: &Snapshot) -> Option<(Uid, Effect)> {
-        while self.work.writes.len() < WRITES_MAX {
-            let uid = self.work.next()?;
+        while let Some(uid) = self.work.next() {
             let effect = desired::effect(
                 &self.observed,
                 snapshot,
@@ -321,57 +346,6 @@ impl Driver {
     }
 }
 
-impl Work {
-    /// Something may have to be reported about the job.
-    fn report(&mut self, uid: &str) {
-        if self.reported.insert(uid.to_owned()) {
-            self.reports.push_back(uid.to_owned());
-        }
-    }
-
-    /// The next job to look at: admissions in order, then reports if there are few under way. A
-    /// job about which a write is under way is looked at again when that is done.
-    fn next(&mut self) -> Option<Uid> {
-        while let Some(uid) = self.admissions.pop_front() {
-            if !self.busy.contains_key(&uid) {
-                return Some(uid);
-            }
-        }
-        let under_way = self.busy.values().filter(|is_report| **is_report).count();
-        if under_way >= REPORTS_MAX {
-            return None;
-        }
-        loop {
-            let uid = self.reports.pop_front()?;
-            self.reported.remove(&uid);
-            if !self.busy.contains_key(&uid) {
-                return Some(uid);
-            }
-        }
-    }
-
-    /// Looks at the job again after a while, twice as long after each failure.
-    fn put_off(&mut self, uid: &str, least: Duration) -> Duration {
-        let attempts = self.attempts.entry(uid.to_owned()).or_default();
-        let wait = Duration::from_millis(100 << (*attempts).min(9)).max(least);
-        *attempts += 1;
-        self.look_again(uid, wait);
-        wait
-    }
-
-    fn look_again(&mut self, uid: &str, wait: Duration) {
-        let due = self.later.entry(Instant::now() + wait).or_default();
-        due.push(uid.to_owned());
-    }
-
-    /// The jobs whose time has come.
-    fn due(&mut self, now: Instant) -> Vec<Uid> {
-        let still_later = self.later.split_off(&(now + Duration::from_nanos(1)));
-        let due = std::mem::replace(&mut self.later, still_later);
-        due.into_values().flatten().collect()
-    }
-}
-
 async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
@@ -414,7 +388,11 @@ mod tests {
         // Nobody listens there, and nothing is written.
         let config = Config::new("http://127.0.0.1:1".parse().unwrap());
         let writer = Writer::new(Client::try_from(config).unwrap(), GPU);
-        let mut driver = Driver::new(Policy::default(), GPU, writer, Views::default());
+        let settings = Settings {
+            gpu_resource: GPU.to_owned(),
+            ..Settings::default()
+        };
+        let mut driver = Driver::new(settings, writer, Views::default());
         let node = Object::Node(Node {
             allocatable: Resources::gpus(4),
             ..Node::new("a")

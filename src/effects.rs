@@ -13,12 +13,13 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::Status;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client};
-use prorata_core::JobId;
+use prorata_core::{JobId, TenantId};
 use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::api::{QueuedJob, QueuedJobSpec, QueuedJobStatus, labels};
-use crate::translate::{JobView, RecordView};
+use crate::api::{QueuedJob, QueuedJobSpec, QueuedJobStatus, Tenant, TenantStatus, labels};
+use crate::translate::{JobView, RecordView, TenantView};
+use crate::watch::Object;
 
 /// How long the writes about one job may take.
 const WRITES_WITHIN: Duration = Duration::from_secs(30);
@@ -210,6 +211,32 @@ impl Writer {
             .patch_status(job.name(), &PatchParams::default(), &patch)
             .await?;
         Ok(JobView::new(&written, &self.gpu_resource))
+    }
+
+    /// Shows what a tenant holds, and returns it as it is now; `None` if it has changed meanwhile,
+    /// or cannot be written.
+    pub async fn show_tenant(
+        &self,
+        id: &TenantId,
+        version: u64,
+        status: &TenantStatus,
+    ) -> Option<Object> {
+        let api: Api<Tenant> = Api::all(self.client.clone());
+        let metadata = json!({"resourceVersion": version.to_string()});
+        let patch = Patch::Merge(json!({"metadata": metadata, "status": status}));
+        let params = PatchParams::default();
+        let patched = api.patch_status(id.as_str(), &params, &patch);
+        match tokio::time::timeout(WRITES_WITHIN, patched).await {
+            Ok(Ok(tenant)) => Some(Object::Tenant(Box::new(TenantView::new(&tenant)))),
+            Ok(Err(error)) => {
+                let failure = Failure::from(error);
+                if failure != Failure::Stale {
+                    warn!(tenant = %id, %failure, "what a tenant holds could not be shown");
+                }
+                None
+            }
+            Err(_) => None,
+        }
     }
 
     /// An Event that cannot be written is no reason to do anything twice.

@@ -7,9 +7,14 @@
 //! try the pod again at once, for ever.
 
 mod answer;
+mod certificates;
+mod limits;
+mod offers;
 mod seats;
 mod server;
 
-pub use answer::{FilterPolicy, answer};
+pub use answer::{FilterPolicy, Told, answer, scores};
+pub use certificates::Error as CertificateError;
+pub use offers::Offers;
 pub use seats::Seats;
 pub use server::{Error, serve};

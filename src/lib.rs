@@ -18,6 +18,7 @@ pub mod observed;
 pub mod plan;
 pub mod status;
 pub mod telemetry;
+pub mod tenants;
 pub mod translate;
 mod tree;
 pub mod validate;

@@ -4,16 +4,15 @@
 //! That is harmless, because they are idempotent, and it makes relists, duplicates and missed
 //! events one case. This file knows no cluster connection and makes no decision.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use prorata_core::{
-    Event, Hold, Job, JobId, Node, NodeId, Placement, Resources, Snapshot, TaskId, TenantId,
-};
+use prorata_core::{Event, Job, JobId, Node, NodeId, Placement, Snapshot, TenantId};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use tracing::warn;
 
 use crate::plan::Plan;
-use crate::translate::{self, JobView, PodView, RecordView};
+use crate::translate::{self, JobView, PodView, RecordView, TenantView};
 use crate::watch::{Change, Kind, Object};
 
 /// UID of an object.
@@ -23,10 +22,12 @@ pub type Uid = String;
 #[derive(Debug, Default)]
 pub struct Observed {
     gpu_resource: String,
+    /// What an administrator says of PriorityClasses.
+    classes: Classes,
     nodes: BTreeMap<NodeId, Node>,
     /// Namespaces that belong to a tenant.
     namespaces: RedBlackTreeMapSync<String, TenantId>,
-    tenants: BTreeSet<TenantId>,
+    tenants: BTreeMap<TenantId, TenantView>,
     /// Value of each PriorityClass, and whether it is the default.
     priorities: BTreeMap<String, (i32, bool)>,
     jobs: BTreeMap<Uid, JobView>,
@@ -43,6 +44,15 @@ pub struct Observed {
     bypassing: RedBlackTreeSetSync<Uid>,
 }
 
+/// What an administrator says of PriorityClasses, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Classes {
+    /// Those that count across tenants, before fairness.
+    pub cluster_wide: BTreeSet<String>,
+    /// Those whose jobs are never evicted.
+    pub protected: BTreeSet<String>,
+}
+
 /// What a change amounts to.
 #[derive(Debug, Default)]
 pub struct News {
@@ -55,9 +65,10 @@ pub struct News {
 impl Observed {
     /// Nothing observed yet.
     #[must_use]
-    pub fn new(gpu_resource: &str) -> Self {
+    pub fn new(gpu_resource: &str, classes: Classes) -> Self {
         Self {
             gpu_resource: gpu_resource.to_owned(),
+            classes,
             ..Self::default()
         }
     }
@@ -106,9 +117,17 @@ impl Observed {
 
     /// Why a Job cannot be planned, for its user.
     #[must_use]
-    pub fn obstacle(&self, uid: &str) -> Option<&str> {
+    pub fn obstacle(&self, uid: &str) -> Option<Cow<'_, str>> {
         let refused = self.refused.get(uid).map(String::as_str);
-        refused.or_else(|| self.jobs.get(uid)?.obstacle.as_deref())
+        let view = self.jobs.get(uid)?;
+        let known = refused.or(view.obstacle.as_deref()).map(Cow::Borrowed);
+        known.or_else(|| self.forbidden(view).map(Cow::Owned))
+    }
+
+    /// The tenants that are described.
+    #[must_use]
+    pub const fn tenants(&self) -> &BTreeMap<TenantId, TenantView> {
+        &self.tenants
     }
 
     /// Whether the API server refused to start the Job.
@@ -263,7 +282,7 @@ impl Observed {
         match kind {
             Kind::Node => self.nodes.keys().map(ToString::to_string).collect(),
             Kind::Namespace => self.namespaces.keys().cloned().collect(),
-            Kind::Tenant => self.tenants.iter().map(ToString::to_string).collect(),
+            Kind::Tenant => self.tenants.keys().map(ToString::to_string).collect(),
             Kind::PriorityClass => self.priorities.keys().cloned().collect(),
             Kind::Job => self.jobs.keys().cloned().collect(),
             Kind::QueuedJob => self.records.keys().cloned().collect(),
@@ -275,10 +294,7 @@ impl Observed {
         match object {
             Object::Node(node) => self.put_node(node, news),
             Object::Namespace(name, tenant) => self.assign(name, tenant, news),
-            Object::Tenant(id, tenant) => {
-                self.tenants.insert(id);
-                news.facts.extend(tenant.map(Event::TenantChanged));
-            }
+            Object::Tenant(view) => self.put_tenant(*view, news),
             Object::PriorityClass(name, value, is_default) => {
                 self.priorities.insert(name, (value, is_default));
                 news.touched.extend(self.jobs.keys().cloned());
@@ -342,6 +358,24 @@ impl Observed {
         }
     }
 
+    /// One that is not understood stays in the core as it last was.
+    fn put_tenant(&mut self, view: TenantView, news: &mut News) {
+        let known = self.tenants.get(&view.id);
+        if known.is_some_and(|known| known.version > view.version) {
+            return;
+        }
+        let tenant = view.tenant.as_ref().ok();
+        if known.and_then(|known| known.tenant.as_ref().ok()) != tenant {
+            news.facts.extend(tenant.cloned().map(Event::TenantChanged));
+        }
+        if known.is_none_or(|known| known.classes != view.classes) {
+            let theirs = |job: &JobView| self.namespaces.get(job.id.namespace()) == Some(&view.id);
+            let touched = self.jobs.iter().filter(|(_, job)| theirs(job));
+            news.touched.extend(touched.map(|(uid, _)| uid.clone()));
+        }
+        self.tenants.insert(view.id.clone(), view);
+    }
+
     fn put_node(&mut self, node: Node, news: &mut News) {
         let known = self.nodes.insert(node.id.clone(), node.clone());
         if known.as_ref() != Some(&node) {
@@ -371,92 +405,9 @@ impl Observed {
             }
         }
     }
-
-    /// Adds the facts about every job that was touched.
-    fn tell(&mut self, news: &mut News) {
-        for uid in &news.touched {
-            if self.bypasses(uid) {
-                self.bypassing.insert_mut(uid.clone());
-            } else {
-                self.bypassing.remove_mut(uid);
-            }
-            if let Some(job) = self.wanted(uid) {
-                self.told.insert(uid.clone(), job.id.clone());
-                news.facts.extend(self.wanted_facts(uid, job));
-            } else if let Some(id) = self.told.get(uid) {
-                news.facts.push(Event::JobWithdrawn(id.clone()));
-                let ended = self.jobs.get(uid).is_some_and(|job| job.has_ended);
-                news.facts.extend(self.vacated(uid, ended));
-            }
-        }
-    }
-
-    /// The job as the core is to see it; `None` where the queue has nothing to do with it.
-    fn wanted(&self, uid: &str) -> Option<Job> {
-        let view = self.jobs.get(uid)?;
-        let tenant = self.namespaces.get(view.id.namespace())?.clone();
-        let concerned = view.is_queued && !view.has_ended && !view.is_leaving;
-        let mut job = view.job(tenant, self.priority(view));
-        if self.is_refused(uid) {
-            job.task = Resources::ZERO;
-        }
-        (concerned && !self.bypasses(uid)).then_some(job)
-    }
-
-    /// Only who may break the glass starts a Job that asks for GPUs, and no Job without GPUs is
-    /// ever asked about.
-    fn bypasses(&self, uid: &str) -> bool {
-        let started = |view: &JobView| !view.is_suspended && !view.has_ended;
-        self.jobs.get(uid).is_some_and(started) && self.plans.get(uid).is_none()
-    }
-
-    fn wanted_facts(&self, uid: &str, job: Job) -> Vec<Event> {
-        let view = &self.jobs[uid];
-        let released = |plan: &Plan| view.epoch == Some(plan.epoch());
-        let stopped = view.is_suspended && self.plans.get(uid).is_some_and(released);
-        let mut facts = Vec::new();
-        // Edited before it was started: it is planned anew as it is now.
-        let outdated = |plan: &Plan| !released(plan) && *plan.shape() != job.shape();
-        if self.plans.get(uid).is_some_and(outdated) {
-            facts.push(Event::DecisionFailed(job.id.clone()));
-        }
-        if stopped {
-            facts.push(Event::JobSubmitted(Job {
-                hold: Some(Hold::User),
-                ..job.clone()
-            }));
-            facts.extend(self.vacated(uid, false));
-        }
-        facts.push(Event::JobSubmitted(job));
-        facts
-    }
-
-    /// The tasks without a pod, or all of them.
-    fn vacated(&self, uid: &str, all: bool) -> Vec<Event> {
-        let Some(plan) = self.plans.get(uid) else {
-            return Vec::new();
-        };
-        let gone = (0..plan.seats()).filter(|index| all || !plan.is_taken(*index));
-        let finished = |index| {
-            let job = plan.job().clone();
-            Event::TaskFinished(TaskId { job, index })
-        };
-        gone.map(finished).collect()
-    }
-
-    fn priority(&self, view: &JobView) -> i32 {
-        let value = match &view.priority_class {
-            Some(class) => self.priorities.get(class).map(|(value, _)| *value),
-            None => self
-                .priorities
-                .values()
-                .find(|(_, is_default)| *is_default)
-                .map(|(v, _)| *v),
-        };
-        value.unwrap_or_default()
-    }
 }
 
 mod pods;
 #[cfg(test)]
 mod tests;
+mod wanted;

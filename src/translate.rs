@@ -16,7 +16,7 @@ pub use node::node;
 pub use plan::{AFFINITY_NODES_MAX, release, take_back};
 pub use pod::{PodView, requests};
 pub use record::{ADMITTED, RecordView, desired_spec, placement, task};
-pub use tenant::tenant;
+pub use tenant::{TenantView, tenant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{self as meta, ObjectMeta, OwnerReference};
 use prorata_core::Time;

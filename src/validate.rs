@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use prorata_core::Resource;
+use prorata_core::{Resource, Tenant};
 use prorata_simulator::problem::Problem;
 use prorata_simulator::quantity::{self, QuantityError};
 use schemars::JsonSchema;
@@ -14,8 +14,13 @@ use serde::Deserialize;
 use crate::api::{Amounts, TenantSpec};
 use crate::config::{self, Configuration};
 use crate::manifest::{Document, Problems};
+use crate::tenants::{self, Fault, Tenants};
+use crate::translate;
 
 const TENANT_API_VERSION: &str = "prorata.dev/v1alpha1";
+
+const NAMES: &str =
+    "write at most 63 small letters, digits and dashes, with none of the dashes at an end";
 
 /// Checks every document of every file, and returns how many there were.
 ///
@@ -32,6 +37,7 @@ pub fn files(paths: &[PathBuf]) -> Result<usize, Problems> {
     }
     problems.extend(documents.iter().flat_map(document));
     problems.extend(repeated(&documents));
+    problems.extend(tree(&documents));
     if problems.is_empty() {
         Ok(documents.len())
     } else {
@@ -63,6 +69,40 @@ fn repeated(documents: &[Document]) -> Vec<Problem> {
         )
     };
     repeated.into_iter().map(problem).collect()
+}
+
+/// What is wrong with the tree of all tenants that can be read. A parent may be described
+/// elsewhere.
+fn tree(documents: &[Document]) -> Vec<Problem> {
+    let read = |document: &Document| {
+        let tenant: TenantManifest = (document.text("kind") == Some("Tenant"))
+            .then(|| document.read().ok())
+            .flatten()?;
+        translate::tenant(&tenant.metadata.name?, &tenant.spec).ok()
+    };
+    let read = documents
+        .iter()
+        .map(|document| Some((document, read(document)?)));
+    let read: Vec<(&Document, Tenant)> = read.flatten().collect();
+    let tenants: Tenants<'_> = read
+        .iter()
+        .map(|(_, tenant)| (&tenant.id, tenant))
+        .collect();
+    let faults = tenants::faults(&tenants);
+    let problem = |(document, tenant): &(&Document, Tenant)| match faults.get(&tenant.id)? {
+        Fault::UnknownParent(_) => None,
+        Fault::Circle => Some(document.problem(
+            "spec.parent",
+            "leads in a circle",
+            "leave out the parent of one tenant of the circle",
+        )),
+        Fault::GuaranteesAbove { resource, .. } => Some(document.problem(
+            &format!("spec.guaranteed.{resource}"),
+            "is less than what those right below it are guaranteed together",
+            "raise it, or lower theirs: a parent's guarantee is what all below it own",
+        )),
+    };
+    read.iter().filter_map(problem).collect()
 }
 
 /// What is wrong with one document.
@@ -105,9 +145,7 @@ fn tenant(document: &Document) -> Result<(), Problems> {
     let mut problems = Vec::new();
     if !is_name(tenant.metadata.name.as_deref().unwrap_or_default()) {
         let what = "is no name that Kubernetes takes, or too long for the label prorata.dev/tenant";
-        let remedy =
-            "write at most 63 small letters, digits and dashes, with none of the dashes at an end";
-        problems.push(document.problem("metadata.name", what, remedy));
+        problems.push(document.problem("metadata.name", what, NAMES));
     }
     if let Err(error) = quantity::parse_weight(tenant.spec.weight.as_str()) {
         problems.push(unreadable(document, "spec.weight", &error));
@@ -119,6 +157,17 @@ fn tenant(document: &Document) -> Result<(), Problems> {
         &mut problems,
     );
     let limit = amounts(document, "spec.limit", &tenant.spec.limit, &mut problems);
+    let lending = &tenant.spec.lending_limit;
+    amounts(document, "spec.lendingLimit", lending, &mut problems);
+    if tenant
+        .spec
+        .parent
+        .as_ref()
+        .is_some_and(|parent| !is_name(parent))
+    {
+        let what = "is not the name of a Tenant";
+        problems.push(document.problem("spec.parent", what, NAMES));
+    }
     for ((resource, guaranteed), (_, limit)) in guaranteed.into_iter().zip(limit) {
         if guaranteed
             .zip(limit)
@@ -227,6 +276,34 @@ mod tests {
                 "error: t.yaml:6:3: spec.wieght: there is no such field here\n  help: did you mean `weight`?",
             ]
         );
+    }
+
+    #[test]
+    fn the_tree_of_a_file_has_no_circle_and_no_more_below_than_above() {
+        let tenant = |name: &str, spec: &str| {
+            format!(
+                "apiVersion: prorata.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {name}}}\nspec:\n  {spec}\n---\n"
+            )
+        };
+        let text = [
+            tenant("a", "parent: b"),
+            tenant("b", "parent: a"),
+            tenant("lab", "guaranteed: {gpu: 2}"),
+            tenant("x", "{parent: lab, guaranteed: {gpu: 3}}"),
+            tenant("elsewhere", "parent: unknown-here"),
+        ]
+        .concat();
+        let documents = Document::parse("t.yaml", &text).unwrap();
+        let found: Vec<_> = tree(&documents).iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found[0].starts_with("error: t.yaml:5:11: spec.parent: leads in a circle"));
+        assert!(found[1].contains("t.yaml:11:11"), "{found:?}");
+        assert!(
+            found[2].contains("spec.guaranteed.gpu: is less than"),
+            "{found:?}"
+        );
+        assert!(check("  parent: Not A Name")[0].contains("spec.parent: is not the name"));
+        assert!(check("  lendingLimit: {gpu: x}")[0].contains("spec.lendingLimit.gpu"));
     }
 
     #[test]

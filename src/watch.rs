@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
-use prorata_core::{Tenant, TenantId};
+use prorata_core::TenantId;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -18,7 +18,7 @@ use tracing::{error, warn};
 
 use crate::api;
 use crate::api::labels;
-use crate::translate::{self, JobView, PodView, RecordView};
+use crate::translate::{self, JobView, PodView, RecordView, TenantView};
 
 /// A kind that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,8 +61,8 @@ pub enum Object {
     Namespace(String, Option<TenantId>),
     /// A PriorityClass: its value, and whether it is the default.
     PriorityClass(String, i32, bool),
-    /// A tenant; `None` where it is not understood, so that it stays as it last was.
-    Tenant(TenantId, Option<Tenant>),
+    /// A tenant.
+    Tenant(Box<TenantView>),
     /// A QueuedJob.
     QueuedJob(Box<RecordView>),
     /// A Job.
@@ -79,7 +79,7 @@ impl Object {
             Self::Node(_) => Kind::Node,
             Self::Namespace(..) => Kind::Namespace,
             Self::PriorityClass(..) => Kind::PriorityClass,
-            Self::Tenant(..) => Kind::Tenant,
+            Self::Tenant(_) => Kind::Tenant,
             Self::QueuedJob(_) => Kind::QueuedJob,
             Self::Job(_) => Kind::Job,
             Self::Pod(_) => Kind::Pod,
@@ -93,7 +93,7 @@ impl Object {
         match self {
             Self::Node(node) => node.id.to_string(),
             Self::Namespace(name, _) | Self::PriorityClass(name, ..) => name.clone(),
-            Self::Tenant(id, _) => id.to_string(),
+            Self::Tenant(view) => view.id.to_string(),
             Self::QueuedJob(record) => record.spec.job.uid.clone(),
             Self::Job(job) => job.id.uid().to_owned(),
             Self::Pod(pod) => pod.uid.clone(),
@@ -235,13 +235,5 @@ fn priority(class: &PriorityClass) -> Option<Object> {
 }
 
 fn tenant(tenant: &api::Tenant) -> Option<Object> {
-    let name = tenant.name_any();
-    let understood = translate::tenant(&name, &tenant.spec);
-    let understood = understood.inspect_err(|(field, problem)| {
-        warn!(tenant = name, field, %problem, "this tenant is not understood");
-    });
-    Some(Object::Tenant(
-        TenantId::from(name.as_str()),
-        understood.ok(),
-    ))
+    Some(Object::Tenant(Box::new(TenantView::new(tenant))))
 }

@@ -49,7 +49,9 @@ fn the_controller_refuses_a_wrong_configuration() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(
-        text.contains("c.yaml:3:11: extender.tls: is missing\n  help: add `tls:` here"),
+        text.contains(
+            "c.yaml:3:11: extender: says nothing of certificates\n  help: add `tls:` below it"
+        ),
         "{text}"
     );
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// Body of `POST /filter`.
+/// Body of `POST /filter` and `POST /prioritize`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Args {
@@ -70,6 +70,16 @@ pub struct FilterResult<'a> {
     pub failed_and_unresolvable_nodes: BTreeMap<&'a str, &'static str>,
     /// What is wrong with the call itself.
     pub error: &'static str,
+}
+
+/// One node of the answer to `POST /prioritize`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HostPriority<'a> {
+    /// The node.
+    pub host: &'a str,
+    /// From 0 to 10, the higher the better.
+    pub score: u8,
 }
 
 /// Answer to `POST /preempt`: on which nodes which victims may be evicted. We name none.

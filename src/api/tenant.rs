@@ -8,6 +8,9 @@
     reason = "KubeSchema repeats each struct inside a function"
 )]
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::Rule;
 use kube::{CustomResource, KubeSchema};
 use prorata_core::Resources;
@@ -22,10 +25,12 @@ use super::amount::Amount;
     group = "prorata.dev",
     version = "v1alpha1",
     kind = "Tenant",
+    status = "TenantStatus",
     derive = "PartialEq",
     shortname = "tn",
     category = "prorata",
     doc = "A team that shares the cluster's GPUs. A namespace belongs to it by the label prorata.dev/tenant.",
+    printcolumn(name = "Parent", type_ = "string", json_path = ".spec.parent"),
     printcolumn(name = "Weight", type_ = "string", json_path = ".spec.weight"),
     printcolumn(
         name = "Guaranteed",
@@ -40,6 +45,32 @@ use super::amount::Amount;
         description = "GPUs that it never exceeds"
     ),
     printcolumn(
+        name = "Used",
+        type_ = "string",
+        json_path = ".status.used.gpu",
+        description = "GPUs that its jobs hold, and those of all below it"
+    ),
+    printcolumn(
+        name = "Borrowed",
+        type_ = "string",
+        json_path = ".status.borrowed.gpu",
+        description = "GPUs that it holds above what it owns",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Share",
+        type_ = "string",
+        json_path = ".status.share",
+        description = "Its weighted dominant share of what nobody owns: the least goes first"
+    ),
+    printcolumn(name = "Running", type_ = "integer", json_path = ".status.running"),
+    printcolumn(name = "Waiting", type_ = "integer", json_path = ".status.waiting"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
@@ -49,28 +80,81 @@ use super::amount::Amount;
 #[x_kube(
     validation = Rule::new("string(self.weight).matches('^[0-9]{1,9}([.][0-9]{1,9}|/[1-9][0-9]{0,8})?$')")
         .message("weight is not a weight: write a whole number or a fraction such as 2, \"1/2\" or \"0.5\""),
+    validation = Rule::new("!has(self.parent) || self.parent.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')")
+        .message("parent is not the name of a Tenant: write at most 63 small letters, digits and dashes, with none of the dashes at an end"),
     validation = within_limit("gpu"),
     validation = within_limit("cpu"),
     validation = within_limit("memory"),
 )]
 pub struct TenantSpec {
+    /// The tenant that it is a part of. Nothing: it stands at the top.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub parent: Option<String>,
     /// Its part of what nobody owns, against the other tenants': 2, "1/2" or "0.5".
     #[serde(default = "one")]
     pub weight: Amount,
-    /// What it owns while it wants it, and lends while it does not.
+    /// What it owns while it wants it, and lends while it does not. A parent's is what all below
+    /// it own together, who may not be guaranteed more; a parent without one owns their sum.
     #[serde(default, skip_serializing_if = "Amounts::is_empty")]
     pub guaranteed: Amounts,
+    /// What it lends at most of what it owns and does not use. Nothing: all of it.
+    #[serde(default, skip_serializing_if = "Amounts::is_empty")]
+    pub lending_limit: Amounts,
     /// What it never exceeds, even if the rest is idle. Nothing: no limit.
     #[serde(default, skip_serializing_if = "Amounts::is_empty")]
     pub limit: Amounts,
+    /// The PriorityClasses that its jobs may name. Nothing: all but those that count across
+    /// tenants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub priority_classes: Option<Vec<String>>,
+}
+
+/// What becomes of a tenant. The controller writes it.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantStatus {
+    /// The generation of the spec that this is about.
+    #[serde(default)]
+    pub observed_generation: Option<i64>,
+    /// What its jobs hold, and those of all below it.
+    #[serde(default)]
+    pub used: BTreeMap<String, String>,
+    /// What it owns with all below it.
+    #[serde(default)]
+    pub guaranteed: BTreeMap<String, String>,
+    /// What it holds above what it owns.
+    #[serde(default)]
+    pub borrowed: BTreeMap<String, String>,
+    /// Its weighted dominant share of what can be borrowed, against those beside it; `∞` where
+    /// it borrows with weight 0.
+    #[serde(default)]
+    pub share: Option<String>,
+    /// Jobs that hold GPUs.
+    #[schemars(with = "i32", range(min = 0))]
+    #[serde(default)]
+    pub running: u32,
+    /// Jobs that wait.
+    #[schemars(with = "i32", range(min = 0))]
+    #[serde(default)]
+    pub waiting: u32,
+    /// `Ready`: it stands where its spec puts it. `GuaranteeCovered`: there is as much as all
+    /// tenants are guaranteed.
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
 }
 
 impl Default for TenantSpec {
     fn default() -> Self {
         Self {
+            parent: None,
             weight: one(),
             guaranteed: Amounts::default(),
+            lending_limit: Amounts::default(),
             limit: Amounts::default(),
+            priority_classes: None,
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::id::{JobId, NodeId, PodId, TenantId};
 use crate::job::{Job, Placement};
 use crate::node::NodeState;
 use crate::policy::Policy;
+use crate::preemption;
 use crate::reason::Verdict;
 use crate::reservation::Reservation;
 use crate::resource::Resources;
@@ -159,6 +160,11 @@ impl JobState {
     /// From when on its work would be lost.
     pub(crate) fn unsafe_since(&self) -> Time {
         self.started.unwrap_or_default().max(self.saved)
+    }
+
+    /// GPU-milliseconds of work that are lost when it leaves now.
+    pub(crate) fn loss(&self, now: Time) -> u64 {
+        preemption::loss(self.job.milli_gpu(), self.unsafe_since(), now)
     }
 }
 

@@ -13,13 +13,14 @@ use core::time::Duration;
 use crate::cluster::{Cluster, JobState};
 use crate::decision::Rule;
 use crate::id::{JobId, NodeId, TenantId};
-use crate::job::{Ask, Job};
+use crate::job::{Ask, Job, Slot};
 use crate::policy::Order;
-use crate::queue::{Line, Queue, Victim, rank};
+use crate::queue::{Line, Queue, Stay, Victim, rank};
 use crate::reason::Reason;
 use crate::resource::{Resource, Resources};
 use crate::rules::{Form, Preemptor};
 use crate::share::Share;
+use crate::task::Tasks;
 use crate::time::Time;
 use crate::tree::Seat;
 use crate::trial;
@@ -49,8 +50,20 @@ pub(crate) struct Search<'a> {
     /// Admitted just now: they were not there to be evicted.
     fresh: &'a BTreeSet<JobId>,
     looked_at: usize,
-    /// Room is all that it lacks: whoever leaves must leave it room.
-    lacks_room: bool,
+    /// Those chosen.
+    gone: BTreeSet<JobId>,
+    /// Room is all that it lacks, and not on every node: whoever leaves must leave it room.
+    is_picky: bool,
+}
+
+/// What a job asks for, and what it finds.
+pub(crate) struct Wants {
+    /// What it would be charged.
+    pub(crate) request: Resources,
+    /// Tasks that find room now.
+    pub(crate) slots: u64,
+    /// Some nodes would not do even if they were empty.
+    pub(crate) is_picky: bool,
 }
 
 /// A tenant of which something may be taken.
@@ -62,13 +75,13 @@ struct Target<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// A search on behalf of a waiting job that finds room for `slots` of its tasks.
+    /// A search on behalf of a waiting job.
     pub(crate) fn new(
         start: &'a Cluster,
         queue: &'a Queue,
         fresh: &'a BTreeSet<JobId>,
         (job, seat): (&'a Job, Seat),
-        (request, slots): (Resources, u64),
+        wants: Wants,
         now: Time,
         may_lose: Option<u64>,
     ) -> Self {
@@ -80,20 +93,21 @@ impl<'a> Search<'a> {
             job,
             claim: Preemptor {
                 seat,
-                request,
+                request: wants.request,
                 asked: job.task,
                 blocking: Vec::new(),
             },
-            slots,
+            slots: wants.slots,
             chosen: Victims::new(),
             now,
             may_lose,
             fresh,
             looked_at: 0,
-            lacks_room: false,
+            gone: BTreeSet::new(),
+            is_picky: false,
         };
         search.await_leaving();
-        search.lacks_room = search.has_quota();
+        search.is_picky = wants.is_picky && search.has_quota();
         if search.claim.owns_something(&start.tree) {
             search.claim.blocking = search.what_blocks();
         }
@@ -167,11 +181,11 @@ impl<'a> Search<'a> {
         let Some(line) = self.queue.lines.get(&self.job.tenant) else {
             return false;
         };
-        for victim in &line.running {
+        for (victim, stay) in &line.running {
             if self.fits() || victim.priority >= self.job.priority {
                 break;
             }
-            if self.may_leave(&victim.job) {
+            if self.may_leave((victim, stay)) {
                 self.choose(&victim.job, Rule::Priority);
             }
         }
@@ -186,17 +200,17 @@ impl<'a> Search<'a> {
             .jobs
             .get(&self.job.id)
             .map(|state| self.place(state));
-        let later = |victim: &Victim| {
+        let later = |(victim, stay): (&'a Victim, &'a Stay)| {
             let theirs = self.place(self.start.jobs.get(&victim.job)?);
-            (Some(theirs) > own).then(|| (theirs, victim.clone()))
+            (Some(theirs) > own).then_some((theirs, victim, stay))
         };
         let mut later: Vec<_> = running.filter_map(later).collect();
-        later.sort_by(|(a, x), (b, y)| b.cmp(a).then_with(|| x.cmp(y)));
-        for (_, victim) in later {
+        later.sort_by(|(a, x, _), (b, y, _)| b.cmp(a).then_with(|| x.cmp(y)));
+        for (_, victim, stay) in later {
             if self.fits() {
                 break;
             }
-            if self.may_leave(&victim.job) {
+            if self.may_leave((victim, stay)) {
                 self.choose(&victim.job, Rule::Order);
             }
         }
@@ -247,14 +261,9 @@ impl<'a> Search<'a> {
             let Some(highest) = (0..targets.len()).max_by_key(|i| height(&targets[*i])) else {
                 break;
             };
-            let Some(victim) = self.next_of(&targets[highest]) else {
-                targets.swap_remove(highest);
-                continue;
-            };
-            targets[highest].last = Some(victim);
-            self.looked_at += 1;
-            if self.is_legal(&self.then, &victim.job, rule, form) {
-                self.choose(&victim.job, rule);
+            match self.next_of(&mut targets[highest], rule, form) {
+                Some(victim) => self.choose(victim, rule),
+                None => drop(targets.swap_remove(highest)),
             }
         }
         self.fits()
@@ -272,43 +281,47 @@ impl<'a> Search<'a> {
         shares
     }
 
-    /// The next job of a tenant that may leave.
-    fn next_of(&self, target: &Target<'a>) -> Option<&'a Victim> {
+    /// The next job of a tenant that may leave and that the rule lets the job push out.
+    fn next_of(&mut self, target: &mut Target<'a>, rule: Rule, form: Form) -> Option<&'a JobId> {
         let after = target.last.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut left = target
-            .line
-            .running
-            .range::<Victim, _>((after, Bound::Unbounded));
-        left.find(|victim| self.may_leave(&victim.job))
+        let left = (after, Bound::Unbounded);
+        for (victim, stay) in target.line.running.range::<Victim, _>(left) {
+            if self.looked_at >= LOOKED_AT_MAX {
+                break;
+            }
+            target.last = Some(victim);
+            if self.may_leave((victim, stay)) {
+                self.looked_at += 1;
+                if self.is_legal(&self.then, &victim.job, rule, form) {
+                    return Some(&victim.job);
+                }
+            }
+        }
+        None
     }
 
     /// Whether a job may be made to leave at all.
-    fn may_leave(&self, id: &JobId) -> bool {
-        let Some(state) = self.then.jobs.get(id) else {
-            return false;
-        };
-        let holds = state
-            .tasks
-            .as_ref()
-            .is_some_and(|tasks| !tasks.is_leaving());
-        let old = state
-            .started
-            .is_some_and(|at| self.now.since(at) >= self.start.policy.preemption.min_runtime);
-        let open = state.job.preemptible && !state.job.protected && !self.fresh.contains(id);
-        let affordable = self
-            .may_lose
-            .is_none_or(|left| loss(state, self.now) <= left);
-        holds && old && open && affordable && (!self.lacks_room || self.could_use(id))
+    fn may_leave(&self, (victim, stay): (&Victim, &Stay)) -> bool {
+        let old = stay.length(self.now) >= self.start.policy.preemption.min_runtime;
+        let affordable = |left| stay.loss(self.now) <= left;
+        stay.is_open
+            && old
+            && self.may_lose.is_none_or(affordable)
+            && !self.fresh.contains(&victim.job)
+            && !self.gone.contains(&victim.job)
+            && (!self.is_picky || self.could_use(&victim.job))
     }
 
     /// Whether the job could use a node that another is on, if nothing else ran there.
     fn could_use(&self, id: &JobId) -> bool {
-        let suits = |id: &NodeId| {
-            let spec = self.then.nodes.get(id).and_then(|node| node.open());
+        let suits = |(slot, _): (&Slot, _)| {
+            let node = self.then.nodes.get(&slot.node);
+            let spec = node.and_then(|node| node.open());
             let spec = spec.filter(|spec| self.job.needs.allow(&spec.node));
             spec.is_some_and(|spec| spec.room().times(&self.job.task, &self.ask) > 0)
         };
-        self.then.nodes_of(id).iter().any(suits)
+        let tasks = self.then.jobs.get(id).map(|state| state.tasks.iter());
+        tasks.into_iter().flatten().flat_map(Tasks::held).any(suits)
     }
 
     /// Whether the rule lets the job push out a victim, when `cluster` is the state before that.
@@ -326,11 +339,12 @@ impl<'a> Search<'a> {
         let nodes = self.then.nodes_of(id);
         self.looked_at += 1;
         self.slots -= self.slots_on(&nodes);
-        if let (Some(left), Some(state)) = (self.may_lose, self.then.jobs.get(id)) {
-            self.may_lose = Some(left.saturating_sub(loss(state, self.now)));
-        }
+        let lost = self.then.jobs.get(id).map(|state| state.loss(self.now));
+        let left = self.may_lose.zip(lost);
+        self.may_lose = left.map(|(left, lost)| left.saturating_sub(lost));
         self.then.vacate(id);
         self.slots += self.slots_on(&nodes);
+        self.gone.insert(id.clone());
         self.chosen.push((id.clone(), rule));
     }
 
@@ -399,7 +413,11 @@ impl<'a> Search<'a> {
             .values()
             .filter_map(|node| Some((node.open()?, node.free()?)));
         let mut times = [0_u64; Resource::ALL.len()];
+        let apart = |times: &[u64], r: &Resource| times[*r as usize] < u64::from(self.job.gang);
         for (_, free) in open.filter(|(spec, _)| self.job.needs.allow(&spec.node)) {
+            if !asked.iter().any(|r| apart(&times, r)) {
+                return asked;
+            }
             for r in &asked {
                 times[*r as usize] += free
                     .get(*r)
@@ -407,16 +425,16 @@ impl<'a> Search<'a> {
                     .unwrap_or_default();
             }
         }
-        let apart = |r: &Resource| times[*r as usize] < u64::from(self.job.gang);
-        let apart: Vec<Resource> = asked.iter().copied().filter(apart).collect();
+        let short = |r: &Resource| apart(&times, r);
+        let apart: Vec<Resource> = asked.iter().copied().filter(short).collect();
         if apart.is_empty() { asked } else { apart }
     }
 }
 
-/// GPU-milliseconds of work that are lost when the job leaves now.
-pub(crate) fn loss(state: &JobState, now: Time) -> u64 {
-    let span = u64::try_from(now.since(state.unsafe_since()).as_millis()).unwrap_or(u64::MAX);
-    state.job.milli_gpu().saturating_mul(span) / 1000
+/// GPU-milliseconds of work that are lost when a job leaves whose work is safe up to then.
+pub(crate) fn loss(milli_gpu: u64, safe: Time, now: Time) -> u64 {
+    let span = u64::try_from(now.since(safe).as_millis()).unwrap_or(u64::MAX);
+    milli_gpu.saturating_mul(span) / 1000
 }
 
 /// What a running job is charged.

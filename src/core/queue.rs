@@ -10,6 +10,7 @@ use crate::cluster::{Cluster, Since, Standing};
 use crate::id::{JobId, TenantId};
 use crate::job::{Job, Kind};
 use crate::policy::Order;
+use crate::preemption;
 use crate::rooms::{BoardId, Rooms};
 use crate::time::Time;
 
@@ -36,6 +37,35 @@ pub(crate) struct Victim {
     pub(crate) job: JobId,
 }
 
+/// What decides whether a running job may be made to leave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stay {
+    since: Since,
+    milli_gpu: u64,
+    /// It may, once it has run for long enough.
+    pub(crate) is_open: bool,
+}
+
+impl Stay {
+    fn new(job: &Job, since: Since) -> Self {
+        Self {
+            since,
+            milli_gpu: job.milli_gpu(),
+            is_open: job.preemptible && !job.protected,
+        }
+    }
+
+    /// How long it has run.
+    pub(crate) fn length(&self, now: Time) -> Duration {
+        now.since(self.since.started)
+    }
+
+    /// GPU-milliseconds of work that are lost when it leaves now.
+    pub(crate) fn loss(&self, now: Time) -> u64 {
+        preemption::loss(self.milli_gpu, self.since.safe, now)
+    }
+}
+
 /// The jobs of one tenant.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Line {
@@ -44,7 +74,7 @@ pub(crate) struct Line {
     waiting: BTreeMap<Kind, Group>,
     /// The first job of each kind, in the order in which they are looked at.
     pub(crate) heads: BTreeMap<Turn, Head>,
-    pub(crate) running: BTreeSet<Victim>,
+    pub(crate) running: BTreeMap<Victim, Stay>,
     /// Milli-GPU that running jobs hold, by their priority.
     held: BTreeMap<i32, u64>,
 }
@@ -56,13 +86,14 @@ impl Line {
         held.map(|(priority, held)| (*priority, *held))
     }
 
-    fn start(&mut self, job: &Job, saved: Time) {
-        self.running.insert(Victim::new(job, saved));
+    fn start(&mut self, job: &Job, since: Since) {
+        let stay = Stay::new(job, since);
+        self.running.insert(Victim::new(job, since.safe), stay);
         *self.held.entry(job.priority).or_default() += job.milli_gpu();
     }
 
-    fn stop(&mut self, job: &Job, saved: Time) {
-        self.running.remove(&Victim::new(job, saved));
+    fn stop(&mut self, job: &Job, since: Since) {
+        self.running.remove(&Victim::new(job, since.safe));
         if let Some(held) = self.held.get_mut(&job.priority) {
             *held -= job.milli_gpu();
         }
@@ -107,17 +138,17 @@ impl Queue {
             Standing::Waits(job, ran) => {
                 self.remove_waiting(cluster.policy.order, rooms, &job, ran);
             }
-            Standing::Runs(job, Since { started, safe }) => {
-                self.running_since.remove(&(started, job.id.clone()));
-                self.line(&job).stop(&job, safe);
+            Standing::Runs(job, since) => {
+                self.running_since.remove(&(since.started, job.id.clone()));
+                self.line(&job).stop(&job, since);
             }
         }
         match after {
             Standing::Away => {}
             Standing::Waits(job, ran) => self.insert_waiting(cluster, rooms, &job, ran),
-            Standing::Runs(job, Since { started, safe }) => {
-                self.running_since.insert((started, job.id.clone()));
-                self.line(&job).start(&job, safe);
+            Standing::Runs(job, since) => {
+                self.running_since.insert((since.started, job.id.clone()));
+                self.line(&job).start(&job, since);
             }
         }
     }

@@ -83,6 +83,8 @@ pub(crate) struct Board {
     empty: BTreeMap<u64, u64>,
     /// Those in all, and the highest charge.
     empty_total: (u64, u64),
+    /// Nodes that would have room if nothing ran.
+    empty_nodes: usize,
     /// Tasks that find room in all.
     total: Slots,
     /// The nodes with room, in the order in which they are to be taken.
@@ -288,6 +290,7 @@ impl Board {
             slots: BTreeMap::new(),
             empty: BTreeMap::new(),
             empty_total: (0, 0),
+            empty_nodes: 0,
             total: Slots::default(),
             order: BTreeSet::new(),
             stale: Vec::new(),
@@ -316,13 +319,14 @@ impl Board {
         self.empty_total.0
     }
 
+    /// Nodes that would have room for a task if nothing ran.
+    pub(crate) const fn nodes_when_empty(&self) -> usize {
+        self.empty_nodes
+    }
+
     /// What a task is charged at most, if nothing else runs.
-    pub(crate) fn charge_when_empty(&self) -> u64 {
-        let charges = self.seats.iter().filter(|seat| seat.empty > 0);
-        charges
-            .map(|seat| seat.empty_charge)
-            .max()
-            .unwrap_or_default()
+    pub(crate) const fn charge_when_empty(&self) -> u64 {
+        self.empty_total.1
     }
 
     fn look_at(&mut self, number: usize, spec: Option<&Arc<Spec>>, cluster: &Cluster) {
@@ -344,6 +348,8 @@ impl Board {
         self.empty.retain(|_, count| *count > 0);
         let dearest = self.empty.keys().next_back().copied();
         self.empty_total = (self.empty.values().sum(), dearest.unwrap_or_default());
+        self.empty_nodes -= usize::from(seat.empty > 0);
+        self.empty_nodes += usize::from(empty > 0);
         (seat.allowed, seat.empty, seat.empty_charge) = (spec.is_some(), empty, charge);
     }
 

@@ -30,7 +30,7 @@ use crate::event::Event;
 use crate::id::JobId;
 use crate::job::{Kind, Placement};
 use crate::policy::Policy;
-use crate::preemption::{self, Search};
+use crate::preemption::{Search, Wants};
 use crate::queue::{Queue, Turn};
 use crate::reason::{Reason, Verdict};
 use crate::reservation::{self, Overdue};
@@ -430,14 +430,19 @@ impl Scheduler {
             return Vec::new();
         };
         let holder = trial::is_holder(&self.cluster, id);
-        let total = self.rooms.at(board).total();
-        let slots = if holder { total.all } else { total.open };
+        let found = self.rooms.at(board);
+        let total = found.total();
+        let wants = Wants {
+            request: winner.request,
+            slots: if holder { total.all } else { total.open },
+            is_picky: found.nodes_when_empty() < self.cluster.nodes.size(),
+        };
         let search = Search::new(
             &self.cluster,
             &self.queue,
             &self.fresh,
             (&job, winner.seat),
-            (winner.request, slots),
+            wants,
             now,
             self.may_lose(),
         );
@@ -451,7 +456,7 @@ impl Scheduler {
         };
         let evict = |(victim, rule): (JobId, Rule)| {
             let state = self.cluster.jobs.get(&victim);
-            let lost = state.map_or(0, |state| preemption::loss(state, now));
+            let lost = state.map_or(0, |state| state.loss(now));
             self.losses.push((now, lost));
             self.cluster.evict(now, &victim);
             let preemptor = id.clone();

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::cluster::{Cluster, JobState};
 use crate::event::Event;
 use crate::fragmentation::Mix;
-use crate::id::{JobId, NodeId, TaskId, TenantId};
+use crate::id::{JobId, NodeId, PodId, TaskId, TenantId};
 use crate::invariants::{self, Violation};
 use crate::job::{Hold, Job, Kind, Placement, Slot};
 use crate::node::NodeState;
@@ -123,6 +123,12 @@ impl Snapshot {
         let state = self.cluster.nodes.get(node)?;
         let spec = state.spec.as_ref()?;
         Some(spec.offer.beyond(&state.held.amounts))
+    }
+
+    /// Whether a pod that is no task of a job is known to take room.
+    #[must_use]
+    pub fn counts(&self, pod: &PodId) -> bool {
+        self.cluster.pods.contains_key(pod)
     }
 
     /// Whether more is taken or assumed on a node than it offers.

@@ -1,12 +1,13 @@
 //! What the extender answers: a pure function of the view and the question.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use k8s_openapi::api::core::v1::PodSpec;
 use prorata_core::{NodeId, Resource, Resources};
 
-use super::Seats;
-use crate::api::extender_v1::{Args, FilterResult, Owner, Pod};
+use super::{Offers, Seats};
+use crate::api::extender_v1::{Args, FilterResult, HostPriority, Owner, Pod};
 use crate::plan::Plan;
 use crate::translate;
 use crate::view::View;
@@ -17,6 +18,9 @@ const NOT_ADMITTED: &str = "Prorata: this pod's job has not been admitted";
 const NOT_PLANNED: &str = "Prorata: this pod's job has its place on another node";
 const NO_ROOM: &str = "Prorata: the GPUs here are taken or promised";
 
+/// The best score that kube-scheduler expects.
+const SCORE_MAX: u8 = 10;
+
 const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
 
 /// What answers depend on besides the view.
@@ -26,11 +30,20 @@ pub struct FilterPolicy {
     pub gpu_resource: String,
 }
 
+/// What earlier questions were answered, where that is not in the view yet.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Which place of its gang a pod was told.
+    pub seats: Seats,
+    /// Which nodes a pod was told that is not the queue's.
+    pub offers: Offers,
+}
+
 /// Which of the nodes asked about this pod may take. Without a view yet, none.
 #[must_use]
 pub fn answer<'a>(
     view: Option<&View>,
-    seats: &Seats,
+    told: &Told,
     policy: &FilterPolicy,
     args: &'a Args,
 ) -> FilterResult<'a> {
@@ -48,18 +61,59 @@ pub fn answer<'a>(
         };
     };
     let pod = &args.pod;
-    let owner = pod
-        .metadata
-        .owner_references
-        .iter()
-        .find(|o| o.controller && o.kind == "Job");
-    let plan = owner.and_then(|owner| view.plans.get(&owner.uid));
-    // Owners are of the same namespace; a pod that claims another one's is nobody's.
-    let plan = plan.filter(|plan| plan.job().namespace() == pod.metadata.namespace);
-    match plan {
-        Some(plan) => planned(view, seats, plan, pod, names),
-        None if waits(view, pod, owner) => refuse(names, NOT_ADMITTED),
-        None => unmanaged(view, policy, pod, names),
+    match Concern::of(view, pod) {
+        Concern::Planned(plan) => planned(view, &told.seats, plan, pod, names),
+        Concern::Waiting => refuse(names, NOT_ADMITTED),
+        Concern::Other => unmanaged(view, &told.offers, policy, pod, names),
+    }
+}
+
+/// How good each node is for this pod: fullest first, for a pod that is not the queue's. Whoever
+/// has a plan has but one node to choose from.
+#[must_use]
+pub fn scores<'a>(
+    view: Option<&View>,
+    policy: &FilterPolicy,
+    args: &'a Args,
+) -> Vec<HostPriority<'a>> {
+    let pod = &args.pod;
+    let view = view.filter(|view| matches!(Concern::of(view, pod), Concern::Other));
+    let gpus = gpus(pod, &policy.gpu_resource);
+    let score = |name: &str| {
+        let unused = view.and_then(|view| view.snapshot.unused(&NodeId::from(name)));
+        let left = unused?.checked_sub(&gpus)?.get(Resource::Gpu) / Resource::Gpu.scale();
+        Some(SCORE_MAX.saturating_sub(u8::try_from(left).unwrap_or(SCORE_MAX)))
+    };
+    let names = args.node_names.iter().flatten();
+    let scored = names.map(|name| HostPriority {
+        host: name,
+        score: score(name).unwrap_or(0),
+    });
+    scored.collect()
+}
+
+/// What the queue has to do with a pod.
+enum Concern<'a> {
+    /// It is of an admitted Job.
+    Planned(&'a Plan),
+    /// Its Job waits.
+    Waiting,
+    /// Nothing.
+    Other,
+}
+
+impl<'a> Concern<'a> {
+    fn of(view: &'a View, pod: &Pod) -> Self {
+        let owners = &pod.metadata.owner_references;
+        let owner = owners.iter().find(|o| o.controller && o.kind == "Job");
+        let plan = owner.and_then(|owner| view.plans.get(&owner.uid));
+        // Owners are of the same namespace; a pod that claims another one's is nobody's.
+        let plan = plan.filter(|plan| plan.job().namespace() == pod.metadata.namespace);
+        match plan {
+            Some(plan) => Self::Planned(plan),
+            None if waits(view, pod, owner) => Self::Waiting,
+            None => Self::Other,
+        }
     }
 }
 
@@ -101,16 +155,24 @@ fn planned<'a>(
 /// take no new work kube-scheduler has the last word, for there are pods that tolerate it.
 fn unmanaged<'a>(
     view: &View,
+    offers: &Offers,
     policy: &FilterPolicy,
     pod: &Pod,
     names: &'a [String],
 ) -> FilterResult<'a> {
     let gpus = gpus(pod, &policy.gpu_resource);
+    let (uid, now) = (&pod.metadata.uid, Instant::now());
+    let pending = offers.pending(view, uid, now);
     let has_room = |name: &&String| {
-        let unused = view.snapshot.unused(&NodeId::from(name.as_str()));
+        let node = NodeId::from(name.as_str());
+        let taken = pending.get(&node).copied().unwrap_or_default();
+        let unused = view.snapshot.unused(&node);
+        let unused =
+            unused.map(|unused| unused.beyond(&Resources::ZERO.with(Resource::Gpu, taken)));
         unused.is_none_or(|unused| gpus.fits_in(&unused))
     };
     let fitting: Vec<&str> = names.iter().filter(has_room).map(String::as_str).collect();
+    offers.told(uid, gpus.get(Resource::Gpu), fitting.iter().copied(), now);
     let failed_nodes = match fitting[..] {
         [] => names.iter().map(|name| (name.as_str(), NO_ROOM)).collect(),
         _ => BTreeMap::new(),
@@ -210,7 +272,7 @@ mod tests {
         let policy = FilterPolicy {
             gpu_resource: "nvidia.com/gpu".to_owned(),
         };
-        serde_json::to_value(answer(view, &Seats::default(), &policy, &args)).unwrap()
+        serde_json::to_value(answer(view, &Told::default(), &policy, &args)).unwrap()
     }
 
     #[test]
@@ -263,7 +325,7 @@ mod tests {
         let policy = FilterPolicy {
             gpu_resource: String::new(),
         };
-        let answer = answer(None, &Seats::default(), &policy, &args);
+        let answer = answer(None, &Told::default(), &policy, &args);
         assert!(answer.error.contains("nodeCacheCapable: true"));
     }
 }

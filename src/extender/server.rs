@@ -1,55 +1,35 @@
 //! The extender's listener: HTTP/1.1 over TLS, and nobody without a certificate of the
-//! authority that signs kube-scheduler's.
+//! authority that signs kube-scheduler's; or plain HTTP where the configuration says so.
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use axum_server::accept::NoDelayAcceptor;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use axum_server::tls_rustls::RustlsAcceptor;
 use futures::StreamExt;
-use rustls::RootCertStore;
-use rustls::crypto::ring;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use hyper_util::rt::TokioTimer;
+use tracing::warn;
 
-use super::{FilterPolicy, Seats, answer};
+use super::certificates::{self, Certificates};
+use super::limits::{self, BODY_BYTES_MAX, QUIET_MAX, Room};
+use super::{FilterPolicy, Told, answer, scores};
 use crate::api::extender_v1::{Args, PreemptResult};
 use crate::config;
 use crate::view::Views;
 
-/// Names of 15,000 nodes take 570 KB.
-const BODY_BYTES_MAX: usize = 4 << 20;
-
 /// Why the extender cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file of certificates or keys.
-    #[error("{}", file.display())]
-    Pem {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        source: pem::Error,
-    },
-    /// A certificate authority that cannot be one.
-    #[error("{}", file.display())]
-    Authority {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        source: VerifierBuilderError,
-    },
-    /// Certificate and key do not fit together, or are not of a kind that is supported.
-    #[error("the certificate and its key")]
-    Tls(#[from] rustls::Error),
+    /// Its certificates.
+    #[error("extender.tls")]
+    Certificates(#[from] certificates::Error),
     /// The address.
     #[error("extender.address {address}")]
     Listen {
@@ -62,7 +42,7 @@ pub enum Error {
 
 struct Shared {
     views: Views,
-    seats: Seats,
+    told: Told,
     policy: FilterPolicy,
 }
 
@@ -75,35 +55,58 @@ pub async fn serve(
     policy: FilterPolicy,
     views: Views,
 ) -> Result<(), Error> {
-    let tls = RustlsConfig::from_config(Arc::new(tls(&config.tls)?));
-    let shared = Arc::new(Shared {
-        views,
-        seats: Seats::default(),
-        policy,
-    });
-    let routes = Router::new()
-        .route("/filter", post(filter))
-        .route("/preempt", post(preempt))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(shared);
+    let routes = routes(policy, views).into_make_service();
+    let mut server = axum_server::bind(config.address).http1_only();
+    let mut http = server.http_builder().http1();
+    http.timer(TokioTimer::new()).header_read_timeout(QUIET_MAX);
     // Headers and body go out as two segments; without NoDelay the second waits for an ACK.
-    let acceptor = RustlsAcceptor::new(tls).acceptor(NoDelayAcceptor);
-    let served = axum_server::bind(config.address)
-        .acceptor(acceptor)
-        .serve(routes.into_make_service());
-    served.await.map_err(|source| Error::Listen {
+    let served = match &config.tls {
+        Some(files) => {
+            let certificates = Certificates::load(files)?;
+            let acceptor = RustlsAcceptor::new(certificates.config()).acceptor(NoDelayAcceptor);
+            tokio::select! {
+                served = server.acceptor(acceptor).serve(routes) => served,
+                () = certificates.follow() => Ok(()),
+            }
+        }
+        None => {
+            warn!("the extender answers anybody, over plain HTTP");
+            server.acceptor(NoDelayAcceptor).serve(routes).await
+        }
+    };
+    served.map_err(|source| Error::Listen {
         address: config.address,
         source,
     })
 }
 
+fn routes(policy: FilterPolicy, views: Views) -> Router {
+    let shared = Arc::new(Shared {
+        views,
+        told: Told::default(),
+        policy,
+    });
+    Router::new()
+        .route("/filter", post(filter))
+        .route("/prioritize", post(prioritize))
+        .route("/preempt", post(preempt))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(Room::default(), limits::limited))
+        .with_state(shared)
+}
+
 async fn filter(State(shared): State<Arc<Shared>>, Json(args): Json<Args>) -> Response {
     let view = shared.views.latest();
     if let Some(view) = view.as_ref() {
-        shared.seats.forget(&view.plans);
+        shared.told.seats.forget(&view.plans);
     }
     let view = view.as_ref().as_ref();
-    Json(answer(view, &shared.seats, &shared.policy, &args)).into_response()
+    Json(answer(view, &shared.told, &shared.policy, &args)).into_response()
+}
+
+async fn prioritize(State(shared): State<Arc<Shared>>, Json(args): Json<Args>) -> Response {
+    let view = shared.views.latest();
+    Json(scores(view.as_ref().as_ref(), &shared.policy, &args)).into_response()
 }
 
 /// kube-scheduler evicts nobody on behalf of a pod that asks for GPUs. The question is read to its
@@ -112,36 +115,4 @@ async fn preempt(question: Body) -> Json<PreemptResult> {
     let mut parts = question.into_data_stream();
     while let Some(Ok(_)) = parts.next().await {}
     Json(PreemptResult::default())
-}
-
-fn tls(files: &config::Tls) -> Result<rustls::ServerConfig, Error> {
-    let provider = Arc::new(ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    for authority in certificates(&files.client_ca_file)? {
-        roots.add(authority)?;
-    }
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
-    let verifier = verifier.build().map_err(|source| Error::Authority {
-        file: files.client_ca_file.clone(),
-        source,
-    })?;
-    let key = PrivateKeyDer::from_pem_file(&files.key_file).map_err(|source| Error::Pem {
-        file: files.key_file.clone(),
-        source,
-    })?;
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(certificates(&files.cert_file)?, key)?;
-    // Over HTTP/2 Go would stay on the connection to one replica, even one that hangs.
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
-    read.map_err(|source| Error::Pem {
-        file: file.to_owned(),
-        source,
-    })
 }

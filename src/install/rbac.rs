@@ -19,6 +19,7 @@ pub fn controller_role() -> ClusterRole {
             rule("batch", &["jobs/status"], &["patch"]),
             rule("scheduling.k8s.io", &["priorityclasses"], FOLLOW),
             rule(GROUP, &["tenants"], FOLLOW),
+            rule(GROUP, &["tenants/status"], &["patch"]),
             rule(
                 GROUP,
                 &["queuedjobs"],

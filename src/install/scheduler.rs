@@ -8,6 +8,9 @@ use serde_json::{Map, Value, json};
 use super::{Error, to_yaml};
 use crate::api::labels;
 
+/// More than all scores of kube-scheduler's own together, whose weights sum to 12.
+const SCORE_WEIGHT: u32 = 20;
+
 /// What kube-scheduler is told about us and about itself.
 #[derive(Clone, Debug)]
 pub struct SchedulerConfig {
@@ -96,9 +99,9 @@ impl SchedulerConfig {
         election
     }
 
-    /// The plan arrives in the pod, so the extender has nothing to score and nothing to bind, and
-    /// node sampling may stay as it is. Without it no GPU pod starts: passing it by would break
-    /// every promise about shares.
+    /// The plan arrives in the pod, so the extender has nothing to bind and node sampling may stay
+    /// as it is; it scores nodes only for pods that are not the queue's. Without it no GPU pod
+    /// starts: passing it by would break every promise about shares.
     fn extender(&self) -> Value {
         let file = |file: &str| json!(Path::new(&self.tls_dir).join(file));
         let mut tls = json!({
@@ -112,6 +115,8 @@ impl SchedulerConfig {
         json!({
             "urlPrefix": self.extender_url,
             "filterVerb": "filter",
+            "prioritizeVerb": "prioritize",
+            "weight": SCORE_WEIGHT,
             "preemptVerb": "preempt",
             "enableHTTPS": true,
             "tlsConfig": tls,

@@ -1,12 +1,12 @@
 //! What changes amount to, where it is not plain.
 
 use super::*;
-use prorata_core::Slot;
+use prorata_core::{Resources, Slot, TaskId};
 use serde_json::json;
 
 /// The Job `red/train` with one pod, admitted.
 fn observed() -> Observed {
-    let mut observed = Observed::new("nvidia.com/gpu");
+    let mut observed = Observed::new("nvidia.com/gpu", Classes::default());
     let manifest = json!({
         "metadata": {"namespace": "red", "name": "train", "uid": "j", "resourceVersion": "1"},
         "spec": {"suspend": true, "template": {"spec": {"containers": [

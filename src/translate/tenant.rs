@@ -1,9 +1,48 @@
 //! Tenants.
 
-use prorata_core::{Limits, Resource, Resources, Tenant};
+use std::collections::BTreeSet;
+
+use kube::ResourceExt;
+use prorata_core::{Limits, Resource, Resources, Tenant, TenantId};
 use prorata_simulator::quantity::{self, QuantityError};
 
-use crate::api::{Amount, Amounts, TenantSpec};
+use super::version;
+use crate::api::{self, Amount, Amounts, TenantSpec, TenantStatus};
+
+/// What the controller keeps of a Tenant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TenantView {
+    /// Its name.
+    pub id: TenantId,
+    /// Grows with each change. A change must be based on it.
+    pub version: u64,
+    /// Grows with each change of the spec.
+    pub generation: i64,
+    /// The tenant as the core sees it, or what is wrong with its spec.
+    pub tenant: Result<Tenant, String>,
+    /// The PriorityClasses that its jobs may name; `None` where nothing is said.
+    pub classes: Option<BTreeSet<String>>,
+    /// What it shows.
+    pub status: TenantStatus,
+}
+
+impl TenantView {
+    /// What the controller keeps of `object`.
+    #[must_use]
+    pub fn new(object: &api::Tenant) -> Self {
+        let name = object.name_any();
+        let tenant = tenant(&name, &object.spec);
+        let classes = object.spec.priority_classes.as_ref();
+        Self {
+            id: TenantId::from(name.as_str()),
+            version: version(&object.metadata),
+            generation: object.metadata.generation.unwrap_or_default(),
+            tenant: tenant.map_err(|(field, error)| format!("{field}: {error}")),
+            classes: classes.map(|classes| classes.iter().cloned().collect()),
+            status: object.status.clone().unwrap_or_default(),
+        }
+    }
+}
 
 /// A tenant as the core sees it.
 ///
@@ -12,11 +51,15 @@ use crate::api::{Amount, Amounts, TenantSpec};
 pub fn tenant(name: &str, spec: &TenantSpec) -> Result<Tenant, (String, QuantityError)> {
     let weight = quantity::parse_weight(spec.weight.as_str());
     let mut tenant = Tenant {
+        parent: spec.parent.as_deref().map(TenantId::from),
         weight: weight.map_err(|error| ("spec.weight".to_owned(), error))?,
         ..Tenant::new(name)
     };
     for (resource, amount) in amounts("guaranteed", &spec.guaranteed)? {
         tenant.guaranteed = Resources::with(tenant.guaranteed, resource, amount);
+    }
+    for (resource, amount) in amounts("lendingLimit", &spec.lending_limit)? {
+        tenant.lending_limit = Limits::with(tenant.lending_limit, resource, amount);
     }
     for (resource, amount) in amounts("limit", &spec.limit)? {
         tenant.limit = Limits::with(tenant.limit, resource, amount);
@@ -56,7 +99,9 @@ mod tests {
     #[test]
     fn reads_every_field() {
         let red =
-            read("{weight: 1/2, guaranteed: {gpu: 48}, limit: {gpu: 64, memory: 1Ti}}").unwrap();
+            read("{parent: lab, weight: 1/2, guaranteed: {gpu: 48}, lendingLimit: {gpu: 8}, limit: {gpu: 64, memory: 1Ti}}").unwrap();
+        assert_eq!(red.parent, Some("lab".into()));
+        assert_eq!(red.lending_limit.get(Resource::Gpu), Some(8000));
         assert_eq!(red.weight, quantity::parse_weight("1/2").unwrap());
         assert_eq!(red.guaranteed, Resources::gpus(48));
         assert_eq!(red.limit.get(Resource::Gpu), Some(64_000));

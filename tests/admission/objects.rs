@@ -128,6 +128,8 @@ fn right_tenants() -> Vec<Value> {
         json!({ "weight": "1/2", "guaranteed": { "gpu": 8, "memory": 68_719_476_736_u64 } }),
         json!({ "weight": "0", "guaranteed": { "cpu": "500m" }, "limit": { "cpu": 1, "gpu": "0.5" } }),
         json!({ "guaranteed": { "memory": "64Gi" }, "limit": { "memory": "65536Mi" } }),
+        json!({ "parent": "lab", "lendingLimit": { "gpu": 1 }, "priorityClasses": ["urgent"] }),
+        json!({ "priorityClasses": [] }),
         json!({ "limit": { "gpu": "2Ki", "cpu": "1k", "memory": "8Ki" } }),
         json!({ "guaranteed": { "gpu": "0.0010" } }),
         json!({ "guaranteed": { "gpu": "1.250", "cpu": "2.0m", "memory": "0.625Gi" } }),
@@ -138,6 +140,9 @@ fn right_tenants() -> Vec<Value> {
 
 fn wrong_tenants() -> Vec<Value> {
     vec![
+        json!({ "parent": "Lab" }),
+        json!({ "parent": "-" }),
+        json!({ "lendingLimit": { "gpu": -1 } }),
         json!({ "weight": "half" }),
         json!({ "weight": -1 }),
         json!({ "weight": "1/0" }),

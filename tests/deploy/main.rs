@@ -15,8 +15,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use k8s_openapi::serde_json::Value;
 use prorata_controlplane::{Helm, User};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use cluster::Cluster;
@@ -83,9 +83,9 @@ fn kubectl(cluster: &Cluster, arguments: &[&str], manifests: &str) -> Output {
 
 /// A stream of YAML as its objects.
 fn objects(stream: &str) -> Vec<Value> {
-    let documents = prorata::manifest::Document::parse("rendered", stream).unwrap();
-    let read = |document: &prorata::manifest::Document| document.read::<Value>().unwrap();
-    documents.iter().map(read).collect()
+    let documents: Vec<Value> = serde_saphyr::from_multiple(stream).unwrap();
+    let filled = documents.into_iter().filter(|document| !document.is_null());
+    filled.collect()
 }
 
 /// The object of a kind and name.

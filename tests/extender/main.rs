@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bodies;
+mod limits;
+mod rotation;
 mod wire;
 
 use rustls::AlertDescription;
@@ -134,6 +136,69 @@ fn other_pods_are_told_every_node_with_room_that_is_not_promised() {
     assert_eq!(server.exactly("/filter", bodies::BARE_POD), recorded);
 }
 
+/// kube-scheduler says where it puts a pod only once it is bound, and asks about the next one before.
+#[test]
+fn a_pod_that_may_be_on_its_way_leaves_promised_room_alone() {
+    let server = Server::start(true);
+    let told = |uid: &str, gpus: u32, names: &[&str]| {
+        let mut body = bodies::read(&bodies::bare("free", gpus, names));
+        body["Pod"]["metadata"]["uid"] = json!(uid);
+        server.value("/filter", &body.to_string())["NodeNames"].clone()
+    };
+    assert_eq!(told("a", 3, &["node-0001"]), json!(["node-0001"]));
+    assert_eq!(told("b", 1, &["node-0001"]), json!([]), "one is promised");
+    assert_eq!(told("a", 3, &["node-0001"]), json!(["node-0001"]), "again");
+    // Where nothing is promised kube-scheduler counts right by itself.
+    assert_eq!(told("c", 4, &["node-0003"]), json!(["node-0003"]));
+    assert_eq!(told("d", 4, &["node-0003"]), json!(["node-0003"]));
+    // Whoever was told something else since is not on its way there any more.
+    assert_eq!(told("a", 3, &["node-0003"]), json!(["node-0003"]));
+    assert_eq!(told("b", 1, &["node-0001"]), json!(["node-0001"]));
+}
+
+/// An unknown name in the answer would be an error for the whole pod.
+#[test]
+fn answers_name_only_nodes_that_were_asked_about() {
+    let server = Server::start(true);
+    for names in [&["node-0002"][..], &["ghost", "node-0003"], &["ghost"]] {
+        for body in [
+            bodies::of_job("red", bodies::TRAIN, 0, names),
+            bodies::of_job("red", "waiting-uid", 0, names),
+            bodies::bare("free", 1, names),
+            bodies::bare("free", 9, names),
+        ] {
+            let answer = server.value("/filter", &body);
+            let told = answer["NodeNames"].as_array().unwrap().iter();
+            let mut told: Vec<&str> = told.map(|name| name.as_str().unwrap()).collect();
+            for why in ["FailedNodes", "FailedAndUnresolvableNodes"] {
+                told.extend(answer[why].as_object().unwrap().keys().map(String::as_str));
+            }
+            assert!(told.iter().all(|name| names.contains(name)), "{answer}");
+            // Without a word about any, its user would read no reason at all.
+            assert!(!told.is_empty(), "{answer}");
+        }
+    }
+}
+
+/// One promised on each of nodes 1 and 2, so 3 are free there, and 4 on node 3.
+#[test]
+fn the_fullest_node_is_the_best_for_a_pod_without_a_plan() {
+    let server = Server::start(true);
+    let names = ["node-0003", "node-0001", "ghost"];
+    let scored = |gpus| server.exactly("/prioritize", &bodies::bare("free", gpus, &names));
+    let answer = |first: u8, second: u8| {
+        format!(
+            r#"[{{"Host":"node-0003","Score":{first}}},{{"Host":"node-0001","Score":{second}}},{{"Host":"ghost","Score":0}}]"#
+        )
+    };
+    assert_eq!(scored(1), answer(7, 8));
+    assert_eq!(scored(3), answer(9, 10));
+    assert_eq!(scored(4), answer(10, 0), "where it does not fit");
+    let planned = bodies::of_job("red", bodies::TRAIN, 0, &names);
+    assert_eq!(server.exactly("/prioritize", &planned), answer(0, 0));
+    assert_eq!(server.exactly("/prioritize", bodies::WHOLE_NODES), "[]");
+}
+
 #[test]
 fn nobody_is_asked_about() {
     let server = Server::start(true);
@@ -178,8 +243,12 @@ fn unknown_fields_and_nulls_are_passed_over() {
 fn nobody_is_evicted() {
     let server = Server::start(true);
     let nothing = r#"{"NodeNameToMetaVictims":{}}"#;
-    // The largest is of 5 MB: nobody has to read it to answer.
-    for body in [bodies::PREEMPT, "{}", &bodies::preempt_among(40_000)] {
+    // With whole pods as without nodeCacheCapable, and with nobody to evict as from 1.38 on. The
+    // largest is of 5 MB: nobody has to read it to answer.
+    let whole = r#"{"Pod":{},"NodeNameToVictims":{"n1":{"Pods":[{"metadata":{}}],"NumPDBViolations":0}},"NodeNameToMetaVictims":null}"#;
+    let nobody = r#"{"Pod":{},"NodeNameToVictims":null,"NodeNameToMetaVictims":{"n1":{"Pods":[],"NumPDBViolations":0}}}"#;
+    let many = bodies::preempt_among(40_000);
+    for body in [bodies::PREEMPT, "{}", whole, nobody, &many] {
         assert_eq!(server.exactly("/preempt", body), nothing);
     }
 }
@@ -216,7 +285,8 @@ fn what_is_no_question_is_refused() {
         ),
         Ok(422)
     );
-    assert_eq!(status("/prioritize", "{}"), Ok(404));
+    assert_eq!(status("/prioritize", "{}"), Ok(422));
+    assert_eq!(status("/bind", "{}"), Ok(404), "kube-scheduler binds");
     let get = server.client().send(
         "GET /filter HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
         "",
@@ -229,22 +299,4 @@ fn what_is_no_question_is_refused() {
     assert_eq!(untyped.map(|answer| answer.status), Ok(415));
     let after: Answer = server.post("/filter", bodies::POD_OF_JOB).unwrap();
     assert_eq!(after.status, 200, "and the next question is answered");
-}
-
-/// 15,000 names of 253 letters, the longest there are, do not fit; those of a real cluster do.
-#[test]
-fn a_body_beyond_the_limit_is_refused() {
-    let server = Server::start(true);
-    let names =
-        |length: usize| -> Vec<String> { (0..15_000).map(|n| format!("{n:0length$}")).collect() };
-    let body = |length: usize| {
-        let names = names(length);
-        bodies::bare(
-            "free",
-            1,
-            &names.iter().map(String::as_str).collect::<Vec<_>>(),
-        )
-    };
-    assert_eq!(server.post("/filter", &body(40)).unwrap().status, 200);
-    assert_eq!(server.post("/filter", &body(300)).unwrap().status, 413);
 }

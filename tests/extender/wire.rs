@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,7 +17,9 @@ use rpds::RedBlackTreeMapSync;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{AlertDescription, ClientConfig, ClientConnection, RootCertStore, Stream};
+use rustls::{
+    AlertDescription, ClientConfig, ClientConnection, RootCertStore, Stream, StreamOwned,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -55,6 +58,15 @@ impl Server {
     /// Starts one. Once `is_ready`, it knows three nodes of four GPUs, and the gang `red/train` of
     /// two, admitted to one GPU on each of the first two; `red/waiting` waits.
     pub(crate) fn start(is_ready: bool) -> Self {
+        Self::run(is_ready, false)
+    }
+
+    /// One that answers anybody.
+    pub(crate) fn start_plain() -> Self {
+        Self::run(true, true)
+    }
+
+    fn run(is_ready: bool, plain_http: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let authority = Authority::create(directory.path()).unwrap();
         let own = authority.issue_server("extender", &["127.0.0.1"]).unwrap();
@@ -63,13 +75,17 @@ impl Server {
             .unwrap()
             .local_addr()
             .unwrap();
+        let clients = directory.path().join("clients.crt");
+        std::fs::copy(authority.certificate(), &clients).unwrap();
+        let tls = config::Tls {
+            cert_file: own.certificate.clone(),
+            key_file: own.key.clone(),
+            client_ca_file: clients,
+        };
         let config = config::Extender {
             address,
-            tls: config::Tls {
-                cert_file: own.certificate.clone(),
-                key_file: own.key.clone(),
-                client_ca_file: authority.certificate().to_owned(),
-            },
+            tls: (!plain_http).then_some(tls),
+            plain_http,
         };
         let views = Views::default();
         if is_ready {
@@ -120,6 +136,42 @@ impl Server {
         serde_json::from_str(&self.exactly(path, body)).unwrap()
     }
 
+    /// Asks without TLS, and reads to the end of the connection.
+    pub(crate) fn post_plain(&self, path: &str, body: &str) -> Answer {
+        let mut socket = self.socket();
+        socket.write_all(head(path, body).as_bytes()).unwrap();
+        socket.write_all(body.as_bytes()).unwrap();
+        Answer::read(&mut socket)
+    }
+
+    /// A connection without TLS.
+    pub(crate) fn socket(&self) -> TcpStream {
+        let socket = TcpStream::connect(self.address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        socket
+    }
+
+    /// The files that it reads: certificate, key, and authorities of those who may ask.
+    pub(crate) fn files(&self) -> [PathBuf; 3] {
+        let clients = self.directory.path().join("clients.crt");
+        [self.own.certificate.clone(), self.own.key.clone(), clients]
+    }
+
+    /// Replaces its certificate by another one of the same authority.
+    pub(crate) fn renew(&self) {
+        self.authority
+            .issue_server("extender", &["127.0.0.1"])
+            .unwrap();
+    }
+
+    /// An authority in a directory of its own.
+    pub(crate) fn another_authority(&self) -> Authority {
+        let other = self.directory.path().join("other");
+        std::fs::create_dir(&other).unwrap();
+        Authority::create(&other).unwrap()
+    }
+
     /// kube-scheduler.
     pub(crate) fn client(&self) -> Client<'_> {
         let protocols = vec![b"http/1.1".to_vec()];
@@ -141,11 +193,13 @@ impl Client<'_> {
     }
 
     pub(crate) fn of_another_authority(self) -> Self {
-        let other = self.server.directory.path().join("other");
-        std::fs::create_dir(&other).unwrap();
-        let other = Authority::create(&other).unwrap();
+        let other = self.server.another_authority();
+        self.showing(other.issue_client("kube-scheduler").unwrap())
+    }
+
+    pub(crate) fn showing(self, credentials: Credentials) -> Self {
         Self {
-            certificate: Some(other.issue_client("kube-scheduler").unwrap()),
+            certificate: Some(credentials),
             ..self
         }
     }
@@ -176,12 +230,22 @@ impl Client<'_> {
 
     /// Posts JSON on a connection of its own.
     pub(crate) fn post(&self, path: &str, body: &str) -> Result<Answer, Refused> {
-        let length = body.len();
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: extender\r\nUser-Agent: Go-http-client/1.1\r\n\
-             Content-Length: {length}\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
-        );
-        self.send(&head, body)
+        self.send(&head(path, body), body)
+    }
+
+    /// The certificate that the server shows.
+    pub(crate) fn shown(&self) -> Vec<u8> {
+        let (mut connection, mut socket) = self.connect();
+        while connection.is_handshaking() {
+            connection.complete_io(&mut socket).unwrap();
+        }
+        connection.peer_certificates().unwrap()[0].to_vec()
+    }
+
+    /// A connection that stays, to ask again and again.
+    pub(crate) fn stay(&self) -> Conversation {
+        let (connection, socket) = self.connect();
+        Conversation(StreamOwned::new(connection, socket))
     }
 
     /// Sends a request and reads the answer to the end of the connection.
@@ -220,9 +284,7 @@ impl Client<'_> {
     }
 
     fn connect(&self) -> (ClientConnection, TcpStream) {
-        let socket = TcpStream::connect(self.server.address).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        let socket = self.server.socket();
         let name = "127.0.0.1".try_into().unwrap();
         (
             ClientConnection::new(Arc::new(self.tls()), name).unwrap(),
@@ -257,7 +319,48 @@ impl Client<'_> {
     }
 }
 
+/// A connection that stays.
+pub(crate) struct Conversation(StreamOwned<ClientConnection, TcpStream>);
+
+impl Conversation {
+    /// Asks, and reads the status.
+    pub(crate) fn post(&mut self, path: &str, body: &str) -> io::Result<u16> {
+        let head = head(path, body).replace("Connection: close\r\n", "");
+        self.0.write_all(head.as_bytes())?;
+        self.0.write_all(body.as_bytes())?;
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte)?;
+            answer.push(byte[0]);
+        }
+        let head = String::from_utf8(answer).unwrap().to_ascii_lowercase();
+        let mut lengths = head
+            .lines()
+            .filter_map(|line| line.strip_prefix("content-length: "));
+        let length: usize = lengths.next().unwrap().parse().unwrap();
+        self.0.read_exact(&mut vec![0; length])?;
+        Ok(head.split(' ').nth(1).unwrap().parse().unwrap())
+    }
+}
+
+fn head(path: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: extender\r\nUser-Agent: Go-http-client/1.1\r\n\
+         Content-Length: {length}\r\nContent-Type: application/json\r\n\
+         Accept-Encoding: gzip\r\nConnection: close\r\n\r\n"
+    )
+}
+
 impl Answer {
+    /// What comes until the end of a connection without TLS.
+    pub(crate) fn read(socket: &mut TcpStream) -> Self {
+        let mut text = String::new();
+        socket.read_to_string(&mut text).unwrap();
+        Self::parse(&text)
+    }
+
     fn parse(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();

@@ -1,0 +1,125 @@
+//! What the core is told about jobs: level by level, all of it whenever one was touched.
+
+use prorata_core::{Event, Hold, Job, Resources, TaskId};
+
+use super::{News, Observed};
+use crate::plan::Plan;
+use crate::translate::JobView;
+
+impl Observed {
+    /// Adds the facts about every job that was touched.
+    pub(super) fn tell(&mut self, news: &mut News) {
+        for uid in &news.touched {
+            if self.bypasses(uid) {
+                self.bypassing.insert_mut(uid.clone());
+            } else {
+                self.bypassing.remove_mut(uid);
+            }
+            if let Some(job) = self.wanted(uid) {
+                self.told.insert(uid.clone(), job.id.clone());
+                news.facts.extend(self.wanted_facts(uid, job));
+            } else if let Some(id) = self.told.get(uid) {
+                news.facts.push(Event::JobWithdrawn(id.clone()));
+                let ended = self.jobs.get(uid).is_some_and(|job| job.has_ended);
+                news.facts.extend(self.vacated(uid, ended));
+            }
+        }
+    }
+
+    /// The job as the core is to see it; `None` where the queue has nothing to do with it.
+    pub(super) fn wanted(&self, uid: &str) -> Option<Job> {
+        let view = self.jobs.get(uid)?;
+        let tenant = self.namespaces.get(view.id.namespace())?.clone();
+        let concerned = view.is_queued && !view.has_ended && !view.is_leaving;
+        let mut job = view.job(tenant, self.priority(view));
+        let class = self.class(view).unwrap_or_default();
+        job.cluster_wide = self.classes.cluster_wide.contains(class);
+        job.protected = self.classes.protected.contains(class);
+        if self.is_refused(uid) || self.forbidden(view).is_some() {
+            job.task = Resources::ZERO;
+        }
+        (concerned && !self.bypasses(uid)).then_some(job)
+    }
+
+    /// Only who may break the glass starts a Job that asks for GPUs, and no Job without GPUs is
+    /// ever asked about.
+    pub(super) fn bypasses(&self, uid: &str) -> bool {
+        let started = |view: &JobView| !view.is_suspended && !view.has_ended;
+        self.jobs.get(uid).is_some_and(started) && self.plans.get(uid).is_none()
+    }
+
+    fn wanted_facts(&self, uid: &str, job: Job) -> Vec<Event> {
+        let view = &self.jobs[uid];
+        let released = |plan: &Plan| view.epoch == Some(plan.epoch());
+        let stopped = view.is_suspended && self.plans.get(uid).is_some_and(released);
+        let mut facts = Vec::new();
+        // Edited before it was started: it is planned anew as it is now.
+        let outdated = |plan: &Plan| !released(plan) && *plan.shape() != job.shape();
+        if self.plans.get(uid).is_some_and(outdated) {
+            facts.push(Event::DecisionFailed(job.id.clone()));
+        }
+        if stopped {
+            facts.push(Event::JobSubmitted(Job {
+                hold: Some(Hold::User),
+                ..job.clone()
+            }));
+            facts.extend(self.vacated(uid, false));
+        }
+        facts.push(Event::JobSubmitted(job));
+        facts
+    }
+
+    /// The tasks without a pod, or all of them.
+    pub(super) fn vacated(&self, uid: &str, all: bool) -> Vec<Event> {
+        let Some(plan) = self.plans.get(uid) else {
+            return Vec::new();
+        };
+        let gone = (0..plan.seats()).filter(|index| all || !plan.is_taken(*index));
+        let finished = |index| {
+            let job = plan.job().clone();
+            Event::TaskFinished(TaskId { job, index })
+        };
+        gone.map(finished).collect()
+    }
+
+    fn priority(&self, view: &JobView) -> i32 {
+        let known = self
+            .class(view)
+            .and_then(|class| self.priorities.get(class));
+        known.map(|(value, _)| *value).unwrap_or_default()
+    }
+
+    /// The PriorityClass of a Job: the one that it names, or the default.
+    fn class<'a>(&'a self, view: &'a JobView) -> Option<&'a str> {
+        let default = || {
+            self.priorities
+                .iter()
+                .find(|(_, (_, is_default))| *is_default)
+        };
+        let named = view.priority_class.as_deref();
+        named.or_else(|| Some(default()?.0.as_str()))
+    }
+
+    /// What to tell the user of a Job that names a PriorityClass which its tenant may not use.
+    pub(super) fn forbidden(&self, view: &JobView) -> Option<String> {
+        let class = view.priority_class.as_ref()?;
+        let tenant = self.namespaces.get(view.id.namespace())?;
+        let allowed = self.tenants.get(tenant)?.classes.as_ref();
+        let is_allowed = match allowed {
+            Some(allowed) => allowed.contains(class),
+            None => !self.classes.cluster_wide.contains(class),
+        };
+        let instead = allowed
+            .filter(|allowed| !allowed.is_empty())
+            .map(|allowed| {
+                let names: Vec<&str> = allowed.iter().map(String::as_str).collect();
+                format!("one of {}, or ", names.join(", "))
+            });
+        (!is_allowed).then(|| {
+            format!(
+                "tenant {tenant} may not use PriorityClass {class}: name {}none in spec.template",
+                instead.unwrap_or_default()
+            )
+        })
+    }
+}
