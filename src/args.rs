@@ -1,11 +1,13 @@
 //! The command line. Each role gets what it needs, already checked.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::Uri;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::cli;
 use crate::config::gpu_resource;
 use crate::install;
 use crate::install::certificates;
@@ -14,6 +16,8 @@ use crate::install::scheduler::SchedulerConfig;
 /// Fair shares of one Kubernetes cluster's GPUs.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input.
+///
+/// Linked as `kubectl-prorata` into a directory of $PATH it is also `kubectl prorata`.
 #[derive(Debug, Parser)]
 #[command(
     name = "prorata",
@@ -21,6 +25,8 @@ use crate::install::scheduler::SchedulerConfig;
     max_term_width = 100,
     after_help = "\
 Examples:
+  prorata list -A
+  prorata explain train-7
   prorata install | kubectl apply -f -
   prorata validate tenants.yaml prorata.yaml
   prorata controller --config prorata.yaml
@@ -32,9 +38,34 @@ pub struct Cli {
     pub role: Role,
 }
 
+/// The name under which kubectl finds us: `kubectl prorata …`.
+const PLUGIN: &str = "kubectl-prorata";
+
+impl Cli {
+    /// Reads a command line. Called as `kubectl-prorata` it speaks of itself as kubectl does.
+    ///
+    /// # Errors
+    /// When it makes no sense, or asks for help; the error prints what is to be said.
+    pub fn read(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let line: Vec<OsString> = line.into_iter().collect();
+        let program = line
+            .first()
+            .and_then(|program| Path::new(program).file_stem());
+        let mut command = Self::command();
+        if program.is_some_and(|name| name == PLUGIN) {
+            command = command.bin_name("kubectl prorata");
+        }
+        let matches = command.try_get_matches_from_mut(line)?;
+        Self::from_arg_matches(&matches)
+    }
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Role {
+    /// What people do with the queue.
+    #[command(flatten)]
+    Queue(cli::Command),
     /// Run the queue: decide, admit, and answer kube-scheduler.
     Controller(ControllerArgs),
     /// Simulate: the same decisions on a modelled cluster.
@@ -218,13 +249,21 @@ fn is_extender(uri: &Uri) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn as_a_plugin_it_calls_itself_as_kubectl_does() {
+        let usage = |program: &str| {
+            let line = [program, "list", "--help"].map(OsString::from);
+            Cli::read(line).unwrap_err().to_string()
+        };
+        assert!(usage("/bin/prorata").contains("Usage: prorata list "));
+        assert!(usage("/bin/kubectl-prorata").contains("Usage: kubectl prorata list "));
     }
 
     #[test]

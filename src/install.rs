@@ -162,7 +162,7 @@ fn document(object: &impl Serialize) -> Result<String, Error> {
 }
 
 /// YAML with long lines left whole: folded ones hide what an expression says.
-fn to_yaml(object: &impl Serialize) -> Result<String, Error> {
+pub(crate) fn to_yaml(object: &impl Serialize) -> Result<String, Error> {
     let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
     Ok(serde_saphyr::to_string_with_options(object, options)?)
 }

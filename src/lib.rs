@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod api;
 pub mod args;
+pub mod cli;
 pub mod config;
 pub mod controller;
 pub mod desired;
