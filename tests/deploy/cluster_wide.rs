@@ -101,7 +101,7 @@ fn everything_is_read_strictly(cluster: &Cluster, chart: &Chart) {
     let output = kubectl(cluster, &strictly, &wrong);
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(
-        message.contains("unknown field"),
+        message.contains("field not declared in schema"),
         "a typing error is not found: {message}"
     );
 }
