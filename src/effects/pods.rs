@@ -3,7 +3,7 @@
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{EvictParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, Preconditions};
 use prorata_core::{JobId, NodeId};
 use serde_json::json;
 
@@ -72,14 +72,17 @@ impl Writer {
 }
 
 async fn evict(api: &Api<Pod>, pod: &PodName) -> kube::Result<Option<PodView>> {
-    let mut params = EvictParams::default();
-    params.delete_options = Some(kube::api::DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: Some(pod.uid.clone()),
-            resource_version: None,
+    let preconditions = Preconditions {
+        uid: Some(pod.uid.clone()),
+        resource_version: None,
+    };
+    let params = EvictParams {
+        delete_options: Some(DeleteParams {
+            preconditions: Some(preconditions),
+            ..DeleteParams::default()
         }),
-        ..kube::api::DeleteParams::default()
-    });
+        ..EvictParams::default()
+    };
     match api.evict(&pod.name, &params).await {
         // Whoever is gone, or another by now, has left.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
