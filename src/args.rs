@@ -1,18 +1,23 @@
 //! The command line. Each role gets what it needs, already checked.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::Uri;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::cli;
 use crate::config::gpu_resource;
 use crate::install;
+use crate::install::certificates;
 use crate::install::scheduler::SchedulerConfig;
 
 /// Fair shares of one Kubernetes cluster's GPUs.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input.
+///
+/// Linked as `kubectl-prorata` into a directory of $PATH it is also `kubectl prorata`.
 #[derive(Debug, Parser)]
 #[command(
     name = "prorata",
@@ -20,6 +25,8 @@ use crate::install::scheduler::SchedulerConfig;
     max_term_width = 100,
     after_help = "\
 Examples:
+  prorata list -A
+  prorata explain train-7
   prorata install | kubectl apply -f -
   prorata validate tenants.yaml prorata.yaml
   prorata controller --config prorata.yaml
@@ -31,9 +38,34 @@ pub struct Cli {
     pub role: Role,
 }
 
+/// The name under which kubectl finds us: `kubectl prorata …`.
+const PLUGIN: &str = "kubectl-prorata";
+
+impl Cli {
+    /// Reads a command line. Called as `kubectl-prorata` it speaks of itself as kubectl does.
+    ///
+    /// # Errors
+    /// When it makes no sense, or asks for help; the error prints what is to be said.
+    pub fn read(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let line: Vec<OsString> = line.into_iter().collect();
+        let program = line
+            .first()
+            .and_then(|program| Path::new(program).file_stem());
+        let mut command = Self::command();
+        if program.is_some_and(|name| name == PLUGIN) {
+            command = command.bin_name("kubectl prorata");
+        }
+        let matches = command.try_get_matches_from_mut(line)?;
+        Self::from_arg_matches(&matches)
+    }
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Role {
+    /// What people do with the queue.
+    #[command(flatten)]
+    Queue(cli::Command),
     /// Run the queue: decide, admit, and answer kube-scheduler.
     Controller(ControllerArgs),
     /// Simulate: the same decisions on a modelled cluster.
@@ -84,6 +116,26 @@ pub struct InstallArgs {
 pub enum InstallPart {
     /// Print the bare configuration of kube-scheduler, for its `--config`.
     SchedulerConfig,
+    /// Print Secrets with new certificates for the extender and for kube-scheduler.
+    ///
+    /// A new authority signs both, and its key is forgotten. Where cert-manager runs, let that make
+    /// them instead.
+    #[command(after_help = "\
+Examples:
+  prorata install certificates | kubectl apply -f -
+  prorata install certificates --days 90 --name 10.96.0.50 | kubectl apply -f -")]
+    Certificates(CertificatesArgs),
+}
+
+/// Options of `prorata install certificates`.
+#[derive(Debug, Args)]
+pub struct CertificatesArgs {
+    /// How long they are good for
+    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: u32,
+    /// A further name or address of the extender; may be given several times
+    #[arg(long = "name", value_name = "NAME")]
+    pub names: Vec<String>,
 }
 
 /// How kube-scheduler is configured.
@@ -95,6 +147,12 @@ pub struct SchedulerArgs {
     /// Where kube-scheduler reaches the extender.
     #[arg(long, global = true, value_name = "URL", default_value = "https://prorata.prorata-system.svc:8443", value_parser = https)]
     pub extender_url: String,
+    /// The name in the extender's certificate, where the URL says another, such as an address
+    #[arg(long, global = true, value_name = "NAME")]
+    pub server_name: Option<String>,
+    /// For a second scheduler of this name, which runs as a pod, instead of the cluster's own
+    #[arg(long, global = true, value_name = "NAME")]
+    pub scheduler_name: Option<String>,
     /// Directory with tls.crt and tls.key of kube-scheduler, and ca.crt of the extender.
     #[arg(
         long,
@@ -137,6 +195,8 @@ impl From<SchedulerArgs> for SchedulerConfig {
     fn from(args: SchedulerArgs) -> Self {
         Self {
             extender_url: args.extender_url,
+            server_name: args.server_name,
+            second: args.scheduler_name,
             tls_dir: args.tls_dir,
             gpu_resource: args.gpu_resource,
             kubeconfig: args.kubeconfig,
@@ -153,12 +213,13 @@ impl InstallArgs {
     /// What is to be printed.
     ///
     /// # Errors
-    /// When it cannot be written as YAML.
+    /// When it cannot be written as YAML, or a certificate cannot be made.
     pub fn render(self) -> Result<String, install::Error> {
         let scheduler = SchedulerConfig::from(self.scheduler);
         match self.part {
-            Some(InstallPart::SchedulerConfig) => scheduler.render(),
-            None => install::render(&scheduler),
+            Some(InstallPart::SchedulerConfig) => Ok(scheduler.render()?),
+            Some(InstallPart::Certificates(args)) => certificates::render(args.days, args.names),
+            None => Ok(install::render(&scheduler)?),
         }
     }
 }
@@ -188,13 +249,21 @@ fn is_extender(uri: &Uri) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn as_a_plugin_it_calls_itself_as_kubectl_does() {
+        let usage = |program: &str| {
+            let line = [program, "list", "--help"].map(OsString::from);
+            Cli::read(line).unwrap_err().to_string()
+        };
+        assert!(usage("/bin/prorata").contains("Usage: prorata list "));
+        assert!(usage("/bin/kubectl-prorata").contains("Usage: kubectl prorata list "));
     }
 
     #[test]

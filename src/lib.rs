@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod api;
 pub mod args;
+pub mod cli;
 pub mod config;
 pub mod controller;
 pub mod desired;
@@ -14,6 +15,7 @@ pub mod extender;
 pub mod health;
 pub mod install;
 pub mod manifest;
+pub mod metrics;
 pub mod observed;
 pub mod plan;
 pub mod status;

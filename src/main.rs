@@ -4,7 +4,6 @@ use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
 use prorata::args::{Cli, Role};
 use prorata::config::Configuration;
 use prorata::manifest::Problems;
@@ -14,7 +13,8 @@ const FAILED: u8 = 1;
 const WRONG_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
-    match run(Cli::parse().role) {
+    let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    match run(cli.role) {
         Ok(code) => code,
         Err(error) if error.is::<Problems>() => {
             eprintln!("{error}");
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
 
 fn run(role: Role) -> Result<ExitCode> {
     match role {
+        Role::Queue(command) => return Ok(command.execute()),
         Role::Sim(command) => return Ok(command.execute()),
         Role::Controller(args) => {
             let config = Configuration::load(&args.config)?;

@@ -78,10 +78,8 @@ use super::amount::Amount;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("string(self.weight).matches('^[0-9]{1,9}([.][0-9]{1,9}|/[1-9][0-9]{0,8})?$')")
+    validation = Rule::new("string(self.weight).matches(r'^\\d{1,9}(\\.\\d{1,9}|/[1-9]\\d{0,8})?$')")
         .message("weight is not a weight: write a whole number or a fraction such as 2, \"1/2\" or \"0.5\""),
-    validation = Rule::new("!has(self.parent) || self.parent.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')")
-        .message("parent is not the name of a Tenant: write at most 63 small letters, digits and dashes, with none of the dashes at an end"),
     validation = within_limit("gpu"),
     validation = within_limit("cpu"),
     validation = within_limit("memory"),
@@ -89,7 +87,7 @@ use super::amount::Amount;
 pub struct TenantSpec {
     /// The tenant that it is a part of. Nothing: it stands at the top.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63))]
+    #[schemars(regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
     pub parent: Option<String>,
     /// Its part of what nobody owns, against the other tenants': 2, "1/2" or "0.5".
     #[serde(default = "one")]
@@ -171,12 +169,12 @@ fn within_limit(resource: &str) -> Rule {
 }
 
 /// An amount, with as many decimals as our reader takes.
-const AMOUNT: &str = "^[0-9]+([.][0-9]{1,18})?([mkMGTPE]|[KMGTPE]i)?$";
+const AMOUNT: &str = r"^\d+(\.\d{1,18})?([mkMGTPE]|[KMGTPE]i)?$";
 
 /// The amounts that our own reader takes, and no others that Kubernetes knows (`1e3`, `-1`).
 fn is_amount(resource: &str) -> Rule {
     Rule::new(format!(
-        "!has(self.{resource}) || string(self.{resource}).matches('{AMOUNT}')"
+        "!has(self.{resource}) || string(self.{resource}).matches(r'{AMOUNT}')"
     ))
     .message(&*format!(
         "{resource} is not an amount: write a number such as 2, \"500m\" or \"64Gi\", not below 0"
@@ -191,20 +189,18 @@ fn is_amount(resource: &str) -> Rule {
 fn is_coarse(resource: &str) -> Rule {
     let (pattern, message) = if resource == "memory" {
         (
-            "^([0-9]+([.]0+)?([kKMGTPE]i?)?|\
-             [0-9]+[.]([0-9]{0,3}0*[kMGTPE]|(5|[27]5|(12|37|62|87)5)0*[KMGTPE]i)|\
-             [0-9]*000m)$",
+            r"^(\d+(\.0+)?([kKMGTPE]i?)?|\d+\.(\d{0,3}0*[kMGTPE]|(5|[27]5|(12|37|62|87)5)0*[KMGTPE]i)|\d*000m)$",
             "is not plainly a whole number of bytes: write fewer decimals, or a smaller suffix such as \"64Mi\"",
         )
     } else {
         (
-            "^[0-9]+(([.][0-9]{0,3}0*)?([kKMGTPE]i?)?|([.]0+)?m)$",
+            r"^\d+((\.\d{0,3}0*)?([kKMGTPE]i?)?|(\.0+)?m)$",
             "is finer than a thousandth, the smallest amount there is: write at most three decimals",
         )
     };
     let text = format!("string(self.{resource})");
     Rule::new(format!(
-        "!has(self.{resource}) || !isQuantity({text}) || {text}.matches('{pattern}')"
+        "!has(self.{resource}) || {text}.matches(r'{pattern}')"
     ))
     .message(&*format!("{resource} {message}"))
 }

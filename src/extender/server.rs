@@ -81,6 +81,7 @@ pub async fn serve(
 }
 
 fn routes(policy: FilterPolicy, views: Views) -> Router {
+    let room = Room::new(views.metrics().clone());
     let shared = Arc::new(Shared {
         views,
         told: Told::default(),
@@ -91,7 +92,7 @@ fn routes(policy: FilterPolicy, views: Views) -> Router {
         .route("/prioritize", post(prioritize))
         .route("/preempt", post(preempt))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn_with_state(Room::default(), limits::limited))
+        .layer(from_fn_with_state(room, limits::limited))
         .with_state(shared)
 }
 
@@ -100,7 +101,9 @@ async fn filter(State(shared): State<Arc<Shared>>, Json(args): Json<Args>) -> Re
     if let Some(view) = view.as_ref() {
         shared.told.seats.forget(&view.plans);
     }
-    let view = view.as_ref().as_ref();
+    // By what may have been true long ago nobody is let through.
+    let is_fresh = shared.views.heard().is_fresh();
+    let view = view.as_ref().as_ref().filter(|_| is_fresh);
     Json(answer(view, &shared.told, &shared.policy, &args)).into_response()
 }
 

@@ -1,0 +1,58 @@
+//! What people do with the queue from a shell, as ordinary clients of the API server.
+//!
+//! Every command has its caller's own rights and no more: it reads what the controller shows, and
+//! writes only what any user may write. What a caller may not read is left out, with a line that
+//! says which right is missing. Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input.
+
+mod cluster;
+mod explain;
+mod failure;
+mod list;
+mod output;
+mod queue;
+mod remedy;
+mod share;
+mod shares;
+mod table;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use failure::Failure;
+
+/// What to do with the queue.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the queue: what runs, what waits, and why.
+    List(list::Args),
+    /// Tell where a job stands: why it waits, who is ahead, when it starts, and what would help.
+    Explain(explain::Args),
+    /// Show what each tenant holds, beside what is due to it.
+    Share(share::Args),
+}
+
+impl Command {
+    /// Carries the command out, and says on standard error what went wrong.
+    #[must_use]
+    pub fn execute(self) -> ExitCode {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let outcome = match runtime {
+            Ok(runtime) => runtime.block_on(self.run()),
+            Err(error) => Err(Failure::new(format!("no runtime: {error}"))),
+        };
+        outcome.unwrap_or_else(|failure| failure.tell())
+    }
+
+    async fn run(self) -> Result<ExitCode, Failure> {
+        match self {
+            Self::List(args) => list::execute(&args).await?,
+            Self::Explain(args) => explain::execute(&args).await?,
+            Self::Share(args) => share::execute(&args).await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

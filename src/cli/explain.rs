@@ -1,0 +1,400 @@
+//! `explain`: where one job stands, with the numbers that decided, and what would help.
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event, Namespace};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, ListParams};
+use prorata_simulator::problem::suggest;
+use serde::Serialize;
+
+use super::cluster::{Cluster, ClusterArgs, Scope, if_allowed, plural};
+use super::failure::Failure;
+use super::output::{self, Format, OutputArgs, Paint};
+use super::queue::{self, Entry};
+use super::shares::{Holding, tree};
+use super::{list, remedy, share, words};
+use crate::api::{State, Tenant, labels};
+
+/// How many of those ahead are named; the rest is counted.
+const AHEAD_SHOWN: usize = 8;
+
+/// How many of its last events are shown.
+const EVENTS_SHOWN: usize = 6;
+
+/// Options of `explain`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  prorata explain train-7
+  prorata explain train-7 -n vision -o json")]
+pub struct Args {
+    /// The job, as NAME or job/NAME
+    #[arg(value_name = "JOB")]
+    job: String,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Everything that is known about where a job stands.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Explanation {
+    #[serde(flatten)]
+    entry: Entry,
+    /// How many jobs of its tenant wait in line, itself included.
+    in_line: usize,
+    /// Jobs of its tenant that come before it.
+    ahead: Vec<Ahead>,
+    /// What its tenant holds, where that may be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant_holds: Option<Holding>,
+    /// What would help, best first.
+    remedies: Vec<String>,
+    /// What happened to it last, oldest first.
+    events: Vec<Happened>,
+}
+
+/// A job that comes before.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ahead {
+    job: String,
+    gpus: String,
+    priority: i32,
+    wait_seconds: u64,
+}
+
+/// An Event of Kubernetes.
+#[derive(Debug, Serialize)]
+struct Happened {
+    at: Timestamp,
+    reason: String,
+    message: String,
+}
+
+pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
+    let cluster = Cluster::connect(&args.cluster).await?;
+    let job = name(&args.job);
+    let entries = share::entries(&cluster).await?;
+    let entry = match find(&entries, cluster.namespace(), job) {
+        Some(entry) => entry.clone(),
+        None => return Err(not_queued(&cluster, &entries, job).await),
+    };
+    let tenant_holds = tenant(&cluster, &entry, &entries).await?;
+    let events = events(&cluster, &entry).await?;
+    let explanation = explanation(entry, &entries, tenant_holds, events, Timestamp::now());
+    match args.output.output {
+        Format::Json | Format::Yaml => output::serialised(args.output.output, &explanation),
+        Format::Name => output::print(&format!("{}\n", list::resource_name(&explanation.entry))),
+        Format::Table | Format::Wide => {
+            let text = explanation.render(Timestamp::now(), Paint::detect());
+            output::print(&text)
+        }
+    }
+}
+
+/// The name in `NAME`, `job/NAME` or `job.batch/NAME`.
+pub(super) fn name(job: &str) -> &str {
+    job.rsplit_once('/').map_or(job, |(_, name)| name)
+}
+
+/// The job of this name: the one that is not over, else the newest.
+pub(super) fn find<'a>(entries: &'a [Entry], namespace: &str, job: &str) -> Option<&'a Entry> {
+    let here = entries
+        .iter()
+        .filter(|entry| entry.namespace == namespace && entry.name == job);
+    here.max_by_key(|entry| (entry.state != State::Finished, entry.submitted))
+}
+
+/// Why a job is not in the queue.
+async fn not_queued(cluster: &Cluster, entries: &[Entry], job: &str) -> Failure {
+    let namespace = cluster.namespace();
+    match cluster.here::<Job>().get_opt(job).await {
+        Err(error) => {
+            let attempt = format!("get {} {namespace}/{job}", plural::<Job>());
+            Failure::api(&attempt, error)
+        }
+        Ok(Some(_)) => outside(cluster, job).await,
+        Ok(None) => {
+            let here = entries.iter().filter(|entry| entry.namespace == namespace);
+            let names: Vec<&str> = here.map(|entry| entry.name.as_str()).collect();
+            let what = format!("there is no job {job} in namespace {namespace}");
+            Failure::new(what).help(suggest(job, names))
+        }
+    }
+}
+
+/// Why a Job that exists is not queued.
+async fn outside(cluster: &Cluster, job: &str) -> Failure {
+    let namespace = cluster.namespace();
+    let api: Api<Namespace> = Api::all(cluster.client().clone());
+    let labels = api.get(namespace).await.ok().map(|n| n.metadata.labels);
+    let tenant = labels.map(|labels| labels.is_some_and(|l| l.contains_key(labels::TENANT)));
+    let what = format!("Job {job} of namespace {namespace} is not in the queue");
+    match tenant {
+        Some(false) => {
+            Failure::new(format!("{what}: its namespace belongs to no tenant")).help(format!(
+                "an administrator labels it: `kubectl label namespace {namespace} {}=TENANT`",
+                labels::TENANT
+            ))
+        }
+        _ => Failure::new(what).help(
+            "only Jobs that ask for GPUs are queued; if it does, ask again in a moment, and see \
+             `prorata doctor`",
+        ),
+    }
+}
+
+/// What the job's tenant holds.
+async fn tenant(
+    cluster: &Cluster,
+    entry: &Entry,
+    entries: &[Entry],
+) -> Result<Option<Holding>, Failure> {
+    let tenants = cluster.list_all::<Tenant>().await;
+    let Some(tenants) = if_allowed("what its tenant holds", tenants)? else {
+        return Ok(None);
+    };
+    let tenants = tenants.iter().map(Holding::of).collect();
+    let mut tree = tree(tenants, entries, None).into_iter();
+    Ok(tree.find(|holding| holding.tenant == entry.tenant))
+}
+
+/// What happened to the job last.
+async fn events(cluster: &Cluster, entry: &Entry) -> Result<Vec<Happened>, Failure> {
+    let scope = Scope::Namespace(entry.namespace.clone());
+    let about = ListParams::default().fields(&format!("involvedObject.uid={}", entry.uid));
+    let events = cluster.list::<Event>(&scope, about).await;
+    let events = if_allowed("its events", events)?.unwrap_or_default();
+    let mut happened: Vec<Happened> = events.into_iter().filter_map(happened).collect();
+    happened.sort_by_key(|event| event.at);
+    let first = happened.len().saturating_sub(EVENTS_SHOWN);
+    Ok(happened.split_off(first))
+}
+
+fn happened(event: Event) -> Option<Happened> {
+    let series = event.series.and_then(|series| series.last_observed_time);
+    let at = series
+        .or(event.event_time)
+        .map(|time| time.0)
+        .or(event.last_timestamp.map(|time| time.0))?;
+    Some(Happened {
+        at,
+        reason: event.reason.unwrap_or_default(),
+        message: event.message.unwrap_or_default(),
+    })
+}
+
+fn explanation(
+    entry: Entry,
+    entries: &[Entry],
+    tenant_holds: Option<Holding>,
+    events: Vec<Happened>,
+    now: Timestamp,
+) -> Explanation {
+    let line = entries
+        .iter()
+        .filter(|e| e.is_in_line() && e.tenant == entry.tenant);
+    let before = match entry.is_in_line() {
+        true => queue::ahead(entries, &entry),
+        false => Vec::new(),
+    };
+    let ahead = before.iter().map(|other| Ahead {
+        job: format!("{}/{}", other.namespace, other.name),
+        gpus: other.gpus.clone(),
+        priority: other.priority,
+        wait_seconds: other.waited(now).as_secs(),
+    });
+    let waits = matches!(entry.state, State::Waiting | State::Held);
+    let code = if waits { entry.reason.as_str() } else { "" };
+    Explanation {
+        in_line: line.count(),
+        ahead: ahead.collect(),
+        tenant_holds,
+        remedies: remedy::steps(code, &entry.namespace, &entry.name, &entry.tenant),
+        events,
+        entry,
+    }
+}
+
+impl Explanation {
+    fn render(&self, now: Timestamp, paint: Paint) -> String {
+        let mut lines = vec![self.headline(paint)];
+        lines.push(field("Asks", &self.asks(now)));
+        if !self.entry.message.is_empty() {
+            lines.push(field("Why", &self.entry.message));
+        }
+        if let Some(holding) = &self.tenant_holds {
+            lines.push(field("Tenant", &holds(holding)));
+        }
+        if !self.entry.nodes.is_empty() {
+            lines.push(field("Nodes", &self.nodes()));
+        }
+        lines.extend(list_field("Ahead", self.ahead_lines()));
+        let remedies = self.remedies.iter().map(|step| format!("• {step}"));
+        lines.extend(list_field("Helps", remedies.collect()));
+        lines.extend(list_field("Log", self.log(now)));
+        lines.join("\n") + "\n"
+    }
+
+    fn headline(&self, paint: Paint) -> String {
+        let entry = &self.entry;
+        let standing = entry.standing().to_uppercase();
+        let standing = paint.paint(&standing, list::tone(entry));
+        let mut text = format!("{}/{} is {standing}", entry.namespace, entry.name);
+        if matches!(entry.state, State::Waiting | State::Held) {
+            text += &format!(" ({})", entry.reason);
+        }
+        if let Some(position) = entry.position {
+            text += &format!(
+                ", position {position} of {} in the queue of {}",
+                self.in_line, entry.tenant
+            );
+        }
+        text
+    }
+
+    fn asks(&self, now: Timestamp) -> String {
+        let entry = &self.entry;
+        let waited = words::span(entry.waited(now));
+        let waits = match entry.admitted {
+            Some(_) => format!("waited {waited}"),
+            None => format!("waiting {waited}"),
+        };
+        let pods = words::count(entry.pods, "pod");
+        format!(
+            "{} GPUs in {pods}, tenant {}, priority {}, {waits}",
+            entry.gpus, entry.tenant, entry.priority
+        )
+    }
+
+    fn nodes(&self) -> String {
+        let node =
+            |(name, pods): (&String, &u32)| format!("{name} ({})", words::count(*pods, "pod"));
+        let nodes: Vec<String> = self.entry.nodes.iter().map(node).collect();
+        nodes.join(", ")
+    }
+
+    fn ahead_lines(&self) -> Vec<String> {
+        let line = |ahead: &Ahead| {
+            let wait = words::span(std::time::Duration::from_secs(ahead.wait_seconds));
+            format!(
+                "{}: {} GPUs, priority {}, waiting {wait}",
+                ahead.job, ahead.gpus, ahead.priority
+            )
+        };
+        let mut lines: Vec<String> = self.ahead.iter().take(AHEAD_SHOWN).map(line).collect();
+        if let Some(more @ 1..) = self.ahead.len().checked_sub(AHEAD_SHOWN) {
+            lines.push(format!("and {more} more of tenant {}", self.entry.tenant));
+        }
+        lines
+    }
+
+    fn log(&self, now: Timestamp) -> Vec<String> {
+        let line = |event: &Happened| {
+            let ago = words::span(words::between(event.at, now));
+            format!("{ago} ago: {}: {}", event.reason, event.message)
+        };
+        self.events.iter().map(line).collect()
+    }
+}
+
+fn holds(holding: &Holding) -> String {
+    let mut text = format!(
+        "{} holds {} GPUs",
+        holding.tenant,
+        words::gpus(holding.held_milli_gpus)
+    );
+    if holding.guaranteed_milli_gpus > 0 {
+        text += &format!(", owns {}", words::gpus(holding.guaranteed_milli_gpus));
+    }
+    if let Some(limit) = holding.limit_milli_gpus {
+        text += &format!(", may hold {}", words::gpus(limit));
+    }
+    text + &format!(
+        "; {} in line for {} GPUs",
+        words::count(holding.waiting, "job"),
+        words::gpus(holding.waiting_milli_gpus)
+    )
+}
+
+fn field(title: &str, text: &str) -> String {
+    format!("  {title:<8}{text}")
+}
+
+/// A title, and a line for each text.
+fn list_field(title: &str, texts: Vec<String>) -> Vec<String> {
+    let titles = std::iter::once(title).chain(std::iter::repeat(""));
+    titles
+        .zip(texts)
+        .map(|(title, text)| field(title, &text))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::queue::tests::entry;
+    use super::*;
+    use serde_json::json;
+
+    fn explain(entries: Vec<Entry>, job: &str) -> String {
+        let entries = queue::ordered(entries, true);
+        let now = Timestamp::from_second(3_000).unwrap();
+        let entry = find(&entries, "lab", job).unwrap().clone();
+        let holding = Holding {
+            tenant: "vision".to_owned(),
+            held_milli_gpus: 26_000,
+            guaranteed_milli_gpus: 24_000,
+            limit_milli_gpus: Some(96_000),
+            waiting_milli_gpus: 16_000,
+            waiting: 2,
+            ..Holding::default()
+        };
+        let event = Happened {
+            at: Timestamp::from_second(60).unwrap(),
+            reason: "CapacityFull".to_owned(),
+            message: "too little is free".to_owned(),
+        };
+        explanation(entry, &entries, Some(holding), vec![event], now).render(now, Paint(false))
+    }
+
+    #[test]
+    fn a_job_that_waits() {
+        let entries = vec![entry("first", 10, json!({})), entry("train", 60, json!({}))];
+        assert_eq!(
+            explain(entries, "train"),
+            "\
+lab/train is WAITING (CapacityFull), position 2 of 2 in the queue of vision
+  Asks    8 GPUs in 2 pods, tenant vision, priority 0, waiting 49m
+  Why     too little is free
+  Tenant  vision holds 26 GPUs, owns 24, may hold 96; 2 jobs in line for 16 GPUs
+  Ahead   lab/first: 8 GPUs, priority 0, waiting 49m
+  Helps   • nothing is wrong: it starts when it is its turn (`prorata wait train -n lab`)
+          • ask for fewer pods or fewer GPUs, if the job can do with them
+          • say how long it runs at most, by the annotation `prorata.dev/max-duration: 90m` on the Job: it may then fill a gap before a reservation
+  Log     49m ago: CapacityFull: too little is free
+"
+        );
+    }
+
+    #[test]
+    fn a_job_that_runs() {
+        let admitted = json!({
+            "spec": {"admission": {"epoch": 1, "placement": [{"node": "a"}, {"node": "b"}]}},
+            "status": {"state": "Admitted", "reason": "Admitted", "message": "its places are decided"},
+        });
+        let text = explain(vec![entry("sft", 10, admitted)], "sft");
+        assert!(text.starts_with("lab/sft is ADMITTED\n"), "{text}");
+        assert!(
+            text.contains("  Nodes   a (1 pod), b (1 pod)\n") && !text.contains("Helps"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_name_may_carry_its_kind() {
+        assert_eq!([name("a"), name("job/a"), name("job.batch/a")], ["a"; 3]);
+    }
+}

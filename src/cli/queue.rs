@@ -1,0 +1,261 @@
+//! The queue as its QueuedJobs show it, in its own order.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::ListParams;
+use prorata_core::Resource;
+use prorata_core::reason::Outlook;
+use prorata_simulator::quantity;
+use serde::Serialize;
+
+use super::cluster::{Cluster, Scope};
+use super::failure::Failure;
+use super::{remedy, words};
+use crate::api::{QueuedJob, State};
+use crate::translate::ADMITTED;
+
+/// A job in the queue.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Entry {
+    /// Its namespace.
+    pub(super) namespace: String,
+    /// The name of the user's object.
+    pub(super) name: String,
+    /// Its kind, such as `Job`.
+    pub(super) kind: String,
+    /// Its UID.
+    pub(super) uid: String,
+    /// Who it is charged to.
+    pub(super) tenant: String,
+    /// The value of its PriorityClass.
+    pub(super) priority: i32,
+    /// How many pods start together or not at all.
+    pub(super) pods: u32,
+    /// GPUs of all its pods together.
+    pub(super) gpus: String,
+    /// Where it stands.
+    pub(super) state: State,
+    /// Whether it never starts unless somebody changes something.
+    pub(super) blocked: bool,
+    /// A stable code for why it stands there.
+    pub(super) reason: String,
+    /// The same for people.
+    pub(super) message: String,
+    /// Its place among the waiting jobs of its tenant, from 1; absent where not all of them can be
+    /// read, and while it does not wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) position: Option<u32>,
+    /// Since when the queue knows it.
+    pub(super) submitted: Timestamp,
+    /// Since when its places are decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) admitted: Option<Timestamp>,
+    /// How many of its pods have their place on each node.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) nodes: BTreeMap<String, u32>,
+    /// The number of its admission.
+    #[serde(skip)]
+    epoch: i64,
+}
+
+impl Entry {
+    /// What a QueuedJob says.
+    pub(super) fn new(record: &QueuedJob) -> Self {
+        let (spec, status) = (&record.spec, record.status.clone().unwrap_or_default());
+        let mut nodes = BTreeMap::new();
+        for place in spec.admission.iter().flat_map(|a| &a.placement) {
+            *nodes.entry(place.node.clone()).or_default() += 1;
+        }
+        let admitted = status
+            .conditions
+            .iter()
+            .find(|c| c.type_ == ADMITTED && c.status == "True");
+        let created = record.metadata.creation_timestamp.as_ref();
+        let state = status.state.unwrap_or(State::Waiting);
+        Self {
+            namespace: record.namespace().unwrap_or_default(),
+            name: spec.job.name.clone(),
+            kind: spec.job.kind.clone(),
+            uid: spec.job.uid.clone(),
+            tenant: spec.tenant.clone(),
+            priority: spec.priority,
+            pods: spec.gang,
+            gpus: spec.gpus.clone(),
+            state,
+            blocked: state == State::Waiting && remedy::outlook(&status.reason) == Outlook::Never,
+            reason: status.reason,
+            message: status.message,
+            position: None,
+            submitted: created.map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            admitted: admitted.map(|condition| condition.last_transition_time.0),
+            nodes,
+            epoch: spec.admission.as_ref().map_or(0, |a| a.epoch),
+        }
+    }
+
+    /// Its GPUs in thousandths.
+    pub(super) fn milli_gpus(&self) -> u64 {
+        quantity::parse(Resource::Gpu, &self.gpus).unwrap_or_default()
+    }
+
+    /// How long it has waited, or had waited when it was admitted.
+    pub(super) fn waited(&self, now: Timestamp) -> Duration {
+        words::between(self.submitted, self.admitted.unwrap_or(now))
+    }
+
+    /// Where it stands, in one word.
+    pub(super) fn standing(&self) -> &'static str {
+        match self.state {
+            State::Waiting if self.blocked => "Blocked",
+            State::Waiting => "Waiting",
+            State::Admitted => "Admitted",
+            State::Finished => "Finished",
+            State::Held => "Held",
+        }
+    }
+
+    /// Whether it is in the line: it starts when it is its turn.
+    pub(super) fn is_in_line(&self) -> bool {
+        self.state == State::Waiting && !self.blocked
+    }
+
+    /// Jobs that hold places come first, in the order in which they got them; then those that wait,
+    /// as their tenants' queues have them.
+    fn key(&self) -> impl Ord + use<> {
+        let rank = match self.state {
+            State::Admitted => 0,
+            State::Waiting => 1 + u8::from(self.blocked),
+            State::Held => 3,
+            State::Finished => 4,
+        };
+        let tenant = (self.state != State::Admitted).then(|| self.tenant.clone());
+        (rank, self.epoch, tenant, self.line_key())
+    }
+
+    fn line_key(&self) -> impl Ord + use<> {
+        let name = (self.namespace.clone(), self.name.clone());
+        (Reverse(self.priority), self.submitted, name)
+    }
+}
+
+/// Reads the queue.
+pub(super) async fn read(cluster: &Cluster, scope: &Scope) -> Result<Vec<Entry>, Failure> {
+    let records: Vec<QueuedJob> = cluster.list(scope, ListParams::default()).await?;
+    let entries = records.iter().map(Entry::new).collect();
+    Ok(ordered(entries, *scope == Scope::All))
+}
+
+/// The entries in the queue's order. `complete` says that they are all that there are.
+pub(super) fn ordered(mut entries: Vec<Entry>, complete: bool) -> Vec<Entry> {
+    entries.sort_by_cached_key(Entry::key);
+    let mut lines: BTreeMap<String, u32> = BTreeMap::new();
+    for entry in entries.iter_mut().filter(|e| complete && e.is_in_line()) {
+        let position = lines.entry(entry.tenant.clone()).or_default();
+        *position += 1;
+        entry.position = Some(*position);
+    }
+    entries
+}
+
+/// The jobs of the same tenant that come before this one.
+pub(super) fn ahead<'a>(entries: &'a [Entry], entry: &Entry) -> Vec<&'a Entry> {
+    let key = entry.line_key();
+    let same = entries
+        .iter()
+        .filter(|e| e.is_in_line() && e.tenant == entry.tenant && e.uid != entry.uid);
+    same.filter(|e| e.line_key() < key).collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// A record as the controller writes one, submitted at this second.
+    pub(in crate::cli) fn entry(name: &str, at: i64, change: Value) -> Entry {
+        let mut record = json!({
+            "apiVersion": "prorata.dev/v1alpha1", "kind": "QueuedJob",
+            "metadata": {
+                "name": format!("job-{name}-1"), "namespace": "lab",
+                "creationTimestamp": Timestamp::from_second(at).unwrap(),
+            },
+            "spec": {
+                "job": {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": name},
+                "tenant": "vision", "priority": 0, "gang": 2, "gpus": "8", "requests": {"nvidia.com/gpu": "4"},
+            },
+            "status": {"state": "Waiting", "reason": "CapacityFull", "message": "too little is free"},
+        });
+        json_patch(&mut record, &change);
+        Entry::new(&serde_json::from_value(record).unwrap())
+    }
+
+    /// Puts what `change` names into `value`.
+    fn json_patch(value: &mut Value, change: &Value) {
+        match change {
+            Value::Object(fields) => fields
+                .iter()
+                .for_each(|(key, change)| json_patch(&mut value[key], change)),
+            other => *value = other.clone(),
+        }
+    }
+
+    #[test]
+    fn a_part_of_the_queue_says_nothing_about_positions() {
+        let part = ordered(vec![entry("a", 1, json!({}))], false);
+        assert_eq!(part[0].position, None);
+    }
+
+    #[test]
+    fn the_order_is_the_queues_own() {
+        let admitted = |epoch: i64| {
+            json!({
+                "spec": {"admission": {"epoch": epoch, "placement": [{"node": "a"}, {"node": "a"}]}},
+                "status": {"state": "Admitted", "reason": "Admitted"},
+            })
+        };
+        let entries = vec![
+            entry("late", 30, json!({})),
+            entry("early", 10, json!({})),
+            entry("urgent", 40, json!({"spec": {"priority": 5}})),
+            entry("never", 1, json!({"status": {"reason": "ExceedsMaxQuota"}})),
+            entry(
+                "held",
+                2,
+                json!({"status": {"state": "Held", "reason": "Suspended"}}),
+            ),
+            entry("other", 20, json!({"spec": {"tenant": "audio"}})),
+            entry("second", 3, admitted(9)),
+            entry("first", 4, admitted(7)),
+        ];
+        let entries = ordered(entries, true);
+        let told: Vec<_> = entries
+            .iter()
+            .map(|e| (e.name.as_str(), e.standing(), e.position))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("first", "Admitted", None),
+                ("second", "Admitted", None),
+                ("other", "Waiting", Some(1)),
+                ("urgent", "Waiting", Some(1)),
+                ("early", "Waiting", Some(2)),
+                ("late", "Waiting", Some(3)),
+                ("never", "Blocked", None),
+                ("held", "Held", None),
+            ]
+        );
+        assert_eq!(entries[0].nodes["a"], 2);
+        let late = entries.iter().find(|e| e.name == "late").unwrap();
+        let names: Vec<_> = ahead(&entries, late)
+            .iter()
+            .map(|e| e.name.as_str())
+            .collect();
+        assert_eq!(names, ["urgent", "early"]);
+    }
+}

@@ -1,0 +1,296 @@
+//! What each tenant holds beside what is due to it, as a tree. Arithmetic on plain data.
+
+use std::collections::BTreeMap;
+
+use prorata_core::Resource;
+use prorata_simulator::quantity;
+use serde::Serialize;
+
+use super::queue::Entry;
+use crate::api::{State, Tenant};
+
+/// A tenant, as far as sharing goes. GPUs are counted in thousandths.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Holding {
+    /// Its name.
+    pub(super) tenant: String,
+    /// The tenant that it is a part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) parent: Option<String>,
+    /// How deep it stands in the tree; 0 at the top.
+    #[serde(skip)]
+    pub(super) depth: usize,
+    /// Its weight, as it is written.
+    pub(super) weight: String,
+    /// What it owns.
+    pub(super) guaranteed_milli_gpus: u64,
+    /// What it never exceeds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) limit_milli_gpus: Option<u64>,
+    /// What its jobs and those below it hold.
+    pub(super) held_milli_gpus: u64,
+    /// What its waiting jobs and those below it ask for.
+    pub(super) waiting_milli_gpus: u64,
+    /// Jobs that hold places.
+    pub(super) running: u32,
+    /// Jobs that wait, those on hold and blocked ones not included.
+    pub(super) waiting: u32,
+    /// What it would hold if every tenant wanted all that it may have; absent where the cluster's
+    /// capacity cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) entitled_milli_gpus: Option<u64>,
+}
+
+impl Holding {
+    /// A tenant that holds nothing yet.
+    pub(super) fn of(tenant: &Tenant) -> Self {
+        let (name, spec) = (tenant.metadata.name.clone(), &tenant.spec);
+        let gpus = |amount: &Option<crate::api::Amount>| {
+            let amount = amount.as_ref()?;
+            quantity::parse(Resource::Gpu, amount.as_str()).ok()
+        };
+        Self {
+            tenant: name.unwrap_or_default(),
+            weight: spec.weight.to_string(),
+            guaranteed_milli_gpus: gpus(&spec.guaranteed.gpu).unwrap_or_default(),
+            limit_milli_gpus: gpus(&spec.limit.gpu),
+            ..Self::default()
+        }
+    }
+
+    /// A tenant of which only its jobs are known.
+    fn unknown(name: &str) -> Self {
+        Self {
+            tenant: name.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        match entry.state {
+            State::Admitted => {
+                self.held_milli_gpus += entry.milli_gpus();
+                self.running += 1;
+            }
+            State::Waiting if !entry.blocked => {
+                self.waiting_milli_gpus += entry.milli_gpus();
+                self.waiting += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn add_child(&mut self, child: &Self) {
+        self.held_milli_gpus += child.held_milli_gpus;
+        self.waiting_milli_gpus += child.waiting_milli_gpus;
+        self.running += child.running;
+        self.waiting += child.waiting;
+    }
+
+    fn weight(&self) -> f64 {
+        let weight = quantity::parse_weight(&self.weight);
+        weight.map_or(1.0, |w| {
+            f64::from(w.numerator()) / f64::from(w.denominator())
+        })
+    }
+}
+
+/// The tree in the order in which it is shown: each tenant before those below it, by name.
+/// `capacity` is what the nodes have, where that is known.
+pub(super) fn tree(
+    tenants: Vec<Holding>,
+    entries: &[Entry],
+    capacity: Option<u64>,
+) -> Vec<Holding> {
+    let mut all: BTreeMap<String, Holding> =
+        tenants.into_iter().map(|t| (t.tenant.clone(), t)).collect();
+    for entry in entries {
+        let holding = all.entry(entry.tenant.clone());
+        holding
+            .or_insert_with(|| Holding::unknown(&entry.tenant))
+            .add(entry);
+    }
+    // A parent that is not there leaves its children at the top; so does a cycle, at its first name.
+    let known: Vec<String> = all.keys().cloned().collect();
+    for holding in all.values_mut() {
+        let parent = holding.parent.take();
+        holding.parent = parent.filter(|name| known.binary_search(name).is_ok());
+    }
+    let mut shown = Vec::new();
+    branch(&mut all, None, capacity, 0, &mut shown);
+    while let Some(name) = all.keys().next().cloned() {
+        if let Some(mut first) = all.remove(&name) {
+            first.parent = None;
+            all.insert(name, first);
+        }
+        branch(&mut all, None, None, 0, &mut shown);
+    }
+    shown
+}
+
+/// Moves the children of a tenant, and what is below them, from `all` to `shown`.
+fn branch(
+    all: &mut BTreeMap<String, Holding>,
+    parent: Option<&str>,
+    capacity: Option<u64>,
+    depth: usize,
+    shown: &mut Vec<Holding>,
+) {
+    let names: Vec<String> = all
+        .values()
+        .filter(|holding| holding.parent.as_deref() == parent)
+        .map(|holding| holding.tenant.clone())
+        .collect();
+    let mut children: Vec<Holding> = names.iter().filter_map(|name| all.remove(name)).collect();
+    let parts = capacity.map(|capacity| divide(&children, capacity));
+    for (index, child) in children.iter_mut().enumerate() {
+        child.depth = depth;
+        child.entitled_milli_gpus = parts.as_ref().map(|parts| parts[index]);
+    }
+    for mut child in children {
+        let (place, name, own) = (shown.len(), child.tenant.clone(), child.entitled_milli_gpus);
+        shown.push(Holding::default());
+        branch(all, Some(&name), own, depth + 1, shown);
+        for below in shown[place + 1..].iter().filter(|h| h.depth == depth + 1) {
+            child.add_child(below);
+        }
+        shown[place] = child;
+    }
+}
+
+/// What each would get if all wanted everything: its guarantee, and by weight what is left, up to
+/// its limit.
+fn divide(children: &[Holding], capacity: u64) -> Vec<u64> {
+    let cap = |child: &Holding| child.limit_milli_gpus.map_or(f64::INFINITY, float);
+    let mut parts: Vec<f64> = children
+        .iter()
+        .map(|child| float(child.guaranteed_milli_gpus).min(cap(child)))
+        .collect();
+    let mut left = (float(capacity) - parts.iter().sum::<f64>()).max(0.0);
+    let mut open: Vec<usize> = (0..children.len())
+        .filter(|&i| children[i].weight() > 0.0)
+        .collect();
+    while !open.is_empty() && left > 0.5 {
+        let sum: f64 = open.iter().map(|&i| children[i].weight()).sum();
+        let gain = |i: usize| left * children[i].weight() / sum;
+        let full = |&i: &usize| parts[i] + gain(i) >= cap(&children[i]);
+        let (filled, rest): (Vec<usize>, Vec<usize>) = open.iter().copied().partition(|i| full(i));
+        if filled.is_empty() {
+            let gains: Vec<(usize, f64)> = rest.iter().map(|&i| (i, gain(i))).collect();
+            gains.into_iter().for_each(|(i, gain)| parts[i] += gain);
+            break;
+        }
+        for i in filled {
+            left -= cap(&children[i]) - parts[i];
+            parts[i] = cap(&children[i]);
+        }
+        open = rest;
+    }
+    parts.into_iter().map(whole).collect()
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "milli-GPUs of a cluster are far below 2⁵³"
+)]
+const fn float(number: u64) -> f64 {
+    number as f64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is not negative, and a cast saturates"
+)]
+fn whole(number: f64) -> u64 {
+    number.round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::queue::tests::entry;
+    use super::*;
+    use serde_json::json;
+
+    fn tenant(name: &str, parent: Option<&str>, weight: &str, gpus: [Option<u64>; 2]) -> Holding {
+        Holding {
+            tenant: name.to_owned(),
+            parent: parent.map(str::to_owned),
+            weight: weight.to_owned(),
+            guaranteed_milli_gpus: gpus[0].unwrap_or_default() * 1000,
+            limit_milli_gpus: gpus[1].map(|limit| limit * 1000),
+            ..Holding::default()
+        }
+    }
+
+    fn entitled(tenants: Vec<Holding>, gpus: u64) -> Vec<(String, usize, u64)> {
+        let shown = tree(tenants, &[], Some(gpus * 1000));
+        let told = |h: &Holding| (h.tenant.clone(), h.depth, h.entitled_milli_gpus.unwrap());
+        shown.iter().map(told).collect()
+    }
+
+    #[test]
+    fn what_nobody_owns_goes_by_weight_up_to_the_limits() {
+        let tenants = vec![
+            tenant("a", None, "2", [Some(8), None]),
+            tenant("b", None, "1", [None, None]),
+            tenant("c", None, "1", [None, Some(2)]),
+            tenant("d", None, "0", [None, None]),
+        ];
+        let told = entitled(tenants, 40);
+        let parts: Vec<u64> = told.iter().map(|(_, _, part)| *part).collect();
+        assert_eq!(parts, [28_000, 10_000, 2_000, 0]);
+    }
+
+    #[test]
+    fn a_tree_is_divided_level_by_level_and_summed_from_below() {
+        let tenants = vec![
+            tenant("top", None, "1", [None, None]),
+            tenant("dev", Some("top"), "1", [None, None]),
+            tenant("prod", Some("top"), "3", [None, None]),
+            tenant("alone", None, "1", [None, None]),
+            tenant("orphan", Some("gone"), "2", [None, None]),
+        ];
+        let told = entitled(tenants.clone(), 16);
+        let told: Vec<_> = told.iter().map(|(n, d, p)| (n.as_str(), *d, *p)).collect();
+        assert_eq!(
+            told,
+            [
+                ("alone", 0, 4_000),
+                ("orphan", 0, 8_000),
+                ("top", 0, 4_000),
+                ("dev", 1, 1_000),
+                ("prod", 1, 3_000)
+            ]
+        );
+        let running = json!({"spec": {"tenant": "prod"}, "status": {"state": "Admitted"}});
+        let waiting = json!({"spec": {"tenant": "dev", "gpus": "0.5"}});
+        let entries = [
+            entry("r", 1, running),
+            entry("w", 2, waiting),
+            entry("x", 3, json!({})),
+        ];
+        let shown = tree(tenants, &entries, None);
+        let top = shown.iter().find(|h| h.tenant == "top").unwrap();
+        assert_eq!((top.held_milli_gpus, top.waiting_milli_gpus), (8_000, 500));
+        assert_eq!(
+            (top.running, top.waiting, top.entitled_milli_gpus),
+            (1, 1, None)
+        );
+        assert!(shown.iter().any(|h| h.tenant == "vision" && h.waiting == 1));
+    }
+
+    #[test]
+    fn a_cycle_is_shown_all_the_same() {
+        let tenants = vec![
+            tenant("a", Some("b"), "1", [None, None]),
+            tenant("b", Some("a"), "1", [None, None]),
+        ];
+        let names: Vec<_> = tree(tenants, &[], None)
+            .into_iter()
+            .map(|h| (h.tenant, h.depth))
+            .collect();
+        assert_eq!(names, [("a".to_owned(), 0), ("b".to_owned(), 1)]);
+    }
+}

@@ -1,0 +1,136 @@
+//! What is shown: the queue, one job, the shares.
+
+use super::world::World;
+
+/// Leaves `runs` (8 GPUs) and `waits` behind in red, `later` in blue.
+pub(crate) async fn the_queue_is_listed_in_its_order(world: &World) {
+    world.submit("red", "runs", 2, 4).await;
+    world.until("red", "runs", "Admitted").await;
+    world.submit("red", "waits", 1, 4).await;
+    world.until("red", "waits", "CapacityFull").await;
+    world.submit("blue", "never", 2, 4).await;
+    world.until("blue", "never", "ExceedsMaxQuota").await;
+
+    let names = world.alice("list -A -o name").await;
+    assert_eq!(
+        names.good(),
+        "job.batch/runs\njob.batch/waits\njob.batch/never\n"
+    );
+    let table = world.alice("list -A").await;
+    let lines: Vec<Vec<&str>> = table
+        .good()
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        lines[0],
+        [
+            "NAMESPACE",
+            "NAME",
+            "TENANT",
+            "GPUS",
+            "PRIORITY",
+            "STATE",
+            "POS",
+            "WAIT",
+            "REASON"
+        ]
+    );
+    assert_eq!(
+        lines[1][..7],
+        ["red", "runs", "red", "8", "0", "Admitted", "-"]
+    );
+    assert_eq!(
+        lines[2][..7],
+        ["red", "waits", "red", "4", "0", "Waiting", "1"]
+    );
+    assert_eq!(
+        lines[3][..7],
+        ["blue", "never", "blue", "8", "0", "Blocked", "-"]
+    );
+    assert_eq!(lines[3][8], "ExceedsMaxQuota");
+
+    let filtered = world
+        .alice("list -A --tenant red --state waiting --no-headers")
+        .await;
+    assert!(
+        filtered.good().starts_with("red         waits")
+            || filtered.good().starts_with("red   waits"),
+        "{filtered:?}"
+    );
+    assert_eq!(filtered.good().lines().count(), 1);
+    let here = world.alice("list -n blue -o yaml").await;
+    assert!(
+        here.good().contains("reason: ExceedsMaxQuota") && !here.out.contains("waits"),
+        "{here:?}"
+    );
+    let wide = world.alice("list -n red -o wide").await;
+    assert!(wide.good().contains("node-0001,node-0002"), "{wide:?}");
+    let none = world.alice("list -n red --state finished").await;
+    assert_eq!((none.good(), none.err.contains("no such job")), ("", true));
+}
+
+pub(crate) async fn a_job_is_explained(world: &World) {
+    let waits = world.admin("explain job/waits -n red").await;
+    let text = waits.good();
+    assert!(
+        text.starts_with(
+            "red/waits is WAITING (CapacityFull), position 1 of 1 in the queue of red\n"
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("  Asks    4 GPUs in 1 pod, tenant red, priority 0, waiting "),
+        "{text}"
+    );
+    assert!(
+        text.contains("red holds 8 GPUs, owns 4; 1 job in line for 4 GPUs"),
+        "{text}"
+    );
+    assert!(
+        text.contains("  Helps   • ") && text.contains("  Log     "),
+        "{text}"
+    );
+
+    let never = world.admin("explain never -n blue").await;
+    assert!(
+        never.good().contains("is BLOCKED (ExceedsMaxQuota)"),
+        "{never:?}"
+    );
+    assert!(
+        never
+            .out
+            .contains("ask for less than the limit of tenant blue"),
+        "{never:?}"
+    );
+    let runs = world.admin("explain runs -n red -o json").await.json();
+    assert_eq!(runs["state"], "Admitted");
+    assert_eq!(runs["nodes"]["node-0001"], 1);
+    assert_eq!(runs["remedies"].as_array().unwrap().len(), 0);
+}
+
+pub(crate) async fn shares_are_shown_as_a_tree(world: &World) {
+    let table = world.admin("share").await;
+    let lines: Vec<Vec<&str>> = table
+        .good()
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        lines[0],
+        [
+            "TENANT",
+            "HELD",
+            "ENTITLED",
+            "GUARANTEED",
+            "LIMIT",
+            "RUNNING",
+            "WAITING"
+        ]
+    );
+    // Blue and red share by halves the four GPUs that nobody owns.
+    assert_eq!(lines[1], ["blue", "0", "2", "-", "6", "0", "0"]);
+    assert_eq!(lines[2], ["red", "8", "6", "4", "-", "1", "1"]);
+    let json = world.admin("share -o json").await.json();
+    assert_eq!(json[1]["heldMilliGpus"], 8_000);
+}

@@ -1,0 +1,28 @@
+//! What people do from a shell, on a real control plane, with their own rights and no more.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../cluster/mod.rs"]
+mod cluster;
+mod looking;
+mod world;
+mod wrong;
+
+use world::World;
+
+/// One control plane for all of it, with our controller running.
+#[tokio::test(flavor = "multi_thread")]
+async fn people_work_with_the_queue() {
+    let Some(mut world) = World::start().await else {
+        return;
+    };
+    wrong::no_cluster_is_told_as_such(&world).await;
+    wrong::an_api_server_without_prorata_is_told_as_such(&world).await;
+    let _controller = world.install().await;
+
+    looking::the_queue_is_listed_in_its_order(&world).await;
+    looking::a_job_is_explained(&world).await;
+    looking::shares_are_shown_as_a_tree(&world).await;
+    wrong::missing_rights_are_named(&world).await;
+    wrong::an_unknown_job_is_told_as_such(&world).await;
+}
