@@ -344,11 +344,11 @@ mod tests {
         assert_eq!(
             told,
             [
-                ("alone", 0, 4_000),
-                ("orphan", 0, 8_000),
-                ("top", 0, 4_000),
-                ("dev", 1, 1_000),
-                ("prod", 1, 3_000)
+                ("alone", 0, 3_500),
+                ("orphan", 0, 7_000),
+                ("top", 0, 5_500),
+                ("dev", 1, 875),
+                ("prod", 1, 4_625)
             ]
         );
         let running = json!({"spec": {"tenant": "prod"}, "status": {"state": "Admitted"}});
