@@ -14,6 +14,7 @@ mod remedy;
 mod share;
 mod shares;
 mod table;
+mod uninstall;
 mod words;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ pub enum Command {
     Explain(explain::Args),
     /// Show what each tenant holds, beside what is due to it.
     Share(share::Args),
+    /// Remove Prorata, and release everything that waits in its queue.
+    Uninstall(uninstall::Args),
 }
 
 impl Command {
@@ -52,6 +55,7 @@ impl Command {
             Self::List(args) => list::execute(&args).await?,
             Self::Explain(args) => explain::execute(&args).await?,
             Self::Share(args) => share::execute(&args).await?,
+            Self::Uninstall(args) => uninstall::execute(&args).await?,
         }
         Ok(ExitCode::SUCCESS)
     }

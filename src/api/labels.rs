@@ -21,6 +21,10 @@ pub const EPOCH: &str = "internal.prorata.dev/epoch";
 /// Annotation of a Job: the name of the user who created it.
 pub const CREATED_BY: &str = "internal.prorata.dev/created-by";
 
+/// Scheduling gate of a pod that waits in the queue. In the template of a Job it says that the
+/// Job's pods wait, and not the Job.
+pub const GATE: &str = "prorata.dev/queue";
+
 /// Annotation of a Job: it ends by then, as in `1h30m`, so it may fill a gap before a reservation.
 pub const MAX_DURATION: &str = "prorata.dev/max-duration";
 
