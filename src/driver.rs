@@ -179,7 +179,9 @@ impl Driver {
     }
 
     fn cycle(&mut self) {
+        let began = Instant::now();
         let cycle = self.scheduler.cycle(now());
+        self.views.metrics().decided(began.elapsed());
         let snapshot = self.scheduler.snapshot();
         for decision in cycle.decisions {
             self.take_down(&snapshot, decision);
@@ -212,6 +214,8 @@ impl Driver {
                 let job = snapshot.job(&id).expect("what was admitted is known");
                 self.last_epoch += 1;
                 info!(job = %id, epoch = self.last_epoch, %placement, "admitted");
+                let waited = now().since(job.submitted);
+                self.views.metrics().admitted(&job.tenant, waited);
                 self.observed.admit(job, self.last_epoch, placement);
                 self.work.admissions.push_back(id.uid().to_owned());
             }
@@ -282,6 +286,9 @@ impl Driver {
             let news = self.observed.apply_written(object);
             self.learn(news);
         }
+        let failure = outcome.failure.as_ref();
+        let result = failure.map_or("done", Failure::name);
+        self.views.metrics().written(result);
         match outcome.failure {
             None => {
                 if !self.observed.is_refused(&uid) {

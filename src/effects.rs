@@ -98,6 +98,18 @@ pub enum Failure {
     Unanswered(String),
 }
 
+impl Failure {
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Refused(_) => "refused",
+            Self::Unanswered(_) => "unanswered",
+        }
+    }
+}
+
 /// Who writes.
 #[derive(Clone)]
 pub struct Writer {

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use prorata_core::{Snapshot, TenantId};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
+use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::watch::Heard;
 
@@ -28,6 +29,7 @@ pub struct View {
 pub struct Views {
     latest: Arc<ArcSwap<Option<View>>>,
     heard: Heard,
+    metrics: Metrics,
 }
 
 impl Views {
@@ -46,6 +48,12 @@ impl Views {
     #[must_use]
     pub const fn heard(&self) -> &Heard {
         &self.heard
+    }
+
+    /// What was counted on the way.
+    #[must_use]
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Whether there is one to answer by: everything was listed once, and the API server has been

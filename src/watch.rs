@@ -2,7 +2,7 @@
 //!
 //! Each object is trimmed to its view on the way, so that the inbox stays small.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use crate::api;
 use crate::api::labels;
 use crate::translate::{self, JobView, PodView, RecordView, TenantView};
+use crate::view::Views;
 
 mod follow;
 mod heard;
@@ -42,6 +43,12 @@ pub enum Kind {
     Job,
     /// Pods.
     Pod,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
 }
 
 impl Kind {
@@ -122,7 +129,7 @@ pub enum Change {
 pub fn start(
     client: &Client,
     gpu_resource: &str,
-    heard: &Heard,
+    views: &Views,
     inbox: &mpsc::Sender<Change>,
 ) -> JoinSet<()> {
     let (node_gpu, job_gpu, pod_gpu) = (
@@ -132,7 +139,7 @@ pub fn start(
     );
     let mut watches = Watches {
         client,
-        heard,
+        views,
         inbox,
         set: JoinSet::new(),
     };
@@ -156,7 +163,7 @@ pub fn start(
 
 struct Watches<'a> {
     client: &'a Client,
-    heard: &'a Heard,
+    views: &'a Views,
     inbox: &'a mpsc::Sender<Change>,
     set: JoinSet<()>,
 }
@@ -171,7 +178,8 @@ impl Watches<'_> {
             api: Api::all(self.client.clone()),
             fields: fields(kind),
             view,
-            heard: self.heard.clone(),
+            heard: self.views.heard().clone(),
+            metrics: self.views.metrics().clone(),
             inbox: self.inbox.clone(),
         };
         self.set.spawn(follower.run());
