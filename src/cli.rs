@@ -20,6 +20,7 @@ mod share;
 mod shares;
 mod submit;
 mod table;
+mod uninstall;
 mod wait;
 mod words;
 
@@ -52,6 +53,8 @@ pub enum Command {
     Reprioritise(reprioritise::Args),
     /// Take a node out of work: the gangs on it queue again.
     Drain(drain::Args),
+    /// Remove Prorata, and release everything that waits in its queue.
+    Uninstall(uninstall::Args),
 }
 
 impl Command {
@@ -80,6 +83,7 @@ impl Command {
             Self::Resume(args) => hold::resume(&args).await?,
             Self::Reprioritise(args) => reprioritise::execute(&args).await?,
             Self::Drain(args) => drain::execute(&args).await?,
+            Self::Uninstall(args) => uninstall::execute(&args).await?,
         }
         Ok(ExitCode::SUCCESS)
     }
