@@ -87,7 +87,8 @@ fn sentence(reason: &Reason) -> String {
         ),
         Reason::NoSuchNode { .. } => NO_SUCH_NODE.into(),
         Reason::ExceedsCapacity { gang, best } => format!(
-            "its {gang} pods must start together, and the nodes would hold {best} even if they were empty"
+            "its {gang} pods must start together, and the nodes would hold {best} even if they were \
+             empty: annotation prorata.dev/gang lets a Job start in part"
         ),
         Reason::BudgetExhausted => "the budget of its tenant is spent".into(),
         Reason::Suspended => "its user holds it: set spec.suspend to false".into(),
