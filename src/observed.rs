@@ -42,6 +42,8 @@ pub struct Observed {
     refused: BTreeMap<Uid, String>,
     /// Jobs that somebody with the right to do so started past the queue.
     bypassing: RedBlackTreeSetSync<Uid>,
+    /// Another controller decides.
+    follows: bool,
 }
 
 /// What an administrator says of PriorityClasses, by name.
@@ -407,6 +409,7 @@ impl Observed {
     }
 }
 
+mod followed;
 mod pods;
 #[cfg(test)]
 mod tests;
