@@ -56,25 +56,29 @@ impl Candidate {
         loop {
             let began = Instant::now();
             let within = self.times.renew_deadline / 2;
-            let outcome = timeout(within, self.attempt()).await;
-            let led = self.reign.is_held();
-            match outcome {
-                Ok(Ok(true)) => {
-                    self.reign.extend(began + self.times.renew_deadline);
-                    if !led {
-                        info!(
-                            identity = self.identity,
-                            "this controller decides from now on"
-                        );
-                    }
-                }
-                Ok(Ok(false)) => self.reign.end(),
+            match timeout(within, self.attempt()).await {
+                Ok(Ok(ours)) => self.note(ours, began),
                 Ok(Err(error)) => warn!(%error, "the Lease cannot be had"),
                 Err(_) => warn!("no answer about the Lease within {within:?}"),
             }
             self.metrics.leads(self.reign.is_held());
             sleep(self.times.retry_period).await;
         }
+    }
+
+    /// The API server has said whose the Lease is, which was asked at a time.
+    fn note(&self, ours: bool, began: Instant) {
+        if !ours {
+            self.reign.end();
+            return;
+        }
+        if !self.reign.is_held() {
+            info!(
+                identity = self.identity,
+                "this controller decides from now on"
+            );
+        }
+        self.reign.extend(began + self.times.renew_deadline);
     }
 
     /// Gives the Lease back, so that another need not wait. To be called when nothing is written
