@@ -179,8 +179,10 @@ impl Writer {
             RecordWrite::Change(record, spec, status) => {
                 let mut spec = serde_json::to_value(&*spec).map_err(kube::Error::SerdeError)?;
                 // A merge patch removes only what it names.
-                if spec.get("admission").is_none() {
-                    spec["admission"] = Value::Null;
+                for field in ["admission", "eviction", "promise"] {
+                    if spec.get(field).is_none() {
+                        spec[field] = Value::Null;
+                    }
                 }
                 let version = json!({"resourceVersion": record.version.to_string()});
                 let patch = json!({"metadata": version, "spec": spec, "status": *status});

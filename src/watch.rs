@@ -55,8 +55,8 @@ impl Kind {
 /// An object as the controller keeps it.
 #[derive(Clone, Debug)]
 pub enum Object {
-    /// A node.
-    Node(prorata_core::Node),
+    /// A node, and whether it is ready.
+    Node(prorata_core::Node, bool),
     /// A namespace, and the tenant that it belongs to.
     Namespace(String, Option<TenantId>),
     /// A PriorityClass: its value, and whether it is the default.
@@ -76,7 +76,7 @@ impl Object {
     #[must_use]
     pub const fn kind(&self) -> Kind {
         match self {
-            Self::Node(_) => Kind::Node,
+            Self::Node(..) => Kind::Node,
             Self::Namespace(..) => Kind::Namespace,
             Self::PriorityClass(..) => Kind::PriorityClass,
             Self::Tenant(_) => Kind::Tenant,
@@ -91,7 +91,7 @@ impl Object {
     #[must_use]
     pub fn key(&self) -> String {
         match self {
-            Self::Node(node) => node.id.to_string(),
+            Self::Node(node, _) => node.id.to_string(),
             Self::Namespace(name, _) | Self::PriorityClass(name, ..) => name.clone(),
             Self::Tenant(view) => view.id.to_string(),
             Self::QueuedJob(record) => record.spec.job.uid.clone(),
@@ -117,7 +117,10 @@ pub enum Change {
 pub fn start(client: &Client, gpu_resource: &str, inbox: &mpsc::Sender<Change>) -> JoinSet<()> {
     let mut watches = JoinSet::new();
     let gpu = gpu_resource.to_owned();
-    let nodes = move |node: &Node| Some(Object::Node(translate::node(node, &gpu)));
+    let nodes = move |node: &Node| {
+        let is_ready = translate::is_ready(node);
+        Some(Object::Node(translate::node(node, &gpu), is_ready))
+    };
     watches.spawn(watch(
         Kind::Node,
         Api::all(client.clone()),
@@ -209,12 +212,12 @@ async fn watch<K>(
     error!(?kind, "the watch ended");
 }
 
-/// Of pods only those that are on a node and not over: the others hold nothing. The API server
-/// says of one that ends what it says of one that is deleted.
+/// Of pods only those that are not over: the others hold nothing. The API server says of one that
+/// ends what it says of one that is deleted.
 fn config(kind: Kind) -> watcher::Config {
     let config = watcher::Config::default();
     match kind {
-        Kind::Pod => config.fields("spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"),
+        Kind::Pod => config.fields("status.phase!=Succeeded,status.phase!=Failed"),
         _ => config,
     }
 }

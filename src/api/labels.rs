@@ -24,6 +24,10 @@ pub const CREATED_BY: &str = "internal.prorata.dev/created-by";
 /// Annotation of a Job: it ends by then, as in `1h30m`, so it may fill a gap before a reservation.
 pub const MAX_DURATION: &str = "prorata.dev/max-duration";
 
+/// Annotation of a Job: when it last saved its work, in RFC 3339. What it did before is not lost
+/// when it is evicted.
+pub const CHECKPOINTED_AT: &str = "prorata.dev/checkpointed-at";
+
 /// Label of a node: the model of its GPUs, as NVIDIA's feature discovery names it.
 pub const GPU_MODEL: &str = "nvidia.com/gpu.product";
 
