@@ -10,6 +10,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::cli;
 use crate::config::gpu_resource;
 use crate::install;
+use crate::install::certificates;
 use crate::install::scheduler::SchedulerConfig;
 
 /// Fair shares of one Kubernetes cluster's GPUs.
@@ -115,6 +116,26 @@ pub struct InstallArgs {
 pub enum InstallPart {
     /// Print the bare configuration of kube-scheduler, for its `--config`.
     SchedulerConfig,
+    /// Print Secrets with new certificates for the extender and for kube-scheduler.
+    ///
+    /// A new authority signs both, and its key is forgotten. Where cert-manager runs, let that make
+    /// them instead.
+    #[command(after_help = "\
+Examples:
+  prorata install certificates | kubectl apply -f -
+  prorata install certificates --days 90 --name 10.96.0.50 | kubectl apply -f -")]
+    Certificates(CertificatesArgs),
+}
+
+/// Options of `prorata install certificates`.
+#[derive(Debug, Args)]
+pub struct CertificatesArgs {
+    /// How long they are good for
+    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: u32,
+    /// A further name or address of the extender; may be given several times
+    #[arg(long = "name", value_name = "NAME")]
+    pub names: Vec<String>,
 }
 
 /// How kube-scheduler is configured.
@@ -126,6 +147,12 @@ pub struct SchedulerArgs {
     /// Where kube-scheduler reaches the extender.
     #[arg(long, global = true, value_name = "URL", default_value = "https://prorata.prorata-system.svc:8443", value_parser = https)]
     pub extender_url: String,
+    /// The name in the extender's certificate, where the URL says another, such as an address
+    #[arg(long, global = true, value_name = "NAME")]
+    pub server_name: Option<String>,
+    /// For a second scheduler of this name, which runs as a pod, instead of the cluster's own
+    #[arg(long, global = true, value_name = "NAME")]
+    pub scheduler_name: Option<String>,
     /// Directory with tls.crt and tls.key of kube-scheduler, and ca.crt of the extender.
     #[arg(
         long,
@@ -168,6 +195,8 @@ impl From<SchedulerArgs> for SchedulerConfig {
     fn from(args: SchedulerArgs) -> Self {
         Self {
             extender_url: args.extender_url,
+            server_name: args.server_name,
+            second: args.scheduler_name,
             tls_dir: args.tls_dir,
             gpu_resource: args.gpu_resource,
             kubeconfig: args.kubeconfig,
@@ -184,12 +213,13 @@ impl InstallArgs {
     /// What is to be printed.
     ///
     /// # Errors
-    /// When it cannot be written as YAML.
+    /// When it cannot be written as YAML, or a certificate cannot be made.
     pub fn render(self) -> Result<String, install::Error> {
         let scheduler = SchedulerConfig::from(self.scheduler);
         match self.part {
-            Some(InstallPart::SchedulerConfig) => scheduler.render(),
-            None => install::render(&scheduler),
+            Some(InstallPart::SchedulerConfig) => Ok(scheduler.render()?),
+            Some(InstallPart::Certificates(args)) => certificates::render(args.days, args.names),
+            None => Ok(install::render(&scheduler)?),
         }
     }
 }

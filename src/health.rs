@@ -23,13 +23,14 @@ pub async fn serve(address: SocketAddr, views: Views) -> io::Result<()> {
     axum::serve(TcpListener::bind(address).await?, routes).await
 }
 
-async fn ready(State(views): State<Views>) -> (StatusCode, &'static str) {
+async fn ready(State(views): State<Views>) -> (StatusCode, String) {
     if views.is_ready() {
-        (StatusCode::OK, "ok")
-    } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not everything has been listed yet",
-        )
+        return (StatusCode::OK, "ok".to_owned());
     }
+    let (kind, age) = views.heard().quietest();
+    let why = match views.heard().is_fresh() {
+        true => "not everything has been listed yet".to_owned(),
+        false => format!("nothing was heard of {kind:?} for {} s", age.as_secs()),
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, why)
 }

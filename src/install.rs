@@ -1,6 +1,7 @@
 //! What an administrator installs: every object of ours in the cluster, and the configuration of
 //! kube-scheduler. It renders; it never talks to a cluster.
 
+pub mod certificates;
 pub mod rbac;
 pub mod scheduler;
 
@@ -15,25 +16,65 @@ use crate::admission;
 use crate::api::{QueuedJob, Tenant, labels};
 use scheduler::SchedulerConfig;
 
-/// Why something could not be written as YAML.
-pub type Error = serde_saphyr::ser::Error;
+/// Why something could not be printed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be written as YAML.
+    #[error("YAML")]
+    Yaml(#[from] serde_saphyr::ser::Error),
+    /// A certificate cannot be made.
+    #[error("certificates")]
+    Certificate(#[from] rcgen::Error),
+}
+
+/// A file of the installation: objects that are changed together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What the file is called where it is kept as one.
+    pub file: &'static str,
+    /// Documents of YAML.
+    pub text: String,
+}
 
 /// Everything, as one stream for `kubectl apply -f -`: each object after those that it needs.
 ///
 /// # Errors
 /// When an object cannot be written as YAML.
 pub fn render(scheduler: &SchedulerConfig) -> Result<String, Error> {
-    let mut stream = Stream::default();
-    stream.push(&Namespace {
-        metadata: labels::metadata(labels::NAMESPACE),
+    let parts = parts(scheduler)?;
+    Ok(parts.into_iter().map(|part| part.text).collect())
+}
+
+/// The same by file. The chart and the kustomize base hold these very bytes.
+///
+/// # Errors
+/// When an object cannot be written as YAML.
+pub fn parts(scheduler: &SchedulerConfig) -> Result<Vec<Part>, Error> {
+    let part = |file, text| Part { file, text };
+    Ok(vec![
+        part("namespace.yaml", render_namespace()?),
+        part("crds.yaml", render_crds()?),
+        part("policies.yaml", render_policies(&scheduler.gpu_resource)?),
+        part("permissions.yaml", render_permissions()?),
+        part(
+            "scheduler-config.yaml",
+            document(&scheduler_config_map(scheduler)?)?,
+        ),
+    ])
+}
+
+/// Its pods are held to the strictest of Kubernetes' standards for pods.
+fn render_namespace() -> Result<String, Error> {
+    let mut metadata = labels::metadata(labels::NAMESPACE);
+    let enforce = "pod-security.kubernetes.io/enforce".to_owned();
+    metadata
+        .labels
+        .get_or_insert_default()
+        .insert(enforce, "restricted".to_owned());
+    document(&Namespace {
+        metadata,
         ..Default::default()
-    })?;
-    stream.push(&labelled(Tenant::crd()))?;
-    stream.push(&labelled(queued_jobs()))?;
-    push_policies(&mut stream, &scheduler.gpu_resource)?;
-    push_permissions(&mut stream)?;
-    stream.push(&scheduler_config_map(scheduler)?)?;
-    Ok(stream.text)
+    })
 }
 
 /// The custom resource definitions alone.
@@ -56,7 +97,8 @@ fn queued_jobs() -> CustomResourceDefinition {
     definition
 }
 
-fn push_policies(stream: &mut Stream, gpu_resource: &str) -> Result<(), Error> {
+fn render_policies(gpu_resource: &str) -> Result<String, Error> {
+    let mut stream = Stream::default();
     for policy in admission::mutating(gpu_resource) {
         stream.push(&policy)?;
         stream.push(&admission::bind_mutating(&policy))?;
@@ -65,19 +107,21 @@ fn push_policies(stream: &mut Stream, gpu_resource: &str) -> Result<(), Error> {
         stream.push(&policy)?;
         stream.push(&admission::bind_validating(&policy))?;
     }
-    Ok(())
+    Ok(stream.text)
 }
 
-fn push_permissions(stream: &mut Stream) -> Result<(), Error> {
+fn render_permissions() -> Result<String, Error> {
     let mut account = ServiceAccount {
         metadata: labels::metadata(labels::CONTROLLER),
         ..Default::default()
     };
     account.metadata.namespace = Some(labels::NAMESPACE.to_owned());
+    let mut stream = Stream::default();
     stream.push(&account)?;
     stream.push(&rbac::controller_role())?;
     stream.push(&rbac::controller_binding())?;
-    stream.push(&rbac::view_role())
+    stream.push(&rbac::view_role())?;
+    Ok(stream.text)
 }
 
 fn scheduler_config_map(config: &SchedulerConfig) -> Result<ConfigMap, Error> {
@@ -111,8 +155,14 @@ impl Stream {
     }
 }
 
+fn document(object: &impl Serialize) -> Result<String, Error> {
+    let mut stream = Stream::default();
+    stream.push(object)?;
+    Ok(stream.text)
+}
+
 /// YAML with long lines left whole: folded ones hide what an expression says.
 pub(crate) fn to_yaml(object: &impl Serialize) -> Result<String, Error> {
     let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
-    serde_saphyr::to_string_with_options(object, options)
+    Ok(serde_saphyr::to_string_with_options(object, options)?)
 }

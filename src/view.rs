@@ -7,6 +7,7 @@ use prorata_core::{Snapshot, TenantId};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::plan::Plan;
+use crate::watch::Heard;
 
 /// The picture. Its parts share structure with the driver's own state.
 #[derive(Clone, Debug)]
@@ -24,23 +25,33 @@ pub struct View {
 /// Where the newest picture hangs; `None` until everything has been listed once. Reading it takes
 /// no lock.
 #[derive(Clone, Debug, Default)]
-pub struct Views(Arc<ArcSwap<Option<View>>>);
+pub struct Views {
+    latest: Arc<ArcSwap<Option<View>>>,
+    heard: Heard,
+}
 
 impl Views {
     /// Replaces the picture.
     pub fn publish(&self, view: View) {
-        self.0.store(Arc::new(Some(view)));
+        self.latest.store(Arc::new(Some(view)));
     }
 
     /// The newest picture.
     #[must_use]
     pub fn latest(&self) -> arc_swap::Guard<Arc<Option<View>>> {
-        self.0.load()
+        self.latest.load()
     }
 
-    /// Whether there is one.
+    /// When the API server was last heard about what the picture shows.
+    #[must_use]
+    pub const fn heard(&self) -> &Heard {
+        &self.heard
+    }
+
+    /// Whether there is one to answer by: everything was listed once, and the API server has been
+    /// heard since.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.latest().is_some()
+        self.latest().is_some() && self.heard.is_fresh()
     }
 }

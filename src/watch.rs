@@ -4,21 +4,26 @@
 
 use std::fmt::Debug;
 
-use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use prorata_core::TenantId;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::{error, warn};
 
 use crate::api;
 use crate::api::labels;
 use crate::translate::{self, JobView, PodView, RecordView, TenantView};
+
+mod follow;
+mod heard;
+#[cfg(test)]
+mod tests;
+
+use follow::Follower;
+pub use heard::Heard;
 
 /// A kind that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,113 +117,74 @@ pub enum Change {
     Listed(Kind, Vec<Object>),
 }
 
-/// Starts a watch of each kind. They end when the set is dropped.
+/// Follows each kind. That ends when the set is dropped.
 #[must_use]
-pub fn start(client: &Client, gpu_resource: &str, inbox: &mpsc::Sender<Change>) -> JoinSet<()> {
-    let mut watches = JoinSet::new();
-    let gpu = gpu_resource.to_owned();
-    let nodes = move |node: &Node| {
-        let is_ready = translate::is_ready(node);
-        Some(Object::Node(translate::node(node, &gpu), is_ready))
+pub fn start(
+    client: &Client,
+    gpu_resource: &str,
+    heard: &Heard,
+    inbox: &mpsc::Sender<Change>,
+) -> JoinSet<()> {
+    let (node_gpu, job_gpu, pod_gpu) = (
+        gpu_resource.to_owned(),
+        gpu_resource.to_owned(),
+        gpu_resource.to_owned(),
+    );
+    let mut watches = Watches {
+        client,
+        heard,
+        inbox,
+        set: JoinSet::new(),
     };
-    watches.spawn(watch(
-        Kind::Node,
-        Api::all(client.clone()),
-        inbox.clone(),
-        nodes,
-    ));
-    let gpu = gpu_resource.to_owned();
-    let jobs = move |job: &Job| Some(Object::Job(Box::new(JobView::new(job, &gpu))));
-    watches.spawn(watch(
-        Kind::Job,
-        Api::all(client.clone()),
-        inbox.clone(),
-        jobs,
-    ));
-    let gpu = gpu_resource.to_owned();
-    let pods = move |pod: &Pod| Some(Object::Pod(PodView::new(pod, &gpu)));
-    watches.spawn(watch(
-        Kind::Pod,
-        Api::all(client.clone()),
-        inbox.clone(),
-        pods,
-    ));
-    watches.spawn(watch(
-        Kind::Namespace,
-        Api::all(client.clone()),
-        inbox.clone(),
-        namespace,
-    ));
-    watches.spawn(watch(
-        Kind::PriorityClass,
-        Api::all(client.clone()),
-        inbox.clone(),
-        priority,
-    ));
-    watches.spawn(watch(
-        Kind::Tenant,
-        Api::all(client.clone()),
-        inbox.clone(),
-        tenant,
-    ));
-    let record =
-        |record: &api::QueuedJob| Some(Object::QueuedJob(Box::new(RecordView::new(record))));
-    watches.spawn(watch(
-        Kind::QueuedJob,
-        Api::all(client.clone()),
-        inbox.clone(),
-        record,
-    ));
-    watches
+    watches.add(Kind::Node, move |node: &Node| {
+        let is_ready = translate::is_ready(node);
+        Some(Object::Node(translate::node(node, &node_gpu), is_ready))
+    });
+    watches.add(Kind::Job, move |job: &Job| {
+        Some(Object::Job(Box::new(JobView::new(job, &job_gpu))))
+    });
+    watches.add(Kind::Pod, move |pod: &Pod| {
+        Some(Object::Pod(PodView::new(pod, &pod_gpu)))
+    });
+    watches.add(Kind::Namespace, namespace);
+    watches.add(Kind::PriorityClass, priority);
+    watches.add(Kind::Tenant, tenant);
+    watches.add(Kind::QueuedJob, |record: &api::QueuedJob| {
+        Some(Object::QueuedJob(Box::new(RecordView::new(record))))
+    });
+    watches.set
 }
 
-/// Follows one kind until nobody listens any more.
-async fn watch<K>(
-    kind: Kind,
-    api: Api<K>,
-    inbox: mpsc::Sender<Change>,
-    view: impl Fn(&K) -> Option<Object> + Send,
-) where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
-{
-    let mut events = watcher(api, config(kind)).default_backoff().boxed();
-    let mut listing = Vec::new();
-    while let Some(event) = events.next().await {
-        let change = match event {
-            Ok(watcher::Event::Init) => {
-                listing.clear();
-                continue;
-            }
-            Ok(watcher::Event::InitApply(object)) => {
-                listing.extend(view(&object));
-                continue;
-            }
-            Ok(watcher::Event::InitDone) => {
-                Some(Change::Listed(kind, std::mem::take(&mut listing)))
-            }
-            Ok(watcher::Event::Apply(object)) => view(&object).map(Change::Applied),
-            Ok(watcher::Event::Delete(object)) => view(&object).map(Change::Deleted),
-            Err(error) => {
-                warn!(?kind, %error, "the watch broke off; it is taken up again");
-                continue;
-            }
+struct Watches<'a> {
+    client: &'a Client,
+    heard: &'a Heard,
+    inbox: &'a mpsc::Sender<Change>,
+    set: JoinSet<()>,
+}
+
+impl Watches<'_> {
+    fn add<K>(&mut self, kind: Kind, view: impl Fn(&K) -> Option<Object> + Send + Sync + 'static)
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let follower = Follower {
+            kind,
+            api: Api::all(self.client.clone()),
+            fields: fields(kind),
+            view,
+            heard: self.heard.clone(),
+            inbox: self.inbox.clone(),
         };
-        if let Some(change) = change
-            && inbox.send(change).await.is_err()
-        {
-            return;
-        }
+        self.set.spawn(follower.run());
     }
-    error!(?kind, "the watch ended");
 }
 
 /// Of pods only those that are not over: the others hold nothing. The API server says of one that
 /// ends what it says of one that is deleted.
-fn config(kind: Kind) -> watcher::Config {
-    let config = watcher::Config::default();
+const fn fields(kind: Kind) -> Option<&'static str> {
     match kind {
-        Kind::Pod => config.fields("status.phase!=Succeeded,status.phase!=Failed"),
-        _ => config,
+        Kind::Pod => Some("status.phase!=Succeeded,status.phase!=Failed"),
+        _ => None,
     }
 }
 

@@ -13,10 +13,10 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// Where the controller listens, and the files that it and kube-scheduler need.
 pub(crate) struct Site {
-    extender: SocketAddr,
-    health: SocketAddr,
-    config: PathBuf,
-    scheduler_config: PathBuf,
+    pub(crate) extender: SocketAddr,
+    pub(crate) health: SocketAddr,
+    pub(crate) config: PathBuf,
+    pub(crate) scheduler_config: PathBuf,
 }
 
 impl Site {
@@ -128,7 +128,7 @@ fn get(address: SocketAddr, path: &str) -> Option<String> {
     Some(answer)
 }
 
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -51,9 +51,15 @@ impl Cluster {
     pub(crate) async fn install(&self) -> Duration {
         let clock = Instant::now();
         self.apply(&prorata(&["install"]));
+        self.until_in_force().await;
+        clock.elapsed()
+    }
+
+    /// Waits until every policy is in force.
+    pub(crate) async fn until_in_force(&self) {
         self.namespace("prorata-probe", Some("probe")).await;
         let refused = |error: Option<String>| error.is_some_and(|e| e.contains("denied request"));
-        let deadline = clock + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(30);
         while !(self.job_waits().await
             && refused(self.error_of(&pod("probe", 1)).await)
             && refused(self.error_of(&queued_job("probe", "probe", 1)).await))
@@ -64,7 +70,6 @@ impl Cluster {
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        clock.elapsed()
     }
 
     /// `kubectl apply` by an administrator.

@@ -1,0 +1,55 @@
+{{/* The controller's account is named in the admission policies, and its namespace with it. */}}
+{{- define "prorata.namespace" -}}
+{{- if ne .Release.Namespace "prorata-system" -}}
+{{- fail (printf "install into the namespace prorata-system, not %s: helm install … --namespace prorata-system" .Release.Namespace) -}}
+{{- end -}}
+prorata-system
+{{- end -}}
+
+{{- define "prorata.labels" -}}
+app.kubernetes.io/name: prorata
+app.kubernetes.io/part-of: prorata
+{{- end -}}
+
+{{- define "prorata.controller" -}}
+app.kubernetes.io/name: prorata
+app.kubernetes.io/component: controller
+{{- end -}}
+
+{{- define "prorata.scheduler" -}}
+app.kubernetes.io/name: prorata
+app.kubernetes.io/component: scheduler
+{{- end -}}
+
+{{- define "prorata.image" -}}
+{{- $tag := .Values.image.tag | default .Chart.AppVersion -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ $tag }}
+{{- end -}}
+{{- end -}}
+
+{{/* The Configuration of the controller: what the chart decides wins over what a user adds. */}}
+{{- define "prorata.configuration" -}}
+{{- $tls := dict "certFile" "/etc/prorata/tls/tls.crt" "keyFile" "/etc/prorata/tls/tls.key" "clientCaFile" "/etc/prorata/tls/ca.crt" -}}
+{{- $fixed := dict "apiVersion" "config.prorata.dev/v1alpha1" "kind" "Configuration" "gpuResource" .Values.gpuResource -}}
+{{- $_ := set $fixed "extender" (dict "address" "0.0.0.0:8443" "tls" $tls) -}}
+{{- $_ := set $fixed "health" (dict "address" "0.0.0.0:8080") -}}
+{{- mergeOverwrite (deepCopy .Values.controller.configuration) $fixed | toYaml -}}
+{{- end -}}
+
+{{/* What the strictest of Kubernetes' standards for pods asks for. */}}
+{{- define "prorata.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "prorata.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}

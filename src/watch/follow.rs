@@ -1,0 +1,204 @@
+//! One kind of objects, followed for ever: listed, then watched from there. Whenever that cannot go
+//! on, because the version is gone, nothing is heard or an hour has passed, it is listed anew; a
+//! list undoes whatever was missed.
+
+use std::fmt::Debug;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{debug, warn};
+
+use super::heard::SILENT_MAX;
+use super::{Change, Heard, Kind, Object};
+
+/// Objects in one page of a list.
+const PAGE: u32 = 500;
+/// Even events that the API server never sent are made up for within that time.
+const RELIST_EVERY: Duration = Duration::from_secs(60 * 60);
+/// A list that takes longer is begun anew.
+const LIST_WITHIN: Duration = Duration::from_secs(60);
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// A kind that is followed.
+pub(super) struct Follower<K, V> {
+    pub(super) kind: Kind,
+    pub(super) api: Api<K>,
+    /// Only objects with these fields.
+    pub(super) fields: Option<&'static str>,
+    /// What is kept of an object.
+    pub(super) view: V,
+    pub(super) heard: Heard,
+    pub(super) inbox: mpsc::Sender<Change>,
+}
+
+/// Why a watch is not taken up again.
+enum End {
+    /// What was missed can be learnt from a list only.
+    Outdated,
+    /// Nobody listens any more.
+    Unwanted,
+}
+
+impl<K, V> Follower<K, V>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    V: Fn(&K) -> Option<Object> + Send,
+{
+    /// Runs until nobody listens any more.
+    pub(super) async fn run(self) {
+        let mut pause = Pause::default();
+        loop {
+            let listed = match tokio::time::timeout(LIST_WITHIN, self.list()).await {
+                Ok(listed) => listed.map_err(|error| error.to_string()),
+                Err(_) => Err(format!("no answer within {LIST_WITHIN:?}")),
+            };
+            let (version, objects) = match listed {
+                Ok(listed) => listed,
+                Err(error) => {
+                    warn!(kind = ?self.kind, %error, "a list failed; it is begun anew");
+                    pause.wait().await;
+                    continue;
+                }
+            };
+            debug!(kind = ?self.kind, objects = objects.len(), version, "listed");
+            self.heard.word(self.kind);
+            if self
+                .send(Change::Listed(self.kind, objects))
+                .await
+                .is_none()
+            {
+                return;
+            }
+            if let End::Unwanted = self.watch(version, &mut pause).await {
+                return;
+            }
+        }
+    }
+
+    /// Every object, and the version from which to watch.
+    async fn list(&self) -> kube::Result<(String, Vec<Object>)> {
+        let mut params = ListParams::default().limit(PAGE);
+        params.field_selector = self.fields.map(str::to_owned);
+        let mut objects = Vec::new();
+        loop {
+            let page = self.api.list(&params).await?;
+            objects.extend(page.items.iter().filter_map(&self.view));
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => return Ok((page.metadata.resource_version.unwrap_or_default(), objects)),
+            }
+        }
+    }
+
+    /// Watches from a version on, however often the connection breaks.
+    async fn watch(&self, mut version: String, pause: &mut Pause) -> End {
+        let params = WatchParams {
+            field_selector: self.fields.map(str::to_owned),
+            ..WatchParams::default()
+        };
+        let relist = Instant::now() + RELIST_EVERY;
+        loop {
+            let due = self.due(relist);
+            let stream = match timeout_at(due, self.api.watch(&params, &version)).await {
+                Err(_) => return End::Outdated,
+                // The version is so old that the API server cannot say what has happened since.
+                Ok(Err(kube::Error::Api(status))) if status.code == 410 => return End::Outdated,
+                Ok(Err(error)) => {
+                    warn!(kind = ?self.kind, %error, "a watch cannot be opened");
+                    pause.wait().await;
+                    continue;
+                }
+                Ok(Ok(stream)) => stream,
+            };
+            let mut stream = pin!(stream);
+            loop {
+                let event = match timeout_at(self.due(relist), stream.next()).await {
+                    Err(_) => return End::Outdated,
+                    Ok(None) => break,
+                    Ok(Some(event)) => event,
+                };
+                match self.take(event, &mut version).await {
+                    Ok(()) => pause.reset(),
+                    Err(Some(end)) => return end,
+                    Err(None) => break,
+                }
+            }
+            // It ends by itself every few minutes, or because somebody cuts it again and again.
+            pause.wait().await;
+        }
+    }
+
+    /// When to list anew unless something is heard before.
+    fn due(&self, relist: Instant) -> Instant {
+        relist.min(self.heard.last(self.kind) + SILENT_MAX)
+    }
+
+    /// Takes up one event; `None` where the watch has broken off.
+    async fn take(
+        &self,
+        event: kube::Result<WatchEvent<K>>,
+        version: &mut String,
+    ) -> Result<(), Option<End>> {
+        let (object, is_gone) = match event {
+            Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => (object, false),
+            Ok(WatchEvent::Deleted(object)) => (object, true),
+            Ok(WatchEvent::Bookmark(bookmark)) => {
+                *version = bookmark.metadata.resource_version;
+                self.heard.word(self.kind);
+                return Ok(());
+            }
+            Ok(WatchEvent::Error(status)) if status.code == 410 => {
+                return Err(Some(End::Outdated));
+            }
+            Ok(WatchEvent::Error(status)) => {
+                warn!(kind = ?self.kind, error = status.message, "a watch broke off");
+                return Err(None);
+            }
+            Err(error) => {
+                warn!(kind = ?self.kind, %error, "a watch broke off");
+                return Err(None);
+            }
+        };
+        *version = object.resource_version().unwrap_or_default();
+        self.heard.word(self.kind);
+        let Some(object) = (self.view)(&object) else {
+            return Ok(());
+        };
+        let change = match is_gone {
+            true => Change::Deleted(object),
+            false => Change::Applied(object),
+        };
+        self.send(change).await.ok_or(Some(End::Unwanted))
+    }
+
+    async fn send(&self, change: Change) -> Option<()> {
+        self.inbox.send(change).await.ok()
+    }
+}
+
+/// Pauses between attempts, twice as long each time.
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(PAUSE_MIN)
+    }
+}
+
+impl Pause {
+    async fn wait(&mut self) {
+        sleep(self.0).await;
+        self.0 = (self.0 * 2).min(PAUSE_MAX);
+    }
+
+    fn reset(&mut self) {
+        self.0 = PAUSE_MIN;
+    }
+}

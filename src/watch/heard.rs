@@ -1,0 +1,66 @@
+//! When the API server was last heard about each kind. A cache that nobody speaks to any more
+//! looks like one where nothing happens.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Kind;
+
+/// A kind that was not heard of for so long is listed anew. On a good connection there is a
+/// bookmark at least once a minute.
+pub(super) const SILENT_MAX: Duration = Duration::from_secs(90);
+/// When that does not help either for so long, nothing is answered from what was known.
+const STALE_AFTER: Duration = Duration::from_secs(150);
+
+/// The times, shared by the watches and whoever asks.
+#[derive(Clone, Debug)]
+pub struct Heard(Arc<Times>);
+
+#[derive(Debug)]
+struct Times {
+    start: Instant,
+    /// Milliseconds since the start, by kind.
+    last: [AtomicU64; Kind::ALL.len()],
+}
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self(Arc::new(Times {
+            start: Instant::now(),
+            last: Default::default(),
+        }))
+    }
+}
+
+impl Heard {
+    /// The API server has said something about a kind: a list, an event or a bookmark.
+    pub fn word(&self, kind: Kind) {
+        let now = self.0.start.elapsed().as_millis();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        self.0.last[kind as usize].store(now, Ordering::Relaxed);
+    }
+
+    /// When it last did; as if at the start, if never.
+    #[must_use]
+    pub fn last(&self, kind: Kind) -> Instant {
+        let last = self.0.last[kind as usize].load(Ordering::Relaxed);
+        self.0.start + Duration::from_millis(last)
+    }
+
+    /// The kind that was not heard of for the longest, and how long.
+    #[must_use]
+    pub fn quietest(&self) -> (Kind, Duration) {
+        let ages = Kind::ALL.map(|kind| (kind, self.last(kind).elapsed()));
+        let oldest = ages.into_iter().max_by_key(|(_, age)| *age);
+        oldest.expect("there are kinds")
+    }
+
+    /// Whether every kind has been heard of recently enough to answer by it.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.quietest().1 < STALE_AFTER
+    }
+}

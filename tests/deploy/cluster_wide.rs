@@ -1,0 +1,205 @@
+//! One control plane: what is rendered is read strictly, installed by helm, run, and upgraded.
+
+use std::fs;
+use std::path::Path;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+use prorata::api::QueuedJob;
+use prorata_controlplane::{Kubelet, KubeletOptions, Options, nodes};
+use serde_json::{Value, json};
+
+use crate::cluster::requests::{eventually, suspended};
+use crate::cluster::{Cluster, prorata};
+use crate::{Chart, kubectl, object, objects, read, rights, root, running, text};
+
+/// Everything that the chart can render.
+const ALL: &str = "--set=scheduler.enabled=true,certificates.source=certManager";
+
+/// cert-manager's kinds, as far as a server must know them to store them.
+const CERT_MANAGER: &str = include_str!("cert-manager.yaml");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn installed_run_and_upgraded() {
+    let Some(chart) = Chart::find_or_skip() else {
+        return;
+    };
+    let Some(mut cluster) = Cluster::start(Options::default()).await else {
+        return;
+    };
+    cluster.apply(&read("deploy/kustomize/base/namespace.yaml"));
+    cluster.apply(CERT_MANAGER);
+    let established = "--for=condition=Established";
+    kubectl(&cluster, &["wait", established, "crd", "--all"], "");
+    everything_is_read_strictly(&cluster, &chart);
+
+    chart.release(&cluster, "install", &["--set=scheduler.enabled=true"]);
+    cluster.until_in_force().await;
+    rights::the_controller_may_do_its_work_and_no_more(&cluster).await;
+    pods_keep_the_restricted_standard(&cluster, &chart);
+
+    let site = running::site(&cluster).await;
+    let config = site.scheduler_config.clone();
+    cluster.plane.start_scheduler(&config).await.unwrap();
+    nodes::create(&cluster.admin, 2, &nodes::Shape::default())
+        .await
+        .unwrap();
+    let _kubelet = Kubelet::start(cluster.admin.clone(), KubeletOptions::default());
+    let _controller = site.start(&cluster.plane).await;
+    cluster.apply(&team());
+    let (jobs, pods) = of_the_team(&cluster);
+    cluster.apply(&job("runs", 2, 8));
+    cluster.apply(&job("waits", 1, 8));
+    eventually("both pods run", || async {
+        running_pods(&pods).await.len() == 2
+    })
+    .await;
+    let before = running_pods(&pods).await;
+    let faces: Api<QueuedJob> = Api::namespaced(cluster.admin.clone(), "red");
+    let waiting = face(&faces, "waits").await;
+
+    chart.release(&cluster, "upgrade", &["--set=controller.replicas=3"]);
+    assert!(
+        suspended(&jobs.get("waits").await.unwrap()),
+        "the queue goes on"
+    );
+    assert_eq!(running_pods(&pods).await, before, "nobody is disturbed");
+    assert_eq!(
+        face(&faces, "waits").await,
+        waiting,
+        "its place in the queue is kept"
+    );
+    cluster.apply(&job("late", 1, 1));
+    assert!(
+        suspended(&jobs.get("late").await.unwrap()),
+        "the policies go on"
+    );
+}
+
+/// A field that no type has, or a value of another type, is an error.
+fn everything_is_read_strictly(cluster: &Cluster, chart: &Chart) {
+    let strictly = [
+        "apply",
+        "--server-side",
+        "--validate=strict",
+        "--dry-run=server",
+        "-f",
+        "-",
+    ];
+    let kustomized = kustomize(cluster, &["second-scheduler", "cert-manager"]);
+    for rendered in [&chart.render(&[ALL]), &kustomized, &prorata(&["install"])] {
+        let applied = text(kubectl(cluster, &strictly, rendered));
+        assert_eq!(
+            applied.lines().count(),
+            objects(rendered).len(),
+            "{applied}"
+        );
+    }
+    let wrong = kustomized.replace("allowPrivilegeEscalation:", "allowPriviledgeEscalation:");
+    let output = kubectl(cluster, &strictly, &wrong);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        message.contains("field not declared in schema"),
+        "a typing error is not found: {message}"
+    );
+}
+
+/// The base with components and an image, as a user puts them together.
+fn kustomize(cluster: &Cluster, components: &[&str]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let up = "../".repeat(directory.path().components().count() - 1);
+    let deploy = format!(
+        "{up}{}/deploy/kustomize",
+        root().strip_prefix("/").unwrap().display()
+    );
+    let components: Vec<String> = components
+        .iter()
+        .map(|name| format!("{deploy}/{name}"))
+        .collect();
+    let file = json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+        "resources": [format!("{deploy}/base")],
+        "components": components,
+        "images": [{ "name": "prorata", "newName": "registry.example/prorata", "newTag": "9" }],
+    });
+    fs::write(
+        directory.path().join("kustomization.yaml"),
+        file.to_string(),
+    )
+    .unwrap();
+    let path: &Path = directory.path();
+    let rendered = text(kubectl(cluster, &["kustomize", path.to_str().unwrap()], ""));
+    assert!(rendered.contains("image: registry.example/prorata:9"));
+    rendered
+}
+
+/// The namespace enforces it; one that does not is refused, so the check is there.
+fn pods_keep_the_restricted_standard(cluster: &Cluster, chart: &Chart) {
+    let rendered = objects(&chart.render(&[ALL]));
+    for name in ["prorata-controller", "prorata-scheduler"] {
+        let template = &object(&rendered, "Deployment", name)["spec"]["template"];
+        let mut pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "spec": template["spec"],
+            "metadata": { "name": "probe", "namespace": "prorata-system", "labels": template["metadata"]["labels"] },
+        });
+        let dry_run = ["create", "--dry-run=server", "--validate=strict", "-f", "-"];
+        text(kubectl(cluster, &dry_run, &pod.to_string()));
+        pod["spec"]["containers"][0]["securityContext"] = Value::Null;
+        let output = kubectl(cluster, &dry_run, &pod.to_string());
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            message.contains("violates PodSecurity \"restricted"),
+            "{name}: {message}"
+        );
+    }
+}
+
+fn team() -> String {
+    let tenant = json!({ "apiVersion": "prorata.dev/v1alpha1", "kind": "Tenant", "metadata": { "name": "red" }, "spec": {} });
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "red", "labels": { "prorata.dev/tenant": "red" } } });
+    format!("{tenant}\n---\n{namespace}\n")
+}
+
+/// A Job of so many pods with so many GPUs each, for the second scheduler.
+fn job(name: &str, pods: u32, gpus: u32) -> String {
+    let limits = json!({ "limits": { "nvidia.com/gpu": gpus.to_string() } });
+    json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": { "name": name, "namespace": "red" },
+        "spec": { "parallelism": pods, "completions": pods, "template": { "spec": {
+            "schedulerName": "prorata-scheduler", "restartPolicy": "Never",
+            "containers": [{ "name": "main", "image": "none", "resources": limits }],
+        } } },
+    })
+    .to_string()
+}
+
+fn of_the_team(cluster: &Cluster) -> (Api<Job>, Api<Pod>) {
+    let client = &cluster.admin;
+    (
+        Api::namespaced(client.clone(), "red"),
+        Api::namespaced(client.clone(), "red"),
+    )
+}
+
+/// The UIDs of the pods that run, in order.
+async fn running_pods(pods: &Api<Pod>) -> Vec<String> {
+    let all = pods.list(&ListParams::default()).await.unwrap();
+    let runs = |pod: &Pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
+    let mut uids: Vec<String> = all
+        .iter()
+        .filter(|pod| runs(pod))
+        .filter_map(ResourceExt::uid)
+        .collect();
+    uids.sort();
+    uids
+}
+
+/// The UID of the record of a Job.
+async fn face(faces: &Api<QueuedJob>, job: &str) -> String {
+    let all = faces.list(&ListParams::default()).await.unwrap();
+    let found = all.iter().find(|face| face.spec.job.name == job);
+    found.and_then(ResourceExt::uid).expect("a record")
+}

@@ -1,0 +1,198 @@
+//! The chart and the kustomize base as text: linted, compared, and wrong values refused.
+
+use prorata::config::Configuration;
+use prorata::manifest::Document;
+use serde_json::Value;
+
+use crate::{Chart, compare, object, objects, read};
+
+#[test]
+fn the_chart_is_in_order() {
+    let Some(chart) = Chart::find_or_skip() else {
+        return;
+    };
+    let output = chart.helm(&["lint", "--strict"], &[]);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}");
+}
+
+#[test]
+fn kustomize_is_the_chart_with_its_default_values() {
+    let Some(chart) = Chart::find_or_skip() else {
+        return;
+    };
+    let controller = ["templates/controller.yaml", "templates/network.yaml"];
+    compare(
+        "deploy/kustomize/base/controller.yaml",
+        &only(&chart, &controller, &[]),
+    );
+    compare(
+        "deploy/kustomize/second-scheduler/scheduler.yaml",
+        &only(
+            &chart,
+            &["templates/scheduler.yaml"],
+            &["--set=scheduler.enabled=true"],
+        ),
+    );
+    compare(
+        "deploy/kustomize/cert-manager/certificates.yaml",
+        &only(
+            &chart,
+            &["templates/certificates.yaml"],
+            &["--set=certificates.source=certManager"],
+        ),
+    );
+}
+
+/// The objects of a few templates, each below a separator and without a note on its template.
+fn only(chart: &Chart, templates: &[&str], values: &[&str]) -> String {
+    let shown = templates
+        .iter()
+        .map(|template| format!("--show-only={template}"));
+    let shown: Vec<String> = shown.collect();
+    let mut arguments: Vec<&str> = shown.iter().map(String::as_str).collect();
+    arguments.extend(values);
+    let rendered = chart.render(&arguments);
+    let lines = rendered
+        .lines()
+        .filter(|line| !line.starts_with("# Source: "));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// What somebody may set, and what helm says to it.
+const WRONG_VALUES: [(&str, &str); 15] = [
+    (
+        "gpuResource=gpu",
+        "at '/gpuResource': 'gpu' does not match pattern",
+    ),
+    ("gpuResource=a.b/c'||'", "at '/gpuResource'"),
+    (
+        "controller.replicas=two",
+        "at '/controller/replicas': got string, want integer",
+    ),
+    (
+        "controller.replicas=0",
+        "at '/controller/replicas': minimum",
+    ),
+    (
+        "controller.replica=3",
+        "at '/controller': additional properties 'replica' not allowed",
+    ),
+    (
+        "controler.replicas=3",
+        "additional properties 'controler' not allowed",
+    ),
+    (
+        "certificates.source=vault",
+        "value must be one of 'secret', 'certManager'",
+    ),
+    (
+        "controller.configuration.order=lifo",
+        "value must be one of 'drf', 'fifo'",
+    ),
+    (
+        "controller.configuration.levle=debug",
+        "additional properties 'levle' not allowed",
+    ),
+    (
+        "controller.configuration.gpuResource=a.b/c",
+        "'gpuResource' not allowed",
+    ),
+    (
+        "image.digest=latest",
+        "at '/image/digest': 'latest' does not match pattern",
+    ),
+    (
+        "networkPolicy.apiServerPorts={70000}",
+        "at '/networkPolicy/apiServerPorts/0': maximum",
+    ),
+    (
+        "networkPolicy.schedulerCIDRs={10.0.0.1}",
+        "at '/networkPolicy/schedulerCIDRs/0'",
+    ),
+    ("service.clusterIP=prorata", "at '/service/clusterIP'"),
+    ("scheduler.name=default-scheduler", "at '/scheduler/name'"),
+];
+
+#[test]
+fn wrong_values_are_refused_with_their_place() {
+    let Some(chart) = Chart::find_or_skip() else {
+        return;
+    };
+    for (value, place) in WRONG_VALUES {
+        let output = chart.helm(&["template", "prorata"], &["--set", value]);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{value} is accepted");
+        assert!(
+            message.contains(place),
+            "{value}: wanted `{place}` in {message}"
+        );
+    }
+    let elsewhere = chart.helm(&["template", "prorata"], &["--namespace=gpus"]);
+    let message = String::from_utf8_lossy(&elsewhere.stderr);
+    assert!(
+        message.contains("install into the namespace prorata-system, not gpus"),
+        "{message}"
+    );
+}
+
+#[test]
+fn another_resource_reaches_policies_controller_and_scheduler() {
+    let Some(chart) = Chart::find_or_skip() else {
+        return;
+    };
+    let rendered = chart.render(&["--set=gpuResource=amd.com/gpu,scheduler.enabled=true"]);
+    assert!(!rendered.contains("nvidia.com/gpu"));
+    let objects = objects(&rendered);
+    let config = &object(&objects, "ConfigMap", "prorata-scheduler")["data"]["config.yaml"];
+    assert!(config.as_str().unwrap().contains("name: amd.com/gpu"));
+    assert_eq!(configuration(&objects).gpu_resource, "amd.com/gpu");
+}
+
+#[test]
+fn the_controller_reads_what_the_chart_configures() {
+    let Some(chart) = Chart::find_or_skip() else {
+        return;
+    };
+    let values = "--set=controller.configuration.reserveAfter=30m,controller.configuration.logging.format=json";
+    let config = configuration(&objects(&chart.render(&[values])));
+    assert_eq!(config.reserve_after.as_secs(), 1800);
+    assert_eq!(config.extender.address.port(), 8443);
+    assert_eq!(config.health.address.port(), 8080);
+    let fixed = configuration(&objects(&read("deploy/kustomize/base/controller.yaml")));
+    assert_eq!(fixed.reserve_after.as_secs(), 900);
+}
+
+/// What the controller makes of its ConfigMap.
+fn configuration(objects: &[Value]) -> Configuration {
+    let text = &object(objects, "ConfigMap", "prorata-controller")["data"]["prorata.yaml"];
+    let documents = Document::parse("prorata.yaml", text.as_str().unwrap()).unwrap();
+    Configuration::read(&documents[0]).unwrap()
+}
+
+/// A command line that the binary does not know would be found out by a crash loop.
+#[test]
+fn the_binary_knows_the_command_line_of_the_deployment() {
+    use clap::Parser;
+    let objects = objects(&read("deploy/kustomize/base/controller.yaml"));
+    let deployment = object(&objects, "Deployment", "prorata-controller");
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let args = container["args"].as_array().unwrap();
+    let args = args.iter().map(|argument| argument.as_str().unwrap());
+    let cli = prorata::args::Cli::try_parse_from(std::iter::once("prorata").chain(args)).unwrap();
+    let prorata::args::Role::Controller(args) = cli.role else {
+        panic!("another role")
+    };
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    let mounted = |path: &str| mounts.iter().any(|mount| mount["mountPath"] == path);
+    assert!(mounted(args.config.parent().unwrap().to_str().unwrap()));
+    let config = configuration(&objects);
+    let tls = config.extender.tls.unwrap();
+    for file in [tls.cert_file, tls.key_file, tls.client_ca_file] {
+        assert!(
+            mounted(file.parent().unwrap().to_str().unwrap()),
+            "{}",
+            file.display()
+        );
+    }
+}

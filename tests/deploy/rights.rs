@@ -1,0 +1,125 @@
+//! What the controller's account may do, asked of the API server itself: all that it must, and
+//! nothing of what it must not.
+
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::Client;
+use kube::api::{Api, PostParams};
+
+use crate::cluster::Cluster;
+
+/// Verb, group, resource and subresource.
+type Right = (&'static str, &'static str, &'static str, &'static str);
+
+const MUST: [Right; 14] = [
+    ("list", "", "nodes", ""),
+    ("watch", "", "pods", ""),
+    ("list", "", "namespaces", ""),
+    ("watch", "batch", "jobs", ""),
+    ("patch", "batch", "jobs", ""),
+    ("patch", "batch", "jobs", "status"),
+    ("list", "scheduling.k8s.io", "priorityclasses", ""),
+    ("watch", "prorata.dev", "tenants", ""),
+    ("patch", "prorata.dev", "tenants", "status"),
+    ("list", "prorata.dev", "queuedjobs", ""),
+    ("create", "prorata.dev", "queuedjobs", ""),
+    ("patch", "prorata.dev", "queuedjobs", ""),
+    ("create", "events.k8s.io", "events", ""),
+    ("patch", "events.k8s.io", "events", ""),
+];
+
+const MUST_NOT: [Right; 32] = [
+    ("get", "", "secrets", ""),
+    ("list", "", "secrets", ""),
+    ("get", "", "configmaps", ""),
+    ("create", "", "pods", ""),
+    ("delete", "", "pods", ""),
+    ("create", "", "pods", "exec"),
+    ("create", "", "pods", "attach"),
+    ("get", "", "pods", "log"),
+    ("create", "", "pods", "binding"),
+    ("create", "", "bindings", ""),
+    ("patch", "", "pods", "ephemeralcontainers"),
+    ("create", "", "serviceaccounts", "token"),
+    ("impersonate", "", "users", ""),
+    ("impersonate", "", "serviceaccounts", ""),
+    ("patch", "", "nodes", ""),
+    ("patch", "", "nodes", "status"),
+    ("delete", "", "nodes", ""),
+    ("get", "", "nodes", "proxy"),
+    ("patch", "", "namespaces", ""),
+    ("create", "batch", "jobs", ""),
+    ("delete", "batch", "jobs", ""),
+    ("deletecollection", "batch", "jobs", ""),
+    ("create", "apps", "daemonsets", ""),
+    ("patch", "prorata.dev", "tenants", ""),
+    ("create", "prorata.dev", "tenants", ""),
+    ("delete", "prorata.dev", "queuedjobs", ""),
+    ("bypass", "prorata.dev", "queuedjobs", ""),
+    ("escalate", "rbac.authorization.k8s.io", "clusterroles", ""),
+    (
+        "create",
+        "rbac.authorization.k8s.io",
+        "clusterrolebindings",
+        "",
+    ),
+    (
+        "patch",
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicies",
+        "",
+    ),
+    (
+        "delete",
+        "admissionregistration.k8s.io",
+        "mutatingadmissionpolicybindings",
+        "",
+    ),
+    (
+        "patch",
+        "apiextensions.k8s.io",
+        "customresourcedefinitions",
+        "",
+    ),
+];
+
+/// In a team's namespace, in the system's, in ours, and across the cluster.
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "prorata-system", ""];
+
+pub(crate) async fn the_controller_may_do_its_work_and_no_more(cluster: &Cluster) {
+    for right in MUST {
+        assert!(may(&cluster.controller, right, "").await, "must: {right:?}");
+    }
+    for right in MUST_NOT {
+        for namespace in NAMESPACES {
+            let allowed = may(&cluster.controller, right, namespace).await;
+            assert!(!allowed, "must not: {right:?} in `{namespace}`");
+        }
+    }
+    assert!(
+        may(&cluster.admin, MUST_NOT[0], "").await,
+        "the question finds no rights at all"
+    );
+}
+
+async fn may(client: &Client, (verb, group, resource, sub): Right, namespace: &str) -> bool {
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                verb: text(verb),
+                group: text(group),
+                resource: text(resource),
+                subresource: text(sub),
+                namespace: text(namespace),
+                ..ResourceAttributes::default()
+            }),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let answer = api.create(&PostParams::default(), &review).await.unwrap();
+    answer.status.unwrap().allowed
+}
