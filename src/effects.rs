@@ -21,6 +21,8 @@ use crate::api::{QueuedJob, QueuedJobSpec, QueuedJobStatus, Tenant, TenantStatus
 use crate::translate::{JobView, RecordView, TenantView};
 use crate::watch::Object;
 
+mod fault;
+
 /// How long the writes about one job may take.
 const WRITES_WITHIN: Duration = Duration::from_secs(30);
 
@@ -191,6 +193,7 @@ impl Writer {
                     .await?
             }
         };
+        fault::after_write();
         Ok(Some(RecordView::new(&written)))
     }
 
@@ -201,6 +204,7 @@ impl Writer {
             .jobs(job)
             .patch(job.name(), &PatchParams::default(), &patch)
             .await?;
+        fault::after_write();
         Ok(JobView::new(&written, &self.gpu_resource))
     }
 
@@ -212,6 +216,7 @@ impl Writer {
             .jobs(job)
             .patch_status(job.name(), &PatchParams::default(), &patch)
             .await?;
+        fault::after_write();
         Ok(JobView::new(&written, &self.gpu_resource))
     }
 
@@ -260,6 +265,8 @@ impl Writer {
         };
         if let Err(error) = self.events.publish(&event, &regarding).await {
             warn!(%job, %error, "an Event could not be written");
+        } else {
+            fault::after_write();
         }
     }
 

@@ -8,6 +8,7 @@ use prorata_core::{Event, Job, JobId, Rule};
 
 use super::{News, Observed, Uid};
 use crate::api::Eviction;
+use crate::translate::PodView;
 
 /// A Job that has to leave for another.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +63,7 @@ impl Observed {
             epoch: plan.epoch(),
             by: who(by, victim),
             rule: rule.name().to_owned(),
-            at: Time(now),
+            at: Time(to_the_second(now)),
         };
         let leaver = Leaver {
             eviction,
@@ -94,7 +95,7 @@ impl Observed {
         let recorded = record.is_some_and(|r| r.spec.eviction.as_ref() == Some(&leaver.eviction));
         let is_over = self.jobs.get(uid).is_none_or(|view| {
             let was_started = view.epoch == Some(leaver.eviction.epoch);
-            let stopped = view.is_suspended && (view.is_quiet || !was_started);
+            let stopped = view.is_suspended && !(was_started && self.has_pods_left(uid));
             let gone = recorded && stopped && self.plans.get(uid).is_none();
             view.has_ended || gone
         });
@@ -103,14 +104,26 @@ impl Observed {
         }
     }
 
-    /// Whether a Job has been suspended, and Kubernetes has not ended its pods yet: it is not
-    /// planned before, or pods of its last start would be taken for those of the next.
+    /// Whether a Job has been suspended, and its pods have not ended yet: it is not planned
+    /// before, or pods of its last start would be taken for those of the next, and whose pods do
+    /// not end would hold room twice.
     #[must_use]
     pub fn is_stopping(&self, uid: &str) -> bool {
         let was_started = self.jobs.get(uid).is_some_and(|view| {
-            view.is_suspended && view.epoch.is_some() && !view.is_quiet && !view.has_ended
+            view.is_suspended && view.epoch.is_some() && !view.has_ended && self.has_pods_left(uid)
         });
         was_started || self.leavers.contains_key(uid)
+    }
+
+    /// Whether a suspended Job has pods of its last start that may still end: not those on nodes
+    /// that are lost.
+    fn has_pods_left(&self, uid: &str) -> bool {
+        let view = self.jobs.get(uid);
+        let on_live_node = |pod: &PodView| {
+            let node = pod.node.as_ref();
+            pod.job.as_deref() == Some(uid) && node.is_some_and(|node| !self.is_lost(node))
+        };
+        view.is_some_and(|view| !view.is_quiet) || self.pods.values().any(on_live_node)
     }
 
     /// After a restart: those that were leaving leave, and what is promised stays so.
@@ -131,6 +144,11 @@ impl Observed {
             }
         }
     }
+}
+
+/// As the API server keeps it: what was written reads back the same.
+fn to_the_second(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 /// A job of another tenant is not named to those who may not see it.

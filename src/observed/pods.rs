@@ -125,6 +125,7 @@ impl Observed {
         let Some(job) = pod.job else {
             return;
         };
+        news.touched.insert(job.clone());
         if let Some(mut plan) = self.plans.get(&job).cloned() {
             let was_full = plan.is_full();
             plan.leave(uid);
@@ -132,7 +133,6 @@ impl Observed {
             if was_full {
                 self.seat_pods_of(&job, news);
             }
-            news.touched.insert(job);
         }
     }
 
