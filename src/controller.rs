@@ -66,7 +66,7 @@ pub async fn run(config: Configuration, kubeconfig: Option<&Path>) -> Result<(),
     check_identity(&client).await?;
     let views = Views::default();
     let (sender, inbox) = mpsc::channel(INBOX_MAX);
-    let mut watches = watch::start(&client, &config.gpu_resource, views.heard(), &sender);
+    let mut watches = watch::start(&client, &config.gpu_resource, &views, &sender);
     drop(sender);
     let writer = Writer::new(client, &config.gpu_resource);
     let driver = Driver::new(settings(&config), writer, views.clone());

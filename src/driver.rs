@@ -194,7 +194,9 @@ impl Driver {
     }
 
     fn cycle(&mut self) {
+        let began = Instant::now();
         let cycle = self.scheduler.cycle(now());
+        self.views.metrics().decided(began.elapsed());
         let snapshot = self.scheduler.snapshot();
         for decision in cycle.decisions {
             self.take_down(&snapshot, decision);
@@ -214,6 +216,7 @@ impl Driver {
             plans: self.observed.plans().clone(),
             bypassing: self.observed.bypassing().clone(),
             namespaces: self.observed.namespaces().clone(),
+            groups: self.observed.groups().clone(),
         });
         if !news.facts.is_empty() {
             self.learn(news);
@@ -227,6 +230,8 @@ impl Driver {
                 let job = snapshot.job(&id).expect("what was admitted is known");
                 self.last_epoch += 1;
                 info!(job = %id, epoch = self.last_epoch, %placement, "admitted");
+                let waited = now().since(job.submitted);
+                self.views.metrics().admitted(&job.tenant, waited);
                 self.observed.admit(job, self.last_epoch, placement);
                 self.work.admissions.push_back(id.uid().to_owned());
             }
@@ -267,7 +272,7 @@ impl Driver {
     fn write(&mut self) {
         let snapshot = self.scheduler.snapshot();
         while let Some((uid, effect)) = self.next_effect(&snapshot) {
-            let is_report = effect.patch.is_none();
+            let is_report = effect.patch.is_none() && effect.pods.is_none();
             self.work.busy.insert(uid, is_report);
             let writer = self.writer.clone();
             self.work
@@ -301,10 +306,14 @@ impl Driver {
             .record
             .map(|record| Object::QueuedJob(Box::new(record)));
         let view = outcome.view.map(|view| Object::Job(Box::new(view)));
-        for object in record.into_iter().chain(view) {
+        let pods = outcome.pods.into_iter().map(Object::Pod);
+        for object in record.into_iter().chain(view).chain(pods) {
             let news = self.observed.apply_written(object);
             self.learn(news);
         }
+        let failure = outcome.failure.as_ref();
+        let result = failure.map_or("done", Failure::name);
+        self.views.metrics().written(result);
         match outcome.failure {
             None => {
                 if !self.observed.is_refused(&uid) {
@@ -415,6 +424,7 @@ mod tests {
             takes: Resources::gpus(gpus),
             unschedulable: None,
             is_over: false,
+            gated: None,
         })
     }
 

@@ -15,6 +15,7 @@ pub mod extender;
 pub mod health;
 pub mod install;
 pub mod manifest;
+pub mod metrics;
 pub mod observed;
 pub mod plan;
 pub mod status;

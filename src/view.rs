@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use prorata_core::{Snapshot, TenantId};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
+use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::watch::Heard;
 
@@ -18,6 +19,8 @@ pub struct View {
     pub plans: RedBlackTreeMapSync<String, Plan>,
     /// UIDs of Jobs that were started past the queue.
     pub bypassing: RedBlackTreeSetSync<String>,
+    /// What each pod that waits in the queue itself does so as, by UID: that of a plan.
+    pub groups: RedBlackTreeMapSync<String, String>,
     /// Namespaces that belong to a tenant.
     pub namespaces: RedBlackTreeMapSync<String, TenantId>,
 }
@@ -28,6 +31,7 @@ pub struct View {
 pub struct Views {
     latest: Arc<ArcSwap<Option<View>>>,
     heard: Heard,
+    metrics: Metrics,
 }
 
 impl Views {
@@ -46,6 +50,12 @@ impl Views {
     #[must_use]
     pub const fn heard(&self) -> &Heard {
         &self.heard
+    }
+
+    /// What was counted on the way.
+    #[must_use]
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Whether there is one to answer by: everything was listed once, and the API server has been

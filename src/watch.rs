@@ -2,13 +2,13 @@
 //!
 //! Each object is trimmed to its view on the way, so that the inbox stays small.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::{Api, Client, Resource, ResourceExt};
-use prorata_core::TenantId;
+use prorata_core::{TenantId, Time};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use crate::api;
 use crate::api::labels;
 use crate::translate::{self, JobView, PodView, RecordView, TenantView};
+use crate::view::Views;
 
 mod follow;
 mod heard;
@@ -44,6 +45,12 @@ pub enum Kind {
     Pod,
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
 impl Kind {
     /// Every kind, in the order in which first lists are taken up: what others depend on first.
     pub const ALL: [Self; 7] = [
@@ -56,6 +63,9 @@ impl Kind {
         Self::Pod,
     ];
 }
+
+/// Of pods in the queue: those that have been let go first, then by index, age and name.
+pub type Rank = Option<(bool, Option<u32>, Time, String)>;
 
 /// An object as the controller keeps it.
 #[derive(Clone, Debug)]
@@ -91,6 +101,19 @@ impl Object {
         }
     }
 
+    /// The order in which those of a first list are taken up.
+    #[must_use]
+    pub fn rank(&self) -> Rank {
+        match self {
+            Self::Pod(PodView {
+                index,
+                gated: Some(gated),
+                ..
+            }) => Some((gated.is_waiting, *index, gated.created, gated.name.clone())),
+            _ => None,
+        }
+    }
+
     /// What tells it from others of its kind: the UID where a name may be used again, the UID of
     /// the Job for a QueuedJob, the name otherwise.
     #[must_use]
@@ -122,7 +145,7 @@ pub enum Change {
 pub fn start(
     client: &Client,
     gpu_resource: &str,
-    heard: &Heard,
+    views: &Views,
     inbox: &mpsc::Sender<Change>,
 ) -> JoinSet<()> {
     let (node_gpu, job_gpu, pod_gpu) = (
@@ -132,7 +155,7 @@ pub fn start(
     );
     let mut watches = Watches {
         client,
-        heard,
+        views,
         inbox,
         set: JoinSet::new(),
     };
@@ -157,7 +180,7 @@ pub fn start(
 
 struct Watches<'a> {
     client: &'a Client,
-    heard: &'a Heard,
+    views: &'a Views,
     inbox: &'a mpsc::Sender<Change>,
     set: JoinSet<()>,
 }
@@ -172,15 +195,16 @@ impl Watches<'_> {
             api: Api::all(self.client.clone()),
             fields: fields(kind),
             view,
-            heard: self.heard.clone(),
+            heard: self.views.heard().clone(),
+            metrics: self.views.metrics().clone(),
             inbox: self.inbox.clone(),
         };
         self.set.spawn(follower.run());
     }
 }
 
-/// Of pods only those that are not over: the others hold nothing. The API server says of one that
-/// ends what it says of one that is deleted.
+/// Of pods only those that are not over. The API server says of one that ends what it says of one
+/// that is deleted.
 const fn fields(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::Pod => Some("status.phase!=Succeeded,status.phase!=Failed"),

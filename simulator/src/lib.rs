@@ -10,6 +10,7 @@
 //! | say what sharing a card costs | [`interference`] |
 //! | run it, and measure how fair it was | [`run`], [`timeline`], [`fairness`], [`summary`] |
 //! | run it many times: compare, size, sweep | [`experiment`] |
+//! | foretell when jobs start, and what if | [`forecast`] |
 //! | write it down, show it | [`jobs`], [`events`], [`report`], [`output`] |
 //! | do all that from a command line | [`cli`] |
 //! | say what is wrong with an input | [`problem`] |
@@ -19,6 +20,7 @@ pub mod cli;
 pub mod events;
 pub mod experiment;
 pub mod fairness;
+pub mod forecast;
 pub mod interference;
 pub mod jobs;
 pub mod meaning;

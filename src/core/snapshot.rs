@@ -10,6 +10,7 @@ use crate::id::{JobId, NodeId, PodId, TaskId, TenantId};
 use crate::invariants::{self, Violation};
 use crate::job::{Hold, Job, Kind, Placement, Slot};
 use crate::node::NodeState;
+use crate::policy::Policy;
 use crate::reason::{Reason, Verdict};
 use crate::resource::{Resource, Resources};
 use crate::share::Share;
@@ -35,6 +36,18 @@ impl Snapshot {
     #[must_use]
     pub const fn decided(&self) -> Time {
         self.decided
+    }
+
+    /// What its administrator chose.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.cluster.policy
+    }
+
+    /// When a job started that runs or is about to; `None` while it waits or leaves.
+    #[must_use]
+    pub fn started(&self, id: &JobId) -> Option<Time> {
+        self.cluster.jobs.get(id)?.started
     }
 
     /// Every unfinished job, by namespace and name.

@@ -88,6 +88,7 @@ mod tests {
             takes: Resources::ZERO,
             unschedulable: None,
             is_over: false,
+            gated: None,
         });
     }
 

@@ -81,6 +81,7 @@ pub async fn serve(
 }
 
 fn routes(policy: FilterPolicy, views: Views) -> Router {
+    let room = Room::new(views.metrics().clone());
     let shared = Arc::new(Shared {
         views,
         told: Told::default(),
@@ -91,7 +92,7 @@ fn routes(policy: FilterPolicy, views: Views) -> Router {
         .route("/prioritize", post(prioritize))
         .route("/preempt", post(preempt))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn_with_state(Room::default(), limits::limited))
+        .layer(from_fn_with_state(room, limits::limited))
         .with_state(shared)
 }
 

@@ -8,7 +8,7 @@ use prorata_core::{Event, Job, JobId, Rule};
 
 use super::{News, Observed, Uid};
 use crate::api::Eviction;
-use crate::translate::PodView;
+use crate::translate::{Form, PodView};
 
 /// A Job that has to leave for another.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,7 +95,8 @@ impl Observed {
         let recorded = record.is_some_and(|r| r.spec.eviction.as_ref() == Some(&leaver.eviction));
         let is_over = self.jobs.get(uid).is_none_or(|view| {
             let was_started = view.epoch == Some(leaver.eviction.epoch);
-            let stopped = view.is_suspended && !(was_started && self.has_pods_left(uid));
+            let stopped = view.form != Form::Job
+                || (view.is_suspended && !(was_started && self.has_pods_left(uid)));
             let gone = recorded && stopped && self.plans.get(uid).is_none();
             view.has_ended || gone
         });
@@ -110,7 +111,8 @@ impl Observed {
     #[must_use]
     pub fn is_stopping(&self, uid: &str) -> bool {
         let was_started = self.jobs.get(uid).is_some_and(|view| {
-            view.is_suspended && view.epoch.is_some() && !view.has_ended && self.has_pods_left(uid)
+            let was_started = view.form == Form::Job && view.epoch.is_some();
+            was_started && view.is_suspended && !view.has_ended && self.has_pods_left(uid)
         });
         was_started || self.leavers.contains_key(uid)
     }

@@ -6,6 +6,26 @@ use super::{News, Observed, Uid, Unscheduled};
 use crate::translate::PodView;
 
 impl Observed {
+    pub(super) fn put_pod(&mut self, mut pod: PodView, news: &mut News) {
+        let uid = pod.uid.clone();
+        self.unscheduled.remove(&uid);
+        let version = |pod: &PodView| pod.gated.as_ref().map(|gated| gated.version);
+        let known = self.pods.get(&uid);
+        if known.is_some_and(|known| version(known) > version(&pod)) {
+            return;
+        }
+        // Whoever was a Job's stays so, even if the Job is deleted without its pods.
+        let known = known.and_then(|known| known.job.clone());
+        let group = known.is_none().then(|| self.join(&pod)).flatten();
+        pod.job = known.or(group).or(pod.job);
+        let group = pod.job.clone().filter(|_| pod.gated.is_some());
+        self.pods.insert(uid.clone(), pod);
+        if let Some(group) = group {
+            self.regroup(&group, news);
+        }
+        self.place(&uid, news);
+    }
+
     /// Of pods without a node only those matter that kube-scheduler cannot place.
     pub(super) fn put_unbound(&mut self, pod: PodView, news: &mut News) {
         let job = pod.job.filter(|job| {
@@ -121,6 +141,7 @@ impl Observed {
         let Some(pod) = self.pods.remove(uid) else {
             return;
         };
+        self.part(uid, news);
         news.facts.push(Event::PodGone(uid.into()));
         let Some(job) = pod.job else {
             return;

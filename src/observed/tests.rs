@@ -35,6 +35,7 @@ fn pod(uid: &str, namespace: &str) -> Object {
         takes: Resources::gpus(1),
         unschedulable: None,
         is_over: false,
+        gated: None,
     })
 }
 

@@ -7,7 +7,7 @@ use prorata_core::{Event, Hold, Job, Needs, NodeId, Resources, TaskId};
 
 use super::{News, Observed};
 use crate::plan::Plan;
-use crate::translate::{self, JobView};
+use crate::translate::{self, Form, JobView};
 
 impl Observed {
     /// Adds the facts about every job that was touched.
@@ -53,6 +53,7 @@ impl Observed {
         if self.is_refused(uid) || self.forbidden(view).is_some() {
             job.task = Resources::ZERO;
         }
+        job.hold = self.group_waits_for(view).or(job.hold);
         (concerned && !self.bypasses(uid)).then_some(job)
     }
 
@@ -67,7 +68,7 @@ impl Observed {
 
     fn wanted_facts(&self, uid: &str, job: Job) -> Vec<Event> {
         let view = &self.jobs[uid];
-        let released = |plan: &Plan| view.epoch == Some(plan.epoch());
+        let released = |plan: &Plan| view.epoch == Some(plan.epoch()) || view.has_begun;
         let stopped = self.has_stopped(uid);
         let mut facts = Vec::new();
         // Edited before it was started: it is planned anew as it is now.
@@ -91,7 +92,10 @@ impl Observed {
     /// Whether a Job was suspended after it had been started by the admission in force.
     fn has_stopped(&self, uid: &str) -> bool {
         let both = self.jobs.get(uid).zip(self.plans.get(uid));
-        both.is_some_and(|(view, plan)| view.is_suspended && view.epoch == Some(plan.epoch()))
+        both.is_some_and(|(view, plan)| {
+            let released = view.epoch == Some(plan.epoch());
+            view.form == Form::Job && view.is_suspended && released
+        })
     }
 
     /// The tasks without a pod, or all of them.

@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 
 use super::heard::SILENT_MAX;
 use super::{Change, Heard, Kind, Object};
+use crate::metrics::Metrics;
 
 /// Objects in one page of a list.
 const PAGE: u32 = 500;
@@ -35,6 +36,7 @@ pub(super) struct Follower<K, V> {
     /// What is kept of an object.
     pub(super) view: V,
     pub(super) heard: Heard,
+    pub(super) metrics: Metrics,
     pub(super) inbox: mpsc::Sender<Change>,
 }
 
@@ -63,6 +65,7 @@ where
                 Ok(listed) => listed,
                 Err(error) => {
                     warn!(kind = ?self.kind, %error, "a list failed; it is begun anew");
+                    self.metrics.broke_off(self.kind);
                     pause.wait().await;
                     continue;
                 }
@@ -112,6 +115,7 @@ where
                 Ok(Err(kube::Error::Api(status))) if status.code == 410 => return End::Outdated,
                 Ok(Err(error)) => {
                     warn!(kind = ?self.kind, %error, "a watch cannot be opened");
+                    self.metrics.broke_off(self.kind);
                     pause.wait().await;
                     continue;
                 }
@@ -159,10 +163,12 @@ where
             }
             Ok(WatchEvent::Error(status)) => {
                 warn!(kind = ?self.kind, error = status.message, "a watch broke off");
+                self.metrics.broke_off(self.kind);
                 return Err(None);
             }
             Err(error) => {
                 warn!(kind = ?self.kind, %error, "a watch broke off");
+                self.metrics.broke_off(self.kind);
                 return Err(None);
             }
         };

@@ -17,6 +17,7 @@ use tower::service_fn;
 
 use super::follow::Follower;
 use super::{Change, Heard, Kind, Object, namespace};
+use crate::metrics::Metrics;
 
 /// What the API server answers to one request.
 enum Reply {
@@ -112,6 +113,7 @@ fn follow(server: &Server) -> Following {
         fields: None,
         view: namespace,
         heard: heard.clone(),
+        metrics: Metrics::default(),
         inbox: sender,
     };
     tokio::spawn(follower.run());

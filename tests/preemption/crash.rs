@@ -1,4 +1,4 @@
-//! The controller ends after its first write, after its second, and so on through all that a
+//! The controller ends after its first write, after a later one, and so on through all that a
 //! story takes. Another one takes over each time, and the story ends the same.
 
 use std::time::Duration;
@@ -12,6 +12,8 @@ use super::world::{NODES, World, gang, is_complete, with};
 
 /// More writes than the story takes.
 const WRITES_MAX: u32 = 80;
+/// A crash after the first write, and after each so many more; `PRORATA_CRASH_EVERY` says otherwise.
+const EVERY: usize = 3;
 
 /// What is left of a story but for names and UIDs.
 #[derive(Debug, PartialEq)]
@@ -27,7 +29,7 @@ struct End {
 pub(crate) async fn a_crash_after_any_write_changes_nothing(world: &mut World) {
     world.kubelet = Kubelet::start(world.cluster.admin.clone(), KubeletOptions::default());
     let every = std::env::var("PRORATA_CRASH_EVERY").ok();
-    let step = every.and_then(|text| text.parse().ok()).unwrap_or(1);
+    let step = every.and_then(|text| text.parse().ok()).unwrap_or(EVERY);
     let expected = End {
         evicted: vec!["leaves".to_owned()],
         epochs: 3,

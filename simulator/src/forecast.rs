@@ -1,0 +1,125 @@
+//! When waiting jobs will start: the very same core, run forward many times from what is true now.
+//!
+//! Each run draws how long every job still runs, and which jobs arrive meanwhile, from what was
+//! seen before ([`History`]); what is left to chance is only that. The spread of a job's starts
+//! over the runs is the answer. The same snapshot, history and seed give the same numbers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use prorata_core::reason::Outlook;
+use prorata_core::{JobId, Reason, Snapshot, Time, Verdict};
+
+pub use history::History;
+pub use score::{Score, Tally};
+pub use what_if::{Answer, what_if};
+
+use future::Future;
+use present::Present;
+
+mod future;
+mod history;
+mod present;
+mod score;
+mod what_if;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// How often the future is played; at least 10 make sense.
+    pub runs: u32,
+    /// Where the draws begin.
+    pub seed: u64,
+    /// Nothing is foretold beyond this.
+    pub horizon: Duration,
+    /// Whose start is asked for; `None`: that of all that wait for their turn. A run ends when
+    /// these have started.
+    pub jobs: Option<BTreeSet<JobId>>,
+}
+
+impl Default for Question {
+    /// All jobs, 50 times, up to 30 days.
+    fn default() -> Self {
+        Self {
+            runs: 50,
+            seed: 1,
+            horizon: Duration::from_secs(30 * 24 * 3600),
+            jobs: None,
+        }
+    }
+}
+
+/// When a job starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Eta {
+    /// As likely before as after this; `None`: beyond the horizon.
+    pub p50: Option<Time>,
+    /// Nine times out of ten before this; `None`: beyond the horizon.
+    pub p90: Option<Time>,
+}
+
+/// When each waiting job starts that waits for its turn, as seen at `now`. Those that somebody
+/// holds, or that can never start, are left out.
+#[must_use]
+pub fn forecast(
+    snapshot: &Snapshot,
+    now: Time,
+    history: &History,
+    question: &Question,
+) -> BTreeMap<JobId, Eta> {
+    let asked = asked(snapshot, question);
+    if asked.is_empty() {
+        return BTreeMap::new();
+    }
+    let present = Present::of(snapshot, now);
+    starts(&present, &asked, history, question)
+}
+
+/// The jobs whose start can be foretold.
+fn asked(snapshot: &Snapshot, question: &Question) -> BTreeSet<JobId> {
+    let in_turn = |reason: &Reason| reason.outlook() == Outlook::Waiting;
+    let Some(jobs) = &question.jobs else {
+        let waiting = snapshot.waiting().filter(|(_, reason)| in_turn(reason));
+        return waiting.map(|(job, _)| job.id.clone()).collect();
+    };
+    let waits =
+        |id: &&JobId| matches!(snapshot.verdict(id), Some(Verdict::Waiting(r)) if in_turn(&r));
+    jobs.iter().filter(waits).cloned().collect()
+}
+
+/// Plays the future as often as is asked for, and reads the quantiles off.
+fn starts(
+    present: &Present,
+    asked: &BTreeSet<JobId>,
+    history: &History,
+    question: &Question,
+) -> BTreeMap<JobId, Eta> {
+    let present = present.with_arrivals(history);
+    let mut starts: BTreeMap<JobId, Vec<Time>> =
+        asked.iter().map(|id| (id.clone(), Vec::new())).collect();
+    for run in 0..question.runs {
+        let future = Future::new(&present, asked, history, question, run);
+        for (job, at) in future.play() {
+            if let Some(times) = starts.get_mut(&job) {
+                times.push(at);
+            }
+        }
+    }
+    let eta = |(id, times)| (id, Eta::of(times, question.runs));
+    starts.into_iter().map(eta).collect()
+}
+
+impl Eta {
+    /// The quantiles over so many runs; a run in which it did not start counts as never.
+    fn of(mut times: Vec<Time>, runs: u32) -> Self {
+        times.sort_unstable();
+        let quantile = |percent: u32| {
+            let rank = (u64::from(runs) * u64::from(percent)).div_ceil(100).max(1);
+            times.get(usize::try_from(rank - 1).ok()?).copied()
+        };
+        Self {
+            p50: quantile(50),
+            p90: quantile(90),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! One way in which things may go on.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::time::Duration;
+
+use prorata_core::{Decision, Event, Job, JobId, Scheduler, Time};
+use rand::{Rng as _, SeedableRng};
+use rand_pcg::Pcg64;
+use sha2::{Digest, Sha256};
+
+use super::present::Present;
+use super::{History, Question};
+
+/// Moments less far apart than one part in this many of their distance from now, or twice that,
+/// are one moment:
+/// a cycle decides for all of them. It is less than what is unknown about them, and several
+/// times fewer cycles.
+const GRAIN: u64 = 32;
+
+/// Nor are moments told apart that are closer than this, in milliseconds.
+const GRAIN_MS_MIN: u64 = 1000;
+
+/// One run.
+pub(super) struct Future<'a> {
+    present: &'a Present,
+    history: &'a History,
+    core: Scheduler,
+    now: Time,
+    until: Time,
+    agenda: BinaryHeap<Reverse<(Time, Happening)>>,
+    jobs: Vec<Drawn>,
+    /// Jobs that arrive: their number among `jobs`, and the job.
+    arrivals: Vec<Job>,
+    /// Whose start is still awaited.
+    awaited: BTreeSet<&'a JobId>,
+    starts: Vec<(JobId, Time)>,
+}
+
+/// What happens next. The order breaks ties.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Happening {
+    /// A job ends, by its number, if it has started so often and not again.
+    End(usize, u32),
+    /// The job of this number among the arrivals.
+    Arrival(usize),
+}
+
+/// What was drawn for a job.
+#[derive(Clone, Copy, Debug)]
+struct Drawn {
+    /// Which quantile of what is possible it takes, of 2³².
+    luck: u32,
+    starts: u32,
+}
+
+impl<'a> Future<'a> {
+    /// The run of this number.
+    pub(super) fn new(
+        present: &'a Present,
+        asked: &'a BTreeSet<JobId>,
+        history: &'a History,
+        question: &Question,
+        run: u32,
+    ) -> Self {
+        let mut random = generator(question.seed, run);
+        let until = present.now + question.horizon;
+        let mut jobs = Vec::with_capacity(present.jobs.len() + present.newcomers.len());
+        jobs.resize_with(present.jobs.len(), || Drawn::new(random.next_u32()));
+        let mut future = Self {
+            present,
+            history,
+            core: present.core.clone(),
+            now: present.now,
+            until,
+            agenda: BinaryHeap::new(),
+            jobs,
+            arrivals: history.arrivals(present.now, &present.newcomers, &mut random),
+            awaited: asked.iter().collect(),
+            starts: Vec::new(),
+        };
+        let late = future.arrivals.len();
+        future
+            .jobs
+            .extend((0..late).map(|_| Drawn::new(random.next_u32())));
+        future.begin();
+        future
+    }
+
+    /// What runs now ends, and what is expected arrives.
+    fn begin(&mut self) {
+        for (number, known) in self.present.jobs.iter().enumerate() {
+            if let Some(started) = known.started {
+                self.plan_end(number, &known.job, started);
+            }
+        }
+        for (number, job) in self.arrivals.iter().enumerate() {
+            let at = self.grained(job.submitted);
+            self.agenda.push(Reverse((at, Happening::Arrival(number))));
+        }
+        self.carry_out(self.present.decided.clone());
+    }
+
+    /// Plays it to the end; when each job that was asked for started.
+    pub(super) fn play(mut self) -> Vec<(JobId, Time)> {
+        while !self.awaited.is_empty() {
+            let planned = self.agenda.peek().map(|Reverse((at, _))| *at);
+            let next = planned.into_iter().chain(self.core.next_wakeup()).min();
+            let Some(next) = next.filter(|next| *next <= self.until) else {
+                break;
+            };
+            self.now = self.now.max(next);
+            while let Some(Reverse((_, happening))) = self.due() {
+                self.happen(happening);
+            }
+            let decisions = self.core.cycle(self.now).decisions;
+            self.carry_out(decisions);
+        }
+        self.starts
+    }
+
+    fn due(&mut self) -> Option<Reverse<(Time, Happening)>> {
+        let is_due = self.agenda.peek().is_some_and(|next| next.0.0 <= self.now);
+        is_due.then(|| self.agenda.pop())?
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::End(number, starts) if self.jobs[number].starts == starts => {
+                let id = self.job(number).id.clone();
+                self.core.observe(self.now, Event::JobWithdrawn(id));
+            }
+            Happening::End(..) => {}
+            Happening::Arrival(number) => {
+                let job = self.arrivals[number].clone();
+                self.core.observe(self.now, Event::JobSubmitted(job));
+            }
+        }
+    }
+
+    /// Whoever has to leave is gone at once, and whoever was promised the room starts there.
+    fn carry_out(&mut self, mut decisions: Vec<Decision>) {
+        while !decisions.is_empty() {
+            let mut anybody_leaves = false;
+            for decision in decisions {
+                match decision {
+                    Decision::Admit(id, _) => self.start(id),
+                    Decision::Evict { victim, .. } => {
+                        anybody_leaves = true;
+                        if let Some(number) = self.present.by_id.get(&victim) {
+                            self.jobs[*number].starts += 1;
+                        }
+                    }
+                }
+            }
+            if !anybody_leaves {
+                return;
+            }
+            decisions = self.core.cycle(self.now).decisions;
+        }
+    }
+
+    fn start(&mut self, id: JobId) {
+        if let Some(number) = self.present.by_id.get(&id) {
+            self.jobs[*number].starts += 1;
+            let job = self.job(*number).clone();
+            self.plan_end(*number, &job, self.now);
+        }
+        if self.awaited.remove(&id) {
+            self.starts.push((id, self.now));
+        }
+    }
+
+    fn job(&self, number: usize) -> &Job {
+        match self.present.jobs.get(number) {
+            Some(known) => &known.job,
+            None => &self.arrivals[number - self.present.jobs.len()],
+        }
+    }
+
+    fn plan_end(&mut self, number: usize, job: &Job, started: Time) {
+        let Drawn { luck, starts } = self.jobs[number];
+        let elapsed = self.now.since(started);
+        let span = self.history.run_time(job, elapsed, luck);
+        let end = self.grained(started + span);
+        let end = (end, Happening::End(number, starts));
+        self.agenda.push(Reverse(end));
+    }
+
+    /// The moment that stands for all that are close to it.
+    fn grained(&self, at: Time) -> Time {
+        let origin = self.present.now;
+        let distance = at.since(origin).as_millis();
+        let distance = u64::try_from(distance).unwrap_or(u64::MAX >> 1);
+        let step = (distance.next_power_of_two() / GRAIN).max(GRAIN_MS_MIN);
+        origin + Duration::from_millis(distance.next_multiple_of(step))
+    }
+}
+
+impl Drawn {
+    const fn new(luck: u32) -> Self {
+        Self { luck, starts: 0 }
+    }
+}
+
+fn generator(seed: u64, run: u32) -> Pcg64 {
+    let mut digest = Sha256::new();
+    digest.update(seed.to_le_bytes());
+    digest.update(run.to_le_bytes());
+    digest.update(b"forecast");
+    Pcg64::from_seed(digest.finalize().into())
+}
