@@ -52,6 +52,7 @@ pub fn effect(
     let holds = leaver.is_some() || snapshot.placement(&view.id).is_some();
     let plan = observed.plan(uid).filter(|_| holds);
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
+    let standing = pods::advised(standing, view);
     let mut spec = translate::desired_spec(job, view.form, admission, gpu_resource);
     spec.eviction = match leaver {
         Some(leaver) => Some(leaver.eviction.clone()),
