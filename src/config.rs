@@ -38,6 +38,9 @@ pub struct Configuration {
     /// Where probes ask.
     #[serde(default)]
     pub health: Health,
+    /// Which of several controllers decides.
+    #[serde(default)]
+    pub leader_election: LeaderElection,
     /// Who is next among the tenants.
     #[serde(default)]
     pub order: Order,
@@ -46,6 +49,18 @@ pub struct Configuration {
     #[serde(default = "default_reserve_after", deserialize_with = "read_duration")]
     #[schemars(with = "String")]
     pub reserve_after: Duration,
+    /// Who has to leave for whom.
+    #[serde(default)]
+    pub preemption: Preemption,
+    /// A node that has not been ready for so long is lost: the jobs on it queue again. Below
+    /// the five minutes after which Kubernetes itself ends its pods.
+    #[serde(default = "default_patience", deserialize_with = "read_duration")]
+    #[schemars(with = "String")]
+    pub node_lost_after: Duration,
+    /// A started job whose pods are not all made and placed after so long queues again.
+    #[serde(default = "default_patience", deserialize_with = "read_duration")]
+    #[schemars(with = "String")]
+    pub binding_timeout: Duration,
     /// PriorityClasses that count across tenants, before fairness. A tenant may use one only if
     /// its spec.priorityClasses names it.
     #[serde(default)]
@@ -56,6 +71,42 @@ pub struct Configuration {
     /// What is logged, and how.
     #[serde(default)]
     pub logging: Logging,
+}
+
+/// Who has to leave for whom.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Preemption {
+    /// Whether anybody has to.
+    pub enabled: bool,
+    /// Nobody leaves before having run this long; without it, anybody may at once.
+    #[serde(deserialize_with = "read_duration")]
+    #[schemars(with = "String")]
+    pub min_runtime: Duration,
+    /// GPU-seconds of work that may be lost within an hour; without it, any.
+    pub loss_budget: Option<u64>,
+    /// Whether anybody leaves only because its tenant has more than its fair share. Otherwise only
+    /// tenants that want back what they are guaranteed, and higher priorities of the same tenant,
+    /// have others leave.
+    pub fair_share: bool,
+    /// Pods of a victim that have not ended after so long are no longer waited for: they keep
+    /// their room, and whoever was to get it looks elsewhere.
+    #[serde(deserialize_with = "read_duration")]
+    #[schemars(with = "String")]
+    pub victim_timeout: Duration,
+}
+
+impl Default for Preemption {
+    fn default() -> Self {
+        let core = prorata_core::Preemption::default();
+        Self {
+            enabled: core.enabled,
+            min_runtime: core.min_runtime,
+            loss_budget: core.loss_budget,
+            fair_share: core.fair_share,
+            victim_timeout: Duration::from_secs(2 * 60),
+        }
+    }
 }
 
 /// Where kube-scheduler asks.
@@ -102,6 +153,41 @@ impl Default for Health {
     fn default() -> Self {
         Self {
             address: SocketAddr::from(([0, 0, 0, 0], 8080)),
+        }
+    }
+}
+
+/// Which of several controllers decides: the one that holds a Lease. Each answers kube-scheduler.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct LeaderElection {
+    /// Without it there must never be a second controller.
+    pub enabled: bool,
+    /// Where the Lease is.
+    pub namespace: String,
+    /// The others wait for so long until they take over a Lease that is not renewed; in whole
+    /// seconds.
+    #[serde(deserialize_with = "read_duration")]
+    #[schemars(with = "String")]
+    pub lease_duration: Duration,
+    /// Whoever leads stops once it could not renew the Lease for so long.
+    #[serde(deserialize_with = "read_duration")]
+    #[schemars(with = "String")]
+    pub renew_deadline: Duration,
+    /// How often it is renewed, and the others look at it.
+    #[serde(deserialize_with = "read_duration")]
+    #[schemars(with = "String")]
+    pub retry_period: Duration,
+}
+
+impl Default for LeaderElection {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            namespace: labels::NAMESPACE.to_owned(),
+            lease_duration: Duration::from_secs(15),
+            renew_deadline: Duration::from_secs(10),
+            retry_period: Duration::from_secs(2),
         }
     }
 }
@@ -226,8 +312,11 @@ impl Configuration {
             }
         }
         let config: Self = document.read()?;
-        match config.extender.problem() {
-            Some((what, remedy)) => Err(document.problem("extender", what, remedy).into()),
+        let extender = config.extender.problem().map(|found| ("extender", found));
+        let election = config.leader_election.problem();
+        let found = extender.or_else(|| election.map(|found| ("leaderElection", found)));
+        match found {
+            Some((field, (what, remedy))) => Err(document.problem(field, what, remedy).into()),
             None => Ok(config),
         }
     }
@@ -250,12 +339,34 @@ impl Extender {
     }
 }
 
+impl LeaderElection {
+    /// Whoever leads must have stopped before another may begin, with time for an attempt or two.
+    fn problem(&self) -> Option<(&'static str, &'static str)> {
+        let ordered = self.retry_period * 2 <= self.renew_deadline
+            && self.renew_deadline < self.lease_duration;
+        if self.lease_duration.subsec_nanos() != 0 {
+            return Some((
+                "has a leaseDuration that is not in whole seconds",
+                "write `15s`",
+            ));
+        }
+        (!ordered).then_some((
+            "has times that do not go together",
+            "write a renewDeadline of at least twice the retryPeriod, and a longer leaseDuration",
+        ))
+    }
+}
+
 fn default_gpu_resource() -> String {
     labels::GPU_RESOURCE.to_owned()
 }
 
 fn default_extender_address() -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], 8443))
+}
+
+const fn default_patience() -> Duration {
+    Duration::from_secs(60)
 }
 
 const fn default_reserve_after() -> Duration {
@@ -353,6 +464,20 @@ mod tests {
             "error: c.yaml:3:11: extender: says nothing of certificates\n  help: add `tls:` below it, \
              or `plainHttp: true` where only kube-scheduler reaches the address"
         );
+    }
+
+    #[test]
+    fn whoever_leads_must_have_stopped_before_another_begins() {
+        let wrong = |times: &str| {
+            read(&format!("extender: {{{TLS}}}\nleaderElection: {{{times}}}")).unwrap_err()
+        };
+        assert_eq!(
+            wrong("leaseDuration: 10s"),
+            "error: c.yaml:4:17: leaderElection: has times that do not go together\n  help: write a \
+             renewDeadline of at least twice the retryPeriod, and a longer leaseDuration"
+        );
+        assert!(wrong("retryPeriod: 6s").contains("do not go together"));
+        assert!(wrong("leaseDuration: 10500ms").contains("whole seconds"));
     }
 
     #[test]

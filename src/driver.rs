@@ -8,15 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::jiff::Timestamp;
-use prorata_core::{Decision, JobId, Policy, Scheduler, Snapshot, Time};
+use prorata_core::{Decision, Event, JobId, Policy, Scheduler, Snapshot, Time};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::desired;
 use crate::effects::{Effect, Failure, Outcome, Writer};
 use crate::explained::Explained;
-use crate::observed::{Classes, News, Observed, Uid};
+use crate::leader::Tenure;
+use crate::observed::{Classes, Expired, News, Observed, Patience, Uid};
 use crate::view::{View, Views};
 use crate::watch::{Change, Kind, Object};
 
@@ -37,6 +38,10 @@ pub struct Driver {
     observed: Observed,
     views: Views,
     writer: Writer,
+    /// Until when we may decide.
+    tenure: Tenure,
+    /// Whether we do; otherwise we go by what another controller records.
+    leads: bool,
     gpu_resource: String,
     /// First lists that are still to come.
     unlisted: BTreeSet<Kind>,
@@ -61,22 +66,37 @@ pub struct Settings {
     pub gpu_resource: String,
     /// What is said of PriorityClasses.
     pub classes: Classes,
+    /// How long what may pass by itself is waited for.
+    pub patience: Patience,
+}
+
+/// Why a driver has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nobody sends changes any more.
+    Unheard,
+    /// It led and may not any more, or the reverse: the next one lists everything anew, because
+    /// what another controller wrote last may not have been seen yet.
+    Succeeded,
 }
 
 impl Driver {
-    /// A driver that has seen nothing yet.
+    /// A driver that has seen nothing yet, and leads without end.
     #[must_use]
     pub fn new(settings: Settings, writer: Writer, views: Views) -> Self {
         let Settings {
             policy,
             gpu_resource,
             classes,
+            patience,
         } = settings;
         Self {
             scheduler: Scheduler::new(policy),
-            observed: Observed::new(&gpu_resource, classes),
+            observed: Observed::new(&gpu_resource, classes, patience),
             views,
             writer,
+            tenure: Tenure::default(),
+            leads: true,
             gpu_resource,
             shown: Shown::new(Instant::now()),
             unlisted: Kind::ALL.into(),
@@ -89,17 +109,28 @@ impl Driver {
         }
     }
 
-    /// Runs until nobody sends changes any more.
-    pub async fn run(mut self, mut inbox: mpsc::Receiver<Change>) {
+    /// The same, which leads while this tenure lasts if it lasts now, and follows otherwise.
+    #[must_use]
+    pub fn under(mut self, tenure: Tenure) -> Self {
+        self.leads = tenure.is_held();
+        self.tenure = tenure;
+        if !self.leads {
+            self.observed.follow();
+        }
+        self
+    }
+
+    /// Runs until nobody sends changes any more, or another controller takes over or has ended.
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<Change>) -> End {
         let mut burst = Vec::new();
-        loop {
+        while self.tenure.is_held() == self.leads {
             let later = self.work.later.keys().next().copied();
             let due = later.into_iter().chain(self.explained.due());
-            let due = due.chain(self.shown.due()).min();
+            let due = due.chain(self.wakeup()).min();
             tokio::select! {
                 count = inbox.recv_many(&mut burst, BURST_MAX) => {
                     if count == 0 {
-                        return;
+                        return End::Unheard;
                     }
                     self.take_up(burst.drain(..));
                 }
@@ -116,13 +147,24 @@ impl Driver {
                     self.take_up(round.written.into_iter());
                 }
                 () = sleep_until(due) => self.retry(),
+                () = self.tenure.change() => {}
             }
-            if self.unlisted.is_empty() {
+            if self.unlisted.is_empty() && self.leads {
                 self.explain();
                 self.write();
                 self.show_tenants();
             }
         }
+        End::Succeeded
+    }
+
+    /// When time alone changes something, for whoever decides.
+    fn wakeup(&self) -> Option<Instant> {
+        let core = self.scheduler.next_wakeup().into_iter();
+        let at = core.chain(self.observed.next_deadline()).min();
+        let at = at.map(|at| Instant::now() + at.since(now()));
+        let first = at.into_iter().chain(self.shown.due()).min();
+        first.filter(|_| self.leads && self.unlisted.is_empty())
     }
 
     fn take_up(&mut self, changes: impl Iterator<Item = Change>) {
@@ -169,28 +211,28 @@ impl Driver {
             self.shown.outdate();
         }
         let now = now();
-        facts
-            .into_iter()
-            .for_each(|fact| self.scheduler.observe(now, fact));
+        for fact in facts {
+            let fact = match fact {
+                // Nobody saves work that is still to be done.
+                Event::JobCheckpointed(job, at) => Event::JobCheckpointed(job, at.min(now)),
+                fact => fact,
+            };
+            self.scheduler.observe(now, fact);
+        }
         for uid in touched {
-            self.look_at(uid.clone());
+            // Whoever follows writes nothing.
+            if self.leads {
+                self.look_at(uid.clone());
+            }
             self.touched.insert(uid);
         }
     }
 
     fn cycle(&mut self) {
-        let began = Instant::now();
-        let cycle = self.scheduler.cycle(now());
-        self.views.metrics().decided(began.elapsed());
+        if self.leads {
+            self.decide();
+        }
         let snapshot = self.scheduler.snapshot();
-        for decision in cycle.decisions {
-            self.take_down(&snapshot, decision);
-        }
-        self.explained.outdate();
-        for (job, verdict) in cycle.changed {
-            debug!(%job, ?verdict, "verdict");
-            self.work.report(job.uid());
-        }
         let mut news = News::default();
         for uid in std::mem::take(&mut self.touched) {
             news.facts
@@ -209,6 +251,21 @@ impl Driver {
         }
     }
 
+    fn decide(&mut self) {
+        let began = Instant::now();
+        let cycle = self.scheduler.cycle(now());
+        self.views.metrics().decided(began.elapsed());
+        let snapshot = self.scheduler.snapshot();
+        for decision in cycle.decisions {
+            self.take_down(&snapshot, decision);
+        }
+        self.explained.outdate();
+        for (job, verdict) in cycle.changed {
+            debug!(%job, ?verdict, "verdict");
+            self.work.report(job.uid());
+        }
+    }
+
     fn take_down(&mut self, snapshot: &Snapshot, decision: Decision) {
         match decision {
             Decision::Admit(id, placement) => {
@@ -220,10 +277,18 @@ impl Driver {
                 self.observed.admit(job, self.last_epoch, placement);
                 self.work.admissions.push_back(id.uid().to_owned());
             }
-            // Our policy lets nobody preempt. Nor would `DecisionFailed` be right: its tasks run.
             Decision::Evict {
-                victim, preemptor, ..
-            } => error!(%victim, %preemptor, "nothing here carries an eviction out"),
+                victim,
+                preemptor,
+                rule,
+            } => {
+                info!(%victim, %preemptor, %rule, "has to leave");
+                let both = snapshot.job(&victim).zip(snapshot.job(&preemptor));
+                let (job, by) = both.expect("those that were decided about are known");
+                let news = self.observed.evict(job, by, rule, Timestamp::now());
+                self.learn(news);
+                self.work.report(preemptor.uid());
+            }
         }
     }
 
@@ -302,9 +367,12 @@ impl Driver {
         }
     }
 
-    /// Something may have to be written about the job; what starts it goes first.
+    /// Something may have to be written about the job; what starts or stops it goes first.
     fn look_at(&mut self, uid: Uid) {
-        if self.observed.plan(&uid).is_some_and(|plan| !plan.is_full()) {
+        let leaving: Vec<Uid> = self.observed.leaving_for(&uid).cloned().collect();
+        self.work.admissions.extend(leaving);
+        let starts = self.observed.plan(&uid).is_some_and(|plan| !plan.is_full());
+        if starts || self.observed.leaver(&uid).is_some() {
             self.work.admissions.push_back(uid);
         } else {
             self.work.report(&uid);
@@ -341,15 +409,24 @@ impl Driver {
 
     fn retry(&mut self) {
         let due = self.work.due(Instant::now());
-        let mut forgiven = false;
+        let now = now();
+        let mut decide = self.scheduler.next_wakeup().is_some_and(|at| at <= now);
+        if self.leads && self.observed.next_deadline().is_some_and(|at| at <= now) {
+            let Expired { news, paused } = self.observed.expire(now);
+            self.learn(news);
+            for (uid, pause) in paused {
+                self.work.look_again(&uid, pause);
+            }
+            decide = true;
+        }
         for uid in due {
             if let Some(news) = self.observed.forgive(&uid) {
                 self.learn(news);
-                forgiven = true;
+                decide = true;
             }
             self.look_at(uid);
         }
-        if forgiven {
+        if decide {
             self.cycle();
         }
     }
@@ -387,6 +464,7 @@ mod tests {
             index: None,
             node: Some("a".into()),
             takes: Resources::gpus(gpus),
+            unschedulable: None,
             is_over: false,
             gated: None,
         })
@@ -403,10 +481,11 @@ mod tests {
             ..Settings::default()
         };
         let mut driver = Driver::new(settings, writer, Views::default());
-        let node = Object::Node(Node {
+        let node = Node {
             allocatable: Resources::gpus(4),
             ..Node::new("a")
-        });
+        };
+        let node = Object::Node(node, true);
         for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Job) {
             let objects = match kind {
                 Kind::Node => vec![node.clone()],
