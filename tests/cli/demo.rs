@@ -81,9 +81,9 @@ fn read_until(demo: &mut Child, is_it: impl Fn(&str) -> bool) -> Vec<String> {
     let (sender, inbox) = mpsc::channel();
     // Goes on reading, so that the demo can go on printing.
     thread::spawn(move || {
-        lines
-            .map_while(Result::ok)
-            .for_each(|line| drop(sender.send(line)))
+        for line in lines.map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
     });
     let deadline = Instant::now() + PATIENCE;
     let mut seen = Vec::new();
