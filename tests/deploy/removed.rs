@@ -11,7 +11,7 @@ use prorata_controlplane::User;
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
-use crate::cluster::requests::{eventually, start, suspend, suspended};
+use crate::cluster::requests::{eventually, pod_of, start, suspend, suspended};
 use crate::cluster_wide::job;
 use crate::{Chart, kubectl, text};
 
@@ -26,8 +26,35 @@ pub(crate) async fn nothing_of_a_users_is_left_behind(cluster: &Cluster, chart: 
     assert!(told.contains("nothing has been done"), "{told}");
     assert!(suspended(&jobs.get("waits").await.unwrap()));
 
-    text(uninstall(cluster, &["--yes", "--only-release"]));
-    for name in ["waits", "late", "preempted"] {
+    let refused = uninstall(cluster, &["--yes"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        told.contains("red/parts runs with the queue's gate"),
+        "{told}"
+    );
+    assert!(told.contains("add --restart"), "{told}");
+
+    text(uninstall(
+        cluster,
+        &["--yes", "--only-release", "--restart"],
+    ));
+    let parts = jobs.get("parts").await.unwrap().spec.unwrap();
+    assert_eq!(
+        parts
+            .template
+            .spec
+            .unwrap()
+            .scheduling_gates
+            .unwrap_or_default(),
+        []
+    );
+    let pod = pod_of(&pods, "parts").await;
+    assert_eq!(
+        gates(&pods, &pod.metadata.name.unwrap()).await,
+        Vec::<String>::new()
+    );
+    for name in ["waits", "late", "preempted", "parts"] {
         assert!(
             !suspended(&jobs.get(name).await.unwrap()),
             "{name} is released"
@@ -75,6 +102,13 @@ async fn prepare(cluster: &Cluster, jobs: &Api<Job>) {
     let ours: Api<Job> = Api::namespaced(cluster.controller.clone(), "red");
     start(&ours, "preempted").await;
     suspend(&ours, "preempted", true).await;
+    let in_part = "\"metadata\":{\"annotations\":{\"prorata.dev/gang\":\"none\"},";
+    cluster.apply(&job("parts", 1, 8).replacen("\"metadata\":{", in_part, 1));
+    let parts = jobs.get("parts").await.unwrap().spec.unwrap();
+    assert!(
+        parts.template.spec.unwrap().scheduling_gates.is_some(),
+        "its pods wait, not the Job"
+    );
     let held = job("mine", 1, 8).replace("\"parallelism\"", "\"suspend\":true,\"parallelism\"");
     cluster.apply(&held);
     assert!(suspended(&jobs.get("mine").await.unwrap()));
