@@ -30,7 +30,7 @@ pub(crate) struct World {
     /// What the API server stores, without anything of ours, of [`plain`] objects and of a Job
     /// with GPUs.
     pub(crate) without_us: Vec<Value>,
-    site: Site,
+    pub(crate) site: Site,
 }
 
 impl World {
