@@ -8,7 +8,6 @@
 mod cluster;
 mod pair;
 mod proxy;
-#[allow(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../outage/world.rs"]
 mod world;
 
