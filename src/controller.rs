@@ -16,7 +16,7 @@ use crate::config::{self, Configuration};
 use crate::driver::{Driver, Settings};
 use crate::effects::Writer;
 use crate::extender::{self, FilterPolicy};
-use crate::observed::Classes;
+use crate::observed::{Classes, Patience};
 use crate::view::Views;
 use crate::{health, telemetry, watch};
 
@@ -95,6 +95,11 @@ fn settings(config: &Configuration) -> Settings {
             cluster_wide: config.cluster_wide_classes.clone(),
             protected: config.protected_classes.clone(),
         },
+        patience: Patience {
+            node: config.node_lost_after,
+            victim: config.preemption.victim_timeout,
+            binding: config.binding_timeout,
+        },
     }
 }
 
@@ -106,10 +111,11 @@ pub fn policy(config: &Configuration) -> Policy {
             config::Order::Drf => Order::Drf,
             config::Order::Fifo => Order::Fifo,
         },
-        // Nothing here carries evictions out.
         preemption: Preemption {
-            enabled: false,
-            ..Preemption::default()
+            enabled: config.preemption.enabled,
+            min_runtime: config.preemption.min_runtime,
+            loss_budget: config.preemption.loss_budget,
+            fair_share: config.preemption.fair_share,
         },
         reserve_after: Some(config.reserve_after),
         ..Policy::default()
