@@ -14,6 +14,7 @@ pub mod explained;
 pub mod extender;
 pub mod health;
 pub mod install;
+pub mod leader;
 pub mod manifest;
 pub mod metrics;
 pub mod observed;

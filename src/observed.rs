@@ -64,6 +64,8 @@ pub struct Observed {
     incomplete: BTreeMap<Uid, Option<Time>>,
     /// Jobs whose pods could not be placed.
     unplaced: BTreeMap<Uid, Unplaced>,
+    /// Another controller decides.
+    follows: bool,
 }
 
 /// A pod that kube-scheduler cannot place.
@@ -480,6 +482,7 @@ impl Observed {
 
 mod deadlines;
 mod evictions;
+mod followed;
 mod groups;
 mod pods;
 

@@ -12,6 +12,11 @@ use crate::translate::{self, Form, JobView};
 impl Observed {
     /// Adds the facts about every job that was touched.
     pub(super) fn tell(&mut self, news: &mut News) {
+        if self.follows {
+            for uid in news.touched.clone() {
+                self.heed(&uid, news);
+            }
+        }
         for uid in news.touched.clone() {
             let uid = &uid;
             self.end_eviction(uid);

@@ -41,14 +41,14 @@ impl World {
     }
 
     /// The same with more lines of configuration for our controller.
-    pub(crate) async fn start_with(termination: Duration, more: &str) -> Option<Self> {
+    pub(crate) async fn start_with(termination: Duration, configuration: &str) -> Option<Self> {
         let mut options = Options::default();
-        let controllers = [
+        let more = [
             "replicaset-controller",
             "deployment-controller",
             "statefulset-controller",
         ];
-        options.controllers.extend(controllers.map(str::to_owned));
+        options.controllers.extend(more.map(str::to_owned));
         let mut cluster = Cluster::start(options).await?;
         cluster.namespace("before", None).await;
         let mut without_us = plain(&cluster, "before").await;
@@ -61,7 +61,7 @@ impl World {
             ..nodes::Shape::default()
         };
         nodes::create(&cluster.admin, 2, &shape).await.unwrap();
-        let site = Site::prepare_with(&cluster.plane, more);
+        let site = Site::prepare_with(&cluster.plane, configuration);
         cluster
             .plane
             .start_scheduler(site.scheduler_config())
