@@ -53,7 +53,11 @@ pub(crate) async fn a_gang_of_pods_makes_room_whole(world: &World) {
     world.submit("lab", &gang("again", 4)).await;
     running_when(world, "lab", 4).await;
     world
-        .until_stands("ranks", "ranks", State::Waiting, "BackoffAfterPreemption")
+        .until("its successors wait together", async || {
+            let waits = gated(world, "ranks").await == 6;
+            let stands = world.stands("ranks", "ranks").await;
+            waits && stands.is_some_and(|(state, _)| state == State::Waiting)
+        })
         .await;
     running_when(world, "ranks", 0).await;
     world.complete("lab", "again").await;
@@ -62,6 +66,16 @@ pub(crate) async fn a_gang_of_pods_makes_room_whole(world: &World) {
         .await
         .unwrap();
     until_empty(world, "ranks").await;
+}
+
+/// How many pods wait by their gate.
+async fn gated(world: &World, namespace: &str) -> usize {
+    let pods = world.pods(namespace).await.into_iter();
+    let waits = |pod: &Pod| {
+        let spec = pod.spec.as_ref();
+        spec.is_some_and(|spec| spec.scheduling_gates.is_some())
+    };
+    pods.filter(waits).count()
 }
 
 async fn reasons(world: &World, namespace: &str) -> Vec<String> {

@@ -8,6 +8,7 @@ mod cluster;
 mod evictions;
 mod parts;
 mod pods;
+mod table;
 #[path = "../outage/world.rs"]
 mod world;
 
