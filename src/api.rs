@@ -8,7 +8,7 @@ pub mod tenant;
 
 pub use amount::Amount;
 pub use queuedjob::{
-    Admission, JobReference, Place, QueuedJob, QueuedJobSpec, QueuedJobStatus, State,
+    Admission, Forecast, JobReference, Place, QueuedJob, QueuedJobSpec, QueuedJobStatus, State,
 };
 pub use tenant::{Amounts, Tenant, TenantSpec, TenantStatus};
 

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use prorata_core::{NodeId, Snapshot};
 use serde_json::{Value, json};
 
-use crate::api::{QueuedJobSpec, QueuedJobStatus, State};
+use crate::api::{Forecast, QueuedJobSpec, QueuedJobStatus, State};
 use crate::effects::{Effect, Notice, RecordWrite};
 use crate::explained::Explained;
 use crate::observed::Observed;
@@ -42,8 +42,9 @@ pub fn effect(
     let start = plan.and_then(|plan| start(view, plan));
     let starts = start.is_some();
     let move_ = start.or_else(|| take_back(view, plan?, observed, snapshot));
-    let record = record_write(record, Some(spec), &standing, now);
-    let is_news = !matches!(record, RecordWrite::Keep);
+    let forecast = explained.forecast(uid);
+    let record = record_write(record, Some(spec), &standing, forecast, now);
+    let is_news = is_news(&record, &standing);
     let effect = Effect {
         job: view.id.clone(),
         condition: condition(&standing, view, now),
@@ -59,7 +60,7 @@ pub fn effect(
 fn finished(view: &JobView, record: &RecordView, now: Timestamp) -> Option<Effect> {
     let effect = Effect {
         job: view.id.clone(),
-        record: record_write(Some(record), None, &Standing::finished(), now),
+        record: record_write(Some(record), None, &Standing::finished(), None, now),
         patch: None,
         starts: false,
         condition: None,
@@ -68,37 +69,61 @@ fn finished(view: &JobView, record: &RecordView, now: Timestamp) -> Option<Effec
     (view.has_ended && effect.changes_anything()).then_some(effect)
 }
 
-/// What makes the record say `spec`, or what it says already, and show where the job stands.
+/// What makes the record say `spec`, or what it says already, and show where the job stands. While
+/// it waits and nothing new is foretold, what was foretold stays.
 fn record_write(
     record: Option<&RecordView>,
     spec: Option<QueuedJobSpec>,
     standing: &Standing,
+    forecast: Option<&Forecast>,
     now: Timestamp,
 ) -> RecordWrite {
+    let shown = record.and_then(|record| record.status.forecast.as_ref());
+    let forecast = forecast.or(shown).cloned();
+    let forecast = forecast.filter(|_| standing.state == State::Waiting);
     let Some(record) = record else {
-        let status = Box::new(status(standing, now));
+        let status = Box::new(status(standing, forecast, now));
         return spec.map_or(RecordWrite::Keep, |spec| {
             RecordWrite::Create(Box::new(spec), status)
         });
     };
     let spec = spec.unwrap_or_else(|| record.spec.clone());
     let shown = &record.status;
-    let up_to_date = shown.state == Some(standing.state)
-        && shown.reason == standing.reason
-        && shown.message == standing.message;
-    if up_to_date && record.spec == spec {
+    let up_to_date = says(shown, standing);
+    if up_to_date && record.spec == spec && shown.forecast == forecast {
         return RecordWrite::Keep;
     }
     // Another admission is another start.
     let same = spec.admission == record.spec.admission;
     let status = match up_to_date && same {
-        true => shown.clone(),
-        false => status(standing, now),
+        true => QueuedJobStatus {
+            forecast,
+            ..shown.clone()
+        },
+        false => status(standing, forecast, now),
     };
     RecordWrite::Change(Box::new(record.clone()), Box::new(spec), Box::new(status))
 }
 
-fn status(standing: &Standing, now: Timestamp) -> QueuedJobStatus {
+/// Whether it shows where the job stands.
+fn says(shown: &QueuedJobStatus, standing: &Standing) -> bool {
+    shown.state == Some(standing.state)
+        && shown.reason == standing.reason
+        && shown.message == standing.message
+}
+
+/// Whether the write changes anything but what is foretold.
+fn is_news(write: &RecordWrite, standing: &Standing) -> bool {
+    match write {
+        RecordWrite::Keep => false,
+        RecordWrite::Create(..) => true,
+        RecordWrite::Change(record, spec, _) => {
+            record.spec != **spec || !says(&record.status, standing)
+        }
+    }
+}
+
+fn status(standing: &Standing, forecast: Option<Forecast>, now: Timestamp) -> QueuedJobStatus {
     let condition = Condition {
         type_: ADMITTED.to_owned(),
         status: is_admitted(standing).to_owned(),
@@ -111,6 +136,7 @@ fn status(standing: &Standing, now: Timestamp) -> QueuedJobStatus {
         state: Some(standing.state),
         reason: standing.reason.clone(),
         message: standing.message.clone(),
+        forecast,
         conditions: vec![condition],
     }
 }

@@ -16,6 +16,7 @@ use tracing::{debug, error, info, warn};
 use crate::desired;
 use crate::effects::{Effect, Failure, Outcome, Writer};
 use crate::explained::Explained;
+use crate::forecast;
 use crate::observed::{Classes, News, Observed, Uid};
 use crate::view::{View, Views};
 use crate::watch::{Change, Kind, Object};
@@ -92,6 +93,7 @@ impl Driver {
     /// Runs until nobody sends changes any more.
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Change>) {
         let mut burst = Vec::new();
+        let mut forecasts = forecast::start(self.views.clone());
         loop {
             let later = self.work.later.keys().next().copied();
             let due = later.into_iter().chain(self.explained.due());
@@ -115,6 +117,7 @@ impl Driver {
                     }
                     self.take_up(round.written.into_iter());
                 }
+                Some(batch) = forecasts.recv() => self.foretell(batch),
                 () = sleep_until(due) => self.retry(),
             }
             if self.unlisted.is_empty() {
@@ -234,6 +237,12 @@ impl Driver {
         for job in self.explained.ask(&mut self.scheduler) {
             self.work.report(job.uid());
         }
+    }
+
+    /// Has what is foretold written.
+    fn foretell(&mut self, batch: forecast::Batch) {
+        batch.iter().for_each(|(uid, _)| self.work.report(uid));
+        self.explained.foretell(batch, &self.scheduler.snapshot());
     }
 
     /// Shows what tenants hold, if it is time.
@@ -360,7 +369,8 @@ async fn sleep_until(due: Option<Instant>) {
     }
 }
 
-fn now() -> Time {
+/// This moment, as the core counts: Unix time.
+pub(crate) fn now() -> Time {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -12,6 +12,7 @@ mod duration;
 pub mod effects;
 pub mod explained;
 pub mod extender;
+pub mod forecast;
 pub mod health;
 pub mod install;
 pub mod manifest;
