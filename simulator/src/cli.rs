@@ -8,6 +8,7 @@ use crate::problem::Problem;
 use crate::run::Interrupted;
 
 mod compare;
+mod forecast;
 mod interrupt;
 mod merge;
 mod pack;
@@ -35,6 +36,8 @@ pub enum Command {
     Sweep(sweep::Args),
     /// Make the CSV of a sweep out of all its shards.
     Merge(merge::Args),
+    /// Test how good forecasts of when waiting jobs start would be, beside naive estimates.
+    Forecast(forecast::Args),
     /// Pack a growing load into a cluster, and measure the GPUs that nobody can use any more.
     Pack(pack::Args),
 }
@@ -73,6 +76,7 @@ impl Command {
             Self::Size(args) => size::execute(&args),
             Self::Sweep(args) => sweep::execute(&args),
             Self::Merge(args) => merge::execute(&args),
+            Self::Forecast(args) => forecast::execute(&args),
             Self::Pack(args) => pack::execute(&args),
         };
         outcome.map_or_else(|failure| failure.tell(), |()| ExitCode::SUCCESS)
