@@ -128,7 +128,7 @@ fn says(shown: &QueuedJobStatus, standing: &Standing) -> bool {
 fn is_news(write: &RecordWrite, standing: &Standing) -> bool {
     match write {
         RecordWrite::Keep => false,
-        RecordWrite::Create(..) => true,
+        RecordWrite::Create(..) | RecordWrite::Delete(_) => true,
         RecordWrite::Change(record, spec, _) => {
             record.spec != **spec || !says(&record.status, standing)
         }
