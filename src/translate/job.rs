@@ -100,7 +100,7 @@ pub struct JobView {
     pub part: Part,
     /// Why it cannot be planned, for its user.
     pub obstacle: Option<String>,
-    /// PriorityClass of its pods.
+    /// The PriorityClass that orders it: its annotation's, else its pods'.
     pub priority_class: Option<String>,
     /// Whether it has annotations at all.
     pub has_annotations: bool,
@@ -161,7 +161,9 @@ impl JobView {
             preemptible: true,
             part,
             obstacle,
-            priority_class: asked.priority_class,
+            priority_class: annotation(metadata, labels::PRIORITY_CLASS)
+                .map(str::to_owned)
+                .or(asked.priority_class),
             has_annotations: metadata.annotations.is_some(),
             affinity,
             condition: condition(job),
