@@ -27,6 +27,7 @@ pub fn mutating(gpu_resource: &str) -> Vec<MutatingAdmissionPolicy> {
     vec![
         jobs::queue_new(gpu_resource),
         jobs::queue_again(gpu_resource),
+        pods::queue_new(gpu_resource),
     ]
 }
 

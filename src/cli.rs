@@ -4,16 +4,24 @@
 //! writes only what any user may write. What a caller may not read is left out, with a line that
 //! says which right is missing. Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input.
 
+mod cancel;
 mod cluster;
+mod drain;
 mod explain;
 mod failure;
+mod hold;
 mod list;
+mod object;
 mod output;
 mod queue;
 mod remedy;
+mod reprioritise;
 mod share;
 mod shares;
+mod submit;
 mod table;
+mod uninstall;
+mod wait;
 mod words;
 
 use std::process::ExitCode;
@@ -31,6 +39,22 @@ pub enum Command {
     Explain(explain::Args),
     /// Show what each tenant holds, beside what is due to it.
     Share(share::Args),
+    /// Create jobs from a file, once the API server has said that it would take all of them.
+    Submit(submit::Args),
+    /// Wait until a job is admitted, runs, or is over.
+    Wait(wait::Args),
+    /// Delete jobs, whether they wait or run.
+    Cancel(cancel::Args),
+    /// Hold jobs back.
+    Hold(hold::HoldArgs),
+    /// Let held jobs wait for their turn again.
+    Resume(hold::ResumeArgs),
+    /// Give jobs another place in the queue, by another PriorityClass.
+    Reprioritise(reprioritise::Args),
+    /// Take a node out of work: the gangs on it queue again.
+    Drain(drain::Args),
+    /// Remove Prorata, and release everything that waits in its queue.
+    Uninstall(uninstall::Args),
 }
 
 impl Command {
@@ -52,6 +76,14 @@ impl Command {
             Self::List(args) => list::execute(&args).await?,
             Self::Explain(args) => explain::execute(&args).await?,
             Self::Share(args) => share::execute(&args).await?,
+            Self::Submit(args) => submit::execute(&args).await?,
+            Self::Wait(args) => wait::execute(&args).await?,
+            Self::Cancel(args) => cancel::execute(&args).await?,
+            Self::Hold(args) => hold::hold(&args).await?,
+            Self::Resume(args) => hold::resume(&args).await?,
+            Self::Reprioritise(args) => reprioritise::execute(&args).await?,
+            Self::Drain(args) => drain::execute(&args).await?,
+            Self::Uninstall(args) => uninstall::execute(&args).await?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -3,6 +3,8 @@
 //! Pure. It is asked again after every change and every write, so it never has to remember what
 //! it asked for before.
 
+mod pods;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use prorata_core::{NodeId, Snapshot};
@@ -14,7 +16,7 @@ use crate::explained::Explained;
 use crate::observed::Observed;
 use crate::plan::Plan;
 use crate::status::Standing;
-use crate::translate::{self, ADMITTED, JOB_CONDITION, JobView, RecordView};
+use crate::translate::{self, ADMITTED, Form, JOB_CONDITION, JobView, RecordView};
 
 /// The next thing to write about the Job of this UID, if anything is. Nothing is while it waits
 /// and it has not been explained why.
@@ -27,8 +29,10 @@ pub fn effect(
     uid: &str,
     now: Timestamp,
 ) -> Option<Effect> {
-    let view = observed.job(uid)?;
     let record = observed.record(uid);
+    let Some(view) = observed.job(uid) else {
+        return pods::left(record?, now);
+    };
     let Some(job) = snapshot.job(&view.id) else {
         return finished(view, record?, now);
     };
@@ -37,7 +41,7 @@ pub fn effect(
         .plan(uid)
         .filter(|_| snapshot.placement(&view.id).is_some());
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
-    let spec = translate::desired_spec(job, admission, gpu_resource);
+    let spec = translate::desired_spec(job, view.form, admission, gpu_resource);
     let standing = Standing::of(&verdict, observed.obstacle(uid).as_deref());
     let start = plan.and_then(|plan| start(view, plan));
     let starts = start.is_some();
@@ -45,11 +49,16 @@ pub fn effect(
     let forecast = explained.forecast(uid);
     let record = record_write(record, Some(spec), &standing, forecast, now);
     let is_news = is_news(&record, &standing);
+    let pods = pods::write(observed, snapshot, view);
     let effect = Effect {
         job: view.id.clone(),
+        form: view.form,
         condition: condition(&standing, view, now),
-        notice: notice(&standing, move_.as_ref(), is_news),
+        notice: notice(&standing, move_.as_ref(), is_news)
+            .or_else(|| pods.as_ref().map(pods::notice)),
+        about: pods::about(observed, view),
         patch: move_.map(|(_, patch)| patch),
+        pods,
         starts,
         record,
     };
@@ -60,11 +69,14 @@ pub fn effect(
 fn finished(view: &JobView, record: &RecordView, now: Timestamp) -> Option<Effect> {
     let effect = Effect {
         job: view.id.clone(),
+        form: view.form,
         record: record_write(Some(record), None, &Standing::finished(), None, now),
         patch: None,
+        pods: None,
         starts: false,
         condition: None,
         notice: None,
+        about: None,
     };
     (view.has_ended && effect.changes_anything()).then_some(effect)
 }
@@ -116,7 +128,7 @@ fn says(shown: &QueuedJobStatus, standing: &Standing) -> bool {
 fn is_news(write: &RecordWrite, standing: &Standing) -> bool {
     match write {
         RecordWrite::Keep => false,
-        RecordWrite::Create(..) => true,
+        RecordWrite::Create(..) | RecordWrite::Delete(_) => true,
         RecordWrite::Change(record, spec, _) => {
             record.spec != **spec || !says(&record.status, standing)
         }
@@ -146,7 +158,7 @@ type Move = (Notice, Value);
 
 /// Starts the Job, unless this admission has already done so.
 fn start(view: &JobView, plan: &Plan) -> Option<Move> {
-    let due = view.is_suspended && view.epoch != Some(plan.epoch());
+    let due = view.form == Form::Job && view.is_suspended && view.epoch != Some(plan.epoch());
     let notice = Notice {
         reason: "Admitted".to_owned(),
         message: "its places are decided, and its pods are on their way there".to_owned(),
@@ -183,6 +195,9 @@ fn take_back(
 /// Our condition on the user's Job: why it waits, and later that it no longer does. A Job that
 /// never waited has none.
 fn condition(standing: &Standing, view: &JobView, now: Timestamp) -> Option<Value> {
+    if view.form != Form::Job {
+        return None;
+    }
     let status = is_admitted(standing);
     let reason = &standing.reason;
     let up_to_date = match &view.condition {

@@ -204,6 +204,7 @@ impl Driver {
             plans: self.observed.plans().clone(),
             bypassing: self.observed.bypassing().clone(),
             namespaces: self.observed.namespaces().clone(),
+            groups: self.observed.groups().clone(),
         });
         if !news.facts.is_empty() {
             self.learn(news);
@@ -257,7 +258,7 @@ impl Driver {
     fn write(&mut self) {
         let snapshot = self.scheduler.snapshot();
         while let Some((uid, effect)) = self.next_effect(&snapshot) {
-            let is_report = effect.patch.is_none();
+            let is_report = effect.patch.is_none() && effect.pods.is_none();
             self.work.busy.insert(uid, is_report);
             let writer = self.writer.clone();
             self.work
@@ -291,7 +292,8 @@ impl Driver {
             .record
             .map(|record| Object::QueuedJob(Box::new(record)));
         let view = outcome.view.map(|view| Object::Job(Box::new(view)));
-        for object in record.into_iter().chain(view) {
+        let pods = outcome.pods.into_iter().map(Object::Pod);
+        for object in record.into_iter().chain(view).chain(pods) {
             let news = self.observed.apply_written(object);
             self.learn(news);
         }
@@ -396,6 +398,7 @@ mod tests {
             node: Some("a".into()),
             takes: Resources::gpus(gpus),
             is_over: false,
+            gated: None,
         })
     }
 

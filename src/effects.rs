@@ -4,12 +4,14 @@
 //! longer so, the write fails and nothing has happened: the watch brings the news, and whoever
 //! asked asks anew.
 
+mod pods;
+
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client};
@@ -18,8 +20,13 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use crate::api::{QueuedJob, QueuedJobSpec, QueuedJobStatus, Tenant, TenantStatus, labels};
-use crate::translate::{JobView, RecordView, TenantView};
+use crate::translate::{Form, JobView, PodView, RecordView, TenantView};
 use crate::watch::Object;
+
+pub use pods::{PodName, PodsWrite};
+
+/// Characters of a name that are part of its record's: a record's may have 253.
+const NAME_MAX: usize = 200;
 
 /// How long the writes about one job may take.
 const WRITES_WITHIN: Duration = Duration::from_secs(30);
@@ -28,18 +35,24 @@ const WRITES_WITHIN: Duration = Duration::from_secs(30);
 /// here; after a failure none of the later ones.
 #[derive(Clone, Debug)]
 pub struct Effect {
-    /// The Job.
+    /// The job.
     pub job: JobId,
+    /// What stands for it in the cluster.
+    pub form: Form,
     /// Our record of it, before anything acts on it.
     pub record: RecordWrite,
     /// A JSON Patch of the Job: it starts it, or takes that back.
     pub patch: Option<Value>,
     /// Whether that patch starts it.
     pub starts: bool,
+    /// What is done to its pods, where these wait in the queue themselves.
+    pub pods: Option<PodsWrite>,
     /// Our condition on the Job.
     pub condition: Option<Value>,
     /// What its user is told.
     pub notice: Option<Notice>,
+    /// The pod that this is told of, where the job is a gang of pods and no object.
+    pub about: Option<PodName>,
 }
 
 impl Effect {
@@ -47,7 +60,7 @@ impl Effect {
     #[must_use]
     pub const fn changes_anything(&self) -> bool {
         let kept = matches!(self.record, RecordWrite::Keep);
-        !kept || self.patch.is_some() || self.condition.is_some()
+        !kept || self.patch.is_some() || self.pods.is_some() || self.condition.is_some()
     }
 }
 
@@ -58,11 +71,13 @@ pub enum RecordWrite {
     Create(Box<QueuedJobSpec>, Box<QueuedJobStatus>),
     /// It is to say and show this instead.
     Change(Box<RecordView>, Box<QueuedJobSpec>, Box<QueuedJobStatus>),
+    /// Nothing is left of what it stood for.
+    Delete(Box<RecordView>),
     /// It is as it should be.
     Keep,
 }
 
-/// An Event on the user's Job.
+/// An Event on the user's object.
 #[derive(Clone, Debug)]
 pub struct Notice {
     /// What happened to it: a stable code.
@@ -80,6 +95,8 @@ pub struct Outcome {
     pub record: Option<RecordView>,
     /// Likewise.
     pub view: Option<JobView>,
+    /// Likewise.
+    pub pods: Vec<PodView>,
     /// Why it was not carried out to its end.
     pub failure: Option<Failure>,
 }
@@ -139,6 +156,7 @@ impl Writer {
             job: effect.job.clone(),
             record: None,
             view: None,
+            pods: Vec::new(),
             failure: None,
         };
         let starts = effect.starts;
@@ -161,31 +179,49 @@ impl Writer {
     async fn write(&self, effect: Effect, outcome: &mut Outcome) -> kube::Result<()> {
         let Effect {
             job,
+            form,
             record,
             patch,
+            pods,
             condition,
             notice,
+            about,
             ..
         } = effect;
-        outcome.record = self.record(&job, record).await?;
+        outcome.record = self.record(&job, form, record).await?;
         if let Some(patch) = patch {
             outcome.view = Some(self.patch(&job, patch).await?);
+        }
+        if let Some(pods) = pods {
+            let (written, all) = self.pods(&job, pods).await;
+            outcome.pods = written;
+            all?;
         }
         if let Some(condition) = condition {
             outcome.view = Some(self.condition(&job, condition).await?);
         }
         if let Some(notice) = notice {
-            self.notify(&job, notice).await;
+            let subject = subject(&job, form, about.as_ref());
+            self.notify(&job, subject, notice).await;
         }
         Ok(())
     }
 
-    async fn record(&self, job: &JobId, write: RecordWrite) -> kube::Result<Option<RecordView>> {
+    async fn record(
+        &self,
+        job: &JobId,
+        form: Form,
+        write: RecordWrite,
+    ) -> kube::Result<Option<RecordView>> {
         let api = self.records(job);
         let written = match write {
             RecordWrite::Keep => return Ok(None),
+            RecordWrite::Delete(record) => {
+                self.delete(&api, &record).await?;
+                return Ok(None);
+            }
             RecordWrite::Create(spec, status) => {
-                let record = new_record(job, *spec, *status);
+                let record = new_record(job, form, *spec, *status);
                 api.create(&PostParams::default(), &record).await?
             }
             RecordWrite::Change(record, spec, status) => {
@@ -225,6 +261,18 @@ impl Writer {
         Ok(JobView::new(&written, &self.gpu_resource))
     }
 
+    async fn delete(&self, api: &Api<QueuedJob>, record: &RecordView) -> kube::Result<()> {
+        let preconditions = Preconditions {
+            uid: None,
+            resource_version: Some(record.version.to_string()),
+        };
+        let params = DeleteParams {
+            preconditions: Some(preconditions),
+            ..DeleteParams::default()
+        };
+        api.delete(&record.name, &params).await.map(drop)
+    }
+
     /// Shows what a tenant holds, and returns it as it is now; `None` if it has changed meanwhile,
     /// or cannot be written.
     pub async fn show_tenant(
@@ -252,21 +300,13 @@ impl Writer {
     }
 
     /// An Event that cannot be written is no reason to do anything twice.
-    async fn notify(&self, job: &JobId, notice: Notice) {
+    async fn notify(&self, job: &JobId, regarding: ObjectReference, notice: Notice) {
         let event = Event {
             type_: EventType::Normal,
             reason: notice.reason,
             note: Some(notice.message),
             action: "Queueing".to_owned(),
             secondary: None,
-        };
-        let regarding = ObjectReference {
-            api_version: Some("batch/v1".to_owned()),
-            kind: Some("Job".to_owned()),
-            namespace: Some(job.namespace().to_owned()),
-            name: Some(job.name().to_owned()),
-            uid: Some(job.uid().to_owned()),
-            ..ObjectReference::default()
         };
         if let Err(error) = self.events.publish(&event, &regarding).await {
             warn!(%job, %error, "an Event could not be written");
@@ -282,28 +322,53 @@ impl Writer {
     }
 }
 
-/// The record of a Job. It is the Job's: deleted with it, and never confused with that of a later
-/// Job of the same name.
-fn new_record(job: &JobId, spec: QueuedJobSpec, status: QueuedJobStatus) -> QueuedJob {
+/// The object that an Event about the job is about.
+fn subject(job: &JobId, form: Form, about: Option<&PodName>) -> ObjectReference {
+    let (name, uid) = about.map_or((job.name(), job.uid()), |pod| (&pod.name, &pod.uid));
+    ObjectReference {
+        api_version: Some(form.api_version().to_owned()),
+        kind: Some(form.kind().to_owned()),
+        namespace: Some(job.namespace().to_owned()),
+        name: Some(name.to_owned()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
+    }
+}
+
+/// The record of a job. It is its object's: deleted with it, and never confused with that of a
+/// later one of the same name. A gang is no object, so its record is deleted by us.
+fn new_record(job: &JobId, form: Form, spec: QueuedJobSpec, status: QueuedJobStatus) -> QueuedJob {
     let mut record = QueuedJob::new("", spec);
     record.status = Some(status);
-    record.metadata = labels::metadata(&record_name(job));
+    record.metadata = labels::metadata(&record_name(job, form));
     record.metadata.namespace = Some(job.namespace().to_owned());
-    record.metadata.owner_references = Some(vec![OwnerReference {
-        api_version: "batch/v1".to_owned(),
-        kind: "Job".to_owned(),
+    let owner = OwnerReference {
+        api_version: form.api_version().to_owned(),
+        kind: form.kind().to_owned(),
         name: job.name().to_owned(),
         uid: job.uid().to_owned(),
         controller: Some(true),
         block_owner_deletion: None,
-    }]);
+    };
+    record.metadata.owner_references = (form != Form::Gang).then(|| vec![owner]);
     record
 }
 
 /// Of a kind and a name there may be two at a time: one that was deleted may have left its record.
-fn record_name(job: &JobId) -> String {
+/// The name of a gang is whatever its users say.
+fn record_name(job: &JobId, form: Form) -> String {
     let uid = job.uid().split('-').next().unwrap_or_default();
-    format!("job-{}-{uid}", job.name())
+    let kind = match form {
+        Form::Gang => "gang",
+        Form::Pod => "pod",
+        Form::Job => "job",
+    };
+    let legal = |c: char| match c.to_ascii_lowercase() {
+        c @ ('a'..='z' | '0'..='9' | '.') => c,
+        _ => '-',
+    };
+    let name: String = job.name().chars().map(legal).take(NAME_MAX).collect();
+    format!("{kind}-{name}-{uid}")
 }
 
 impl From<kube::Error> for Failure {

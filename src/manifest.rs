@@ -71,6 +71,18 @@ impl Document {
         }
     }
 
+    /// The document as it is, whatever its fields mean.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        self.root.to_json()
+    }
+
+    /// Where the document begins, as `FILE:LINE`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.file, self.root.location.line())
+    }
+
     /// The document as a value of `T`, each of whose fields must be known.
     ///
     /// # Errors

@@ -12,8 +12,10 @@ use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use tracing::warn;
 
 use crate::plan::Plan;
-use crate::translate::{self, JobView, PodView, RecordView, TenantView};
+use crate::translate::{self, Form, JobView, Part, PodView, RecordView, TenantView};
 use crate::watch::{Change, Kind, Object};
+
+use groups::Groups;
 
 /// UID of an object.
 pub type Uid = String;
@@ -32,8 +34,10 @@ pub struct Observed {
     priorities: BTreeMap<String, (i32, bool)>,
     jobs: BTreeMap<Uid, JobView>,
     records: BTreeMap<Uid, RecordView>,
-    /// Pods that are bound and not over.
+    /// Pods that are not over, and bound or in the queue themselves.
     pods: BTreeMap<Uid, PodView>,
+    /// Which of the pods in the queue start together.
+    groups: Groups,
     /// Admissions in force, by UID of their Job.
     plans: RedBlackTreeMapSync<Uid, Plan>,
     /// Jobs that the core has been told of.
@@ -173,6 +177,7 @@ impl Observed {
             self.place(&pod, &mut news);
         }
         news.touched.extend(self.jobs.keys().cloned());
+        news.touched.extend(self.records.keys().cloned());
         self.tell(&mut news);
         news
     }
@@ -257,7 +262,7 @@ impl Observed {
     /// Takes up what a write of ours answered. A Job that is gone meanwhile stays gone.
     pub fn apply_written(&mut self, object: Object) -> News {
         let uid = object.key();
-        if self.jobs.contains_key(&uid) {
+        if self.jobs.contains_key(&uid) || self.pods.contains_key(&uid) {
             self.apply(Change::Applied(object))
         } else {
             News::default()
@@ -273,6 +278,9 @@ impl Observed {
         {
             self.drop(kind, &key, news);
         }
+        let mut objects = objects;
+        // The places of a gang are those of the pods that have been let go first.
+        objects.sort_by_cached_key(Object::rank);
         for object in objects {
             self.put(object, news);
         }
@@ -284,7 +292,10 @@ impl Observed {
             Kind::Namespace => self.namespaces.keys().cloned().collect(),
             Kind::Tenant => self.tenants.keys().map(ToString::to_string).collect(),
             Kind::PriorityClass => self.priorities.keys().cloned().collect(),
-            Kind::Job => self.jobs.keys().cloned().collect(),
+            Kind::Job => {
+                let jobs = self.jobs.iter().filter(|(_, job)| job.form == Form::Job);
+                jobs.map(|(uid, _)| uid.clone()).collect()
+            }
             Kind::QueuedJob => self.records.keys().cloned().collect(),
             Kind::Pod => self.pods.keys().cloned().collect(),
         }
@@ -303,8 +314,12 @@ impl Observed {
                 let uid = view.id.uid().to_owned();
                 let known = self.jobs.get(&uid).map(|job| job.version);
                 if known <= Some(view.version) {
+                    let starts_in_part = view.part != Part::Whole;
                     news.touched.insert(uid.clone());
-                    self.jobs.insert(uid, *view);
+                    self.jobs.insert(uid.clone(), *view);
+                    if starts_in_part {
+                        self.join_pods_of(&uid, news);
+                    }
                 }
             }
             Object::QueuedJob(record) => {
@@ -315,17 +330,10 @@ impl Observed {
                     self.records.insert(uid, *record);
                 }
             }
-            Object::Pod(pod) if pod.is_over || pod.node.is_none() => {
+            Object::Pod(pod) if pod.is_over || (pod.node.is_none() && pod.gated.is_none()) => {
                 self.drop(Kind::Pod, &pod.uid, news);
             }
-            Object::Pod(mut pod) => {
-                let uid = pod.uid.clone();
-                // Whoever was a Job's stays so, even if the Job is deleted without its pods.
-                let known = self.pods.get(&uid).and_then(|known| known.job.clone());
-                pod.job = known.or(pod.job);
-                self.pods.insert(uid.clone(), pod);
-                self.place(&uid, news);
-            }
+            Object::Pod(pod) => self.put_pod(pod, news),
         }
     }
 
@@ -407,6 +415,7 @@ impl Observed {
     }
 }
 
+mod groups;
 mod pods;
 #[cfg(test)]
 mod tests;

@@ -3,15 +3,18 @@
 //! Pure: what is read here is all that the rest of the controller keeps of an object, so memory
 //! does not grow with what users put into their manifests.
 
+mod gated;
 mod job;
 mod needs;
 mod node;
 mod plan;
 mod pod;
 mod record;
+mod template;
 mod tenant;
 
-pub use job::{JOB_CONDITION, JobView};
+pub use gated::{Gated, JOB_CONTROLLER, gang_uid_of_job, group};
+pub use job::{Form, JOB_CONDITION, JobView, Part};
 pub use node::node;
 pub use plan::{AFFINITY_NODES_MAX, release, take_back};
 pub use pod::{PodView, requests};

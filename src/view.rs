@@ -20,6 +20,8 @@ pub struct View {
     pub plans: RedBlackTreeMapSync<String, Plan>,
     /// UIDs of Jobs that were started past the queue.
     pub bypassing: RedBlackTreeSetSync<String>,
+    /// What each pod that waits in the queue itself does so as, by UID: that of a plan.
+    pub groups: RedBlackTreeMapSync<String, String>,
     /// Namespaces that belong to a tenant.
     pub namespaces: RedBlackTreeMapSync<String, TenantId>,
 }

@@ -8,7 +8,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::{Api, Client, Resource, ResourceExt};
-use prorata_core::TenantId;
+use prorata_core::{TenantId, Time};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -64,6 +64,9 @@ impl Kind {
     ];
 }
 
+/// Of pods in the queue: those that have been let go first, then by index, age and name.
+pub type Rank = Option<(bool, Option<u32>, Time, String)>;
+
 /// An object as the controller keeps it.
 #[derive(Clone, Debug)]
 pub enum Object {
@@ -95,6 +98,19 @@ impl Object {
             Self::QueuedJob(_) => Kind::QueuedJob,
             Self::Job(_) => Kind::Job,
             Self::Pod(_) => Kind::Pod,
+        }
+    }
+
+    /// The order in which those of a first list are taken up.
+    #[must_use]
+    pub fn rank(&self) -> Rank {
+        match self {
+            Self::Pod(PodView {
+                index,
+                gated: Some(gated),
+                ..
+            }) => Some((gated.is_waiting, *index, gated.created, gated.name.clone())),
+            _ => None,
         }
     }
 
@@ -186,11 +202,11 @@ impl Watches<'_> {
     }
 }
 
-/// Of pods only those that are on a node and not over: the others hold nothing. The API server
-/// says of one that ends what it says of one that is deleted.
+/// Of pods only those that are not over. The API server says of one that ends what it says of one
+/// that is deleted.
 const fn fields(kind: Kind) -> Option<&'static str> {
     match kind {
-        Kind::Pod => Some("spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"),
+        Kind::Pod => Some("status.phase!=Succeeded,status.phase!=Failed"),
         _ => None,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Whatever may be absent is read by `?`, because a policy that fails to evaluate refuses.
 
-use crate::api::labels::{CONTROLLER_USER, INTERNAL_PREFIX};
+use crate::api::labels::{CONTROLLER_USER, GATE, INTERNAL_PREFIX};
 
 /// Whether a container of the pod spec at `spec` names the GPU resource.
 pub(super) fn asks_for_gpus(spec: &str, gpu_resource: &str) -> String {
@@ -41,6 +41,34 @@ pub(super) fn same_internal(new: &str, old: &str, may_set: &str, may_drop: &str)
 pub(super) fn has_claims(spec: &str) -> String {
     format!("size({spec}.?resourceClaims.orValue([])) > 0")
 }
+
+/// Whether our scheduling gate holds the pods of the spec at `spec` back.
+pub(super) fn is_gated(spec: &str) -> String {
+    format!("{spec}.?schedulingGates.orValue([]).exists(g, g.name == '{GATE}')")
+}
+
+/// The patches that add our scheduling gate to the pod spec at `spec`, whose JSON pointer is
+/// `path`.
+pub(super) fn add_gate(spec: &str, path: &str) -> String {
+    format!(
+        "({gated} ? [] :\n  \
+         (has({spec}.schedulingGates) ? [] : [JSONPatch{{op: 'add', path: '{path}/schedulingGates', value: []}}]) +\n  \
+         [JSONPatch{{op: 'add', path: '{path}/schedulingGates/-', value: {{'name': '{GATE}'}}}}])",
+        gated = is_gated(spec)
+    )
+}
+
+/// The JSON pointer of an annotation.
+pub(super) fn pointer(annotation: &str) -> String {
+    format!(
+        "/metadata/annotations/{}",
+        annotation.replace('~', "~0").replace('/', "~1")
+    )
+}
+
+/// `add` of a JSON patch needs the map to be there.
+pub(super) const WITH_ANNOTATIONS: &str = "(has(object.metadata.annotations) ? [] :\n  \
+    [JSONPatch{op: 'add', path: '/metadata/annotations', value: {}}])";
 
 /// Whether the controller itself asks.
 pub(super) fn by_controller() -> String {

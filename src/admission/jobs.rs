@@ -11,12 +11,16 @@ use super::{cel, condition, mutating_policy, requests, validating_policy, valida
 use crate::api::labels::{CREATED_BY, HELD};
 
 const TEMPLATE: &str = "object.spec.template.spec";
+const TEMPLATE_PATH: &str = "/spec/template/spec";
 const SUSPENDED: &str = "object.spec.?suspend.orValue(false)";
 const WAS_SUSPENDED: &str = "oldObject.spec.?suspend.orValue(false)";
 
 /// A pod beyond the plan has no place in it, and one less leaves room that nobody counts as free.
 const PLACES_CHANGE: &str = "oldObject != null &&\n  \
     (object.spec.?parallelism != oldObject.spec.?parallelism || object.spec.?completions != oldObject.spec.?completions)";
+
+const GANG_VALUE: &str = "variables.annotations[?'prorata.dev/gang'].orValue('whole')";
+const OLD_GANG_VALUE: &str = "variables.oldAnnotations[?'prorata.dev/gang'].orValue('whole')";
 
 /// A chain of owners is held at its top; of those, only CronJobs let their Jobs be held here.
 const TOPMOST: &str = "!object.metadata.?ownerReferences.orValue([]).exists(o,\n  \
@@ -26,21 +30,34 @@ const TOPMOST: &str = "!object.metadata.?ownerReferences.orValue([]).exists(o,\n
 const MORE_THAN_STATUS: &str = "request.?subResource.orValue('') != 'status' ||\n  \
     object.metadata.?annotations.orValue({}) != oldObject.metadata.?annotations.orValue({})";
 
-/// `add` of a JSON patch needs the map to be there.
-const WITH_ANNOTATIONS: &str = "(has(object.metadata.annotations) ? [] :\n  \
-    [JSONPatch{op: 'add', path: '/metadata/annotations', value: {}}])";
-
 const SUSPEND: &str = "[JSONPatch{op: 'add', path: '/spec/suspend', value: true}]";
+
+/// Its user lets it start in part: its pods wait, and not the Job.
+const IN_PART: &str = "'prorata.dev/gang' in object.metadata.?annotations.orValue({})";
+
+/// A pod that makes room for others has not failed. Kubernetes lets only pods that are not
+/// restarted in place be told apart so.
+const IGNORE_EVICTIONS: &str = "(has(object.spec.podFailurePolicy) || object.spec.template.spec.?restartPolicy.orValue('') != 'Never' ? [] :\n  \
+    [JSONPatch{op: 'add', path: '/spec/podFailurePolicy', value: {'rules': [{'action': dyn('Ignore'),\n  \
+    'onPodConditions': dyn([{'type': 'DisruptionTarget', 'status': 'True'}])}]}},\n  \
+    JSONPatch{op: 'add', path: '/spec/podReplacementPolicy', value: 'Failed'}])";
 
 /// A new Job is suspended. One that its user suspended is on hold.
 pub(super) fn queue_new(gpu_resource: &str) -> MutatingAdmissionPolicy {
-    let (created_by, held) = (pointer(CREATED_BY), pointer(HELD));
+    let (created_by, held) = (cel::pointer(CREATED_BY), cel::pointer(HELD));
     let patch = format!(
-        "{WITH_ANNOTATIONS} +\n\
+        "{annotations} +\n\
          [JSONPatch{{op: 'add', path: '{created_by}', value: request.userInfo.username}}] +\n\
+         ({IN_PART}\n  \
+         ? {gate} +\n  \
+         {IGNORE_EVICTIONS}\n  \
+         : []) +\n\
          ({SUSPENDED}\n  \
          ? [JSONPatch{{op: 'add', path: '{held}', value: 'true'}}]\n  \
-         : {SUSPEND})"
+         : {IN_PART} || {gated} ? [] : {SUSPEND})",
+        annotations = cel::WITH_ANNOTATIONS,
+        gate = cel::add_gate(TEMPLATE, TEMPLATE_PATH),
+        gated = cel::is_gated(TEMPLATE),
     );
     mutating_policy(
         "prorata-jobs-created",
@@ -54,20 +71,31 @@ pub(super) fn queue_new(gpu_resource: &str) -> MutatingAdmissionPolicy {
 }
 
 /// Anybody's `suspend: true` holds a Job; anybody's `false` ends the hold, and it waits. Only the
-/// controller starts one.
+/// controller starts one. A Job that waits may be let start in part: then its pods wait instead.
 pub(super) fn queue_again(gpu_resource: &str) -> MutatingAdmissionPolicy {
-    let held = pointer(HELD);
+    let held = cel::pointer(HELD);
+    let gated = cel::is_gated(TEMPLATE);
     let patch = format!(
-        "{SUSPENDED}\n  \
-         ? {WITH_ANNOTATIONS} + [JSONPatch{{op: 'add', path: '{held}', value: 'true'}}]\n  \
-         : {SUSPEND} + ('{HELD}' in object.metadata.?annotations.orValue({{}})\n    \
-         ? [JSONPatch{{op: 'remove', path: '{held}'}}]\n    : [])"
+        "({IN_PART} && {WAS_SUSPENDED}\n  \
+         ? {gate}\n  \
+         : []) +\n\
+         ({SUSPENDED}\n  \
+         ? ({WAS_SUSPENDED}\n    \
+         ? ({is_held} ? [] : [JSONPatch{{op: 'add', path: '/spec/suspend', value: false}}])\n    \
+         : {annotations} + [JSONPatch{{op: 'add', path: '{held}', value: 'true'}}])\n  \
+         : ({IN_PART} || {gated} ? [] : {SUSPEND}) + ({is_held}\n    \
+         ? [JSONPatch{{op: 'remove', path: '{held}'}}]\n    : []))",
+        annotations = cel::WITH_ANNOTATIONS,
+        is_held = format!("'{HELD}' in object.metadata.?annotations.orValue({{}})"),
+        gate = cel::add_gate(TEMPLATE, TEMPLATE_PATH),
     );
+    let changes =
+        format!("{SUSPENDED} != {WAS_SUSPENDED} ||\n({SUSPENDED} && {IN_PART} && !{gated})");
     mutating_policy(
         "prorata-jobs-updated",
         requests("batch", "v1", &["jobs"], &["UPDATE"]),
         vec![
-            condition("suspend-changes", format!("{SUSPENDED} != {WAS_SUSPENDED}")),
+            condition("suspend-or-gang-changes", changes),
             condition(
                 "not-by-the-controller",
                 format!("!({})", cel::by_controller()),
@@ -116,6 +144,7 @@ fn variables(gpu_resource: &str) -> Vec<Variable> {
     vec![
         variable("trusted", cel::trusted()),
         variable("new", "request.operation == 'CREATE'"),
+        variable("gated", cel::is_gated(TEMPLATE)),
         variable("gpu", cel::asks_for_gpus(TEMPLATE, gpu_resource)),
         variable("topmost", TOPMOST),
         variable("suspended", SUSPENDED),
@@ -154,7 +183,8 @@ fn pinned(object: &str) -> String {
 fn validations() -> Vec<Validation> {
     // What the policies above write, a user may write as well: it means no more than `suspend`.
     let queued = "variables.topmost && variables.gpu";
-    let may_drop = format!("(k == '{HELD}' && {queued} && variables.suspended)");
+    let may_drop =
+        format!("(k == '{HELD}' && {queued} && (variables.suspended || variables.gated))");
     let may_set = format!(
         "\n  (k == '{HELD}' && {queued} && variables.suspended && variables.annotations[k] == 'true') ||\n  \
          (k == '{CREATED_BY}' && {queued} && variables.new && variables.annotations[k] == request.userInfo.username)"
@@ -165,14 +195,26 @@ fn validations() -> Vec<Validation> {
     let pods = cel::same_internal(new, old, "false", "false");
     vec![
         validation(
-            "!variables.gpu || variables.suspended || (!variables.new && !variables.wasSuspended) || variables.trusted",
+            "!variables.gpu || variables.suspended || variables.gated || (!variables.new && !variables.wasSuspended) || variables.trusted",
             "GPUs here are given out by a queue, and only the queue starts a Job that asks for them: \
              create it with `suspend: true` (a Job made by another controller cannot be queued yet)",
         ),
         validation(
-            "!variables.gpu || variables.suspended || variables.wasSuspended || !variables.placesChange || variables.trusted",
+            "!variables.gpu || variables.suspended || variables.wasSuspended || variables.gated || !variables.placesChange || variables.trusted",
             "the places of a started Job are decided: to change parallelism or completions, suspend it first \
              (`suspend: true`); released again (`suspend: false`), it waits for new places",
+        ),
+        validation(
+            format!("!variables.gpu || {GANG_VALUE}.matches('^(whole|none|[1-9][0-9]{{0,4}})$')"),
+            "annotation prorata.dev/gang of a Job is `none` when each of its pods may start alone, or the number of \
+             those that must start together; without it all do",
+        ),
+        validation(
+            format!(
+                "!variables.gpu || variables.new || variables.suspended || variables.wasSuspended || {GANG_VALUE} == {OLD_GANG_VALUE}"
+            ),
+            "how much of a started Job starts together is decided: to change annotation prorata.dev/gang, suspend it \
+             first (`suspend: true`)",
         ),
         validation(
             format!("({own}) ||\nvariables.trusted"),
@@ -203,12 +245,4 @@ fn validations() -> Vec<Validation> {
              the containers' limits",
         ),
     ]
-}
-
-/// The JSON pointer of an annotation.
-fn pointer(annotation: &str) -> String {
-    format!(
-        "/metadata/annotations/{}",
-        annotation.replace('~', "~0").replace('/', "~1")
-    )
 }

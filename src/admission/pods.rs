@@ -1,26 +1,53 @@
-//! Pods: those that ask for GPUs come from a Job that the queue has started, and nowhere else.
+//! Pods: those that ask for GPUs come from a Job that the queue has started, or wait in the queue
+//! themselves.
 
-use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingAdmissionPolicy, ValidatingAdmissionPolicy, Validation,
+};
 
-use super::{cel, condition, requests, validating_policy, validation, variable};
+use super::{cel, condition, mutating_policy, requests, validating_policy, validation, variable};
+use crate::api::labels::CREATED_BY;
+use crate::translate::JOB_CONTROLLER;
 
-/// It copies the pod template, our annotations included.
-const JOB_CONTROLLER: &str = "system:serviceaccount:kube-system:job-controller";
+const SPEC: &str = "object.spec";
+
+/// A new pod gets our gate, and says who created it: owner references can be forged.
+pub(super) fn queue_new(gpu_resource: &str) -> MutatingAdmissionPolicy {
+    let patch = format!(
+        "{annotations} +\n\
+         [JSONPatch{{op: 'add', path: '{created_by}', value: request.userInfo.username}}] +\n\
+         {gate}",
+        annotations = cel::WITH_ANNOTATIONS,
+        created_by = cel::pointer(CREATED_BY),
+        gate = cel::add_gate(SPEC, "/spec"),
+    );
+    // The Job controller makes pods of Jobs that the queue has started; those of a Job that starts
+    // in part have the gate from its template.
+    let by_itself = format!(
+        "request.userInfo.username != '{JOB_CONTROLLER}' ||\n{}",
+        cel::is_gated(SPEC)
+    );
+    mutating_policy(
+        "prorata-pods-created",
+        requests("", "v1", &["pods"], &["CREATE"]),
+        vec![
+            condition("asks-for-gpus", cel::asks_for_gpus(SPEC, gpu_resource)),
+            condition("queues-by-itself", by_itself),
+            // A pod with a node cannot have a gate. The guard sees to it.
+            condition("has-no-node", "!has(object.spec.nodeName)"),
+        ],
+        patch,
+    )
+}
 
 /// The last word on pods.
 pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
-    let gpu = cel::asks_for_gpus("object.spec", gpu_resource);
+    let gpu = cel::asks_for_gpus(SPEC, gpu_resource);
     let concerned = format!(
         "{gpu} ||\n{} ||\n{} ||\n{}",
-        cel::has_claims("object.spec"),
+        cel::has_claims(SPEC),
         cel::has_internal(&cel::annotations("object", "")),
         cel::has_internal(&cel::annotations("oldObject", "")),
-    );
-    let unchanged = cel::same_internal(
-        "variables.annotations",
-        "variables.oldAnnotations",
-        "false",
-        "false",
     );
     validating_policy(
         "prorata-pods",
@@ -37,33 +64,52 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
                 "ofJob",
                 format!("request.userInfo.username == '{JOB_CONTROLLER}'"),
             ),
+            variable("gated", cel::is_gated(SPEC)),
+            variable(
+                "wasGated",
+                format!("oldObject != null && {}", cel::is_gated("oldObject.spec")),
+            ),
             variable("annotations", cel::annotations("object", "")),
             variable("oldAnnotations", cel::annotations("oldObject", "")),
         ],
-        vec![
-            validation(
-                "!variables.new || !variables.gpu || variables.ofJob || variables.trusted",
-                "GPUs here are given out by a queue: submit this as a Job (batch/v1)",
-            ),
-            validation(
-                "!variables.new || !variables.gpu || !has(object.spec.nodeName) || variables.trusted",
-                "Prorata chooses the node of a pod that asks for GPUs: remove nodeName; to narrow the choice, use \
-                 nodeSelector",
-            ),
-            validation(
-                format!(
-                    "(variables.new && variables.ofJob) ||\n({unchanged}) ||\nvariables.trusted"
-                ),
-                "annotations internal.prorata.dev/* are Prorata's own: keep those that the pod has as they are, and add none",
-            ),
-            validation(
-                format!(
-                    "!variables.new || !({}) || variables.trusted",
-                    cel::has_claims("object.spec")
-                ),
-                "resourceClaims would take devices past the queue: remove them, and ask for GPUs in the limits of a \
-                 Job's containers",
-            ),
-        ],
+        validations(),
     )
+}
+
+fn validations() -> Vec<Validation> {
+    // What the policy above writes, a user may write as well.
+    let may_set = format!(
+        "(k == '{CREATED_BY}' && variables.new && variables.annotations[k] == request.userInfo.username)"
+    );
+    let (new, old) = ("variables.annotations", "variables.oldAnnotations");
+    let own = cel::same_internal(new, old, &may_set, "false");
+    vec![
+        validation(
+            "!variables.new || !variables.gpu || !has(object.spec.nodeName) || variables.trusted",
+            "Prorata chooses the node of a pod that asks for GPUs: remove nodeName; to narrow the choice, use \
+             nodeSelector",
+        ),
+        validation(
+            "!variables.new || !variables.gpu || variables.gated || variables.ofJob || variables.trusted",
+            "GPUs here are given out by a queue, and another policy has removed its scheduling gate \
+             prorata.dev/queue from this pod",
+        ),
+        validation(
+            "!variables.gpu || !variables.wasGated || variables.gated || variables.trusted",
+            "GPUs here are given out by a queue, and only the queue lets a pod go that asks for them: leave the \
+             scheduling gate prorata.dev/queue as it is",
+        ),
+        validation(
+            format!("(variables.new && variables.ofJob) ||\n({own}) ||\nvariables.trusted"),
+            "annotations internal.prorata.dev/* are Prorata's own: keep those that the pod has as they are, and add none",
+        ),
+        validation(
+            format!(
+                "!variables.new || !({}) || variables.trusted",
+                cel::has_claims(SPEC)
+            ),
+            "resourceClaims would take devices past the queue: remove them, and ask for GPUs in the limits of its \
+             containers",
+        ),
+    ]
 }

@@ -30,6 +30,17 @@ pub struct Pod {
     pub metadata: Metadata,
     /// What it asks for, as it came: most answers do not depend on it.
     pub spec: Box<RawValue>,
+    /// What became of it so far.
+    #[serde(default)]
+    pub status: PodStatus,
+}
+
+/// What an answer depends on of a pod's status.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodStatus {
+    /// The node that it has been told to try first.
+    pub nominated_node_name: Option<String>,
 }
 
 /// What an answer depends on of a pod's metadata.

@@ -18,11 +18,30 @@ pub const HELD: &str = "internal.prorata.dev/held";
 /// Annotation of a Job: the epoch of the admission that released it.
 pub const EPOCH: &str = "internal.prorata.dev/epoch";
 
-/// Annotation of a Job: the name of the user who created it.
+/// Annotation of a Job or pod in the queue: the name of the user who created it.
 pub const CREATED_BY: &str = "internal.prorata.dev/created-by";
+
+/// Scheduling gate of a pod that waits in the queue. In the template of a Job it says that the
+/// Job's pods wait, and not the Job.
+pub const GATE: &str = "prorata.dev/queue";
+
+/// Annotation of a Job: `none` when each of its pods may start alone, or how many must start
+/// together for the others to follow one by one. Of a pod: the name of the gang that it starts with.
+pub const GANG: &str = "prorata.dev/gang";
+
+/// Annotation of a pod that names a gang: how many pods that has.
+pub const GANG_SIZE: &str = "prorata.dev/gang-size";
+
+/// Annotation of a pod without a controller, `"true"` where its user lets it be evicted although
+/// nobody makes it anew.
+pub const PREEMPTIBLE: &str = "prorata.dev/preemptible";
 
 /// Annotation of a Job: it ends by then, as in `1h30m`, so it may fill a gap before a reservation.
 pub const MAX_DURATION: &str = "prorata.dev/max-duration";
+
+/// Annotation of a Job: the PriorityClass by which the queue orders it, instead of the one that its
+/// pod template names. Unlike that one it can be changed.
+pub const PRIORITY_CLASS: &str = "prorata.dev/priority-class";
 
 /// Label of a node: the model of its GPUs, as NVIDIA's feature discovery names it.
 pub const GPU_MODEL: &str = "nvidia.com/gpu.product";

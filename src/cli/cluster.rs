@@ -30,7 +30,7 @@ pub(super) struct ClusterArgs {
     context: Option<String>,
     /// The namespace [default: the context's]
     #[arg(short, long, value_name = "NAME")]
-    namespace: Option<String>,
+    pub(super) namespace: Option<String>,
 }
 
 /// Where to look.
@@ -69,6 +69,14 @@ impl Cluster {
     /// The namespace that is meant where none is named.
     pub(super) fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// The same cluster, where another namespace is meant.
+    pub(super) fn in_namespace(&self, namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// The objects of a kind in that namespace.

@@ -4,15 +4,14 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Namespace};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ListParams};
-use prorata_simulator::problem::suggest;
 use serde::Serialize;
 
 use super::cluster::{Cluster, ClusterArgs, Scope, if_allowed, plural};
 use super::failure::Failure;
 use super::output::{self, Format, OutputArgs, Paint};
-use super::queue::{self, Entry};
+use super::queue::{self, Entry, Seen};
 use super::shares::{Holding, tree};
-use super::{list, remedy, share, words};
+use super::{list, object, remedy, share, words};
 use crate::api::{State, Tenant, labels};
 
 /// How many of those ahead are named; the rest is counted.
@@ -76,15 +75,16 @@ struct Happened {
 
 pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
-    let job = name(&args.job);
-    let entries = share::entries(&cluster).await?;
-    let entry = match find(&entries, cluster.namespace(), job) {
+    let job = object::name(&args.job);
+    let seen = share::entries(&cluster).await?;
+    let entries = &seen.entries;
+    let entry = match queue::find(entries, cluster.namespace(), job) {
         Some(entry) => entry.clone(),
-        None => return Err(not_queued(&cluster, &entries, job).await),
+        None => return Err(not_queued(&cluster, entries, job).await),
     };
-    let tenant_holds = tenant(&cluster, &entry, &entries).await?;
+    let tenant_holds = tenant(&cluster, &entry, &seen).await?;
     let events = events(&cluster, &entry).await?;
-    let explanation = explanation(entry, &entries, tenant_holds, events, Timestamp::now());
+    let explanation = explanation(entry, entries, tenant_holds, events, Timestamp::now());
     match args.output.output {
         Format::Json | Format::Yaml => output::serialised(args.output.output, &explanation),
         Format::Name => output::print(&format!("{}\n", list::resource_name(&explanation.entry))),
@@ -93,19 +93,6 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
             output::print(&text)
         }
     }
-}
-
-/// The name in `NAME`, `job/NAME` or `job.batch/NAME`.
-pub(super) fn name(job: &str) -> &str {
-    job.rsplit_once('/').map_or(job, |(_, name)| name)
-}
-
-/// The job of this name: the one that is not over, else the newest.
-pub(super) fn find<'a>(entries: &'a [Entry], namespace: &str, job: &str) -> Option<&'a Entry> {
-    let here = entries
-        .iter()
-        .filter(|entry| entry.namespace == namespace && entry.name == job);
-    here.max_by_key(|entry| (entry.state != State::Finished, entry.submitted))
 }
 
 /// Why a job is not in the queue.
@@ -117,12 +104,7 @@ async fn not_queued(cluster: &Cluster, entries: &[Entry], job: &str) -> Failure 
             Failure::api(&attempt, error)
         }
         Ok(Some(_)) => outside(cluster, job).await,
-        Ok(None) => {
-            let here = entries.iter().filter(|entry| entry.namespace == namespace);
-            let names: Vec<&str> = here.map(|entry| entry.name.as_str()).collect();
-            let what = format!("there is no job {job} in namespace {namespace}");
-            Failure::new(what).help(suggest(job, names))
-        }
+        Ok(None) => object::unknown(namespace, job, entries),
     }
 }
 
@@ -148,17 +130,13 @@ async fn outside(cluster: &Cluster, job: &str) -> Failure {
 }
 
 /// What the job's tenant holds.
-async fn tenant(
-    cluster: &Cluster,
-    entry: &Entry,
-    entries: &[Entry],
-) -> Result<Option<Holding>, Failure> {
+async fn tenant(cluster: &Cluster, entry: &Entry, seen: &Seen) -> Result<Option<Holding>, Failure> {
     let tenants = cluster.list_all::<Tenant>().await;
     let Some(tenants) = if_allowed("what its tenant holds", tenants)? else {
         return Ok(None);
     };
     let tenants = tenants.iter().map(Holding::of).collect();
-    let mut tree = tree(tenants, entries, None).into_iter();
+    let mut tree = tree(tenants, seen, None).into_iter();
     Ok(tree.find(|holding| holding.tenant == entry.tenant))
 }
 
@@ -342,7 +320,7 @@ mod tests {
     fn explain(entries: Vec<Entry>, job: &str) -> String {
         let entries = queue::ordered(entries, true);
         let now = Timestamp::from_second(3_000).unwrap();
-        let entry = find(&entries, "lab", job).unwrap().clone();
+        let entry = queue::find(&entries, "lab", job).unwrap().clone();
         let holding = Holding {
             tenant: "vision".to_owned(),
             held_milli_gpus: 26_000,
@@ -395,6 +373,7 @@ lab/train is WAITING (CapacityFull), position 2 of 2 in the queue of vision
 
     #[test]
     fn a_name_may_carry_its_kind() {
-        assert_eq!([name("a"), name("job/a"), name("job.batch/a")], ["a"; 3]);
+        let names = ["a", "job/a", "job.batch/a"].map(object::name);
+        assert_eq!(names, ["a"; 3]);
     }
 }

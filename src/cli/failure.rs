@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::manifest::Problems;
+
 /// Failed.
 const FAILED: u8 = 1;
 /// Wrong usage or wrong input.
@@ -14,12 +16,16 @@ pub(super) struct Failure {
     what: String,
     remedy: Option<String>,
     kind: Kind,
+    /// `what` is all that is to be printed.
+    is_whole: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// The caller has not the right.
     Forbidden,
+    /// What the attempt was based on is no longer so.
+    Conflict,
     /// What the caller gave is wrong.
     Input,
     /// Anything else.
@@ -33,6 +39,7 @@ impl Failure {
             what: what.into(),
             remedy: None,
             kind: Kind::Other,
+            is_whole: false,
         }
     }
 
@@ -42,6 +49,15 @@ impl Failure {
         Self {
             kind,
             ..Self::new(what).help(remedy)
+        }
+    }
+
+    /// What is wrong with a file: exit code 2.
+    pub(super) fn problems(problems: Problems) -> Self {
+        Self {
+            kind: Kind::Input,
+            is_whole: true,
+            ..Self::new(problems.to_string())
         }
     }
 
@@ -71,6 +87,10 @@ impl Failure {
                     .help("an administrator runs `prorata install | kubectl apply -f -`")
             }
             404 => Self::new(format!("cannot {attempt}: there is none of this name")),
+            409 => Self {
+                kind: Kind::Conflict,
+                ..Self::new(format!("cannot {attempt}: {}", status.message))
+            },
             _ => Self::new(format!("cannot {attempt}: {}", status.message)),
         }
     }
@@ -84,6 +104,11 @@ impl Failure {
     /// Whether a right is missing.
     pub(super) fn is_forbidden(&self) -> bool {
         self.kind == Kind::Forbidden
+    }
+
+    /// Whether what the attempt was based on is no longer so.
+    pub(super) fn is_conflict(&self) -> bool {
+        self.kind == Kind::Conflict
     }
 
     /// What went wrong, in one line.
@@ -108,6 +133,9 @@ fn is_unknown_kind(message: &str) -> bool {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_whole {
+            return f.write_str(&self.what);
+        }
         write!(f, "error: {}", self.what)?;
         match &self.remedy {
             Some(remedy) => write!(f, "\n  help: {remedy}"),

@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub(super) name: String,
     /// Its kind, such as `Job`.
     pub(super) kind: String,
+    /// The version of its API, such as `batch/v1`.
+    pub(super) api_version: String,
     /// Its UID.
     pub(super) uid: String,
     /// Who it is charged to.
@@ -81,6 +83,7 @@ impl Entry {
             namespace: record.namespace().unwrap_or_default(),
             name: spec.job.name.clone(),
             kind: spec.job.kind.clone(),
+            api_version: spec.job.api_version.clone(),
             uid: spec.job.uid.clone(),
             tenant: spec.tenant.clone(),
             priority: spec.priority,
@@ -119,6 +122,11 @@ impl Entry {
         }
     }
 
+    /// Tells one start of a job from the next.
+    pub(super) fn key_of_admission(&self) -> (String, i64) {
+        (self.uid.clone(), self.epoch)
+    }
+
     /// Whether it is in the line: it starts when it is its turn.
     pub(super) fn is_in_line(&self) -> bool {
         self.state == State::Waiting && !self.blocked
@@ -143,6 +151,14 @@ impl Entry {
     }
 }
 
+/// As much of the queue as its reader may see.
+pub(super) struct Seen {
+    /// The jobs, in the queue's order.
+    pub(super) entries: Vec<Entry>,
+    /// Whether there are no others.
+    pub(super) is_all: bool,
+}
+
 /// Reads the queue.
 pub(super) async fn read(cluster: &Cluster, scope: &Scope) -> Result<Vec<Entry>, Failure> {
     let records: Vec<QueuedJob> = cluster.list(scope, ListParams::default()).await?;
@@ -160,6 +176,14 @@ pub(super) fn ordered(mut entries: Vec<Entry>, complete: bool) -> Vec<Entry> {
         entry.position = Some(*position);
     }
     entries
+}
+
+/// The job of this name: the one that is not over, else the newest.
+pub(super) fn find<'a>(entries: &'a [Entry], namespace: &str, job: &str) -> Option<&'a Entry> {
+    let here = entries
+        .iter()
+        .filter(|entry| entry.namespace == namespace && entry.name == job);
+    here.max_by_key(|entry| (entry.state != State::Finished, entry.submitted))
 }
 
 /// The jobs of the same tenant that come before this one.

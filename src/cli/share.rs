@@ -6,7 +6,7 @@ use prorata_core::Resource;
 use super::cluster::{Cluster, ClusterArgs, Scope, if_allowed};
 use super::failure::Failure;
 use super::output::{self, Format, OutputArgs, Paint, Tone};
-use super::queue::{self, Entry};
+use super::queue::{self, Seen};
 use super::shares::{Holding, tree};
 use super::table::{Cell, Table};
 use super::words::gpus;
@@ -21,7 +21,8 @@ const BAR: usize = 24;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 ENTITLED is what a tenant would hold if every tenant wanted all that it may have: its guarantee, and
-by weight what nobody owns. On a terminal a bar shows what is held, and `|` what is due.
+by weight what nobody owns. SHARE (wide) is its weighted dominant share of what can be borrowed, by
+which the queue chooses who is next; ASKED is what its waiting jobs ask for. On a terminal a bar shows what is held, and `|` what is due.
 
 Examples:
   prorata share
@@ -40,24 +41,28 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
     let tenants = cluster.list_all::<Tenant>().await;
     let tenants = if_allowed("what is due to each tenant", tenants)?.unwrap_or_default();
-    let entries = entries(&cluster).await?;
+    let seen = entries(&cluster).await?;
     let nodes = cluster.list_all::<Node>().await;
     let nodes = if_allowed("the cluster's capacity", nodes)?;
     let capacity = nodes.map(|nodes| capacity(&nodes, &args.gpu_resource));
     let tenants = tenants.iter().map(Holding::of).collect();
-    show(&tree(tenants, &entries, capacity), capacity, args.output)
+    show(&tree(tenants, &seen, capacity), capacity, args.output)
 }
 
 /// All jobs, or those of this namespace where the caller may not see more.
-pub(super) async fn entries(cluster: &Cluster) -> Result<Vec<Entry>, Failure> {
+pub(super) async fn entries(cluster: &Cluster) -> Result<Seen, Failure> {
     let all = queue::read(cluster, &Scope::All).await;
-    match if_allowed("jobs of other namespaces", all)? {
-        Some(entries) => Ok(entries),
-        None => {
-            let here = Scope::Namespace(cluster.namespace().to_owned());
-            queue::read(cluster, &here).await
-        }
+    if let Some(entries) = if_allowed("jobs of other namespaces", all)? {
+        return Ok(Seen {
+            entries,
+            is_all: true,
+        });
     }
+    let here = Scope::Namespace(cluster.namespace().to_owned());
+    Ok(Seen {
+        entries: queue::read(cluster, &here).await?,
+        is_all: false,
+    })
 }
 
 /// GPUs of the nodes that take new work, in thousandths.
@@ -99,7 +104,7 @@ fn table(shown: &[Holding], capacity: Option<u64>, wide: bool, paint: Paint) -> 
         "WAITING",
     ];
     if wide {
-        titles.extend(["WEIGHT", "WAITING GPUS"]);
+        titles.extend(["WEIGHT", "SHARE", "BORROWED", "ASKED"]);
     }
     if paint.0 {
         titles.push("");
@@ -131,6 +136,8 @@ fn row(holding: &Holding, scale: u64, wide: bool, paint: Paint) -> Vec<Cell> {
     ];
     if wide {
         row.push(holding.weight.as_str().into());
+        row.push(holding.share.as_deref().unwrap_or_default().into());
+        row.push(optional(holding.borrowed_milli_gpus));
         row.push(gpus(holding.waiting_milli_gpus).into());
     }
     if paint.0 {

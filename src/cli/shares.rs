@@ -6,7 +6,7 @@ use prorata_core::Resource;
 use prorata_simulator::quantity;
 use serde::Serialize;
 
-use super::queue::Entry;
+use super::queue::{Entry, Seen};
 use crate::api::{State, Tenant};
 
 /// A tenant, as far as sharing goes. GPUs are counted in thousandths.
@@ -36,25 +36,50 @@ pub(super) struct Holding {
     pub(super) running: u32,
     /// Jobs that wait, those on hold and blocked ones not included.
     pub(super) waiting: u32,
+    /// What it holds above what it owns, as the controller says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) borrowed_milli_gpus: Option<u64>,
+    /// Its weighted share of what can be borrowed, as the controller says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) share: Option<String>,
     /// What it would hold if every tenant wanted all that it may have; absent where the cluster's
     /// capacity cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) entitled_milli_gpus: Option<u64>,
+    /// What the controller says of what it holds, which knows every job.
+    #[serde(skip)]
+    pub(super) told: Option<Told>,
+}
+
+/// What the controller says of what a tenant and those below it hold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Told {
+    held: u64,
+    running: u32,
+    waiting: u32,
 }
 
 impl Holding {
-    /// A tenant that holds nothing yet.
+    /// A tenant without the jobs that can be seen.
     pub(super) fn of(tenant: &Tenant) -> Self {
         let (name, spec) = (tenant.metadata.name.clone(), &tenant.spec);
-        let gpus = |amount: &Option<crate::api::Amount>| {
-            let amount = amount.as_ref()?;
-            quantity::parse(Resource::Gpu, amount.as_str()).ok()
-        };
+        let gpus = |amount: &Option<crate::api::Amount>| read(amount.as_ref()?.as_str());
+        let status = tenant.status.as_ref();
+        let status = status.filter(|status| status.observed_generation.is_some());
+        let amount = |of: &BTreeMap<String, String>| of.get("gpu").and_then(|text| read(text));
         Self {
             tenant: name.unwrap_or_default(),
+            parent: spec.parent.clone(),
             weight: spec.weight.to_string(),
             guaranteed_milli_gpus: gpus(&spec.guaranteed.gpu).unwrap_or_default(),
             limit_milli_gpus: gpus(&spec.limit.gpu),
+            borrowed_milli_gpus: status.and_then(|status| amount(&status.borrowed)),
+            share: status.and_then(|status| status.share.clone()),
+            told: status.map(|status| Told {
+                held: amount(&status.used).unwrap_or_default(),
+                running: status.running,
+                waiting: status.waiting,
+            }),
             ..Self::default()
         }
     }
@@ -81,6 +106,19 @@ impl Holding {
         }
     }
 
+    /// Its own jobs are counted, and all below it are.
+    fn finish(&mut self, below: &[Self]) {
+        let depth = self.depth + 1;
+        let children = below.iter().filter(|h| h.depth == depth);
+        for child in children {
+            self.add_child(child);
+        }
+        if let Some(told) = self.told {
+            self.held_milli_gpus = told.held;
+            (self.running, self.waiting) = (told.running, told.waiting);
+        }
+    }
+
     fn add_child(&mut self, child: &Self) {
         self.held_milli_gpus += child.held_milli_gpus;
         self.waiting_milli_gpus += child.waiting_milli_gpus;
@@ -98,24 +136,28 @@ impl Holding {
 
 /// The tree in the order in which it is shown: each tenant before those below it, by name.
 /// `capacity` is what the nodes have, where that is known.
-pub(super) fn tree(
-    tenants: Vec<Holding>,
-    entries: &[Entry],
-    capacity: Option<u64>,
-) -> Vec<Holding> {
+pub(super) fn tree(tenants: Vec<Holding>, seen: &Seen, capacity: Option<u64>) -> Vec<Holding> {
     let mut all: BTreeMap<String, Holding> =
         tenants.into_iter().map(|t| (t.tenant.clone(), t)).collect();
-    for entry in entries {
+    for entry in &seen.entries {
         let holding = all.entry(entry.tenant.clone());
         holding
             .or_insert_with(|| Holding::unknown(&entry.tenant))
             .add(entry);
+    }
+    // The jobs themselves are newer than what is said of them.
+    for holding in all.values_mut().filter(|_| seen.is_all) {
+        holding.told = None;
     }
     // A parent that is not there leaves its children at the top; so does a cycle, at its first name.
     let known: Vec<String> = all.keys().cloned().collect();
     for holding in all.values_mut() {
         let parent = holding.parent.take();
         holding.parent = parent.filter(|name| known.binary_search(name).is_ok());
+    }
+    let owned: Vec<u64> = known.iter().map(|name| owned(&all, name, 0)).collect();
+    for (holding, owned) in all.values_mut().zip(owned) {
+        holding.guaranteed_milli_gpus = owned;
     }
     let mut shown = Vec::new();
     branch(&mut all, None, capacity, 0, &mut shown);
@@ -127,6 +169,20 @@ pub(super) fn tree(
         branch(&mut all, None, None, 0, &mut shown);
     }
     shown
+}
+
+/// What a tenant owns: its guarantee, or without one what those below it own.
+fn owned(all: &BTreeMap<String, Holding>, name: &str, depth: usize) -> u64 {
+    let own = all[name].guaranteed_milli_gpus;
+    if own > 0 || depth > all.len() {
+        return own;
+    }
+    let children = all
+        .values()
+        .filter(|holding| holding.parent.as_deref() == Some(name));
+    children
+        .map(|child| owned(all, &child.tenant, depth + 1))
+        .sum()
 }
 
 /// Moves the children of a tenant, and what is below them, from `all` to `shown`.
@@ -152,9 +208,7 @@ fn branch(
         let (place, name, own) = (shown.len(), child.tenant.clone(), child.entitled_milli_gpus);
         shown.push(Holding::default());
         branch(all, Some(&name), own, depth + 1, shown);
-        for below in shown[place + 1..].iter().filter(|h| h.depth == depth + 1) {
-            child.add_child(below);
-        }
+        child.finish(&shown[place + 1..]);
         shown[place] = child;
     }
 }
@@ -188,6 +242,10 @@ fn divide(children: &[Holding], capacity: u64) -> Vec<u64> {
         open = rest;
     }
     parts.into_iter().map(whole).collect()
+}
+
+fn read(gpus: &str) -> Option<u64> {
+    quantity::parse(Resource::Gpu, gpus).ok()
 }
 
 #[expect(
@@ -224,8 +282,37 @@ mod tests {
         }
     }
 
+    fn seen<const N: usize>(entries: [Entry; N]) -> Seen {
+        Seen {
+            entries: entries.to_vec(),
+            is_all: true,
+        }
+    }
+
+    #[test]
+    fn who_sees_a_part_of_the_jobs_believes_the_controller() {
+        let told = Told {
+            held: 9_000,
+            running: 3,
+            waiting: 4,
+        };
+        let vision = Holding {
+            told: Some(told),
+            ..tenant("vision", None, "1", [None, None])
+        };
+        let part = Seen {
+            is_all: false,
+            ..seen([entry("a", 1, json!({}))])
+        };
+        let shown = &tree(vec![vision.clone()], &part, None)[0];
+        assert_eq!((shown.held_milli_gpus, shown.waiting), (9_000, 4));
+        let all = seen([entry("a", 1, json!({}))]);
+        let shown = &tree(vec![vision], &all, None)[0];
+        assert_eq!((shown.held_milli_gpus, shown.waiting), (0, 1));
+    }
+
     fn entitled(tenants: Vec<Holding>, gpus: u64) -> Vec<(String, usize, u64)> {
-        let shown = tree(tenants, &[], Some(gpus * 1000));
+        let shown = tree(tenants, &seen([]), Some(gpus * 1000));
         let told = |h: &Holding| (h.tenant.clone(), h.depth, h.entitled_milli_gpus.unwrap());
         shown.iter().map(told).collect()
     }
@@ -248,7 +335,7 @@ mod tests {
         let tenants = vec![
             tenant("top", None, "1", [None, None]),
             tenant("dev", Some("top"), "1", [None, None]),
-            tenant("prod", Some("top"), "3", [None, None]),
+            tenant("prod", Some("top"), "3", [Some(2), None]),
             tenant("alone", None, "1", [None, None]),
             tenant("orphan", Some("gone"), "2", [None, None]),
         ];
@@ -257,11 +344,11 @@ mod tests {
         assert_eq!(
             told,
             [
-                ("alone", 0, 4_000),
-                ("orphan", 0, 8_000),
-                ("top", 0, 4_000),
-                ("dev", 1, 1_000),
-                ("prod", 1, 3_000)
+                ("alone", 0, 3_500),
+                ("orphan", 0, 7_000),
+                ("top", 0, 5_500),
+                ("dev", 1, 875),
+                ("prod", 1, 4_625)
             ]
         );
         let running = json!({"spec": {"tenant": "prod"}, "status": {"state": "Admitted"}});
@@ -271,7 +358,7 @@ mod tests {
             entry("w", 2, waiting),
             entry("x", 3, json!({})),
         ];
-        let shown = tree(tenants, &entries, None);
+        let shown = tree(tenants, &seen(entries), None);
         let top = shown.iter().find(|h| h.tenant == "top").unwrap();
         assert_eq!((top.held_milli_gpus, top.waiting_milli_gpus), (8_000, 500));
         assert_eq!(
@@ -287,7 +374,7 @@ mod tests {
             tenant("a", Some("b"), "1", [None, None]),
             tenant("b", Some("a"), "1", [None, None]),
         ];
-        let names: Vec<_> = tree(tenants, &[], None)
+        let names: Vec<_> = tree(tenants, &seen([]), None)
             .into_iter()
             .map(|h| (h.tenant, h.depth))
             .collect();

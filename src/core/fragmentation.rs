@@ -30,6 +30,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
+use crate::id::Model;
 use crate::job::Ask;
 use crate::needs::Needs;
 use crate::policy::Place;
@@ -38,13 +39,23 @@ use crate::room::Room;
 
 /// The tasks that are typical, with how popular they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mix(Vec<Typical>);
+pub struct Mix {
+    /// The popularity of all together.
+    whole: u64,
+    groups: Vec<Group>,
+}
+
+/// Typical tasks to which the same models of GPU will do, fewest CPUs first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Group {
+    models: Vec<Model>,
+    tasks: Vec<Typical>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Typical {
     task: Resources,
     ask: Ask,
-    needs: Arc<Needs>,
     /// Popularity, in millionths.
     popularity: u64,
 }
@@ -92,22 +103,41 @@ impl Mix {
             seen += count;
             seen * MILLION / covered.max(1) - before
         };
-        let typical = |((task, needs), count): ((Resources, Arc<Needs>), u64)| {
+        let mut mix = Self::default();
+        for ((task, needs), count) in kinds {
             let popularity = popularity(count);
-            Some(Typical {
-                ask: Ask::of(&task, &needs)?,
-                task,
-                needs,
-                popularity,
-            })
-        };
-        Self(kinds.into_iter().filter_map(typical).collect())
+            if let Some(ask) = Ask::of(&task, &needs) {
+                let typical = Typical {
+                    task,
+                    ask,
+                    popularity,
+                };
+                mix.add(&needs.models, typical);
+            }
+        }
+        for group in &mut mix.groups {
+            group
+                .tasks
+                .sort_by_key(|typical| typical.task.get(Resource::Cpu));
+        }
+        mix
+    }
+
+    fn add(&mut self, models: &[Model], typical: Typical) {
+        self.whole += typical.popularity;
+        match self.groups.iter_mut().find(|group| group.models == models) {
+            Some(group) => group.tasks.push(typical),
+            None => self.groups.push(Group {
+                models: models.to_vec(),
+                tasks: [typical].into(),
+            }),
+        }
     }
 
     /// Whether nothing is known of what is typical.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.groups.is_empty()
     }
 
     /// The milli-GPU of a room that typical tasks cannot use, in millionths: F.
@@ -133,10 +163,16 @@ impl Mix {
         if all == 0 {
             return 0;
         }
-        let typical = self.0.iter();
-        typical
-            .map(|typical| typical.popularity * lost(all, typical.use_of(room)))
-            .sum()
+        let suits = |group: &&Group| group.models.is_empty() || group.models.contains(room.model());
+        let cpus = room.free.get(Resource::Cpu);
+        // Most find no CPUs on most nodes of a full cluster.
+        let has_cpus = |typical: &&Typical| typical.task.get(Resource::Cpu) <= cpus;
+        let nothing = lost(all, Use::default());
+        let groups = self.groups.iter().filter(suits);
+        let saved = groups
+            .flat_map(|group| group.tasks.iter().take_while(has_cpus))
+            .map(|typical| typical.popularity * (nothing - lost(all, typical.use_of(room))));
+        self.whole * nothing - saved.sum::<u64>()
     }
 }
 
@@ -151,10 +187,9 @@ struct Use {
 
 impl Typical {
     fn use_of(&self, room: &Room) -> Use {
-        // First what costs least: most kinds find no CPUs, or no device, on most nodes of a full
-        // cluster.
-        let lacks = |r| self.task.get(r) > room.free.get(r);
-        if matches!(self.ask, Ask::Nothing) || lacks(Resource::Cpu) || lacks(Resource::Memory) {
+        // First what costs least.
+        let lacks_memory = self.task.get(Resource::Memory) > room.free.get(Resource::Memory);
+        if matches!(self.ask, Ask::Nothing) || lacks_memory {
             return Use::default();
         }
         let each = room.milli_for(&self.ask);
@@ -164,7 +199,7 @@ impl Typical {
         };
         let parts = room.parts().iter().map(|part| u64::from(part.milli));
         let next = parts.filter(|milli| *milli >= least).sum();
-        if next < each || !self.suits(room) {
+        if next < each {
             return Use::default();
         }
         match room.times(&self.task, &self.ask) {
@@ -174,11 +209,6 @@ impl Typical {
                 full: u64::from(times) * each,
             },
         }
-    }
-
-    fn suits(&self, room: &Room) -> bool {
-        let models = &self.needs.models;
-        models.is_empty() || models.contains(room.model())
     }
 }
 
@@ -212,6 +242,11 @@ mod tests {
         Mix::of(seen, 100)
     }
 
+    fn popularities(mix: &Mix) -> Vec<u64> {
+        let tasks = mix.groups.iter().flat_map(|group| &group.tasks);
+        tasks.map(|typical| typical.popularity).collect()
+    }
+
     #[test]
     fn what_no_typical_task_can_use_is_lost() {
         // Half of the tasks ask for 2 whole GPUs, which 400 and 1000 free cannot give; the other
@@ -237,10 +272,7 @@ mod tests {
         let seen = [(500, 90), (1000, 6), (2000, 4)];
         let seen = seen.map(|(m, count)| (milli(m), Arc::default(), count));
         let mix = Mix::of(seen, 95);
-        assert_eq!(
-            mix.0.iter().map(|t| t.popularity).collect::<Vec<_>>(),
-            [937_500, 62_500]
-        );
+        assert_eq!(popularities(&mix), [937_500, 62_500]);
     }
 
     #[test]
@@ -266,7 +298,6 @@ mod tests {
     #[test]
     fn popularities_make_a_whole() {
         let mix = mix(&[(250, 1), (500, 1), (1000, 1)]);
-        let sum: u64 = mix.0.iter().map(|typical| typical.popularity).sum();
-        assert_eq!(sum, MILLION);
+        assert_eq!(popularities(&mix).iter().sum::<u64>(), MILLION);
     }
 }

@@ -8,7 +8,7 @@ use crate::id::NodeId;
 use crate::job::{Ask, Job, Slot};
 use crate::needs::{Labels, Taint};
 use crate::resource::{Resource, Resources};
-use crate::room::Room;
+use crate::room::{Room, plain};
 
 /// What a node says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,8 +163,34 @@ impl NodeState {
     /// How many tasks of a job find room here.
     pub(crate) fn times(&self, job: &Job, ask: &Ask) -> u32 {
         let allowed = self.open().is_some_and(|spec| job.needs.allow(&spec.node));
-        let room = self.room().filter(|_| allowed);
-        room.map_or(0, |room| room.times(&job.task, ask))
+        if allowed {
+            self.times_of(&job.task, ask)
+        } else {
+            0
+        }
+    }
+
+    /// How many such tasks find room here that may use this node.
+    pub(crate) fn times_of(&self, task: &Resources, ask: &Ask) -> u32 {
+        if !self.has_some_for(task) {
+            return 0;
+        }
+        self.room().map_or(0, |room| room.times(task, ask))
+    }
+
+    /// Whether something of all that a task asks for is free. It spares a look at each device,
+    /// which on most nodes of a full cluster would be in vain.
+    fn has_some_for(&self, task: &Resources) -> bool {
+        let asks_gpu = task.get(Resource::Gpu) > 0;
+        self.free().is_some_and(|free| {
+            let has_gpu = free.get(Resource::Gpu) > 0;
+            plain(task).fits_in(&plain(&free)) && (!asks_gpu || has_gpu)
+        })
+    }
+
+    /// Whether room here is promised to somebody.
+    pub(crate) fn is_promised(&self) -> bool {
+        self.claimed != Held::default()
     }
 
     /// Whether tasks that ask for this can have these places here beside what is held, whatever

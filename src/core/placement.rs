@@ -63,44 +63,56 @@ impl Rank {
 /// So many CPUs count as much as a GPU to the best fit: a large machine has 8 GPUs and 128 CPUs.
 const CPUS_PER_GPU: u64 = 16;
 
-/// By how much a room's fragmentation grows when a task takes its best place there, in [`STEP`]s.
-pub(crate) fn score(policy: &Policy, room: &Room, task: &Resources, ask: &Ask) -> i64 {
+/// What is lost to fragmentation in a room as it is; 0 where the policy does not measure it.
+pub(crate) fn loss(policy: &Policy, room: &Room) -> i64 {
+    if measures(policy) {
+        policy.mix.loss(policy.place, room)
+    } else {
+        0
+    }
+}
+
+/// By how much fragmentation grows when a task takes its best devices in a room in which `lost`
+/// is lost already; 0 where the policy does not measure it.
+pub(crate) fn score(
+    policy: &Policy,
+    (room, lost): (&Room, i64),
+    task: &Resources,
+    ask: &Ask,
+) -> i64 {
     if !measures(policy) {
         return 0;
     }
-    choose(policy, room, task, ask).map_or(0, |(_, growth)| growth)
+    let grants = room.grants(task, ask);
+    let growth = |grant| after(policy, room, task, grant, lost);
+    grants.iter().map(growth).min().unwrap_or_default()
 }
 
 /// The devices that a task takes in a room: those after which the least is lost to
 /// fragmentation; then the tightest, where the policy has it so; then the first.
 pub(crate) fn grant(policy: &Policy, room: &Room, task: &Resources, ask: &Ask) -> Option<Grant> {
-    Some(choose(policy, room, task, ask)?.0)
-}
-
-/// Whether what is typical has a say.
-fn measures(policy: &Policy) -> bool {
-    matches!(policy.place, Place::Prorata | Place::Fgd) && !policy.mix.is_empty()
-}
-
-fn choose(policy: &Policy, room: &Room, task: &Resources, ask: &Ask) -> Option<(Grant, i64)> {
     let grants = room.grants(task, ask);
     if let Place::Random(seed) = policy.place {
-        return Some((drawn(seed, room, &grants)?, 0));
+        return drawn(seed, room, &grants);
     }
-    let before = if measures(policy) {
-        policy.mix.loss(policy.place, room)
-    } else {
-        0
-    };
+    if let [only] = *grants {
+        return Some(only);
+    }
+    let lost = loss(policy, room);
     let measured = grants.iter().map(|grant| {
         let tightness = match policy.place {
             Place::Prorata | Place::BestFit => room.free_of(grant),
             Place::Fgd | Place::FirstFit | Place::Random(_) => 0,
         };
-        (after(policy, room, task, grant, before), tightness, grant)
+        (after(policy, room, task, grant, lost), tightness, grant)
     });
-    let (growth, _, grant) = measured.min_by_key(|(growth, free, _)| (*growth, *free))?;
-    Some((*grant, growth))
+    let (_, _, grant) = measured.min_by_key(|(growth, free, _)| (*growth, *free))?;
+    Some(*grant)
+}
+
+/// Whether what is typical has a say.
+fn measures(policy: &Policy) -> bool {
+    matches!(policy.place, Place::Prorata | Place::Fgd) && !policy.mix.is_empty()
 }
 
 /// Any device of those that would do, as likely as any other: drawn from the seed and what is
@@ -367,7 +379,8 @@ mod tests {
     fn losses_are_compared_in_steps_begun() {
         let score = |typical: u64, asked: u64, room: &Room| {
             let (task, ask) = share(asked);
-            score(&policy(Place::Fgd, &[typical]), room, &task, &ask)
+            let policy = policy(Place::Fgd, &[typical]);
+            score(&policy, (room, loss(&policy, room)), &task, &ask)
         };
         let half_taken = room(1, &[500]);
         // 490 are left, in which no typical task finds room: 12.25 steps.

@@ -12,12 +12,14 @@ use core::time::Duration;
 
 use crate::cluster::{Cluster, JobState};
 use crate::decision::Rule;
+use crate::drf::Arena;
 use crate::id::{JobId, NodeId, TenantId};
 use crate::job::{Ask, Job, Slot};
 use crate::policy::Order;
 use crate::queue::{Line, Queue, Stay, Victim, rank};
 use crate::reason::Reason;
 use crate::resource::{Resource, Resources};
+use crate::rooms::{BoardId, Rooms};
 use crate::rules::{Form, Preemptor};
 use crate::share::Share;
 use crate::task::Tasks;
@@ -36,6 +38,8 @@ pub(crate) struct Search<'a> {
     /// The state before anybody leaves.
     start: &'a Cluster,
     queue: &'a Queue,
+    /// Where room for the job is counted.
+    rooms: (&'a Rooms, BoardId),
     /// The state when those chosen so far have left.
     pub(crate) then: Cluster,
     job: &'a Job,
@@ -77,17 +81,18 @@ struct Target<'a> {
 impl<'a> Search<'a> {
     /// A search on behalf of a waiting job.
     pub(crate) fn new(
-        start: &'a Cluster,
-        queue: &'a Queue,
+        arena: &Arena<'a>,
+        board: BoardId,
         fresh: &'a BTreeSet<JobId>,
         (job, seat): (&'a Job, Seat),
         wants: Wants,
-        now: Time,
         may_lose: Option<u64>,
     ) -> Self {
+        let start = arena.cluster;
         let mut search = Self {
             start,
-            queue,
+            queue: arena.queue,
+            rooms: (arena.rooms, board),
             then: start.clone(),
             ask: Ask::of(&job.task, &job.needs).unwrap_or(Ask::Nothing),
             job,
@@ -99,7 +104,7 @@ impl<'a> Search<'a> {
             },
             slots: wants.slots,
             chosen: Victims::new(),
-            now,
+            now: arena.now,
             may_lose,
             fresh,
             looked_at: 0,
@@ -314,12 +319,8 @@ impl<'a> Search<'a> {
 
     /// Whether the job could use a node that another is on, if nothing else ran there.
     fn could_use(&self, id: &JobId) -> bool {
-        let suits = |(slot, _): (&Slot, _)| {
-            let node = self.then.nodes.get(&slot.node);
-            let spec = node.and_then(|node| node.open());
-            let spec = spec.filter(|spec| self.job.needs.allow(&spec.node));
-            spec.is_some_and(|spec| spec.room().times(&self.job.task, &self.ask) > 0)
-        };
+        let (rooms, board) = self.rooms;
+        let suits = |(slot, _): (&Slot, _)| rooms.suits_when_empty(board, &slot.node);
         let tasks = self.then.jobs.get(id).map(|state| state.tasks.iter());
         tasks.into_iter().flatten().flat_map(Tasks::held).any(suits)
     }

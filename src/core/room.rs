@@ -295,7 +295,7 @@ impl Room {
 }
 
 /// What kubelet counts on its own: without GPUs and their memory.
-fn plain(amounts: &Resources) -> Resources {
+pub(crate) fn plain(amounts: &Resources) -> Resources {
     amounts.with(Resource::Gpu, 0).with(Resource::GpuMemory, 0)
 }
 

@@ -16,15 +16,15 @@ use crate::id::NodeId;
 use crate::job::{Ask, Shape};
 use crate::needs::Needs;
 use crate::node::Spec;
-use crate::placement::Rank;
+use crate::placement::{self, Rank};
 use crate::resource::Resources;
 use crate::room::Room;
 
 /// A board, by its number.
 pub(crate) type BoardId = usize;
 
-/// Boards that nobody waits at are kept up to this number.
-const IDLE_BOARDS_MAX: usize = 64;
+/// Boards that nobody waits at are kept until they hold this many nodes together.
+const IDLE_SEATS_MAX: usize = 320_000;
 
 /// Nodes that are gone are kept up to this number, or as many as there are.
 const GONE_NODES_MAX: usize = 64;
@@ -65,6 +65,8 @@ struct State {
     nodes: usize,
     /// Grows when the number is given to another room.
     generation: u32,
+    /// What is lost in it to fragmentation, once that was asked.
+    loss: Option<i64>,
 }
 
 /// One kind of task, and the nodes as they look to it.
@@ -246,7 +248,7 @@ impl Rooms {
     /// Whether so many boards are idle, or so many nodes gone, that it is time to drop them all.
     pub(crate) fn is_crowded(&self, nodes: usize) -> bool {
         let idle = self.boards.iter().filter(|board| board.users == 0).count();
-        idle > IDLE_BOARDS_MAX || self.nodes.len() > 2 * nodes + GONE_NODES_MAX
+        idle * self.nodes.len() > IDLE_SEATS_MAX || self.nodes.len() > 2 * nodes + GONE_NODES_MAX
     }
 
     /// Brings the order of a board up to date.
@@ -254,7 +256,7 @@ impl Rooms {
         let board = &mut self.boards[board];
         for number in core::mem::take(&mut board.stale) {
             let entry = &self.nodes[number];
-            let rank = board.rank(number, entry, &self.states, cluster);
+            let rank = board.rank(number, entry, &mut self.states, cluster);
             let seat = &mut board.seats[number];
             seat.stale = false;
             if let Some(before) = core::mem::replace(&mut seat.rank, rank.clone()) {
@@ -267,10 +269,19 @@ impl Rooms {
     /// The score of a room on a board, remembered where some node has such a room.
     pub(crate) fn score(&mut self, cluster: &Cluster, board: BoardId, room: &Room) -> i64 {
         let board = &mut self.boards[board];
-        match self.states.index.get(&room.key()) {
-            Some(state) => board.score(*state, &self.states, cluster),
-            None => crate::placement::score(&cluster.policy, room, &board.task, &board.ask),
+        match self.states.index.get(&room.key()).copied() {
+            Some(state) => board.score(state, &mut self.states, cluster),
+            None => {
+                let lost = placement::loss(&cluster.policy, room);
+                placement::score(&cluster.policy, (room, lost), &board.task, &board.ask)
+            }
         }
+    }
+
+    /// Whether a node would have room for a task of a board if nothing ran there.
+    pub(crate) fn suits_when_empty(&self, board: BoardId, node: &NodeId) -> bool {
+        let number = self.index.get(node);
+        number.is_some_and(|number| self.boards[board].seats[*number].empty > 0)
     }
 
     /// Whether a node, by its number, is kept for the job with the reservation.
@@ -424,12 +435,13 @@ impl Board {
         *memo
     }
 
-    fn score(&mut self, state: usize, states: &States, cluster: &Cluster) -> i64 {
+    fn score(&mut self, state: usize, states: &mut States, cluster: &Cluster) -> i64 {
         if let Some(score) = self.look(state, states, cluster).score {
             return score;
         }
-        let room = &states.all[state].room;
-        let score = crate::placement::score(&cluster.policy, room, &self.task, &self.ask);
+        let State { room, loss, .. } = &mut states.all[state];
+        let lost = *loss.get_or_insert_with(|| placement::loss(&cluster.policy, room));
+        let score = placement::score(&cluster.policy, (room, lost), &self.task, &self.ask);
         self.memo[state].score = Some(score);
         score
     }
@@ -438,7 +450,7 @@ impl Board {
         &mut self,
         number: usize,
         entry: &Entry,
-        states: &States,
+        states: &mut States,
         cluster: &Cluster,
     ) -> Option<Rank> {
         let state = entry.state.filter(|_| self.seats[number].count > 0)?;
@@ -460,12 +472,13 @@ impl States {
         match self.all.get_mut(number) {
             Some(state) => {
                 state.generation += 1;
-                (state.room, state.nodes) = (room, 1);
+                (state.room, state.nodes, state.loss) = (room, 1, None);
             }
             None => self.all.push(State {
                 room,
                 nodes: 1,
                 generation: 0,
+                loss: None,
             }),
         }
         number

@@ -438,12 +438,11 @@ impl Scheduler {
             is_picky: found.nodes_when_empty() < self.cluster.nodes.size(),
         };
         let search = Search::new(
-            &self.cluster,
-            &self.queue,
+            &self.arena(now),
+            board,
             &self.fresh,
             (&job, winner.seat),
             wants,
-            now,
             self.may_lose(),
         );
         let (found, looked) = search.find();

@@ -300,18 +300,19 @@ fn survey(cluster: &Cluster, shape: &Shape, reserved: bool) -> Survey {
         let Some(spec) = node.open().filter(|spec| shape.needs.allow(&spec.node)) else {
             continue;
         };
-        let Some((room, unpromised)) = node.room().zip(node.room_unclaimed()) else {
-            continue;
-        };
-        let count = u64::from(room.times(&shape.task, &ask));
+        let count = u64::from(node.times_of(&shape.task, &ask));
         let is_open = !is_reserved(cluster, id);
-        survey.unpromised += u64::from(unpromised.times(&shape.task, &ask));
-        survey.free += room.free.get(Resource::Gpu);
+        survey.unpromised += if node.is_promised() {
+            let room = node.room_unclaimed();
+            room.map_or(0, |room| room.times(&shape.task, &ask).into())
+        } else {
+            count
+        };
+        survey.free += node.free().map_or(0, |free| free.get(Resource::Gpu));
         survey.best += if is_open || reserved { count } else { 0 };
         if count > 0 {
-            let charge = cluster
-                .policy
-                .charge(&spec.node.gpus.model, room.milli_for(&ask));
+            let milli = spec.room().milli_for(&ask);
+            let charge = cluster.policy.charge(&spec.node.gpus.model, milli);
             let slots = survey.found.entry(charge).or_default();
             slots.all += count;
             slots.open += if is_open { count } else { 0 };

@@ -63,7 +63,12 @@ pub fn answer<'a>(
     let pod = &args.pod;
     match Concern::of(view, pod) {
         Concern::Planned(plan) => planned(view, &told.seats, plan, pod, names),
+        Concern::LetGo(plan) => let_go(view, told, policy, plan, pod, names),
         Concern::Waiting => refuse(names, NOT_ADMITTED),
+        Concern::Early => FilterResult {
+            error: NOT_ADMITTED,
+            ..FilterResult::default()
+        },
         Concern::Other => unmanaged(view, &told.offers, policy, pod, names),
     }
 }
@@ -96,14 +101,27 @@ pub fn scores<'a>(
 enum Concern<'a> {
     /// It is of an admitted Job.
     Planned(&'a Plan),
+    /// It waited in the queue by itself, and has a place now.
+    LetGo(&'a Plan),
     /// Its Job waits.
     Waiting,
+    /// Its gate is gone, and the view is about to say why.
+    Early,
     /// Nothing.
     Other,
 }
 
 impl<'a> Concern<'a> {
     fn of(view: &'a View, pod: &Pod) -> Self {
+        // What such a pod says of its owner may be forged.
+        if let Some(group) = view.groups.get(&pod.metadata.uid) {
+            let queued = view.namespaces.contains_key(&pod.metadata.namespace);
+            return match view.plans.get(group) {
+                Some(plan) => Self::LetGo(plan),
+                None if queued && !view.bypassing.contains(group) => Self::Early,
+                None => Self::Other,
+            };
+        }
         let owners = &pod.metadata.owner_references;
         let owner = owners.iter().find(|o| o.controller && o.kind == "Job");
         let plan = owner.and_then(|owner| view.plans.get(&owner.uid));
@@ -114,6 +132,37 @@ impl<'a> Concern<'a> {
             None if waits(view, pod, owner) => Self::Waiting,
             None => Self::Other,
         }
+    }
+}
+
+/// A pod that the queue has let go by itself: its planned node, or any other with room if
+/// kube-scheduler would not have it there. It was let go for good, so it must not wait for a node
+/// that is gone.
+fn let_go<'a>(
+    view: &View,
+    told: &Told,
+    policy: &FilterPolicy,
+    plan: &Plan,
+    pod: &Pod,
+    names: &'a [String],
+) -> FilterResult<'a> {
+    let nominated = pod.status.nominated_node_name.as_deref();
+    let is_planned = |name: &&str| {
+        let mut slots = plan.placement().slots();
+        slots.any(|slot| slot.node.as_str() == *name)
+    };
+    let seat = || told.seats.tell(plan, &pod.metadata.uid);
+    let node = match nominated.filter(is_planned) {
+        Some(node) => Some(NodeId::from(node)),
+        None => seat().and_then(|seat| plan.node(seat)).cloned(),
+    };
+    let mut names_here = names.iter();
+    match names_here.find(|name| node.as_ref().is_some_and(|node| node.as_str() == *name)) {
+        Some(name) => FilterResult {
+            node_names: vec![name],
+            ..FilterResult::default()
+        },
+        None => unmanaged(view, &told.offers, policy, pod, names),
     }
 }
 
@@ -239,6 +288,7 @@ mod tests {
             snapshot: core.snapshot(),
             plans: Default::default(),
             bypassing: Default::default(),
+            groups: Default::default(),
             namespaces: Default::default(),
         };
         view.namespaces.insert_mut("red".to_owned(), "red".into());

@@ -87,6 +87,7 @@ mod tests {
             node: Some("a".into()),
             takes: Resources::ZERO,
             is_over: false,
+            gated: None,
         });
     }
 

@@ -267,9 +267,7 @@ mod tests {
             priority: 5,
             ..job("lab", "urgent", 4, 2)
         };
-        let mut held_off = urgent.clone();
-        held_off.preemptible = true;
-        core.observe(at(62), Event::JobSubmitted(held_off));
+        core.observe(at(62), Event::JobSubmitted(urgent));
         let again = teller.look(&core.snapshot(), at(62));
         let told: Vec<&str> = again.iter().map(|(uid, _)| uid.as_str()).collect();
         assert_eq!(told, ["urgent", "next"]);

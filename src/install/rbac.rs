@@ -14,7 +14,10 @@ pub fn controller_role() -> ClusterRole {
     ClusterRole {
         metadata: labels::metadata(labels::CONTROLLER),
         rules: Some(vec![
-            rule("", &["nodes", "pods", "namespaces"], FOLLOW),
+            rule("", &["nodes", "namespaces"], FOLLOW),
+            rule("", &["pods"], &["list", "watch", "patch"]),
+            rule("", &["pods/status"], &["patch"]),
+            rule("", &["pods/eviction"], &["create"]),
             rule("batch", &["jobs"], &["list", "watch", "patch"]),
             rule("batch", &["jobs/status"], &["patch"]),
             rule("scheduling.k8s.io", &["priorityclasses"], FOLLOW),
@@ -23,7 +26,7 @@ pub fn controller_role() -> ClusterRole {
             rule(
                 GROUP,
                 &["queuedjobs"],
-                &["list", "watch", "create", "patch"],
+                &["list", "watch", "create", "patch", "delete"],
             ),
             rule("events.k8s.io", &["events"], &["create", "patch"]),
         ]),

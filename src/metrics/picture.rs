@@ -187,6 +187,7 @@ mod tests {
             snapshot: core.snapshot(),
             plans: Default::default(),
             bypassing: Default::default(),
+            groups: Default::default(),
             namespaces: Default::default(),
         });
         let text = Metrics::default().render(&views).unwrap();

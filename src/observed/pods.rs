@@ -6,6 +6,25 @@ use super::{News, Observed, Uid};
 use crate::translate::PodView;
 
 impl Observed {
+    pub(super) fn put_pod(&mut self, mut pod: PodView, news: &mut News) {
+        let uid = pod.uid.clone();
+        let version = |pod: &PodView| pod.gated.as_ref().map(|gated| gated.version);
+        let known = self.pods.get(&uid);
+        if known.is_some_and(|known| version(known) > version(&pod)) {
+            return;
+        }
+        // Whoever was a Job's stays so, even if the Job is deleted without its pods.
+        let known = known.and_then(|known| known.job.clone());
+        let group = known.is_none().then(|| self.join(&pod)).flatten();
+        pod.job = known.or(group).or(pod.job);
+        let group = pod.job.clone().filter(|_| pod.gated.is_some());
+        self.pods.insert(uid.clone(), pod);
+        if let Some(group) = group {
+            self.regroup(&group, news);
+        }
+        self.place(&uid, news);
+    }
+
     /// A bound pod takes its seat in its job's plan, or is nobody's task and only takes room.
     pub(super) fn place(&mut self, uid: &str, news: &mut News) {
         let Some((pod, node)) = self
@@ -50,6 +69,7 @@ impl Observed {
         let Some(pod) = self.pods.remove(uid) else {
             return;
         };
+        self.part(uid, news);
         news.facts.push(Event::PodGone(uid.into()));
         let Some(job) = pod.job else {
             return;

@@ -34,6 +34,7 @@ fn pod(uid: &str, namespace: &str) -> Object {
         node: Some("a".into()),
         takes: Resources::gpus(1),
         is_over: false,
+        gated: None,
     })
 }
 

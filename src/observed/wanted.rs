@@ -4,7 +4,7 @@ use prorata_core::{Event, Hold, Job, Resources, TaskId};
 
 use super::{News, Observed};
 use crate::plan::Plan;
-use crate::translate::JobView;
+use crate::translate::{Form, JobView};
 
 impl Observed {
     /// Adds the facts about every job that was touched.
@@ -38,6 +38,7 @@ impl Observed {
         if self.is_refused(uid) || self.forbidden(view).is_some() {
             job.task = Resources::ZERO;
         }
+        job.hold = self.group_waits_for(view).or(job.hold);
         (concerned && !self.bypasses(uid)).then_some(job)
     }
 
@@ -50,8 +51,9 @@ impl Observed {
 
     fn wanted_facts(&self, uid: &str, job: Job) -> Vec<Event> {
         let view = &self.jobs[uid];
-        let released = |plan: &Plan| view.epoch == Some(plan.epoch());
-        let stopped = view.is_suspended && self.plans.get(uid).is_some_and(released);
+        let released = |plan: &Plan| view.epoch == Some(plan.epoch()) || view.has_begun;
+        let plan = self.plans.get(uid).filter(|_| view.form == Form::Job);
+        let stopped = view.is_suspended && plan.is_some_and(released);
         let mut facts = Vec::new();
         // Edited before it was started: it is planned anew as it is now.
         let outdated = |plan: &Plan| !released(plan) && *plan.shape() != job.shape();

@@ -4,19 +4,64 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1 as k8s;
-use k8s_openapi::api::core::v1::{Affinity, NodeSelectorTerm, PodSpec};
+use k8s_openapi::api::core::v1::{Affinity, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use prorata_core::{Hold, Job, JobId, Needs, Resources, TenantId, Time};
 
-use super::{annotation, controller, created, needs, plan, pod, version};
+use super::template::Template;
+use super::{annotation, controller, created, plan, version};
 use crate::api::labels;
 use crate::duration;
 
-/// What the controller keeps of a Job.
+/// What stands for a job of the queue in the cluster, and with it how the queue holds it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A Job, by its field `suspend`.
+    Job,
+    /// A pod, by its scheduling gate.
+    Pod,
+    /// Pods that start together, by the gate of each.
+    Gang,
+}
+
+impl Form {
+    /// The `apiVersion` of its object.
+    #[must_use]
+    pub const fn api_version(self) -> &'static str {
+        match self {
+            Self::Job => "batch/v1",
+            Self::Pod | Self::Gang => "v1",
+        }
+    }
+
+    /// The `kind` of its object.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Job => "Job",
+            Self::Pod | Self::Gang => "Pod",
+        }
+    }
+}
+
+/// How much of a Job must start together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// All pods that run at the same time.
+    #[default]
+    Whole,
+    /// So many pods; the others follow one by one. Its pods are gated, and it is not suspended.
+    AtLeast(u32),
+}
+
+/// What the controller keeps of a job: of a Job, or of pods that wait in the queue themselves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobView {
     /// Namespace, name and UID.
     pub id: JobId,
+    /// What stands for it in the cluster.
+    pub form: Form,
     /// Grows with each change.
     pub version: u64,
     /// Grows with each change of the spec.
@@ -31,6 +76,8 @@ pub struct JobView {
     pub is_held: bool,
     /// The admission that last released it.
     pub epoch: Option<i64>,
+    /// A pod of it has been let go. Of a Job the epoch says more.
+    pub has_begun: bool,
     /// Complete or failed. Kubernetes says so only once all its pods are gone.
     pub has_ended: bool,
     /// It is being deleted; its pods may still run.
@@ -47,9 +94,13 @@ pub struct JobView {
     pub needs: Arc<Needs>,
     /// It ends by then.
     pub max_duration: Option<Duration>,
+    /// Whether it may be evicted: something makes its pods anew, or its user does not mind.
+    pub preemptible: bool,
+    /// How much of it must start together.
+    pub part: Part,
     /// Why it cannot be planned, for its user.
     pub obstacle: Option<String>,
-    /// PriorityClass of its pods.
+    /// The PriorityClass that orders it: its annotation's, else its pods'.
     pub priority_class: Option<String>,
     /// Whether it has annotations at all.
     pub has_annotations: bool,
@@ -69,49 +120,50 @@ impl JobView {
         let metadata = &job.metadata;
         let spec = job.spec.as_ref();
         let template = spec.and_then(|spec| spec.template.spec.as_ref());
-        let requested = template.map(|template| pod::requests(template, gpu_resource));
-        let (task, unreadable) = match requested {
-            Some(Ok(task)) => (task, None),
-            Some(Err(error)) => (Resources::ZERO, Some(error.to_string())),
-            None => (Resources::ZERO, None),
-        };
         let epoch = annotation(metadata, labels::EPOCH).and_then(|text| text.parse().ok());
         let affinity = template.and_then(|template| template.affinity.as_ref());
         let affinity = match epoch {
             Some(_) => plan::without_ours(affinity),
             None => affinity.cloned(),
         };
-        let needs = template.map(|template| needs::needs(template, affinity.as_ref()));
-        let (max_duration, endless) = match max_duration(job) {
+        let read = |template| Template::new(template, affinity.as_ref(), gpu_resource);
+        let asked = template.map(read).unwrap_or_default();
+        let deadline = spec.and_then(|s| s.active_deadline_seconds);
+        let (max_duration, endless) = match max_duration(metadata, deadline) {
             Ok(span) => (span, None),
             Err(error) => (None, Some(error)),
         };
-        let constraint = || constraint(template?, affinity.as_ref(), gpu_resource);
-        let obstacle = unreadable.or(endless).or_else(constraint);
+        let obstacle = asked.obstacle.or(endless);
         let namespace = job.namespace().unwrap_or_default();
+        let part = template.map_or(Part::Whole, |template| part(metadata, template));
         Self {
             id: JobId::new(&namespace, &job.name_any(), &job.uid().unwrap_or_default()),
+            form: Form::Job,
             version: version(metadata),
             generation: metadata.generation.unwrap_or_default(),
             created: created(metadata),
-            is_queued: template.is_some_and(|t| names(t, gpu_resource)) && is_topmost(job),
+            is_queued: asked.names_gpus && is_topmost(job) && part == Part::Whole,
             is_suspended: spec.and_then(|s| s.suspend).unwrap_or_default(),
             is_held: annotation(metadata, labels::HELD) == Some("true"),
             epoch,
+            has_begun: false,
             has_ended: has_ended(job),
             is_leaving: metadata.deletion_timestamp.is_some(),
             gang: spec.map_or(1, gang),
             remaining: spec.map_or(1, |spec| remaining(spec, job.status.as_ref())),
             indexed: spec.and_then(|s| s.completion_mode.as_deref()) == Some("Indexed"),
-            task: if obstacle.is_none() {
-                task
-            } else {
-                Resources::ZERO
+            task: match obstacle {
+                None => asked.task,
+                Some(_) => Resources::ZERO,
             },
-            needs: needs.unwrap_or_default().into(),
+            needs: asked.needs,
             max_duration,
+            preemptible: true,
+            part,
             obstacle,
-            priority_class: template.and_then(|t| t.priority_class_name.clone()),
+            priority_class: annotation(metadata, labels::PRIORITY_CLASS)
+                .map(str::to_owned)
+                .or(asked.priority_class),
             has_annotations: metadata.annotations.is_some(),
             affinity,
             condition: condition(job),
@@ -127,9 +179,20 @@ impl JobView {
             needs: self.needs.clone(),
             hold: self.is_held.then_some(Hold::User),
             max_duration: self.max_duration,
+            preemptible: self.preemptible,
             ..Job::new(self.id.clone(), tenant, self.gang, self.task)
         }
     }
+}
+
+/// A Job whose template has our gate starts in part.
+fn part(metadata: &ObjectMeta, template: &PodSpec) -> Part {
+    let mut gates = template.scheduling_gates.iter().flatten();
+    if !gates.any(|gate| gate.name == labels::GATE) {
+        return Part::Whole;
+    }
+    let least = annotation(metadata, labels::GANG).and_then(|text| text.parse().ok());
+    Part::AtLeast(least.unwrap_or(1))
 }
 
 /// As many pods as run at the same time, once all have started.
@@ -148,22 +211,6 @@ fn remaining(spec: &k8s::JobSpec, status: Option<&k8s::JobStatus>) -> u32 {
         .map_or(i32::MAX, |completions| completions - succeeded);
     let left = u32::try_from(left).unwrap_or_default();
     gang(spec).min(left)
-}
-
-/// Whether a container of the template names the resource, even with a zero.
-fn names(template: &PodSpec, resource: &str) -> bool {
-    let init = template.init_containers.iter().flatten();
-    let mut resources = template
-        .containers
-        .iter()
-        .chain(init)
-        .filter_map(|c| c.resources.as_ref());
-    resources.any(|r| {
-        [&r.limits, &r.requests]
-            .into_iter()
-            .flatten()
-            .any(|m| m.contains_key(resource))
-    })
 }
 
 /// A Job that something else made is held at its topmost owner; only CronJobs leave it to us.
@@ -186,104 +233,19 @@ fn condition(job: &k8s::Job) -> Option<(String, String)> {
     Some((ours.status.clone(), ours.reason.clone().unwrap_or_default()))
 }
 
-/// By when a Job ends: Kubernetes ends it, or its user says so, whichever is sooner.
-fn max_duration(job: &k8s::Job) -> Result<Option<Duration>, String> {
-    let deadline = job.spec.as_ref().and_then(|s| s.active_deadline_seconds);
+/// By when a job ends: Kubernetes ends it after `deadline` seconds, or its user says so, whichever
+/// is sooner.
+pub(super) fn max_duration(
+    metadata: &ObjectMeta,
+    deadline: Option<i64>,
+) -> Result<Option<Duration>, String> {
     let deadline = deadline.and_then(|seconds| u64::try_from(seconds).ok());
-    let promise = annotation(&job.metadata, labels::MAX_DURATION).map(duration::parse);
+    let promise = annotation(metadata, labels::MAX_DURATION).map(duration::parse);
     let promise = promise
         .transpose()
         .map_err(|error| format!("annotation {}: {error}", labels::MAX_DURATION))?;
     let deadline = deadline.map(Duration::from_secs);
     Ok(deadline.into_iter().chain(promise).min())
-}
-
-/// What a plan does not respect yet. To start such a Job would be to place it where
-/// kube-scheduler may refuse it.
-fn constraint(
-    template: &PodSpec,
-    affinity: Option<&Affinity>,
-    gpu_resource: &str,
-) -> Option<String> {
-    let mut spreads = template.topology_spread_constraints.iter().flatten();
-    let spreads = spreads.any(|spread| spread.when_unsatisfiable == "DoNotSchedule");
-    let mut ports = template
-        .containers
-        .iter()
-        .flat_map(|c| c.ports.iter().flatten());
-    let ports = ports.any(|port| port.host_port.is_some_and(|port| port > 0));
-    let found = [
-        (
-            affinity.is_some_and(is_about_pods),
-            "podAffinity or podAntiAffinity (required…)".to_owned(),
-        ),
-        (
-            plan::required(affinity)
-                .into_iter()
-                .flatten()
-                .any(is_misread),
-            "node affinity by a label called metadata.name".to_owned(),
-        ),
-        (
-            spreads,
-            "topologySpreadConstraints (DoNotSchedule)".to_owned(),
-        ),
-        (
-            ports || template.host_network == Some(true),
-            "hostPort or hostNetwork".to_owned(),
-        ),
-    ];
-    let field = found
-        .into_iter()
-        .find(|(is_there, _)| *is_there)
-        .map(|(_, field)| field);
-    let field = field.or_else(|| {
-        Some(format!(
-            "a request for {}",
-            uncounted(template, gpu_resource)?
-        ))
-    })?;
-    Some(format!(
-        "{field} in the pod template cannot be planned for yet: remove it"
-    ))
-}
-
-/// A resource that a container asks for and plans do not count.
-fn uncounted<'a>(template: &'a PodSpec, gpu_resource: &str) -> Option<&'a str> {
-    let init = template.init_containers.iter().flatten();
-    let all = template
-        .containers
-        .iter()
-        .chain(init)
-        .filter_map(|c| c.resources.as_ref());
-    let mut names = all
-        .flat_map(|r| [&r.requests, &r.limits])
-        .flatten()
-        .flat_map(|m| m.keys());
-    let counted = ["cpu", "memory", gpu_resource];
-    names
-        .find(|name| !counted.contains(&name.as_str()))
-        .map(String::as_str)
-}
-
-/// To plans that key is the node's name.
-fn is_misread(term: &NodeSelectorTerm) -> bool {
-    let mut labels = term.match_expressions.iter().flatten();
-    labels.any(|label| label.key == plan::NAME_FIELD)
-}
-
-fn is_about_pods(affinity: &Affinity) -> bool {
-    let pods = affinity.pod_affinity.as_ref();
-    let apart = affinity.pod_anti_affinity.as_ref();
-    let pods = pods.and_then(|a| {
-        a.required_during_scheduling_ignored_during_execution
-            .as_ref()
-    });
-    let apart = apart.and_then(|a| {
-        a.required_during_scheduling_ignored_during_execution
-            .as_ref()
-    });
-    pods.is_some() || apart.is_some()
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Pods.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1 as k8s;
 use kube::ResourceExt;
 use prorata_core::{NodeId, Resource, Resources};
 use prorata_simulator::quantity::{self, QuantityError};
 
-use super::{annotation, controller, node::counted};
+use super::{annotation, controller, gated::Gated, node::counted};
 
 /// Annotation and label by which the Job controller numbers the pods of an indexed Job.
 const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
@@ -17,7 +19,8 @@ pub struct PodView {
     pub uid: String,
     /// Its namespace.
     pub namespace: String,
-    /// UID of the Job that controls it.
+    /// UID of the Job that controls it; of one that came into the queue by itself, of what it
+    /// queues as.
     pub job: Option<String>,
     /// Its completion index, if the Job is indexed.
     pub index: Option<u32>,
@@ -27,14 +30,18 @@ pub struct PodView {
     pub takes: Resources,
     /// Succeeded or failed: its containers are gone and its resources free.
     pub is_over: bool,
+    /// More of it, if it came into the queue by itself.
+    pub gated: Option<Arc<Gated>>,
 }
 
 impl PodView {
     /// What the controller keeps of `pod`. A request that cannot be read counts as all there is.
     #[must_use]
     pub fn new(pod: &k8s::Pod, gpu_resource: &str) -> Self {
+        let gated = Gated::new(pod, gpu_resource).map(Arc::new);
         let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
-        let job = controller(&pod.metadata).filter(|owner| owner.kind == "Job");
+        // Who makes a pod can have it say what controls it, unless the API server has seen to it.
+        let job = controller(&pod.metadata).filter(|owner| owner.kind == "Job" && gated.is_none());
         let index = annotation(&pod.metadata, COMPLETION_INDEX);
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
         let all = counted(gpu_resource).into_iter();
@@ -53,6 +60,7 @@ impl PodView {
             node: node.map(NodeId::from),
             takes: takes.unwrap_or_default(),
             is_over: matches!(phase, Some("Succeeded" | "Failed")),
+            gated,
         }
     }
 }

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use prorata_core::{Job, Placement, Resource, Resources, Slot, Time};
 use prorata_simulator::quantity;
 
-use super::{moment, node::counted, version};
+use super::{Form, moment, node::counted, version};
 use crate::api::{
     Admission, Amount, JobReference, Place, QueuedJob, QueuedJobSpec, QueuedJobStatus,
 };
@@ -19,6 +19,8 @@ pub const ADMITTED: &str = "Admitted";
 pub struct RecordView {
     /// Its name, in the namespace of its job.
     pub name: String,
+    /// That namespace.
+    pub namespace: String,
     /// Grows with each change. A change must be based on it.
     pub version: u64,
     /// Grows with each change of the spec.
@@ -35,6 +37,7 @@ impl RecordView {
     pub fn new(record: &QueuedJob) -> Self {
         Self {
             name: record.name_any(),
+            namespace: record.namespace().unwrap_or_default(),
             version: version(&record.metadata),
             generation: record.metadata.generation.unwrap_or_default(),
             spec: record.spec.clone(),
@@ -55,14 +58,15 @@ impl RecordView {
 #[must_use]
 pub fn desired_spec(
     job: &Job,
+    form: Form,
     admission: Option<(i64, &Placement)>,
     gpu_resource: &str,
 ) -> QueuedJobSpec {
     let gpus = job.task.checked_mul(job.gang).unwrap_or_default();
     QueuedJobSpec {
         job: JobReference {
-            api_version: "batch/v1".to_owned(),
-            kind: "Job".to_owned(),
+            api_version: form.api_version().to_owned(),
+            kind: form.kind().to_owned(),
             name: job.id.name().to_owned(),
             uid: job.id.uid().to_owned(),
         },
@@ -141,7 +145,7 @@ mod tests {
         let planned: Placement = [slot("a", [0, 1]), slot("a", [2, 3]), slot("b", [0, 1])]
             .into_iter()
             .collect();
-        let spec = desired_spec(&job, Some((7, &planned)), "nvidia.com/gpu");
+        let spec = desired_spec(&job, Form::Job, Some((7, &planned)), "nvidia.com/gpu");
         assert_eq!(spec.gpus, "6");
         assert_eq!(super::task(&spec, "nvidia.com/gpu"), Some(task));
         assert_eq!(placement(spec.admission.as_ref().unwrap()), planned);
@@ -156,7 +160,8 @@ mod tests {
             }))
             .unwrap();
             let job = Job::new(JobId::default(), "red".into(), 1, Resources::gpus(1));
-            let mut record = QueuedJob::new("", desired_spec(&job, None, "nvidia.com/gpu"));
+            let mut record =
+                QueuedJob::new("", desired_spec(&job, Form::Job, None, "nvidia.com/gpu"));
             record.status = Some(QueuedJobStatus {
                 conditions: vec![condition],
                 ..QueuedJobStatus::default()

@@ -51,13 +51,43 @@ pub(crate) async fn annotations_of_ours_are_nobody_elses(cluster: &Cluster) {
     assert!(message(&patch(&pods, "free", change).await.unwrap_err()).contains(own));
 }
 
-pub(crate) async fn bare_pods_get_no_gpus(cluster: &Cluster) {
+pub(crate) async fn pods_wait_by_their_gate(cluster: &Cluster) {
     let ns = namespace(cluster, "bare").await;
     let pods = ns.of::<Pod>(&cluster.alice);
-    refused(&pods, &pod("bare", 1), "submit this as a Job (batch/v1)").await;
+    let waiting = create(&pods, &pod("bare", 1)).await;
+    assert_eq!(gates(&waiting), ["prorata.dev/queue"]);
+    assert_eq!(waiting.metadata.annotations.unwrap()[CREATED_BY], "alice");
     let mut early = json(&pod("early", 0));
+    early["metadata"]["annotations"] = json!({ CREATED_BY: "bob" });
     early["spec"]["initContainers"] = json!([{ "name": "first", "image": "none", "resources": { "limits": { "nvidia.com/gpu": "1" } } }]);
-    refused::<Pod>(&pods, &from(early), "submit this as a Job (batch/v1)").await;
+    early["spec"]["schedulingGates"] = json!([{ "name": "own" }]);
+    let early = create(&pods, &from(early)).await;
+    assert_eq!(gates(&early), ["own", "prorata.dev/queue"]);
+    assert_eq!(
+        early.metadata.annotations.unwrap()[CREATED_BY],
+        "alice",
+        "whatever she says"
+    );
+
+    let open = |name: &str| {
+        let gate = json!({ "name": name, "$patch": "delete" });
+        Patch::Strategic(json!({ "spec": { "schedulingGates": [gate] } }))
+    };
+    let (params, ours) = (PatchParams::default(), open("prorata.dev/queue"));
+    pods.patch("early", &params, &open("own")).await.unwrap();
+    let error = pods.patch("early", &params, &ours).await.unwrap_err();
+    assert!(
+        message(&error).contains("only the queue lets a pod go"),
+        "{error}"
+    );
+    let controller = ns.of::<Pod>(&cluster.controller);
+    let told = json!({ "status": { "nominatedNodeName": "a" } });
+    controller
+        .patch_status("early", &params, &Patch::Merge(told))
+        .await
+        .unwrap();
+    controller.patch("early", &params, &ours).await.unwrap();
+
     let mut claims = json(&pod("claims", 0));
     claims["spec"]["resourceClaims"] = json!([{ "name": "c", "resourceClaimName": "c" }]);
     refused::<Pod>(&pods, &from(claims), "past the queue").await;
@@ -73,6 +103,14 @@ pub(crate) async fn bare_pods_get_no_gpus(cluster: &Cluster) {
     assert!(message(&error).contains("remove nodeName"), "{error}");
 }
 
+fn gates(pod: &Pod) -> Vec<&str> {
+    let gates = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.scheduling_gates.iter().flatten());
+    gates.map(|gate| gate.name.as_str()).collect()
+}
+
 pub(crate) async fn who_may_break_the_glass_passes_the_guards(cluster: &Cluster) {
     let ns = namespace(cluster, "glass").await;
     let bound = |client: &Client| {
@@ -81,7 +119,7 @@ pub(crate) async fn who_may_break_the_glass_passes_the_guards(cluster: &Cluster)
         (ns.of::<Pod>(client), from::<Pod>(manifest))
     };
     let (pods, manifest) = bound(&cluster.alice);
-    refused(&pods, &manifest, "submit this as a Job").await;
+    refused(&pods, &manifest, "remove nodeName").await;
     grant_bypass(cluster, &ns).await;
     create(&pods, &manifest).await;
     assert!(
@@ -89,12 +127,7 @@ pub(crate) async fn who_may_break_the_glass_passes_the_guards(cluster: &Cluster)
         "Jobs are queued all the same"
     );
     let elsewhere = namespace(cluster, "unbroken").await;
-    refused(
-        &elsewhere.of(&cluster.alice),
-        &manifest,
-        "submit this as a Job",
-    )
-    .await;
+    refused(&elsewhere.of(&cluster.alice), &manifest, "remove nodeName").await;
 }
 
 /// Lets alice break the glass in one namespace.

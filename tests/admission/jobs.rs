@@ -186,6 +186,58 @@ pub(crate) async fn applying_again_changes_nothing(cluster: &Cluster) {
     assert_eq!(running.metadata.annotations.unwrap()[EPOCH], "7");
 }
 
+pub(crate) async fn a_job_may_start_in_part(cluster: &Cluster) {
+    let ns = namespace(cluster, "parts").await;
+    let jobs = ns.of::<Job>(&cluster.alice);
+    let with = |name: &str, gang: &str| {
+        let mut manifest = json(&job(name, 1));
+        manifest["metadata"]["annotations"] = json!({ "prorata.dev/gang": gang });
+        from::<Job>(manifest)
+    };
+    let gated = |job: &Job| {
+        let template = json(job)["spec"]["template"]["spec"].clone();
+        template["schedulingGates"] == json!([{ "name": "prorata.dev/queue" }])
+    };
+    refused(
+        &jobs,
+        &with("wrong", "some"),
+        "annotation prorata.dev/gang of a Job",
+    )
+    .await;
+    let parts = create(&jobs, &with("parts", "none")).await;
+    assert!(
+        !suspended(&parts) && gated(&parts),
+        "its pods wait, and not the Job"
+    );
+    let ignores = json(&parts)["spec"]["podFailurePolicy"]["rules"][0].clone();
+    assert_eq!(ignores["action"], "Ignore", "{ignores}");
+    let decided = json!({ "metadata": { "annotations": { "prorata.dev/gang": "2" } } });
+    let error = patch(&jobs, "parts", decided.clone()).await.unwrap_err();
+    assert!(
+        message(&error).contains("how much of a started Job"),
+        "{error}"
+    );
+    assert!(suspended(&suspend(&jobs, "parts", true).await));
+    patch(&jobs, "parts", decided.clone()).await.unwrap();
+    assert!(!suspended(&suspend(&jobs, "parts", false).await));
+
+    let whole = create(&jobs, &job("whole", 1)).await;
+    assert!(suspended(&whole) && !gated(&whole));
+    let parts = patch(&jobs, "whole", decided.clone()).await.unwrap();
+    assert!(
+        !suspended(&parts) && gated(&parts),
+        "one that waits may be let start in part"
+    );
+    let mut held = json(&job("held", 1));
+    held["spec"]["suspend"] = json!(true);
+    create(&jobs, &from::<Job>(held)).await;
+    let parts = patch(&jobs, "held", decided).await.unwrap();
+    assert!(
+        suspended(&parts) && gated(&parts),
+        "what its user holds stays held"
+    );
+}
+
 pub(crate) async fn jobs_of_other_controllers_are_refused(cluster: &Cluster) {
     let ns = namespace(cluster, "owned").await;
     let jobs = ns.of::<Job>(&cluster.alice);

@@ -36,10 +36,11 @@ async fn the_policies_hold_on_a_real_api_server() {
     jobs::only_the_controller_starts_it(&cluster).await;
     jobs::the_places_of_a_started_job_stay(&cluster).await;
     jobs::applying_again_changes_nothing(&cluster).await;
+    jobs::a_job_may_start_in_part(&cluster).await;
     jobs::jobs_of_other_controllers_are_refused(&cluster).await;
     guards::annotations_of_ours_are_nobody_elses(&cluster).await;
     jobs::nodes_are_not_chosen_by_users(&cluster).await;
-    guards::bare_pods_get_no_gpus(&cluster).await;
+    guards::pods_wait_by_their_gate(&cluster).await;
     guards::who_may_break_the_glass_passes_the_guards(&cluster).await;
     objects::queued_jobs_are_the_controllers(&cluster).await;
     objects::housekeeping_goes_on(&cluster).await;

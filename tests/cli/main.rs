@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod changing;
 #[path = "../cluster/mod.rs"]
 mod cluster;
 mod looking;
@@ -25,4 +26,12 @@ async fn people_work_with_the_queue() {
     looking::shares_are_shown_as_a_tree(&world).await;
     wrong::missing_rights_are_named(&world).await;
     wrong::an_unknown_job_is_told_as_such(&world).await;
+    world.clear("red").await;
+    world.clear("blue").await;
+
+    changing::a_file_is_submitted_whole_or_not_at_all(&world).await;
+    changing::a_job_is_waited_for(&world).await;
+    changing::a_job_is_held_and_resumed(&world).await;
+    changing::a_job_gets_another_place_in_the_queue(&world).await;
+    changing::a_node_is_drained(&world).await;
 }

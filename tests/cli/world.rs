@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::batch::v1::Job;
 use kube::Api;
+use kube::api::{DeleteParams, ListParams};
 use prorata_controlplane::{Kubelet, KubeletOptions, Options, Process, User, nodes};
 use serde_json::Value;
 
@@ -31,7 +32,7 @@ spec: {limit: {gpu: 6}}
 /// All that runs, but our controller.
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
-    _kubelet: Kubelet,
+    pub(crate) kubelet: Kubelet,
     site: Site,
 }
 
@@ -50,7 +51,7 @@ impl World {
         let kubelet = Kubelet::start(cluster.admin.clone(), KubeletOptions::default());
         Some(Self {
             cluster,
-            _kubelet: kubelet,
+            kubelet,
             site,
         })
     }
@@ -113,6 +114,71 @@ impl World {
         let all = self.admin(&format!("{list} -n {namespace}")).await.json();
         let mut all = all.as_array().unwrap().clone().into_iter();
         all.find(|entry| entry["name"] == name)
+    }
+
+    /// Deletes every Job of a namespace, and waits until the queue has forgotten them.
+    pub(crate) async fn clear(&self, namespace: &str) {
+        let (delete, all) = (DeleteParams::background(), ListParams::default());
+        let admin = &self.cluster.admin;
+        let jobs: Api<Job> = Api::namespaced(admin.clone(), namespace);
+        jobs.delete_collection(&delete, &all).await.unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let pods: Api<k8s_openapi::api::core::v1::Pod> =
+            Api::namespaced(self.cluster.admin.clone(), namespace);
+        loop {
+            let line =
+                format!("list -o name -n {namespace} --state waiting,admitted,held,finished");
+            let listed = self.admin(&line).await;
+            let gone = pods.list(&all).await.unwrap().items.is_empty();
+            if listed.out.is_empty() && gone {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "jobs of {namespace} are still there"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits until a field of a job, as `list -o json` shows it, has this value.
+    pub(crate) async fn until_field(
+        &self,
+        namespace: &str,
+        name: &str,
+        field: &str,
+        value: &Value,
+    ) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let entry = self.listed(namespace, name).await;
+            if entry.as_ref().is_some_and(|entry| entry[field] == *value) {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{field} of {namespace}/{name}: {entry:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits until the controller says that a tenant holds so much.
+    pub(crate) async fn until_share(&self, tenant: &str, milli_gpus: &Value) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let all = self.admin("share -o json").await.json();
+            let mut all = all.as_array().unwrap().iter();
+            let found = all
+                .find(|holding| holding["tenant"] == *tenant)
+                .unwrap()
+                .clone();
+            if found["heldMilliGpus"] == *milli_gpus && found["borrowedMilliGpus"].is_number() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{found}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Waits until a job stands so.

@@ -60,8 +60,12 @@ impl Cluster {
         self.namespace("prorata-probe", Some("probe")).await;
         let refused = |error: Option<String>| error.is_some_and(|e| e.contains("denied request"));
         let deadline = Instant::now() + Duration::from_secs(30);
+        let mut marked = pod("probe", 1);
+        let ours = ("internal.prorata.dev/probe".to_owned(), String::new());
+        marked.metadata.annotations = Some([ours].into());
         while !(self.job_waits().await
-            && refused(self.error_of(&pod("probe", 1)).await)
+            && self.pod_waits().await
+            && refused(self.error_of(&marked).await)
             && refused(self.error_of(&queued_job("probe", "probe", 1)).await))
         {
             assert!(
@@ -139,6 +143,12 @@ impl Cluster {
         // Refused while only the validating policies are in force.
         let stored = api.create(&dry_run(), &job("probe", 1)).await;
         stored.is_ok_and(|job| job.spec.unwrap().suspend == Some(true))
+    }
+
+    async fn pod_waits(&self) -> bool {
+        let api: Api<Pod> = Api::namespaced(self.alice.clone(), "prorata-probe");
+        let stored = api.create(&dry_run(), &pod("probe", 1)).await;
+        stored.is_ok_and(|pod| pod.spec.unwrap().scheduling_gates.is_some())
     }
 
     async fn error_of<R>(&self, object: &R) -> Option<String>

@@ -1,4 +1,5 @@
-//! One control plane: what is rendered is read strictly, installed by helm, run, and upgraded.
+//! One control plane: what is rendered is read strictly, installed by helm, run, upgraded, and
+//! removed.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::requests::{eventually, suspended};
 use crate::cluster::{Cluster, prorata};
-use crate::{Chart, kubectl, object, objects, read, rights, root, running, text};
+use crate::{Chart, kubectl, object, objects, read, removed, rights, root, running, text};
 
 /// Everything that the chart can render.
 const ALL: &str = "--set=scheduler.enabled=true,certificates.source=certManager";
@@ -22,7 +23,7 @@ const ALL: &str = "--set=scheduler.enabled=true,certificates.source=certManager"
 const CERT_MANAGER: &str = include_str!("cert-manager.yaml");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn installed_run_and_upgraded() {
+async fn installed_run_upgraded_and_removed() {
     let Some(chart) = Chart::find_or_skip() else {
         return;
     };
@@ -47,7 +48,7 @@ async fn installed_run_and_upgraded() {
         .await
         .unwrap();
     let _kubelet = Kubelet::start(cluster.admin.clone(), KubeletOptions::default());
-    let _controller = site.start(&cluster.plane).await;
+    let controller = site.start(&cluster.plane).await;
     cluster.apply(&team());
     let (jobs, pods) = of_the_team(&cluster);
     cluster.apply(&job("runs", 2, 8));
@@ -76,6 +77,9 @@ async fn installed_run_and_upgraded() {
         suspended(&jobs.get("late").await.unwrap()),
         "the policies go on"
     );
+    drop(controller);
+    removed::nothing_of_a_users_is_left_behind(&cluster, &chart).await;
+    assert_eq!(running_pods(&pods).await, before, "what runs goes on");
 }
 
 /// A field that no type has, or a value of another type, is an error.
@@ -163,7 +167,7 @@ fn team() -> String {
 }
 
 /// A Job of so many pods with so many GPUs each, for the second scheduler.
-fn job(name: &str, pods: u32, gpus: u32) -> String {
+pub(crate) fn job(name: &str, pods: u32, gpus: u32) -> String {
     let limits = json!({ "limits": { "nvidia.com/gpu": gpus.to_string() } });
     json!({
         "apiVersion": "batch/v1", "kind": "Job",

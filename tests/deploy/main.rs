@@ -6,6 +6,7 @@
 mod cluster;
 mod cluster_wide;
 mod image;
+mod removed;
 mod rendered;
 mod rights;
 mod running;

@@ -12,9 +12,12 @@ use crate::cluster::Cluster;
 /// Verb, group, resource and subresource.
 type Right = (&'static str, &'static str, &'static str, &'static str);
 
-const MUST: [Right; 14] = [
+const MUST: [Right; 18] = [
     ("list", "", "nodes", ""),
     ("watch", "", "pods", ""),
+    ("patch", "", "pods", ""),
+    ("patch", "", "pods", "status"),
+    ("create", "", "pods", "eviction"),
     ("list", "", "namespaces", ""),
     ("watch", "batch", "jobs", ""),
     ("patch", "batch", "jobs", ""),
@@ -25,11 +28,12 @@ const MUST: [Right; 14] = [
     ("list", "prorata.dev", "queuedjobs", ""),
     ("create", "prorata.dev", "queuedjobs", ""),
     ("patch", "prorata.dev", "queuedjobs", ""),
+    ("delete", "prorata.dev", "queuedjobs", ""),
     ("create", "events.k8s.io", "events", ""),
     ("patch", "events.k8s.io", "events", ""),
 ];
 
-const MUST_NOT: [Right; 32] = [
+const MUST_NOT: [Right; 31] = [
     ("get", "", "secrets", ""),
     ("list", "", "secrets", ""),
     ("get", "", "configmaps", ""),
@@ -55,7 +59,6 @@ const MUST_NOT: [Right; 32] = [
     ("create", "apps", "daemonsets", ""),
     ("patch", "prorata.dev", "tenants", ""),
     ("create", "prorata.dev", "tenants", ""),
-    ("delete", "prorata.dev", "queuedjobs", ""),
     ("bypass", "prorata.dev", "queuedjobs", ""),
     ("escalate", "rbac.authorization.k8s.io", "clusterroles", ""),
     (

@@ -431,6 +431,7 @@ fn view() -> View {
     namespaces.insert_mut("red".to_owned(), TenantId::from("red"));
     View {
         bypassing: Default::default(),
+        groups: Default::default(),
         snapshot: core.snapshot(),
         plans,
         namespaces,

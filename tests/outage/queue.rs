@@ -6,7 +6,7 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBindin
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use prorata::api::State;
 use serde_json::json;
 
@@ -452,6 +452,11 @@ pub(crate) async fn who_may_break_the_glass_gets_what_is_free(world: &World) {
     let pods: Api<Pod> = Api::namespaced(world.cluster.admin.clone(), "urgent");
     let bare = super::cluster::pod("bare", 2);
     pods.create(&kube::api::PostParams::default(), &bare)
+        .await
+        .unwrap();
+    let gate = json!({ "name": "prorata.dev/queue", "$patch": "delete" });
+    let gate = json!({ "spec": { "schedulingGates": [gate] } });
+    pods.patch("bare", &PatchParams::default(), &Patch::Strategic(gate))
         .await
         .unwrap();
     world

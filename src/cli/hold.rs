@@ -1,0 +1,88 @@
+//! `hold` and `resume`: the user's own suspend field.
+
+use serde_json::{Value, json};
+
+use super::cluster::{Cluster, ClusterArgs};
+use super::failure::Failure;
+use super::object::Target;
+use super::output;
+use crate::api::labels;
+
+/// Options of `hold`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A job on hold keeps its age, and starts no sooner than somebody resumes it. A job that runs gives up
+its GPUs: its pods end, and what they have not saved is lost; that takes --stop.
+
+Examples:
+  prorata hold train-7
+  prorata hold train-7 --stop")]
+pub struct HoldArgs {
+    /// The jobs, as NAME or job/NAME
+    #[arg(value_name = "JOB", required = true)]
+    jobs: Vec<String>,
+    /// Also where the job runs: its pods end
+    #[arg(long)]
+    stop: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Options of `resume`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The job waits for its turn again, with the age that it has.
+
+Example:
+  prorata resume train-7")]
+pub struct ResumeArgs {
+    /// The jobs, as NAME or job/NAME
+    #[arg(value_name = "JOB", required = true)]
+    jobs: Vec<String>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+pub(super) async fn hold(args: &HoldArgs) -> Result<(), Failure> {
+    let cluster = Cluster::connect(&args.cluster).await?;
+    for job in &args.jobs {
+        let target = Target::find(&cluster, job).await?;
+        if target.is_admitted() && !args.stop {
+            let what = format!(
+                "{} has started: to hold it ends its pods",
+                target.full_name()
+            );
+            return Err(
+                Failure::new(what).help("add --stop, if what they have not saved may be lost")
+            );
+        }
+        target.merge("hold", held(target.suspend(true)?)).await?;
+        let stopped = if target.is_admitted() {
+            "; its pods are ending"
+        } else {
+            ""
+        };
+        output::print(&format!("{} is on hold{stopped}\n", target.full_name()))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn resume(args: &ResumeArgs) -> Result<(), Failure> {
+    let cluster = Cluster::connect(&args.cluster).await?;
+    for job in &args.jobs {
+        let target = Target::find(&cluster, job).await?;
+        if target.is_held() {
+            target.merge("resume", target.suspend(false)?).await?;
+            output::print(&format!("{} waits for its turn\n", target.full_name()))?;
+        } else {
+            output::print(&format!("{} is not on hold\n", target.full_name()))?;
+        }
+    }
+    Ok(())
+}
+
+/// A job that waits is suspended already, by the queue; the annotation says that its user wants it.
+fn held(mut suspended: Value) -> Value {
+    suspended["metadata"] = json!({"annotations": {labels::HELD: "true"}});
+    suspended
+}

@@ -1,0 +1,261 @@
+//! What the queue holds back, and how it is let go. What a user holds stays held.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Pod, PodSchedulingGate};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::super::cluster::{Cluster, Scope};
+use super::super::failure::Failure;
+use crate::api::{QueuedJob, State, labels};
+use crate::translate::JobView;
+
+/// How long something may take that only waits for others.
+const WITHIN: Duration = Duration::from_secs(120);
+
+/// How long after it was deleted a policy may still be in force somewhere.
+const IN_FORCE: Duration = Duration::from_secs(3);
+
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What the queue holds back.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// Suspended by the queue.
+    jobs: Vec<Job>,
+    /// Not suspended, but their template has the queue's gate.
+    gated_templates: Vec<Job>,
+    /// With the queue's gate.
+    pods: Vec<Pod>,
+}
+
+impl Held {
+    /// Looks through the whole cluster.
+    pub(super) async fn find(cluster: &Cluster) -> Result<Self, Failure> {
+        let waiting = waiting(cluster).await?;
+        let mut held = Self::default();
+        for job in cluster.list(&Scope::All, ListParams::default()).await? {
+            let view = JobView::new(&job, labels::GPU_RESOURCE);
+            if view.has_ended || view.is_leaving || view.is_held {
+                continue;
+            }
+            if view.is_suspended {
+                if is_ours(&job, &waiting) {
+                    held.jobs.push(job);
+                }
+            } else if template_gate(&job).is_some() {
+                held.gated_templates.push(job);
+            }
+        }
+        let pods = cluster.list(&Scope::All, ListParams::default()).await?;
+        held.pods = pods
+            .into_iter()
+            .filter(|pod| pod_gate(pod).is_some())
+            .collect();
+        Ok(held)
+    }
+
+    /// Whether there are Jobs that cannot be let go as they run.
+    pub(super) fn needs_restart(&self) -> bool {
+        !self.gated_templates.is_empty()
+    }
+
+    /// Says what there is.
+    pub(super) fn tell(&self) {
+        let (jobs, pods) = (self.jobs.len(), self.pods.len());
+        eprintln!("the queue holds {jobs} Jobs and {pods} pods");
+        for job in &self.gated_templates {
+            eprintln!(
+                "{} runs with the queue's gate in its template",
+                full_name(job)
+            );
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.gated_templates.is_empty() && self.pods.is_empty()
+    }
+}
+
+/// Lets everything go, and looks again until nothing is held: whatever was created while a policy
+/// was still in force is found by a later look.
+pub(super) async fn release(cluster: &Cluster) -> Result<(), Failure> {
+    let mut free_since = None;
+    until("everything is released", async || {
+        let held = Held::find(cluster).await?;
+        if held.is_empty() {
+            let since = *free_since.get_or_insert_with(Instant::now);
+            return Ok(since.elapsed() >= IN_FORCE);
+        }
+        free_since = None;
+        release_once(cluster, held).await?;
+        Ok(false)
+    })
+    .await
+}
+
+async fn release_once(cluster: &Cluster, held: Held) -> Result<(), Failure> {
+    for job in &held.gated_templates {
+        let stop = json!([test_uid(job.uid()), replace("/spec/suspend", json!(true))]);
+        patch(cluster, "stop Job", job, stop).await?;
+    }
+    for job in &held.jobs {
+        if let Some(Some(spec)) = patch(cluster, "release Job", job, job_patch(job))
+            .await?
+            .map(|job: Job| job.spec)
+            && spec.suspend != Some(true)
+        {
+            eprintln!("released job {}", full_name(job));
+        }
+    }
+    for pod in &held.pods {
+        if patch(cluster, "release pod", pod, pod_patch(pod))
+            .await?
+            .is_some()
+        {
+            eprintln!("released pod {}", full_name(pod));
+        }
+    }
+    Ok(())
+}
+
+/// Asks again and again whether something is so.
+pub(super) async fn until(
+    what: &str,
+    mut holds: impl AsyncFnMut() -> Result<bool, Failure>,
+) -> Result<(), Failure> {
+    let deadline = Instant::now() + WITHIN;
+    while !holds().await? {
+        if Instant::now() > deadline {
+            return Err(
+                Failure::new(format!("not within {} s: {what}", WITHIN.as_secs()))
+                    .help("see what holds it up, and run this again: it goes on where it ended"),
+            );
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+/// The UIDs of what waits by its record; none when the definition has gone already.
+async fn waiting(cluster: &Cluster) -> Result<BTreeSet<String>, Failure> {
+    let api: Api<QueuedJob> = Api::all(cluster.client().clone());
+    let records = match api.list(&ListParams::default()).await {
+        Ok(records) => records.items,
+        Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+        Err(error) => return Err(Failure::api("list queuedjobs.prorata.dev", error)),
+    };
+    let waits = |record: &QueuedJob| {
+        let state = record.status.as_ref().and_then(|status| status.state);
+        matches!(state, None | Some(State::Waiting | State::Admitted))
+    };
+    let records = records.into_iter().filter(waits);
+    Ok(records.map(|record| record.spec.job.uid).collect())
+}
+
+/// Whether the queue has suspended it: our policy marked it as it came, or we wrote a record of it.
+fn is_ours(job: &Job, waiting: &BTreeSet<String>) -> bool {
+    let marks = [labels::CREATED_BY, labels::EPOCH];
+    let marked = marks
+        .iter()
+        .any(|mark| job.annotations().contains_key(*mark));
+    marked || job.uid().is_some_and(|uid| waiting.contains(&uid))
+}
+
+/// Takes out what was ours, and starts it. It applies to this very Job alone.
+fn job_patch(job: &Job) -> Value {
+    let mut patch = vec![
+        test_uid(job.uid()),
+        json!({"op": "test", "path": "/spec/suspend", "value": true}),
+    ];
+    let view = JobView::new(job, labels::GPU_RESOURCE);
+    if view.epoch.is_some() {
+        let affinity = view
+            .affinity
+            .map_or(Value::Null, |affinity| json!(affinity));
+        patch.push(json!({"op": "add", "path": "/spec/template/spec/affinity", "value": affinity}));
+        let key = labels::EPOCH.replace('~', "~0").replace('/', "~1");
+        patch.push(json!({"op": "remove", "path": format!("/metadata/annotations/{key}")}));
+    }
+    if let Some(at) = template_gate(job) {
+        let path = format!("/spec/template/spec/schedulingGates/{at}");
+        patch.push(json!({"op": "remove", "path": path}));
+    }
+    patch.push(replace("/spec/suspend", json!(false)));
+    Value::Array(patch)
+}
+
+fn pod_patch(pod: &Pod) -> Value {
+    let at = pod_gate(pod).unwrap_or_default();
+    let path = format!("/spec/schedulingGates/{at}");
+    json!([
+        test_uid(pod.uid()),
+        {"op": "test", "path": path, "value": {"name": labels::GATE}},
+        {"op": "remove", "path": path},
+    ])
+}
+
+fn template_gate(job: &Job) -> Option<usize> {
+    let template = job.spec.as_ref()?.template.spec.as_ref()?;
+    gate(template.scheduling_gates.as_ref()?)
+}
+
+fn pod_gate(pod: &Pod) -> Option<usize> {
+    gate(pod.spec.as_ref()?.scheduling_gates.as_ref()?)
+}
+
+fn gate(gates: &[PodSchedulingGate]) -> Option<usize> {
+    gates.iter().position(|gate| gate.name == labels::GATE)
+}
+
+fn test_uid(uid: Option<String>) -> Value {
+    json!({"op": "test", "path": "/metadata/uid", "value": uid})
+}
+
+fn replace(path: &str, value: Value) -> Value {
+    json!({"op": "replace", "path": path, "value": value})
+}
+
+/// Patches an object; `None` when it has changed or gone meanwhile, which the next look sees, or
+/// cannot be changed yet, because pods of it are still on their way out.
+async fn patch<K>(
+    cluster: &Cluster,
+    verb: &str,
+    object: &K,
+    patch: Value,
+) -> Result<Option<K>, Failure>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let namespace = object.namespace().unwrap_or_default();
+    let api: Api<K> = Api::namespaced(cluster.client().clone(), &namespace);
+    let patch = serde_json::from_value(patch).map_err(|error| Failure::new(error.to_string()))?;
+    let patch: Patch<()> = Patch::Json(patch);
+    match api
+        .patch(&object.name_any(), &PatchParams::default(), &patch)
+        .await
+    {
+        Ok(object) => Ok(Some(object)),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => Ok(None),
+        // A policy of ours that is still in force.
+        Err(kube::Error::Api(status)) if status.message.contains("denied request") => Ok(None),
+        Err(error) => Err(Failure::api(
+            &format!("{verb} {}", full_name(object)),
+            error,
+        )),
+    }
+}
+
+fn full_name(object: &impl kube::ResourceExt) -> String {
+    format!(
+        "{}/{}",
+        object.namespace().unwrap_or_default(),
+        object.name_any()
+    )
+}

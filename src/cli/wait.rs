@@ -1,0 +1,240 @@
+//! `wait`: until a job has come so far.
+
+use std::time::Duration;
+
+use futures::{StreamExt, pin_mut};
+use k8s_openapi::api::batch::v1::{Job, JobStatus};
+use kube::ResourceExt;
+use kube::api::{Api, DynamicObject};
+use kube::runtime::{WatchStreamExt, watcher};
+use tokio::time::Instant;
+
+use super::cluster::{Cluster, ClusterArgs};
+use super::failure::Failure;
+use super::object::Target;
+use super::output;
+use crate::duration;
+use crate::translate::JOB_CONDITION;
+
+/// How far a job is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(super) enum Milestone {
+    /// Its places are decided
+    Admitted,
+    /// All its pods run
+    Running,
+    /// It is over; that it failed is a failure
+    Finished,
+}
+
+/// Options of `wait`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+What changes meanwhile is told on standard error. It fails when the time is up, when the job is
+deleted, and with --for finished when the job has failed.
+
+Examples:
+  prorata wait train-7                               until its places are decided
+  prorata wait train-7 --for running --timeout 1h
+  prorata wait train-7 --for finished && ./evaluate.sh")]
+pub struct Args {
+    /// The job, as NAME or job/NAME
+    #[arg(value_name = "JOB")]
+    job: String,
+    /// How far it is to come
+    #[arg(
+        long = "for",
+        value_enum,
+        default_value = "admitted",
+        value_name = "MILESTONE"
+    )]
+    milestone: Milestone,
+    /// How long to wait at most, as 90s or 12h [default: for ever]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    timeout: Option<Duration>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
+    let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
+    let cluster = Cluster::connect(&args.cluster).await?;
+    let target = Target::find(&cluster, &args.job).await?;
+    until(&target, args.milestone, deadline).await
+}
+
+/// Waits until the job has come so far, and says so.
+pub(super) async fn until(
+    target: &Target,
+    milestone: Milestone,
+    deadline: Option<Instant>,
+) -> Result<(), Failure> {
+    if target.kind != "Job" {
+        let what = format!("cannot wait for a {}", target.kind);
+        return Err(Failure::new(what).help("`kubectl wait` waits for its own conditions"));
+    }
+    let name = target.full_name();
+    let mut last = String::new();
+    let wait = follow(target, milestone, &mut last);
+    let outcome = match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline, wait).await,
+        None => Ok(wait.await),
+    };
+    match outcome {
+        Ok(outcome) => outcome.and_then(|told| output::print(&format!("{name} {told}\n"))),
+        Err(_) => Err(
+            Failure::new(format!("{name} has not come so far in time: it {last}")).help(format!(
+                "`prorata explain {}` says why",
+                target.object.name_any()
+            )),
+        ),
+    }
+}
+
+/// Looks at the Job whenever it changes.
+async fn follow(
+    target: &Target,
+    milestone: Milestone,
+    last: &mut String,
+) -> Result<String, Failure> {
+    let name = target.object.name_any();
+    let one = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let api: Api<DynamicObject> = target.api.clone();
+    let events = watcher(api, one).default_backoff();
+    pin_mut!(events);
+    while let Some(event) = events.next().await {
+        let (object, gone) = match event {
+            Ok(watcher::Event::InitApply(object) | watcher::Event::Apply(object)) => {
+                (object, false)
+            }
+            Ok(watcher::Event::Delete(object)) => (object, true),
+            Ok(watcher::Event::Init | watcher::Event::InitDone) => continue,
+            Err(error) => {
+                refused(error)?;
+                continue;
+            }
+        };
+        let other = object.uid() != target.object.uid();
+        if gone || other {
+            let what = format!("{} has been deleted", target.full_name());
+            return Err(Failure::new(what));
+        }
+        let job: Job = object
+            .try_parse()
+            .map_err(|error| Failure::new(format!("{name}: {error}")))?;
+        if let Some(told) = reached(&job, milestone)? {
+            return Ok(told);
+        }
+        tell(&job, &target.full_name(), last);
+    }
+    Err(Failure::new("the watch has ended"))
+}
+
+/// What will not go away by itself; whatever else, the watch tries again.
+fn refused(error: watcher::Error) -> Result<(), Failure> {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) if matches!(&error, kube::Error::Api(status) if matches!(status.code, 401 | 403)) => {
+            Err(Failure::api("watch jobs.batch", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is told when the job has come so far.
+fn reached(job: &Job, milestone: Milestone) -> Result<Option<String>, Failure> {
+    let status = job.status.clone().unwrap_or_default();
+    if let Some(why) = ended(&status, "Failed") {
+        let name = job.name_any();
+        return match milestone {
+            Milestone::Finished => Err(Failure::new(format!("{name} has failed: {why}"))),
+            _ => Ok(Some(format!("has failed: {why}"))),
+        };
+    }
+    if ended(&status, "Complete").is_some() {
+        return Ok(Some("is complete".to_owned()));
+    }
+    let spec = job.spec.clone().unwrap_or_default();
+    let released = spec.suspend != Some(true);
+    let pods = spec
+        .parallelism
+        .unwrap_or(1)
+        .min(spec.completions.unwrap_or(i32::MAX));
+    let running = status.ready.unwrap_or_default() + status.succeeded.unwrap_or_default();
+    Ok(match milestone {
+        Milestone::Admitted if released => Some("is admitted".to_owned()),
+        Milestone::Running if released && running >= pods => Some("runs".to_owned()),
+        _ => None,
+    })
+}
+
+/// Why a Job has ended so, if it has.
+fn ended(status: &JobStatus, how: &str) -> Option<String> {
+    let mut conditions = status.conditions.iter().flatten();
+    let condition = conditions.find(|c| c.type_ == how && c.status == "True")?;
+    let reason = condition.reason.clone().unwrap_or_default();
+    let message = condition.message.clone().unwrap_or_default();
+    Some(format!("{reason}: {message}"))
+}
+
+/// Tells where the job stands, when that has changed.
+fn tell(job: &Job, name: &str, last: &mut String) {
+    let conditions = job.status.as_ref().and_then(|s| s.conditions.as_ref());
+    let ours = conditions.and_then(|all| all.iter().find(|c| c.type_ == JOB_CONDITION));
+    let suspended = job
+        .spec
+        .as_ref()
+        .is_some_and(|spec| spec.suspend == Some(true));
+    let reason = ours.and_then(|condition| condition.reason.clone());
+    let now = match (suspended, reason) {
+        (true, Some(reason)) => format!("waits ({reason})"),
+        (true, None) => "waits".to_owned(),
+        (false, _) => "is admitted".to_owned(),
+    };
+    if now != *last {
+        eprintln!("{name} {now}");
+        *last = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn told(status: Value, suspend: bool, milestone: Milestone) -> Result<Option<String>, Failure> {
+        let job = json!({
+            "metadata": {"name": "train"},
+            "spec": {"suspend": suspend, "parallelism": 4, "completions": 2, "template": {}},
+            "status": status,
+        });
+        reached(&serde_json::from_value(job).unwrap(), milestone)
+    }
+
+    #[test]
+    fn a_job_comes_so_far_and_no_farther() {
+        let at = |status: Value, suspend, milestone| told(status, suspend, milestone).unwrap();
+        assert_eq!(at(json!({}), true, Milestone::Admitted), None);
+        assert_eq!(
+            at(json!({}), false, Milestone::Admitted).unwrap(),
+            "is admitted"
+        );
+        assert_eq!(at(json!({"ready": 1}), false, Milestone::Running), None);
+        let half = json!({"ready": 1, "succeeded": 1});
+        assert_eq!(at(half.clone(), false, Milestone::Running).unwrap(), "runs");
+        assert_eq!(at(half, false, Milestone::Finished), None);
+    }
+
+    #[test]
+    fn a_failed_job_is_a_failure_for_whoever_waits_for_its_end() {
+        let failed = json!({"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"}]});
+        let failure = told(failed.clone(), false, Milestone::Finished).unwrap_err();
+        assert!(
+            failure
+                .what()
+                .ends_with("has failed: BackoffLimitExceeded: too often")
+        );
+        let told = told(failed, false, Milestone::Running).unwrap();
+        assert!(told.unwrap().starts_with("has failed"));
+    }
+}

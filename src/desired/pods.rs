@@ -1,0 +1,105 @@
+//! What is to be done to pods that wait in the queue themselves.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::jiff::Timestamp;
+use prorata_core::{JobId, NodeId, Snapshot};
+
+use super::record_write;
+use crate::effects::{Effect, Notice, PodName, PodsWrite, RecordWrite};
+use crate::observed::Observed;
+use crate::plan::Plan;
+use crate::status::Standing;
+use crate::translate::{Form, Gated, JobView, PodView, RecordView};
+
+/// What is to be done to the pods of this job, if anything is.
+pub(super) fn write(observed: &Observed, snapshot: &Snapshot, view: &JobView) -> Option<PodsWrite> {
+    if view.form == Form::Job {
+        return None;
+    }
+    let plan = observed.plan(view.id.uid())?;
+    let members = observed.members(view.id.uid());
+    if snapshot.placement(&view.id).is_some() {
+        let pods = let_go(plan, &members);
+        return (!pods.is_empty()).then_some(PodsWrite::LetGo(pods));
+    }
+    let stay = |(_, gated): &&(&PodView, &Gated)| !gated.is_waiting && !gated.is_leaving;
+    let pods: Vec<PodName> = members.iter().filter(stay).map(name).collect();
+    (!pods.is_empty()).then_some(PodsWrite::Evict(pods))
+}
+
+/// The pods that wait, each with the node of a place that no other has.
+fn let_go(plan: &Plan, members: &[(&PodView, &Gated)]) -> Vec<(PodName, NodeId)> {
+    let mut taken: BTreeSet<u32> = (0..plan.seats()).filter(|s| plan.is_taken(*s)).collect();
+    let on_their_way = members
+        .iter()
+        .filter(|(pod, gated)| !gated.is_waiting && pod.node.is_none());
+    for (_, gated) in on_their_way {
+        let theirs =
+            |seat: &u32| !taken.contains(seat) && plan.node(*seat) == gated.nominated.as_ref();
+        taken.extend((0..plan.seats()).find(theirs));
+    }
+    let free = (0..plan.seats()).filter(|seat| !taken.contains(seat));
+    let nodes = free.filter_map(|seat| plan.node(seat).cloned());
+    let waiting = members
+        .iter()
+        .filter(|(_, gated)| gated.is_waiting && !gated.is_leaving);
+    waiting.map(name).zip(nodes).collect()
+}
+
+fn name((pod, gated): &(&PodView, &Gated)) -> PodName {
+    PodName {
+        name: gated.name.clone(),
+        uid: pod.uid.clone(),
+    }
+}
+
+/// The pod of a gang that people are told about.
+pub(super) fn about(observed: &Observed, view: &JobView) -> Option<PodName> {
+    let members = observed.members(view.id.uid());
+    (view.form == Form::Gang).then(|| members.first().map(name))?
+}
+
+/// What the users of the pods are told.
+pub(super) fn notice(write: &PodsWrite) -> Notice {
+    let (reason, message) = match write {
+        PodsWrite::LetGo(_) => (
+            "Admitted",
+            "its place is decided, and it is on its way there",
+        ),
+        PodsWrite::Evict(_) => ("Evicted", "its place is another's: it is asked to leave"),
+    };
+    Notice {
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+/// What stands for pods that are gone or over: the record of one is its own, and says that it is
+/// over while it is still there; that of a gang goes.
+pub(super) fn left(record: &RecordView, now: Timestamp) -> Option<Effect> {
+    let job = &record.spec.job;
+    if job.kind != Form::Pod.kind() {
+        return None;
+    }
+    let form = match job.uid.ends_with("-gang") {
+        true => Form::Gang,
+        false => Form::Pod,
+    };
+    let write = match form {
+        Form::Gang => RecordWrite::Delete(Box::new(record.clone())),
+        _ => record_write(Some(record), None, &Standing::finished(), None, now),
+    };
+    let effect = Effect {
+        job: JobId::new(&record.namespace, &job.name, &job.uid),
+        form,
+        record: write,
+        patch: None,
+        pods: None,
+        starts: false,
+        condition: None,
+        notice: None,
+        about: None,
+    };
+    effect.changes_anything().then_some(effect)
+}

@@ -1,0 +1,111 @@
+//! Writes about pods that wait in the queue themselves.
+
+use futures::stream::{self, StreamExt};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, Preconditions};
+use prorata_core::{JobId, NodeId};
+use serde_json::json;
+
+use super::Writer;
+use crate::api::labels;
+use crate::translate::PodView;
+
+/// Writes about pods of one job under way at the same time.
+const WRITES_MAX: usize = 8;
+
+/// A pod, and no later one of the same name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodName {
+    /// Its name, in the namespace of its job.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+}
+
+/// What is done to the pods of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PodsWrite {
+    /// Each is told its node and let go.
+    LetGo(Vec<(PodName, NodeId)>),
+    /// Each is asked to leave. A PodDisruptionBudget may say no for now.
+    Evict(Vec<PodName>),
+}
+
+impl Writer {
+    /// Does it to every pod, and answers with those that were written and the first failure.
+    pub(super) async fn pods(
+        &self,
+        job: &JobId,
+        write: PodsWrite,
+    ) -> (Vec<PodView>, kube::Result<()>) {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), job.namespace());
+        match write {
+            PodsWrite::LetGo(pods) => {
+                let writes = pods.iter().map(|(pod, node)| self.let_go(&api, pod, node));
+                collect(writes).await
+            }
+            PodsWrite::Evict(pods) => collect(pods.iter().map(|pod| evict(&api, pod))).await,
+        }
+    }
+
+    /// The node first, so that kube-scheduler knows it when it first sees the pod.
+    async fn let_go(
+        &self,
+        api: &Api<Pod>,
+        pod: &PodName,
+        node: &NodeId,
+    ) -> kube::Result<Option<PodView>> {
+        let metadata = json!({"uid": pod.uid});
+        let nominated =
+            json!({"metadata": metadata, "status": {"nominatedNodeName": node.as_str()}});
+        let params = PatchParams::default();
+        api.patch_status(&pod.name, &params, &Patch::Merge(nominated))
+            .await?;
+        let gate = json!({"name": labels::GATE, "$patch": "delete"});
+        let open = json!({"metadata": metadata, "spec": {"schedulingGates": [gate]}});
+        let written = api
+            .patch(&pod.name, &params, &Patch::Strategic(open))
+            .await?;
+        Ok(Some(PodView::new(&written, &self.gpu_resource)))
+    }
+}
+
+async fn evict(api: &Api<Pod>, pod: &PodName) -> kube::Result<Option<PodView>> {
+    let preconditions = Preconditions {
+        uid: Some(pod.uid.clone()),
+        resource_version: None,
+    };
+    let params = EvictParams {
+        delete_options: Some(DeleteParams {
+            preconditions: Some(preconditions),
+            ..DeleteParams::default()
+        }),
+        ..EvictParams::default()
+    };
+    match api.evict(&pod.name, &params).await {
+        // Whoever is gone, or another by now, has left.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
+        answer => answer.map(|_| None),
+    }
+}
+
+/// One that fails keeps no other from being tried.
+async fn collect<F>(writes: impl Iterator<Item = F>) -> (Vec<PodView>, kube::Result<()>)
+where
+    F: Future<Output = kube::Result<Option<PodView>>>,
+{
+    let writes: Vec<F> = writes.collect();
+    let answers = stream::iter(writes).buffer_unordered(WRITES_MAX);
+    let answers: Vec<kube::Result<Option<PodView>>> = answers.collect().await;
+    let mut written = Vec::new();
+    let mut failure = Ok(());
+    for answer in answers {
+        match answer {
+            Ok(pod) => written.extend(pod),
+            Err(error) if failure.is_ok() => failure = Err(error),
+            Err(_) => {}
+        }
+    }
+    (written, failure)
+}

@@ -1,0 +1,148 @@
+//! What the pods of a template ask for, whoever makes them.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Affinity, NodeSelectorTerm, PodSpec};
+use prorata_core::{Needs, Resources};
+
+use super::{needs, plan, pod};
+
+/// What each pod of a template asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Template {
+    /// Whether a container names the GPU resource, even with a zero.
+    pub(super) names_gpus: bool,
+    /// What each requests; nothing where that cannot be planned.
+    pub(super) task: Resources,
+    /// What each demands of its node.
+    pub(super) needs: Arc<Needs>,
+    /// Why it cannot be planned, for its user.
+    pub(super) obstacle: Option<String>,
+    /// PriorityClass of the pods.
+    pub(super) priority_class: Option<String>,
+}
+
+impl Template {
+    /// Reads a pod spec, with `affinity` in the place of its own.
+    pub(super) fn new(spec: &PodSpec, affinity: Option<&Affinity>, gpu_resource: &str) -> Self {
+        let (task, unreadable) = match pod::requests(spec, gpu_resource) {
+            Ok(task) => (task, None),
+            Err(error) => (Resources::ZERO, Some(error.to_string())),
+        };
+        let obstacle = unreadable.or_else(|| constraint(spec, affinity, gpu_resource));
+        Self {
+            names_gpus: names(spec, gpu_resource),
+            task: match obstacle {
+                None => task,
+                Some(_) => Resources::ZERO,
+            },
+            needs: needs::needs(spec, affinity).into(),
+            obstacle,
+            priority_class: spec.priority_class_name.clone(),
+        }
+    }
+}
+
+/// Whether a container of the template names the resource, even with a zero.
+fn names(template: &PodSpec, resource: &str) -> bool {
+    let init = template.init_containers.iter().flatten();
+    let mut resources = template
+        .containers
+        .iter()
+        .chain(init)
+        .filter_map(|c| c.resources.as_ref());
+    resources.any(|r| {
+        [&r.limits, &r.requests]
+            .into_iter()
+            .flatten()
+            .any(|m| m.contains_key(resource))
+    })
+}
+
+/// What a plan does not respect yet. To start such a Job would be to place it where
+/// kube-scheduler may refuse it.
+fn constraint(
+    template: &PodSpec,
+    affinity: Option<&Affinity>,
+    gpu_resource: &str,
+) -> Option<String> {
+    let mut spreads = template.topology_spread_constraints.iter().flatten();
+    let spreads = spreads.any(|spread| spread.when_unsatisfiable == "DoNotSchedule");
+    let mut ports = template
+        .containers
+        .iter()
+        .flat_map(|c| c.ports.iter().flatten());
+    let ports = ports.any(|port| port.host_port.is_some_and(|port| port > 0));
+    let found = [
+        (
+            affinity.is_some_and(is_about_pods),
+            "podAffinity or podAntiAffinity (required…)".to_owned(),
+        ),
+        (
+            plan::required(affinity)
+                .into_iter()
+                .flatten()
+                .any(is_misread),
+            "node affinity by a label called metadata.name".to_owned(),
+        ),
+        (
+            spreads,
+            "topologySpreadConstraints (DoNotSchedule)".to_owned(),
+        ),
+        (
+            ports || template.host_network == Some(true),
+            "hostPort or hostNetwork".to_owned(),
+        ),
+    ];
+    let field = found
+        .into_iter()
+        .find(|(is_there, _)| *is_there)
+        .map(|(_, field)| field);
+    let field = field.or_else(|| {
+        Some(format!(
+            "a request for {}",
+            uncounted(template, gpu_resource)?
+        ))
+    })?;
+    Some(format!(
+        "{field} in the pod template cannot be planned for yet: remove it"
+    ))
+}
+
+/// A resource that a container asks for and plans do not count.
+fn uncounted<'a>(template: &'a PodSpec, gpu_resource: &str) -> Option<&'a str> {
+    let init = template.init_containers.iter().flatten();
+    let all = template
+        .containers
+        .iter()
+        .chain(init)
+        .filter_map(|c| c.resources.as_ref());
+    let mut names = all
+        .flat_map(|r| [&r.requests, &r.limits])
+        .flatten()
+        .flat_map(|m| m.keys());
+    let counted = ["cpu", "memory", gpu_resource];
+    names
+        .find(|name| !counted.contains(&name.as_str()))
+        .map(String::as_str)
+}
+
+/// To plans that key is the node's name.
+fn is_misread(term: &NodeSelectorTerm) -> bool {
+    let mut labels = term.match_expressions.iter().flatten();
+    labels.any(|label| label.key == plan::NAME_FIELD)
+}
+
+fn is_about_pods(affinity: &Affinity) -> bool {
+    let pods = affinity.pod_affinity.as_ref();
+    let apart = affinity.pod_anti_affinity.as_ref();
+    let pods = pods.and_then(|a| {
+        a.required_during_scheduling_ignored_during_execution
+            .as_ref()
+    });
+    let apart = apart.and_then(|a| {
+        a.required_during_scheduling_ignored_during_execution
+            .as_ref()
+    });
+    pods.is_some() || apart.is_some()
+}
