@@ -14,6 +14,7 @@ mod merge;
 mod pack;
 mod play;
 mod progress;
+mod replay;
 mod run;
 mod size;
 mod sweep;
@@ -28,6 +29,8 @@ pub enum Command {
     Run(run::Args),
     /// Play a golden script: facts in, decisions out, compared with what the script expects.
     Play(play::Args),
+    /// Play a controller's log of decisions again, and compare every decision byte for byte.
+    Replay(replay::Args),
     /// Compare two scenarios: the same seeds drive both, and differences come with their intervals.
     Compare(compare::Args),
     /// Find the smallest value of a field that meets a service level objective.
@@ -72,6 +75,7 @@ impl Command {
         let outcome = match self {
             Self::Run(args) => run::execute(&args),
             Self::Play(args) => play::execute(&args),
+            Self::Replay(args) => replay::execute(&args),
             Self::Compare(args) => compare::execute(&args),
             Self::Size(args) => size::execute(&args),
             Self::Sweep(args) => sweep::execute(&args),
