@@ -14,6 +14,7 @@
 use std::io::{self, BufRead};
 
 use prorata_core::{Decision, Event, Policy, Scheduler, Time};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 /// The version of the format.
@@ -30,12 +31,18 @@ struct Header {
     policy: Policy,
 }
 
-/// Any other line.
+/// Any other line: it has either of the two.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-enum Entry<F, D> {
-    Facts { at: Time, facts: F },
-    Cycle { at: Time, decisions: D },
+struct Entry<F, D> {
+    at: Time,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    facts: Option<F>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    decisions: Option<D>,
+}
+
+const fn none<T>() -> Option<T> {
+    None
 }
 
 /// The first line of a log, without its end.
@@ -55,7 +62,11 @@ pub fn header(policy: &Policy) -> serde_json::Result<String> {
 /// # Errors
 /// None that a fact can cause.
 pub fn facts(at: Time, facts: &[Event]) -> serde_json::Result<String> {
-    serde_json::to_string(&Entry::<_, ()>::Facts { at, facts })
+    serde_json::to_string(&Entry::<_, ()> {
+        at,
+        facts: Some(facts),
+        decisions: None,
+    })
 }
 
 /// The line that says what a cycle decided, without its end.
@@ -63,7 +74,11 @@ pub fn facts(at: Time, facts: &[Event]) -> serde_json::Result<String> {
 /// # Errors
 /// None that a decision can cause.
 pub fn cycle(at: Time, decisions: &[Decision]) -> serde_json::Result<String> {
-    serde_json::to_string(&Entry::<(), _>::Cycle { at, decisions })
+    serde_json::to_string(&Entry::<(), _> {
+        at,
+        facts: None,
+        decisions: Some(decisions),
+    })
 }
 
 /// What was played again without a difference.
@@ -157,12 +172,14 @@ fn play(
         line,
         what: error.to_string(),
     };
-    match serde_json::from_str::<Entry<Vec<Event>, serde::de::IgnoredAny>>(text).map_err(wrong)? {
-        Entry::Facts { at, facts } => {
+    let entry: Entry<Vec<Event>, IgnoredAny> = serde_json::from_str(text).map_err(wrong)?;
+    let at = entry.at;
+    match (entry.facts, entry.decisions) {
+        (Some(facts), None) => {
             replayed.facts += facts.len();
             facts.into_iter().for_each(|fact| core.observe(at, fact));
         }
-        Entry::Cycle { at, .. } => {
+        (None, Some(_)) => {
             let decisions = core.cycle(at).decisions;
             let decided = cycle(at, &decisions).map_err(wrong)?;
             if decided != text {
@@ -174,6 +191,10 @@ fn play(
             }
             replayed.cycles += 1;
             replayed.decisions += decisions.len();
+        }
+        _ => {
+            let what = "has neither facts nor decisions, or both".to_owned();
+            return Err(ReplayError::Line { line, what });
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ use prorata_core::Time;
 use super::Eta;
 
 /// By how much of its logarithm a factor changes with one outcome.
-const RATE: f64 = 0.1;
+const RATE: f64 = 0.05;
 
 /// No factor is further from one than this: e³, about 20.
 const LOG_MAX: f64 = 3.0;
