@@ -43,6 +43,7 @@ pub fn effect(
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
     let spec = translate::desired_spec(job, view.form, admission, gpu_resource);
     let standing = Standing::of(&verdict, observed.obstacle(uid).as_deref());
+    let standing = pods::advised(standing, view);
     let start = plan.and_then(|plan| start(view, plan));
     let starts = start.is_some();
     let move_ = start.or_else(|| take_back(view, plan?, observed, snapshot));

@@ -86,9 +86,7 @@ fn sentence(reason: &Reason) -> String {
             Amount(Gpu, *largest)
         ),
         Reason::NoSuchNode { .. } => NO_SUCH_NODE.into(),
-        Reason::ExceedsCapacity { gang, best } => format!(
-            "its {gang} pods must start together, and the nodes would hold {best} even if they were empty"
-        ),
+        Reason::ExceedsCapacity { gang, best } => too_large(*gang, *best),
         Reason::BudgetExhausted => "the budget of its tenant is spent".into(),
         Reason::Suspended => "its user holds it: set spec.suspend to false".into(),
         Reason::DependencyGate => "something that it depends on must happen first".into(),
@@ -135,6 +133,13 @@ fn sentence(reason: &Reason) -> String {
         }
         Reason::NotYetEvaluated => "not looked at yet".into(),
     }
+}
+
+fn too_large(gang: u32, best: u32) -> String {
+    format!(
+        "its {gang} pods must start together, and the nodes would hold {best} even if they were \
+         empty: annotation prorata.dev/gang lets a Job start in part"
+    )
 }
 
 #[cfg(test)]

@@ -56,8 +56,8 @@ pub(crate) struct Spec {
     pub(crate) node: Node,
     /// What it offers when empty: its healthy devices, and the rest as it says.
     pub(crate) offer: Resources,
-    /// What each of its devices is when nothing is taken.
-    pub(crate) devices: Vec<Part>,
+    /// The room that it has when nothing is taken.
+    pub(crate) room: Room,
 }
 
 impl Spec {
@@ -68,16 +68,17 @@ impl Spec {
         let known: u64 = devices.iter().map(|device| u64::from(device.milli)).sum();
         let untold = cards.saturating_sub(Devices::MAX);
         let gpu = known + u64::from(untold) * Resource::Gpu.scale();
+        let offer = node.allocatable.bounded().with(Resource::Gpu, gpu);
         Self {
-            offer: node.allocatable.bounded().with(Resource::Gpu, gpu),
-            devices,
+            room: Room::new(&node.gpus, &offer, devices),
+            offer,
             node,
         }
     }
 
-    /// The room that it has when nothing is taken.
-    pub(crate) fn room(&self) -> Room {
-        Room::new(&self.node.gpus, &self.offer, self.devices.clone())
+    /// What each of its devices is when nothing is taken.
+    pub(crate) fn devices(&self) -> &[Part] {
+        self.room.parts()
     }
 }
 
@@ -105,7 +106,7 @@ impl Held {
     pub(crate) fn fits_in(&self, spec: &Spec) -> bool {
         // Memory of GPUs is counted device by device, where it is known at all.
         let amounts = self.amounts.with(Resource::GpuMemory, 0);
-        let mut devices = (0..).take(spec.devices.len());
+        let mut devices = (0..).take(spec.devices().len());
         amounts.fits_in(&spec.offer) && devices.all(|index| self.is_within(spec, index))
     }
 
@@ -113,7 +114,7 @@ impl Held {
     fn is_within(&self, spec: &Spec, index: u32) -> bool {
         let device = usize::try_from(index)
             .ok()
-            .and_then(|i| spec.devices.get(i));
+            .and_then(|i| spec.devices().get(i));
         let (device, taken) = (
             device.copied().unwrap_or(Part::NONE),
             self.devices.of(index),
@@ -223,7 +224,7 @@ impl NodeState {
 
 fn room_beside(spec: &Spec, taken: &[&Held]) -> Room {
     let mut free = spec.offer;
-    let mut devices = spec.devices.clone();
+    let mut devices = spec.devices().to_vec();
     let mut unplaced = 0;
     for held in taken {
         free = free.beyond(&held.amounts);

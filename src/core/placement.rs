@@ -351,7 +351,7 @@ mod tests {
         let mut node = Node::new("a");
         node.allocatable = Resources::gpus(cards);
         node.gpus.mode = Mode::Fractional;
-        let mut room = Spec::new(node).room();
+        let mut room = Spec::new(node).room;
         for milli in taken {
             let (task, ask) = share(*milli);
             let grant = room.grants(&task, &ask)[0];

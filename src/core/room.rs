@@ -325,7 +325,7 @@ mod tests {
         node.gpus.mode = mode;
         node.gpus.memory = memory;
         let spec = Spec::new(node);
-        Room::new(&spec.node.gpus, &spec.offer, spec.devices)
+        spec.room
     }
 
     fn share(milli: u64, memory: u64) -> Resources {

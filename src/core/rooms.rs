@@ -342,7 +342,7 @@ impl Board {
 
     fn look_at(&mut self, number: usize, spec: Option<&Arc<Spec>>, cluster: &Cluster) {
         let spec = spec.filter(|spec| spec.node.schedulable && self.needs.allow(&spec.node));
-        let room = spec.map(|spec| spec.room());
+        let room = spec.map(|spec| &spec.room);
         let empty = room
             .as_ref()
             .map_or(0, |room| room.times(&self.task, &self.ask));

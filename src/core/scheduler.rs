@@ -176,18 +176,19 @@ impl Scheduler {
         self.sync();
         let snapshot = self.snapshot();
         let mut changed = Vec::new();
-        let mut told = BTreeMap::new();
+        let mut told = Vec::new();
+        let mut before = self.told.iter().peekable();
         for (job, reason) in snapshot.waiting() {
-            if self.told.get(&job.id) != Some(&reason) {
-                changed.push((
-                    job.tenant.clone(),
-                    Turn::of(&self.cluster, job),
-                    reason.clone(),
-                ));
+            // Both are in the order of names.
+            while before.next_if(|(id, _)| **id < job.id).is_some() {}
+            let known = before.next_if(|(id, _)| **id == job.id);
+            if known.is_none_or(|(_, known)| *known != reason) {
+                let turn = Turn::of(&self.cluster, job);
+                changed.push((job.tenant.clone(), turn, reason.clone()));
             }
-            told.insert(job.id.clone(), reason);
+            told.push((job.id.clone(), reason));
         }
-        self.told = told;
+        self.told = told.into_iter().collect();
         changed.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
         let verdict = |(_, turn, reason): (_, Turn, Reason)| (turn.job, Verdict::Waiting(reason));
         changed.into_iter().map(verdict).collect()

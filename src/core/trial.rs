@@ -229,7 +229,7 @@ fn cheapest(cluster: &Cluster, shape: &Shape, asked: &Resources) -> Resources {
         return *asked;
     };
     let charge = |spec: &Spec| {
-        let room = spec.room();
+        let room = &spec.room;
         let fits = shape.needs.allow(&spec.node) && room.times(&shape.task, &ask) > 0;
         fits.then(|| cluster.policy.charge(room.model(), room.milli_for(&ask)))
     };
@@ -263,7 +263,7 @@ fn possible(cluster: &Cluster, shape: &Shape) -> Result<(), Reason> {
         };
         if shape.needs.allow(&spec.node) {
             allowed += 1;
-            best = best.saturating_add(spec.room().times(&shape.task, &ask));
+            best = best.saturating_add(spec.room.times(&shape.task, &ask));
         }
     }
     let gang = shape.gang;
@@ -311,7 +311,7 @@ fn survey(cluster: &Cluster, shape: &Shape, reserved: bool) -> Survey {
         survey.free += node.free().map_or(0, |free| free.get(Resource::Gpu));
         survey.best += if is_open || reserved { count } else { 0 };
         if count > 0 {
-            let milli = spec.room().milli_for(&ask);
+            let milli = spec.room.milli_for(&ask);
             let charge = cluster.policy.charge(&spec.node.gpus.model, milli);
             let slots = survey.found.entry(charge).or_default();
             slots.all += count;

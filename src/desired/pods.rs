@@ -6,6 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use prorata_core::{JobId, NodeId, Snapshot};
 
 use super::record_write;
+use crate::api::labels;
 use crate::effects::{Effect, Notice, PodName, PodsWrite, RecordWrite};
 use crate::observed::Observed;
 use crate::plan::Plan;
@@ -73,6 +74,20 @@ pub(super) fn notice(write: &PodsWrite) -> Notice {
         reason: reason.to_owned(),
         message: message.to_owned(),
     }
+}
+
+/// Where a job stands, with what to do about it where nobody would make its pods anew.
+pub(super) fn advised(mut standing: Standing, view: &JobView) -> Standing {
+    let is_limited = matches!(standing.reason.as_str(), "ExceedsMaxQuota" | "QuotaFull");
+    if is_limited && !view.preemptible {
+        let advice = format!(
+            "; nobody would make this pod anew, so it may only use what its tenant is guaranteed: submit a Job, \
+             or set annotation {}: \"true\" to let it be evicted for good",
+            labels::PREEMPTIBLE
+        );
+        standing.message.push_str(&advice);
+    }
+    standing
 }
 
 /// What stands for pods that are gone or over: the record of one is its own, and says that it is

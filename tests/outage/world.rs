@@ -35,7 +35,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start(termination: Duration) -> Option<Self> {
-        let mut cluster = Cluster::start(Options::default()).await?;
+        let mut options = Options::default();
+        let more = [
+            "replicaset-controller",
+            "deployment-controller",
+            "statefulset-controller",
+        ];
+        options.controllers.extend(more.map(str::to_owned));
+        let mut cluster = Cluster::start(options).await?;
         cluster.namespace("before", None).await;
         let mut without_us = plain(&cluster, "before").await;
         let jobs: Api<Job> = Api::namespaced(cluster.alice.clone(), "before");
@@ -193,12 +200,22 @@ impl World {
 
     /// Reason and note of every Event of ours about a Job.
     pub(crate) async fn events(&self, namespace: &str, job: &str) -> Vec<(String, String)> {
+        self.events_of("Job", namespace, job).await
+    }
+
+    /// The same about an object of another kind.
+    pub(crate) async fn events_of(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Vec<(String, String)> {
         let api: Api<Event> = Api::namespaced(self.cluster.admin.clone(), namespace);
         let events = api.list(&ListParams::default()).await.unwrap().items;
         let about = |event: &Event| {
             let regarding = event.regarding.as_ref();
             regarding
-                .is_some_and(|o| o.kind.as_deref() == Some("Job") && o.name.as_deref() == Some(job))
+                .is_some_and(|o| o.kind.as_deref() == Some(kind) && o.name.as_deref() == Some(name))
                 && event.reporting_controller.as_deref() == Some("prorata-controller")
         };
         let ours = events.into_iter().filter(about);
@@ -207,11 +224,21 @@ impl World {
     }
 
     pub(crate) async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        self.until_within(what, PATIENCE, holds).await;
+    }
+
+    /// The same for what takes its time.
+    pub(crate) async fn until_within(
+        &self,
+        what: &str,
+        patience: Duration,
+        holds: impl AsyncFn() -> bool,
+    ) {
+        let deadline = Instant::now() + patience;
         while !holds().await {
             assert!(
                 Instant::now() < deadline,
-                "not within {PATIENCE:?}: {what}\n{}",
+                "not within {patience:?}: {what}\n{}",
                 self.picture().await
             );
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -1,0 +1,43 @@
+//! Every kind of workload on a real control plane: how it is held, how it is counted, and how it
+//! goes on. Two nodes of four GPUs.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../cluster/mod.rs"]
+mod cluster;
+mod parts;
+mod pods;
+#[path = "../outage/world.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+mod world;
+
+use std::time::Duration;
+
+use world::World;
+
+/// One control plane for all of it, with our controller running; each leaves no pod behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_waits_runs_and_leaves() {
+    let Some(mut world) = World::start(Duration::ZERO).await else {
+        return;
+    };
+    let mut controller = world.controller().await;
+
+    parts::begin_a_cron_job(&world).await;
+    pods::a_bare_pod_waits_runs_and_is_over(&world).await;
+    pods::a_bare_pod_that_may_not_be_lost_stays_within_the_guarantee(&world).await;
+    pods::what_can_never_run_says_so(&world).await;
+    pods::pods_of_a_deployment_start_one_by_one(&world).await;
+    pods::a_stateful_set_starts_as_a_gang(&world).await;
+    pods::a_forged_owner_joins_no_gang(&world).await;
+    parts::each_pod_of_a_job_may_start_alone(&world).await;
+    parts::a_minimum_starts_together_and_the_others_follow(&world).await;
+    parts::a_job_that_is_too_large_is_told_so_and_may_start_in_part(&world).await;
+
+    pods::begin(&world).await;
+    controller.kill().unwrap();
+    let _controller = world.controller().await;
+    pods::a_restart_changes_nothing(&world).await;
+    parts::jobs_of_a_cron_job_are_held_like_any_other(&world).await;
+    world.assert_healthy();
+}
