@@ -13,6 +13,7 @@ use tracing::info;
 
 use crate::api::labels::CONTROLLER_USER;
 use crate::config::{self, Configuration};
+use crate::decisions::Decisions;
 use crate::driver::{Driver, Settings};
 use crate::effects::Writer;
 use crate::extender::{self, FilterPolicy};
@@ -47,6 +48,9 @@ pub enum Error {
     /// The probes.
     #[error("health.address")]
     Health(#[source] std::io::Error),
+    /// The log of decisions.
+    #[error("decisionLog.path")]
+    Log(#[source] std::io::Error),
     /// Signals.
     #[error("signals")]
     Signals(#[source] std::io::Error),
@@ -69,7 +73,9 @@ pub async fn run(config: Configuration, kubeconfig: Option<&Path>) -> Result<(),
     let mut watches = watch::start(&client, &config.gpu_resource, &views, &sender);
     drop(sender);
     let writer = Writer::new(client, &config.gpu_resource);
-    let driver = Driver::new(settings(&config), writer, views.clone());
+    let settings = settings(&config);
+    let log = Decisions::begin(config.decision_log.as_ref(), &settings.policy);
+    let driver = Driver::new(settings, writer, views.clone()).logging(log.map_err(Error::Log)?);
     let policy = FilterPolicy {
         gpu_resource: config.gpu_resource.clone(),
     };
@@ -87,7 +93,8 @@ pub async fn run(config: Configuration, kubeconfig: Option<&Path>) -> Result<(),
 }
 
 /// What an administrator chooses, as the loop sees it.
-fn settings(config: &Configuration) -> Settings {
+#[must_use]
+pub fn settings(config: &Configuration) -> Settings {
     Settings {
         policy: policy(config),
         gpu_resource: config.gpu_resource.clone(),

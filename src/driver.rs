@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
+use crate::decisions::Decisions;
 use crate::desired;
 use crate::effects::{Effect, Failure, Outcome, Writer};
 use crate::explained::Explained;
@@ -50,6 +51,7 @@ pub struct Driver {
     touched: BTreeSet<Uid>,
     explained: Explained,
     shown: Shown,
+    decisions: Decisions,
     work: Work,
 }
 
@@ -86,8 +88,15 @@ impl Driver {
             last_epoch: 0,
             touched: BTreeSet::new(),
             explained: Explained::new(Instant::now()),
+            decisions: Decisions::default(),
             work: Work::default(),
         }
+    }
+
+    /// The same, and what it does is logged.
+    #[must_use]
+    pub fn logging(self, decisions: Decisions) -> Self {
+        Self { decisions, ..self }
     }
 
     /// Runs until nobody sends changes any more.
@@ -172,6 +181,7 @@ impl Driver {
             self.shown.outdate();
         }
         let now = now();
+        self.decisions.told(now, &facts);
         facts
             .into_iter()
             .for_each(|fact| self.scheduler.observe(now, fact));
@@ -183,8 +193,11 @@ impl Driver {
 
     fn cycle(&mut self) {
         let began = Instant::now();
-        let cycle = self.scheduler.cycle(now());
+        let now = now();
+        let cycle = self.scheduler.cycle(now);
         self.views.metrics().decided(began.elapsed());
+        self.decisions
+            .decided(now, &cycle.decisions, &self.scheduler);
         let snapshot = self.scheduler.snapshot();
         for decision in cycle.decisions {
             self.take_down(&snapshot, decision);

@@ -6,6 +6,7 @@ pub mod args;
 pub mod cli;
 pub mod config;
 pub mod controller;
+pub mod decisions;
 pub mod desired;
 pub mod driver;
 mod duration;

@@ -57,6 +57,12 @@ pub fn header(policy: &Policy) -> serde_json::Result<String> {
     })
 }
 
+/// Whether a line is the first of a log.
+#[must_use]
+pub fn is_header(line: &str) -> bool {
+    line.starts_with("{\"prorata\":")
+}
+
 /// The line that says what the core was told, without its end.
 ///
 /// # Errors
