@@ -49,11 +49,13 @@ impl Scored {
     }
 }
 
-/// Begins to foretell. It ends when nobody takes the batches any more.
+/// Begins to foretell, where this process writes. It ends when nobody takes the batches any more.
 #[must_use]
-pub fn start(views: Views) -> mpsc::Receiver<Batch> {
+pub fn start(views: Views, writes: bool) -> mpsc::Receiver<Batch> {
     let (sender, batches) = mpsc::channel(BATCHES_MAX);
-    tokio::spawn(foretell(views, sender));
+    if writes {
+        tokio::spawn(foretell(views, sender));
+    }
     batches
 }
 
