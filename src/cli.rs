@@ -6,6 +6,7 @@
 
 mod cancel;
 mod cluster;
+mod doctor;
 mod drain;
 mod explain;
 mod failure;
@@ -56,6 +57,8 @@ pub enum Command {
     Reprioritise(reprioritise::Args),
     /// Take a node out of work: the gangs on it queue again.
     Drain(drain::Args),
+    /// Look an installation over: what is wrong, how that was seen, and what to do.
+    Doctor(doctor::Args),
     /// Remove Prorata, and release everything that waits in its queue.
     Uninstall(uninstall::Args),
 }
@@ -87,6 +90,7 @@ impl Command {
             Self::Resume(args) => hold::resume(&args).await?,
             Self::Reprioritise(args) => reprioritise::execute(&args).await?,
             Self::Drain(args) => drain::execute(&args).await?,
+            Self::Doctor(args) => doctor::execute(&args).await?,
             Self::Uninstall(args) => uninstall::execute(&args).await?,
         }
         Ok(ExitCode::SUCCESS)

@@ -40,6 +40,9 @@ pub struct Configuration {
     /// Where probes ask.
     #[serde(default)]
     pub health: Health,
+    /// Which of several controllers decides.
+    #[serde(default)]
+    pub leader_election: LeaderElection,
     /// Who is next among the tenants.
     #[serde(default)]
     pub order: Order,
@@ -123,6 +126,41 @@ impl Default for Health {
     fn default() -> Self {
         Self {
             address: SocketAddr::from(([0, 0, 0, 0], 8080)),
+        }
+    }
+}
+
+/// Which of several controllers decides: the one that holds a Lease. Each answers kube-scheduler.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct LeaderElection {
+    /// Without it there must never be a second controller.
+    pub enabled: bool,
+    /// Where the Lease is.
+    pub namespace: String,
+    /// The others wait for so long until they take over a Lease that is not renewed; in whole
+    /// seconds.
+    #[serde(deserialize_with = "read_duration")]
+    #[schemars(with = "String")]
+    pub lease_duration: Duration,
+    /// Whoever leads stops once it could not renew the Lease for so long.
+    #[serde(deserialize_with = "read_duration")]
+    #[schemars(with = "String")]
+    pub renew_deadline: Duration,
+    /// How often it is renewed, and the others look at it.
+    #[serde(deserialize_with = "read_duration")]
+    #[schemars(with = "String")]
+    pub retry_period: Duration,
+}
+
+impl Default for LeaderElection {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            namespace: labels::NAMESPACE.to_owned(),
+            lease_duration: Duration::from_secs(15),
+            renew_deadline: Duration::from_secs(10),
+            retry_period: Duration::from_secs(2),
         }
     }
 }
@@ -247,8 +285,11 @@ impl Configuration {
             }
         }
         let config: Self = document.read()?;
-        match config.extender.problem() {
-            Some((what, remedy)) => Err(document.problem("extender", what, remedy).into()),
+        let extender = config.extender.problem().map(|found| ("extender", found));
+        let election = config.leader_election.problem();
+        let found = extender.or_else(|| election.map(|found| ("leaderElection", found)));
+        match found {
+            Some((field, (what, remedy))) => Err(document.problem(field, what, remedy).into()),
             None => Ok(config),
         }
     }
@@ -268,6 +309,24 @@ impl Extender {
             )),
             _ => None,
         }
+    }
+}
+
+impl LeaderElection {
+    /// Whoever leads must have stopped before another may begin, with time for an attempt or two.
+    fn problem(&self) -> Option<(&'static str, &'static str)> {
+        let ordered = self.retry_period * 2 <= self.renew_deadline
+            && self.renew_deadline < self.lease_duration;
+        if self.lease_duration.subsec_nanos() != 0 {
+            return Some((
+                "has a leaseDuration that is not in whole seconds",
+                "write `15s`",
+            ));
+        }
+        (!ordered).then_some((
+            "has times that do not go together",
+            "write a renewDeadline of at least twice the retryPeriod, and a longer leaseDuration",
+        ))
     }
 }
 
@@ -387,6 +446,20 @@ mod tests {
             "error: c.yaml:3:11: extender: says nothing of certificates\n  help: add `tls:` below it, \
              or `plainHttp: true` where only kube-scheduler reaches the address"
         );
+    }
+
+    #[test]
+    fn whoever_leads_must_have_stopped_before_another_begins() {
+        let wrong = |times: &str| {
+            read(&format!("extender: {{{TLS}}}\nleaderElection: {{{times}}}")).unwrap_err()
+        };
+        assert_eq!(
+            wrong("leaseDuration: 10s"),
+            "error: c.yaml:4:17: leaderElection: has times that do not go together\n  help: write a \
+             renewDeadline of at least twice the retryPeriod, and a longer leaseDuration"
+        );
+        assert!(wrong("retryPeriod: 6s").contains("do not go together"));
+        assert!(wrong("leaseDuration: 10500ms").contains("whole seconds"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `prorata controller`: watches, loop, extender and probes, until it is told to stop.
 
 use std::path::Path;
+use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{Api, PostParams};
@@ -9,20 +10,23 @@ use kube::{Client, Config};
 use prorata_core::{Order, Policy, Preemption};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{error, info, warn};
 
 use crate::api::labels::CONTROLLER_USER;
 use crate::config::{self, Configuration};
 use crate::decisions::Decisions;
-use crate::driver::{Driver, Settings};
+use crate::driver::{Driver, End, Settings};
 use crate::effects::Writer;
 use crate::extender::{self, FilterPolicy};
+use crate::leader::{self, Candidate, Reign, Tenure};
 use crate::observed::Classes;
 use crate::view::Views;
 use crate::{health, telemetry, watch};
 
 /// Changes that may wait for the loop; beyond them the watches wait.
 const INBOX_MAX: usize = 16_384;
+/// How long to wait for the first answer about the Lease.
+const FIRST_ATTEMPT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why the controller ended.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +52,6 @@ pub enum Error {
     /// The probes.
     #[error("health.address")]
     Health(#[source] std::io::Error),
-    /// The log of decisions.
-    #[error("decisionLog.path")]
-    Log(#[source] std::io::Error),
     /// Signals.
     #[error("signals")]
     Signals(#[source] std::io::Error),
@@ -66,30 +67,96 @@ pub enum Error {
 /// When a part of it cannot start, or ends by itself.
 pub async fn run(config: Configuration, kubeconfig: Option<&Path>) -> Result<(), Error> {
     telemetry::init(&config.logging);
-    let client = client(kubeconfig).await?;
+    let cluster = cluster(kubeconfig).await?;
+    let client = Client::try_from(cluster.clone())?;
     check_identity(&client).await?;
     let views = Views::default();
-    let (sender, inbox) = mpsc::channel(INBOX_MAX);
-    let mut watches = watch::start(&client, &config.gpu_resource, &views, &sender);
-    drop(sender);
-    let writer = Writer::new(client, &config.gpu_resource);
-    let settings = settings(&config);
-    let log = Decisions::begin(config.decision_log.as_ref(), &settings.policy);
-    let driver = Driver::new(settings, writer, views.clone()).logging(log.map_err(Error::Log)?);
+    let (mut candidate, tenure) = candidate(&config, &client, &views);
+    let writes = leader::fenced(cluster, tenure.clone())?;
     let policy = FilterPolicy {
         gpu_resource: config.gpu_resource.clone(),
     };
     info!(extender = %config.extender.address, health = %config.health.address, "starting");
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
-    tokio::select! {
-        () = driver.run(inbox) => Err(Error::Watches),
-        _ = watches.join_next() => Err(Error::Watches),
-        ended = extender::serve(&config.extender, policy, views.clone()) => Ok(ended?),
-        ended = health::serve(config.health.address, views) => ended.map_err(Error::Health),
+    let ended = tokio::select! {
+        () = drive(&config, &client, &writes, tenure, &views) => Err(Error::Watches),
+        () = stand(candidate.as_mut()) => Ok(()),
+        ended = extender::serve(&config.extender, policy, views.clone()) => ended.map_err(Error::from),
+        ended = health::serve(config.health.address, views.clone()) => ended.map_err(Error::Health),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
+    };
+    // Whatever was being written has been given up by now.
+    if let Some(candidate) = &mut candidate {
+        candidate.resign().await;
     }
+    ended
+}
+
+/// Who tries to lead, and what comes of it; nobody where there is only one controller.
+fn candidate(
+    config: &Configuration,
+    client: &Client,
+    views: &Views,
+) -> (Option<Candidate>, Tenure) {
+    let metrics = views.metrics().clone();
+    if !config.leader_election.enabled {
+        metrics.leads(true);
+        return (None, Tenure::default());
+    }
+    let (reign, tenure) = Reign::begin();
+    let times = &config.leader_election;
+    let candidate = Candidate::new(client.clone(), times, reign, metrics);
+    (Some(candidate), tenure)
+}
+
+async fn stand(candidate: Option<&mut Candidate>) {
+    match candidate {
+        Some(candidate) => candidate.run().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Watches and decides, or follows whoever decides, until a watch ends. When that changes all
+/// begins anew, as after a restart.
+async fn drive(
+    config: &Configuration,
+    client: &Client,
+    writes: &Client,
+    mut tenure: Tenure,
+    views: &Views,
+) {
+    // Mostly the Lease can be had at once: then nothing is listed twice.
+    if !tenure.is_held() {
+        let _ = tokio::time::timeout(FIRST_ATTEMPT_WITHIN, tenure.change()).await;
+    }
+    loop {
+        let (sender, inbox) = mpsc::channel(INBOX_MAX);
+        let mut watches = watch::start(client, &config.gpu_resource, views, &sender);
+        drop(sender);
+        let writer = Writer::new(writes.clone(), &config.gpu_resource);
+        let driver = Driver::new(settings(config), writer, views.clone())
+            .logging(log(config, &tenure))
+            .under(tenure.clone());
+        tokio::select! {
+            end = driver.run(inbox) => match end {
+                End::Unheard => return,
+                End::Succeeded if tenure.is_held() => info!("what others decided is read"),
+                End::Succeeded => warn!("another controller may decide from now on"),
+            },
+            _ = watches.join_next() => return,
+        }
+    }
+}
+
+/// The log of decisions, where it is wanted and there are any to come. The queue goes on without it.
+fn log(config: &Configuration, tenure: &Tenure) -> Decisions {
+    let wanted = config.decision_log.as_ref().filter(|_| tenure.is_held());
+    Decisions::begin(wanted, &policy(config)).unwrap_or_else(|error| {
+        error!(%error, "decisionLog.path: the log of decisions cannot be written");
+        Decisions::default()
+    })
 }
 
 /// What an administrator chooses, as the loop sees it.
@@ -123,15 +190,14 @@ pub fn policy(config: &Configuration) -> Policy {
     }
 }
 
-async fn client(kubeconfig: Option<&Path>) -> Result<Client, Error> {
-    let config = match kubeconfig {
+async fn cluster(kubeconfig: Option<&Path>) -> Result<Config, Error> {
+    Ok(match kubeconfig {
         Some(file) => {
             let file = Kubeconfig::read_from(file)?;
             Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?
         }
         None => Config::infer().await?,
-    };
-    Ok(Client::try_from(config)?)
+    })
 }
 
 async fn check_identity(client: &Client) -> Result<(), Error> {

@@ -18,6 +18,7 @@ use crate::desired;
 use crate::effects::{Effect, Failure, Outcome, Writer};
 use crate::explained::Explained;
 use crate::forecast;
+use crate::leader::Tenure;
 use crate::observed::{Classes, News, Observed, Uid};
 use crate::view::{View, Views};
 use crate::watch::{Change, Kind, Object};
@@ -39,6 +40,10 @@ pub struct Driver {
     observed: Observed,
     views: Views,
     writer: Writer,
+    /// Until when we may decide.
+    tenure: Tenure,
+    /// Whether we do; otherwise we go by what another controller records.
+    leads: bool,
     gpu_resource: String,
     /// First lists that are still to come.
     unlisted: BTreeSet<Kind>,
@@ -66,8 +71,18 @@ pub struct Settings {
     pub classes: Classes,
 }
 
+/// Why a driver has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nobody sends changes any more.
+    Unheard,
+    /// It led and may not any more, or the reverse: the next one lists everything anew, because
+    /// what another controller wrote last may not have been seen yet.
+    Succeeded,
+}
+
 impl Driver {
-    /// A driver that has seen nothing yet.
+    /// A driver that has seen nothing yet, and leads without end.
     #[must_use]
     pub fn new(settings: Settings, writer: Writer, views: Views) -> Self {
         let Settings {
@@ -80,6 +95,8 @@ impl Driver {
             observed: Observed::new(&gpu_resource, classes),
             views,
             writer,
+            tenure: Tenure::default(),
+            leads: true,
             gpu_resource,
             shown: Shown::new(Instant::now()),
             unlisted: Kind::ALL.into(),
@@ -99,18 +116,29 @@ impl Driver {
         Self { decisions, ..self }
     }
 
-    /// Runs until nobody sends changes any more.
-    pub async fn run(mut self, mut inbox: mpsc::Receiver<Change>) {
+    /// The same, which leads while this tenure lasts if it lasts now, and follows otherwise.
+    #[must_use]
+    pub fn under(mut self, tenure: Tenure) -> Self {
+        self.leads = tenure.is_held();
+        self.tenure = tenure;
+        if !self.leads {
+            self.observed.follow();
+        }
+        self
+    }
+
+    /// Runs until nobody sends changes any more, or another controller takes over or has ended.
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<Change>) -> End {
         let mut burst = Vec::new();
-        let mut forecasts = forecast::start(self.views.clone());
-        loop {
+        let mut forecasts = forecast::start(self.views.clone(), self.leads);
+        while self.tenure.is_held() == self.leads {
             let later = self.work.later.keys().next().copied();
             let due = later.into_iter().chain(self.explained.due());
             let due = due.chain(self.shown.due()).min();
             tokio::select! {
                 count = inbox.recv_many(&mut burst, BURST_MAX) => {
                     if count == 0 {
-                        return;
+                        return End::Unheard;
                     }
                     self.take_up(burst.drain(..));
                 }
@@ -128,13 +156,15 @@ impl Driver {
                 }
                 Some(batch) = forecasts.recv() => self.foretell(batch),
                 () = sleep_until(due) => self.retry(),
+                () = self.tenure.change() => {}
             }
-            if self.unlisted.is_empty() {
+            if self.unlisted.is_empty() && self.leads {
                 self.explain();
                 self.write();
                 self.show_tenants();
             }
         }
+        End::Succeeded
     }
 
     fn take_up(&mut self, changes: impl Iterator<Item = Change>) {
@@ -186,27 +216,19 @@ impl Driver {
             .into_iter()
             .for_each(|fact| self.scheduler.observe(now, fact));
         for uid in touched {
-            self.look_at(uid.clone());
+            // Whoever follows writes nothing.
+            if self.leads {
+                self.look_at(uid.clone());
+            }
             self.touched.insert(uid);
         }
     }
 
     fn cycle(&mut self) {
-        let began = Instant::now();
-        let now = now();
-        let cycle = self.scheduler.cycle(now);
-        self.views.metrics().decided(began.elapsed());
-        self.decisions
-            .decided(now, &cycle.decisions, &self.scheduler);
+        if self.leads {
+            self.decide();
+        }
         let snapshot = self.scheduler.snapshot();
-        for decision in cycle.decisions {
-            self.take_down(&snapshot, decision);
-        }
-        self.explained.outdate();
-        for (job, verdict) in cycle.changed {
-            debug!(%job, ?verdict, "verdict");
-            self.work.report(job.uid());
-        }
         let mut news = News::default();
         for uid in std::mem::take(&mut self.touched) {
             news.facts
@@ -222,6 +244,24 @@ impl Driver {
         if !news.facts.is_empty() {
             self.learn(news);
             self.cycle();
+        }
+    }
+
+    fn decide(&mut self) {
+        let began = Instant::now();
+        let now = now();
+        let cycle = self.scheduler.cycle(now);
+        self.views.metrics().decided(began.elapsed());
+        self.decisions
+            .decided(now, &cycle.decisions, &self.scheduler);
+        let snapshot = self.scheduler.snapshot();
+        for decision in cycle.decisions {
+            self.take_down(&snapshot, decision);
+        }
+        self.explained.outdate();
+        for (job, verdict) in cycle.changed {
+            debug!(%job, ?verdict, "verdict");
+            self.work.report(job.uid());
         }
     }
 

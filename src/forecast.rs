@@ -3,8 +3,8 @@
 //! A task of its own, never the driver's, takes the newest picture now and then, has the
 //! simulator play the core forward from it ([`prorata_simulator::forecast`]), and sends the driver
 //! what has changed enough to be worth a write. It learns from the pictures how long jobs run and
-//! which arrive, and scores what it foretold against what happened. It takes at most one part in
-//! [`PARTS`] of one processor's time.
+//! which arrive, and scores what it foretold against what happened. It takes at most a tenth
+//! of one processor's time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -49,11 +49,13 @@ impl Scored {
     }
 }
 
-/// Begins to foretell. It ends when nobody takes the batches any more.
+/// Begins to foretell, where this process writes. It ends when nobody takes the batches any more.
 #[must_use]
-pub fn start(views: Views) -> mpsc::Receiver<Batch> {
+pub fn start(views: Views, writes: bool) -> mpsc::Receiver<Batch> {
     let (sender, batches) = mpsc::channel(BATCHES_MAX);
-    tokio::spawn(foretell(views, sender));
+    if writes {
+        tokio::spawn(foretell(views, sender));
+    }
     batches
 }
 

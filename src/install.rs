@@ -120,6 +120,8 @@ fn render_permissions() -> Result<String, Error> {
     stream.push(&account)?;
     stream.push(&rbac::controller_role())?;
     stream.push(&rbac::controller_binding())?;
+    stream.push(&rbac::leader_role())?;
+    stream.push(&rbac::leader_binding())?;
     stream.push(&rbac::view_role())?;
     Ok(stream.text)
 }

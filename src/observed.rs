@@ -46,6 +46,8 @@ pub struct Observed {
     refused: BTreeMap<Uid, String>,
     /// Jobs that somebody with the right to do so started past the queue.
     bypassing: RedBlackTreeSetSync<Uid>,
+    /// Another controller decides.
+    follows: bool,
 }
 
 /// What an administrator says of PriorityClasses, by name.
@@ -415,6 +417,7 @@ impl Observed {
     }
 }
 
+mod followed;
 mod groups;
 mod pods;
 #[cfg(test)]

@@ -27,6 +27,11 @@ impl Cell {
         };
         Self { text, tone }
     }
+
+    /// Nothing at all, in a row that goes on from the one before.
+    pub(super) fn blank() -> Self {
+        Self::default()
+    }
 }
 
 impl<T: Into<String>> From<T> for Cell {

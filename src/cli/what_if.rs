@@ -16,14 +16,14 @@ use prorata_simulator::forecast::{Answer, History, Question, what_if};
 use serde::Serialize;
 
 use super::cluster::{Cluster, ClusterArgs, Scope};
-use super::failure::{Failure, chain};
+use super::failure::Failure;
 use super::output::{self, Format, OutputArgs};
 use super::words;
 use crate::api::{QueuedJob, Tenant, labels};
 use crate::config::{API_VERSION, Configuration, KIND, gpu_resource};
 use crate::controller;
 use crate::driver::{Settings, now};
-use crate::manifest::Document;
+use crate::manifest::{Document, Problems};
 use crate::observed::Observed;
 use crate::status::Standing;
 use crate::translate::{self, JobView, PodView, RecordView};
@@ -147,11 +147,12 @@ fn chosen(args: &Args) -> Result<Settings, Failure> {
         None => Document::parse("the default", &least),
     };
     let help = "name the Configuration of the controller, and see `prorata validate`";
-    let config = documents
-        .and_then(|documents| documents.iter().map(Configuration::read).collect())
-        .map_err(|problems| Failure::input(problems.to_string(), help))?;
-    let [config] = <[Configuration; 1]>::try_from(config)
-        .map_err(|_| Failure::input("not one document", help))?;
+    let wrong = |problems: Problems| Failure::input(problems.to_string(), help);
+    let documents = documents.map_err(wrong)?;
+    let [document] = documents.as_slice() else {
+        return Err(Failure::input("not one document", help));
+    };
+    let config = Configuration::read(document).map_err(wrong)?;
     let mut settings = controller::settings(&config);
     settings.gpu_resource = args.gpu_resource.clone().unwrap_or(settings.gpu_resource);
     Ok(settings)

@@ -1,12 +1,16 @@
 //! What our processes may do in the cluster: no verb that is not called, no wildcard and no
 //! secret.
 
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
+use k8s_openapi::api::rbac::v1::{
+    ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
+};
 
 use crate::api::{GROUP, labels};
 
 /// What a reflector calls; the controller reads in no other way.
 const FOLLOW: &[&str] = &["list", "watch"];
+
+const LEASES: &str = "coordination.k8s.io";
 
 /// What the controller may do.
 #[must_use]
@@ -53,6 +57,39 @@ pub fn controller_binding() -> ClusterRoleBinding {
     }
 }
 
+/// What the controller may do in its own namespace: hold the Lease that says which one decides.
+#[must_use]
+pub fn leader_role() -> Role {
+    let mut own = rule(LEASES, &["leases"], &["get", "update"]);
+    own.resource_names = Some(vec![labels::CONTROLLER.to_owned()]);
+    let mut metadata = labels::metadata(labels::CONTROLLER);
+    metadata.namespace = Some(labels::NAMESPACE.to_owned());
+    Role {
+        metadata,
+        // No name is known yet when an object is created.
+        rules: Some(vec![own, rule(LEASES, &["leases"], &["create"])]),
+    }
+}
+
+/// Gives that role to the controller's service account.
+#[must_use]
+pub fn leader_binding() -> RoleBinding {
+    let ClusterRoleBinding {
+        mut metadata,
+        role_ref,
+        subjects,
+    } = controller_binding();
+    metadata.namespace = Some(labels::NAMESPACE.to_owned());
+    RoleBinding {
+        metadata,
+        role_ref: RoleRef {
+            kind: "Role".to_owned(),
+            ..role_ref
+        },
+        subjects,
+    }
+}
+
 /// Lets whoever may view a namespace see its queue.
 #[must_use]
 pub fn view_role() -> ClusterRole {
@@ -95,11 +132,13 @@ mod tests {
 
     #[test]
     fn no_rule_has_a_wildcard_or_reads_secrets() {
-        for role in [controller_role(), view_role()] {
-            for rule in role.rules.unwrap() {
+        let roles = [controller_role(), view_role()].map(|role| (role.metadata, role.rules));
+        let leader = leader_role();
+        for (metadata, rules) in roles.into_iter().chain([(leader.metadata, leader.rules)]) {
+            for rule in rules.unwrap() {
                 let named = [rule.api_groups, rule.resources, Some(rule.verbs)];
                 for text in named.into_iter().flatten().flatten() {
-                    assert!(!text.contains('*'), "wildcard in {:?}", role.metadata.name);
+                    assert!(!text.contains('*'), "wildcard in {:?}", metadata.name);
                     assert_ne!(text, "secrets");
                 }
             }

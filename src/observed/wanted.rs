@@ -9,6 +9,11 @@ use crate::translate::{Form, JobView};
 impl Observed {
     /// Adds the facts about every job that was touched.
     pub(super) fn tell(&mut self, news: &mut News) {
+        if self.follows {
+            for uid in news.touched.clone() {
+                self.heed(&uid, news);
+            }
+        }
         for uid in &news.touched {
             if self.bypasses(uid) {
                 self.bypassing.insert_mut(uid.clone());

@@ -5,6 +5,7 @@
 mod changing;
 #[path = "../cluster/mod.rs"]
 mod cluster;
+mod doctoring;
 mod looking;
 mod world;
 mod wrong;
@@ -19,6 +20,7 @@ async fn people_work_with_the_queue() {
     };
     wrong::no_cluster_is_told_as_such(&world).await;
     wrong::an_api_server_without_prorata_is_told_as_such(&world).await;
+    doctoring::a_cluster_without_us_fails(&world).await;
     let _controller = world.install().await;
 
     looking::the_queue_is_listed_in_its_order(&world).await;
@@ -34,4 +36,7 @@ async fn people_work_with_the_queue() {
     changing::a_job_is_held_and_resumed(&world).await;
     changing::a_job_gets_another_place_in_the_queue(&world).await;
     changing::a_node_is_drained(&world).await;
+    doctoring::a_sound_installation_passes(&world).await;
+    // The last: the controller may do nothing after it.
+    doctoring::what_is_wrong_is_found(&world).await;
 }

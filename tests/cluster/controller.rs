@@ -38,7 +38,8 @@ impl Site {
         let text = format!(
             "apiVersion: config.prorata.dev/v1alpha1\nkind: Configuration\n\
              extender:\n  address: {extender}\n  tls:\n    certFile: {}\n    keyFile: {}\n    clientCaFile: {}\n\
-             health:\n  address: {health}\n",
+             health:\n  address: {health}\n\
+             leaderElection: {{leaseDuration: 3s, renewDeadline: 2s, retryPeriod: 500ms}}\n",
             server.certificate.display(),
             server.key.display(),
             authority.certificate().display(),

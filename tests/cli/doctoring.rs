@@ -1,0 +1,130 @@
+//! What `doctor` finds.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::world::World;
+
+pub(crate) async fn a_cluster_without_us_fails(world: &World) {
+    let ran = world.admin("doctor -o json").await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let found = verdicts(&ran.out);
+    assert_eq!(found["api-server"], "ok");
+    assert_eq!(
+        [
+            &found["crds"],
+            &found["admission-policies"],
+            &found["permissions"]
+        ],
+        ["fail"; 3]
+    );
+}
+
+/// After everything was installed; nothing is wrong with it.
+pub(crate) async fn a_sound_installation_passes(world: &World) {
+    // The installation was tried out in a namespace of a tenant that nobody has described.
+    let probe = json!({"metadata": {"labels": {"prorata.dev/tenant": null}}});
+    let namespaces: Api<Namespace> = Api::all(world.cluster.admin.clone());
+    let patch = Patch::Merge(probe);
+    namespaces
+        .patch("prorata-probe", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    let ran = world.admin("doctor -o json").await;
+    let found = verdicts(ran.good());
+    for check in [
+        "api-server",
+        "clock",
+        "namespace",
+        "crds",
+        "admission-policies",
+        "permissions",
+        "scheduler-config",
+        "kube-scheduler",
+        "tenants",
+        "namespaces",
+        "nodes",
+        "queue",
+        "jobs",
+    ] {
+        assert_eq!(found[check], "ok", "{check}: {}", ran.out);
+    }
+    // Here it is a process on this machine, and no card is a card.
+    assert_eq!(found["container-runtime"], "warn");
+    let table = world.admin("doctor").await;
+    assert!(table.good().starts_with("VERDICT   CHECK "), "{table:?}");
+}
+
+pub(crate) async fn what_is_wrong_is_found(world: &World) {
+    let admin = &world.cluster.admin;
+    let (params, merge) = (PatchParams::default(), |change: Value| Patch::Merge(change));
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(admin.clone());
+    policies
+        .delete("prorata-pods", &DeleteParams::default())
+        .await
+        .unwrap();
+    let roles: Api<ClusterRole> = Api::all(admin.clone());
+    roles
+        .patch("prorata-controller", &params, &merge(json!({"rules": []})))
+        .await
+        .unwrap();
+    let namespaces: Api<Namespace> = Api::all(admin.clone());
+    let label =
+        |tenant: &str| merge(json!({"metadata": {"labels": {"prorata.dev/tenant": tenant}}}));
+    namespaces
+        .patch("blue", &params, &label("ghost"))
+        .await
+        .unwrap();
+
+    let ran = world.admin("doctor -o json").await;
+    assert_eq!(
+        (ran.code, ran.err.contains("3 checks failed")),
+        (1, true),
+        "{ran:?}"
+    );
+    let found: Vec<Value> = serde_json::from_str(&ran.out).unwrap();
+    let seen = |check: &str| {
+        found.iter().find(|f| f["check"] == check).unwrap()["seen"]
+            .as_str()
+            .unwrap()
+    };
+    assert_eq!(
+        seen("admission-policies"),
+        "missing: ValidatingAdmissionPolicy prorata-pods"
+    );
+    assert_eq!(
+        seen("permissions"),
+        "other than this version installs: ClusterRole prorata-controller at rules"
+    );
+    assert!(
+        seen("namespaces").ends_with("blue (ghost)"),
+        "{}",
+        seen("namespaces")
+    );
+    namespaces
+        .patch("blue", &params, &label("blue"))
+        .await
+        .unwrap();
+
+    let alice = world.alice("doctor -o json").await;
+    let found = verdicts(&alice.out);
+    assert_eq!(
+        [&found["crds"], &found["tenants"], &found["nodes"]],
+        ["unknown"; 3]
+    );
+}
+
+fn verdicts(json: &str) -> BTreeMap<String, String> {
+    let found: Vec<Value> = serde_json::from_str(json).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    found
+        .iter()
+        .map(|f| (text(&f["check"]), text(&f["verdict"])))
+        .collect()
+}
