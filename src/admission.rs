@@ -3,9 +3,11 @@
 //!
 //! A mutating policy makes a request wait in the queue; the validating ones have the last word,
 //! because another policy or webhook may change an object after ours. Neither sees a namespace
-//! without tenant, nor an object that neither asks for GPUs nor carries our annotations.
+//! without tenant. Of objects that neither ask for GPUs nor carry our annotations, only what would
+//! reach other tenants all the same is looked at.
 
 mod cel;
+mod isolation;
 mod jobs;
 mod pods;
 mod queuedjobs;
@@ -13,9 +15,9 @@ mod queuedjobs;
 use k8s_openapi::api::admissionregistration::v1::{
     JSONPatch, MatchCondition, MatchResources, MutatingAdmissionPolicy,
     MutatingAdmissionPolicyBinding, MutatingAdmissionPolicyBindingSpec,
-    MutatingAdmissionPolicySpec, Mutation, NamedRuleWithOperations, ValidatingAdmissionPolicy,
-    ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec,
-    ValidatingAdmissionPolicySpec, Validation, Variable,
+    MutatingAdmissionPolicySpec, Mutation, NamedRuleWithOperations, ParamRef,
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+    ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec, Validation, Variable,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
@@ -37,6 +39,10 @@ pub fn validating(gpu_resource: &str) -> Vec<ValidatingAdmissionPolicy> {
     vec![
         jobs::guard(gpu_resource),
         pods::guard(gpu_resource),
+        isolation::jobs(gpu_resource),
+        isolation::pods(gpu_resource),
+        isolation::deletions(),
+        isolation::priorities(),
         queuedjobs::guard(),
     ]
 }
@@ -58,14 +64,21 @@ pub fn bind_mutating(policy: &MutatingAdmissionPolicy) -> MutatingAdmissionPolic
 /// it guards wherever they are.
 #[must_use]
 pub fn bind_validating(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissionPolicyBinding {
-    let everywhere = policy.metadata.name.as_deref() == Some(queuedjobs::NAME);
+    let name = policy.metadata.name.as_deref();
+    let everywhere = name == Some(queuedjobs::NAME);
+    // Every Tenant is a parameter; where there is none, nothing is to be said.
+    let param_ref = (name == Some(isolation::PRIORITIES)).then(|| ParamRef {
+        selector: Some(LabelSelector::default()),
+        parameter_not_found_action: Some("Allow".to_owned()),
+        ..Default::default()
+    });
     ValidatingAdmissionPolicyBinding {
         metadata: policy.metadata.clone(),
         spec: ValidatingAdmissionPolicyBindingSpec {
             policy_name: policy.metadata.name.clone().unwrap_or_default(),
+            param_ref,
             match_resources: (!everywhere).then(in_namespaces_of_tenants),
             validation_actions: vec!["Deny".to_owned()],
-            ..Default::default()
         },
     }
 }

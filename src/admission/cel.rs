@@ -37,9 +37,15 @@ pub(super) fn same_internal(new: &str, old: &str, may_set: &str, may_drop: &str)
     )
 }
 
-/// Whether the pod spec at `spec` names claims of dynamic resource allocation.
+/// Whether the pod spec at `spec` gets devices by dynamic resource allocation: by claims, or by the
+/// resource that Kubernetes derives from the name of a DeviceClass.
 pub(super) fn has_claims(spec: &str) -> String {
-    format!("size({spec}.?resourceClaims.orValue([])) > 0")
+    format!(
+        "(size({spec}.?resourceClaims.orValue([])) > 0 ||\n\
+         ({spec}.containers + {spec}.?initContainers.orValue([])).exists(c,\n  \
+         c.?resources.?limits.orValue({{}}).exists(k, k.startsWith('deviceclass.resource.kubernetes.io/')) ||\n  \
+         c.?resources.?requests.orValue({{}}).exists(k, k.startsWith('deviceclass.resource.kubernetes.io/'))))"
+    )
 }
 
 /// Whether our scheduling gate holds the pods of the spec at `spec` back.

@@ -5,7 +5,10 @@
 
 #[path = "../cluster/mod.rs"]
 mod cluster;
+#[path = "../../simulator/tests/data/mod.rs"]
+mod data;
 mod inputs;
+mod openb;
 mod simulated;
 mod watched;
 

@@ -50,7 +50,7 @@ fn complete(inputs: &Inputs) -> String {
 }
 
 /// Under the policy of a controller whose configuration says nothing about it.
-fn read(text: &str) -> Script {
+pub(crate) fn read(text: &str) -> Script {
     let mut script = Script::read(NAME, text).unwrap_or_else(|wrong| panic!("{wrong:?}"));
     let preemption = Preemption {
         enabled: false,

@@ -2,12 +2,11 @@
 
 use std::env;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where this part of the data lies; where it does not, says so.
 pub(crate) fn data(path: &str) -> Option<PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
-    let folder = env::var_os("PRORATA_DATA").map_or_else(|| PathBuf::from(default), PathBuf::from);
+    let folder = env::var_os("PRORATA_DATA").map_or_else(beside_the_checkout, PathBuf::from);
     let path = folder.join(path);
     if path.exists() {
         return Some(path);
@@ -19,4 +18,13 @@ pub(crate) fn data(path: &str) -> Option<PathBuf> {
     // The macro's output would be held back by the test runner. One piece, as tests run together.
     let _ = io::stderr().write_all(skipped.as_bytes());
     None
+}
+
+/// The folder `shared/data` beside the checkout, of which this package is all or a part.
+fn beside_the_checkout() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let above = package.ancestors().skip(1).take(2);
+    let mut folders = above.map(|folder| folder.join("shared/data"));
+    let found = folders.find(|folder| folder.exists());
+    found.unwrap_or_else(|| package.join("../shared/data"))
 }

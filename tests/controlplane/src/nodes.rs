@@ -52,10 +52,26 @@ pub fn name(number: u32) -> String {
 ///
 /// When the API server refuses one.
 pub async fn create(client: &kube::Client, count: u32, shape: &Shape) -> Result<()> {
+    create_all(
+        client,
+        (1..=count).map(|number| (name(number), shape.clone())),
+    )
+    .await
+}
+
+/// Creates nodes of these names and shapes, ready for pods.
+///
+/// # Errors
+///
+/// When the API server refuses one.
+pub async fn create_all(
+    client: &kube::Client,
+    nodes: impl IntoIterator<Item = (String, Shape)>,
+) -> Result<()> {
     let api: Api<Node> = Api::all(client.clone());
-    stream::iter(1..=count)
-        .map(|number| {
-            let (api, node) = (api.clone(), node(name(number), shape));
+    stream::iter(nodes)
+        .map(|(name, shape)| {
+            let (api, node) = (api.clone(), node(name, &shape));
             async move { api.create(&PostParams::default(), &node).await }
         })
         .buffer_unordered(IN_FLIGHT)

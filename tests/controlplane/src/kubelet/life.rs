@@ -62,6 +62,10 @@ impl Shared {
     pub(super) async fn leave(self, pod: Pod, termination: Duration) {
         tokio::time::sleep(termination).await;
         self.release(&pod);
+        // Its object outlives it, and must say that its containers are gone.
+        if is_kept(&pod) && !matches!(phase(&pod), "Succeeded" | "Failed") {
+            self.writer.patch_status(&pod, status::failed(&pod)).await;
+        }
         self.writer.delete(&pod).await;
     }
 
@@ -69,6 +73,13 @@ impl Shared {
         let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
         devices.release(node(pod), pod.metadata.uid.as_deref().unwrap_or_default());
     }
+}
+
+/// Whether a finalizer keeps the object of the pod, other than the one by which the Job controller
+/// counts: that goes as soon as the pod is deleted.
+fn is_kept(pod: &Pod) -> bool {
+    let mut finalizers = pod.metadata.finalizers.iter().flatten();
+    finalizers.any(|finalizer| finalizer != "batch.kubernetes.io/job-tracking")
 }
 
 pub(super) fn stage(pod: &Pod) -> Stage {

@@ -38,6 +38,20 @@ pub(super) fn succeeded(pod: &Pod) -> Value {
     })
 }
 
+/// Every container was killed.
+pub(super) fn failed(pod: &Pod) -> Value {
+    let now = now();
+    let state = json!({"terminated": {"exitCode": 137, "reason": "Error", "startedAt": now, "finishedAt": now}});
+    json!({
+        "phase": "Failed",
+        "conditions": [
+            condition("Ready", "False", Some("PodFailed")),
+            condition("ContainersReady", "False", Some("PodFailed")),
+        ],
+        "containerStatuses": containers(pod, false, &state),
+    })
+}
+
 /// What kubelet writes when its device manager cannot serve a pod.
 pub(super) fn rejected(free: u64, requested: u64) -> Value {
     json!({

@@ -1,0 +1,152 @@
+//! Around the queue: GPUs by another name, other pods' room by priority, and a Job's by a lie.
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams};
+use prorata::api::labels::GATE;
+use serde_json::{Value, json};
+
+use crate::cluster::from;
+use crate::cluster::requests::{create, eventually};
+use crate::world::{World, job_manifest, pod_manifest, refusal};
+use crate::{Row, row};
+
+pub(crate) async fn attacks(world: &World) -> Vec<Row> {
+    let mut rows = priorities(world).await;
+    rows.extend(ephemeral_containers(world).await);
+    rows.extend(claims(world).await);
+    rows.push(pretended(world).await);
+    let mut owned = job_manifest("owned", 8);
+    owned["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "name": "none", "uid": "none", "controller": true,
+    }]);
+    rows.push(row(
+        "a Job that claims to be a JobSet's",
+        world.refused::<Job>(owned).await,
+    ));
+    rows
+}
+
+async fn priorities(world: &World) -> Vec<Row> {
+    let of = |mut manifest: Value, pointer: &str, class: &str| {
+        manifest.pointer_mut(pointer).unwrap()["priorityClassName"] = json!(class);
+        manifest
+    };
+    let (job, pod) = ("/spec/template/spec", "/spec");
+    vec![
+        row(
+            "a PriorityClass that its Tenant does not name, on a Job",
+            world
+                .refused::<Job>(of(job_manifest("urgent", 8), job, "urgent"))
+                .await,
+        ),
+        row(
+            "on a pod without GPUs, before which kube-scheduler would evict others",
+            world
+                .refused::<Pod>(of(pod_manifest("urgent", 0), pod, "urgent"))
+                .await,
+        ),
+        row(
+            "`system-node-critical` on a pod",
+            world
+                .refused::<Pod>(of(pod_manifest("critical", 0), pod, "system-node-critical"))
+                .await,
+        ),
+    ]
+}
+
+async fn ephemeral_containers(world: &World) -> Vec<Row> {
+    create(&world.hers::<Pod>(), &from::<Pod>(pod_manifest("plain", 0))).await;
+    let all = json!([{ "name": "NVIDIA_VISIBLE_DEVICES", "value": "all" }]);
+    let with = |field: &str, value: Value| json!({ "name": field, "image": "none", field: value });
+    let limits = json!({ "limits": { "nvidia.com/gpu": "1" } });
+    let (right, plain) = ("pods/ephemeralcontainers", with("env", json!([])));
+    world.grant(right, "patch").await;
+    // Nothing is wrong with one that asks for nothing.
+    eventually("the right is in force", || async {
+        add(world, plain.clone()).await.is_ok()
+    })
+    .await;
+    let mut named = pod_manifest("named", 0);
+    named["spec"]["containers"][0]["env"] = all.clone();
+    let rows = vec![
+        row(
+            "an ephemeral container with GPUs",
+            added(world, with("resources", limits)).await,
+        ),
+        row(
+            "an ephemeral container with `NVIDIA_VISIBLE_DEVICES`",
+            added(
+                world,
+                json!({ "name": "late", "image": "none", "env": all }),
+            )
+            .await,
+        ),
+        row(
+            "a pod with `NVIDIA_VISIBLE_DEVICES`",
+            world.refused::<Pod>(named).await,
+        ),
+    ];
+    world.take_back(right).await;
+    world.remove::<Pod>("plain").await;
+    rows
+}
+
+/// Adds a container to a pod that is there.
+async fn add(world: &World, container: Value) -> kube::Result<Pod> {
+    let change = Patch::Strategic(json!({ "spec": { "ephemeralContainers": [container] } }));
+    let (pods, params) = (world.hers::<Pod>(), PatchParams::default());
+    pods.patch_ephemeral_containers("plain", &params, &change)
+        .await
+}
+
+/// What the API server says; of the pod as a whole it says it at length.
+async fn added(world: &World, container: Value) -> String {
+    let said = refusal(add(world, container).await);
+    match said.split_once("spec.ephemeralContainers") {
+        Some((_, rest)) => format!("refused: spec.ephemeralContainers{rest}"),
+        None => said,
+    }
+}
+
+async fn claims(world: &World) -> Vec<Row> {
+    let claims = json!([{ "name": "gpu", "resourceClaimTemplateName": "gpu" }]);
+    let mut pod = pod_manifest("claims", 0);
+    pod["spec"]["resourceClaims"] = claims.clone();
+    let mut job = job_manifest("claims", 0);
+    job["spec"]["template"]["spec"]["resourceClaims"] = claims;
+    let mut derived = pod_manifest("derived", 0);
+    derived["spec"]["containers"][0]["resources"] =
+        json!({ "limits": { "deviceclass.resource.kubernetes.io/gpu": "1" } });
+    vec![
+        row("a DRA claim in a pod", world.refused::<Pod>(pod).await),
+        row("a DRA claim in a Job", world.refused::<Job>(job).await),
+        row(
+            "a DeviceClass by its resource name",
+            world.refused::<Pod>(derived).await,
+        ),
+    ]
+}
+
+/// It names the running Job as its controller, and bears all its labels.
+async fn pretended(world: &World) -> Row {
+    let job = world.hers::<Job>().get("runs").await.unwrap();
+    let mut pod = pod_manifest("pretended", 8);
+    pod["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "batch/v1", "kind": "Job", "name": "runs", "uid": job.metadata.uid, "controller": true,
+    }]);
+    pod["metadata"]["labels"] = json!(job.spec.unwrap().template.metadata.unwrap().labels);
+    let stored = create(&world.hers::<Pod>(), &from::<Pod>(pod)).await;
+    let gates = stored.spec.unwrap().scheduling_gates.unwrap_or_default();
+    assert!(gates.iter().any(|gate| gate.name == GATE), "it has no gate");
+    assert_eq!(world.running("red").await.len(), 1);
+    // The Job controller may have found one too many by now.
+    let _ = world
+        .admins::<Pod>("red")
+        .delete("pretended", &kube::api::DeleteParams::default())
+        .await;
+    row(
+        "a pod that claims to be a running Job's",
+        "accepted, and gated as any other: it joins no gang",
+    )
+}

@@ -1,0 +1,63 @@
+//! Keeping GPUs that are another's due, by grace periods.
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams};
+use kube::{Resource, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::world::{World, job_manifest, pod_manifest, refusal};
+use crate::{Row, row};
+
+/// In seconds.
+const WEEK: u32 = 7 * 24 * 60 * 60;
+
+pub(crate) async fn attacks(world: &World) -> Vec<Row> {
+    let with_grace = |mut manifest: Value, pointer: &str| {
+        manifest.pointer_mut(pointer).unwrap()["terminationGracePeriodSeconds"] = json!(WEEK);
+        manifest
+    };
+    let job = with_grace(job_manifest("long", 8), "/spec/template/spec");
+    let pod = with_grace(pod_manifest("long", 8), "/spec");
+    let running = running_pod(world).await;
+    let deletion = DeleteParams {
+        grace_period_seconds: Some(WEEK),
+        ..DeleteParams::default()
+    };
+    let pods = world.hers::<Pod>();
+    vec![
+        row("a week of grace in a Job", world.refused::<Job>(job).await),
+        row("in a pod", world.refused::<Pod>(pod).await),
+        row(
+            "deleting its pod with a week of grace",
+            refusal(pods.delete(&running, &deletion).await),
+        ),
+        row(
+            "evicting its pod with a week of grace",
+            refusal(evict(world, &running).await),
+        ),
+    ]
+}
+
+async fn evict(world: &World, pod: &str) -> kube::Result<Value> {
+    let body = json!({
+        "apiVersion": "policy/v1", "kind": "Eviction",
+        "metadata": { "name": pod, "namespace": "red" },
+        "deleteOptions": { "gracePeriodSeconds": WEEK },
+    });
+    let path = format!("{}/{pod}/eviction", Pod::url_path(&(), Some("red")));
+    let request = http::Request::post(path).header("Content-Type", "application/json");
+    let body = serde_json::to_vec(&body).unwrap();
+    world.user().request(request.body(body).unwrap()).await
+}
+
+/// The name of red's one pod that runs.
+async fn running_pod(world: &World) -> String {
+    let pods = world
+        .admins::<Pod>("red")
+        .list(&ListParams::default())
+        .await
+        .unwrap();
+    let runs = |pod: &&Pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
+    pods.iter().find(runs).expect("a pod that runs").name_any()
+}
