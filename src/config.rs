@@ -51,6 +51,18 @@ pub struct Configuration {
     #[serde(default = "default_reserve_after", deserialize_with = "read_duration")]
     #[schemars(with = "String")]
     pub reserve_after: Duration,
+    /// Who has to leave for whom.
+    #[serde(default)]
+    pub preemption: Preemption,
+    /// A node that has not been ready for so long is lost: the jobs on it queue again. Below
+    /// the five minutes after which Kubernetes itself ends its pods.
+    #[serde(default = "default_patience", deserialize_with = "read_duration")]
+    #[schemars(with = "String")]
+    pub node_lost_after: Duration,
+    /// A started job whose pods are not all made and placed after so long queues again.
+    #[serde(default = "default_patience", deserialize_with = "read_duration")]
+    #[schemars(with = "String")]
+    pub binding_timeout: Duration,
     /// PriorityClasses that count across tenants, before fairness. A tenant may use one only if
     /// its spec.priorityClasses names it.
     #[serde(default)]
@@ -80,6 +92,42 @@ pub struct DecisionLog {
     #[serde(default = "default_log_files")]
     #[schemars(with = "i32", range(min = 1, max = 1000))]
     pub files: u32,
+}
+
+/// Who has to leave for whom.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Preemption {
+    /// Whether anybody has to.
+    pub enabled: bool,
+    /// Nobody leaves before having run this long; without it, anybody may at once.
+    #[serde(deserialize_with = "read_duration")]
+    #[schemars(with = "String")]
+    pub min_runtime: Duration,
+    /// GPU-seconds of work that may be lost within an hour; without it, any.
+    pub loss_budget: Option<u64>,
+    /// Whether anybody leaves only because its tenant has more than its fair share. Otherwise only
+    /// tenants that want back what they are guaranteed, and higher priorities of the same tenant,
+    /// have others leave.
+    pub fair_share: bool,
+    /// Pods of a victim that have not ended after so long are no longer waited for: they keep
+    /// their room, and whoever was to get it looks elsewhere.
+    #[serde(deserialize_with = "read_duration")]
+    #[schemars(with = "String")]
+    pub victim_timeout: Duration,
+}
+
+impl Default for Preemption {
+    fn default() -> Self {
+        let core = prorata_core::Preemption::default();
+        Self {
+            enabled: core.enabled,
+            min_runtime: core.min_runtime,
+            loss_budget: core.loss_budget,
+            fair_share: core.fair_share,
+            victim_timeout: Duration::from_secs(2 * 60),
+        }
+    }
 }
 
 /// Where kube-scheduler asks.
@@ -336,6 +384,10 @@ fn default_gpu_resource() -> String {
 
 fn default_extender_address() -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], 8443))
+}
+
+const fn default_patience() -> Duration {
+    Duration::from_secs(60)
 }
 
 const fn default_reserve_after() -> Duration {

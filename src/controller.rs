@@ -19,7 +19,7 @@ use crate::driver::{Driver, End, Settings};
 use crate::effects::Writer;
 use crate::extender::{self, FilterPolicy};
 use crate::leader::{self, Candidate, Reign, Tenure};
-use crate::observed::Classes;
+use crate::observed::{Classes, Patience};
 use crate::view::Views;
 use crate::{health, telemetry, watch};
 
@@ -169,6 +169,11 @@ pub fn settings(config: &Configuration) -> Settings {
             cluster_wide: config.cluster_wide_classes.clone(),
             protected: config.protected_classes.clone(),
         },
+        patience: Patience {
+            node: config.node_lost_after,
+            victim: config.preemption.victim_timeout,
+            binding: config.binding_timeout,
+        },
     }
 }
 
@@ -180,10 +185,11 @@ pub fn policy(config: &Configuration) -> Policy {
             config::Order::Drf => Order::Drf,
             config::Order::Fifo => Order::Fifo,
         },
-        // Nothing here carries evictions out.
         preemption: Preemption {
-            enabled: false,
-            ..Preemption::default()
+            enabled: config.preemption.enabled,
+            min_runtime: config.preemption.min_runtime,
+            loss_budget: config.preemption.loss_budget,
+            fair_share: config.preemption.fair_share,
         },
         reserve_after: Some(config.reserve_after),
         ..Policy::default()

@@ -10,10 +10,10 @@ use k8s_openapi::jiff::Timestamp;
 use prorata_core::{NodeId, Snapshot};
 use serde_json::{Value, json};
 
-use crate::api::{Forecast, QueuedJobSpec, QueuedJobStatus, State};
+use crate::api::{Eviction, Forecast, QueuedJobSpec, QueuedJobStatus, State};
 use crate::effects::{Effect, Notice, RecordWrite};
 use crate::explained::Explained;
-use crate::observed::Observed;
+use crate::observed::{Leaver, Observed};
 use crate::plan::Plan;
 use crate::status::Standing;
 use crate::translate::{self, ADMITTED, Form, JOB_CONDITION, JobView, RecordView};
@@ -36,17 +36,37 @@ pub fn effect(
     let Some(job) = snapshot.job(&view.id) else {
         return finished(view, record?, now);
     };
-    let verdict = explained.verdict(snapshot, &view.id)?;
-    let plan = observed
-        .plan(uid)
-        .filter(|_| snapshot.placement(&view.id).is_some());
+    let leaver = observed.leaver(uid);
+    if leaver.is_some_and(|leaver| awaits_promise(leaver, observed, snapshot)) {
+        return None;
+    }
+    let standing = match leaver {
+        Some(leaver) => Standing::leaving(&leaver.eviction),
+        None if observed.is_stopping(uid) && !view.is_held => Standing::stopping(),
+        None => {
+            let verdict = explained.verdict(snapshot, &view.id)?;
+            Standing::of(&verdict, observed.obstacle(uid).as_deref())
+        }
+    };
+    // What one that leaves still holds is on record until it is free.
+    let holds = leaver.is_some() || snapshot.placement(&view.id).is_some();
+    let plan = observed.plan(uid).filter(|_| holds);
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
-    let spec = translate::desired_spec(job, view.form, admission, gpu_resource);
-    let standing = Standing::of(&verdict, observed.obstacle(uid).as_deref());
     let standing = pods::advised(standing, view);
-    let start = plan.and_then(|plan| start(view, plan));
+    let mut spec = translate::desired_spec(job, view.form, admission, gpu_resource);
+    spec.eviction = match leaver {
+        Some(leaver) => Some(leaver.eviction.clone()),
+        None => last_eviction(record).filter(|_| plan.is_none()),
+    };
+    let promised = snapshot.promised(&view.id);
+    spec.promise = promised.map(translate::places).unwrap_or_default();
+    let (start, stop) = match leaver {
+        Some(leaver) => (None, evict(view, &leaver.eviction)),
+        None => (plan.and_then(|plan| start(view, plan)), None),
+    };
     let starts = start.is_some();
-    let move_ = start.or_else(|| take_back(view, plan?, observed, snapshot));
+    let back = || take_back(view, plan?, observed, snapshot);
+    let move_ = start.or(stop).or_else(back);
     let forecast = explained.forecast(uid);
     let record = record_write(record, Some(spec), &standing, forecast, now);
     let is_news = is_news(&record, &standing);
@@ -64,6 +84,21 @@ pub fn effect(
         record,
     };
     effect.changes_anything().then_some(effect)
+}
+
+/// Nobody leaves before it is on record what for: after a crash the room goes to the same job.
+fn awaits_promise(leaver: &Leaver, observed: &Observed, snapshot: &Snapshot) -> bool {
+    let waiting = leaver.by.as_ref();
+    let promised = waiting.filter(|by| snapshot.promised(by).is_some());
+    promised.is_some_and(|by| {
+        let record = observed.record(by.uid());
+        record.is_none_or(|record| record.spec.promise.is_empty())
+    })
+}
+
+/// For whom a job left last; forgotten when it starts again.
+fn last_eviction(record: Option<&RecordView>) -> Option<Eviction> {
+    record?.spec.eviction.clone()
 }
 
 /// A job that is over keeps its record, which says so, until it is deleted.
@@ -172,7 +207,18 @@ fn start(view: &JobView, plan: &Plan) -> Option<Move> {
     })
 }
 
-/// Takes the start back, because a node of the plan has gone before its pod came.
+/// Ends the pods of a Job that leaves for another, unless it has been suspended already.
+fn evict(view: &JobView, eviction: &Eviction) -> Option<Move> {
+    let runs = !view.is_suspended && view.epoch == Some(eviction.epoch);
+    let notice = Notice {
+        reason: "Evicted".to_owned(),
+        message: Standing::leaving(eviction).message,
+    };
+    runs.then(|| (notice, translate::take_back(view, eviction.epoch)))
+}
+
+/// Takes the start back: a node of the plan has gone before its pod came or with its pod on it, or
+/// kube-scheduler cannot place a pod.
 fn take_back(
     view: &JobView,
     plan: &Plan,
@@ -185,10 +231,20 @@ fn take_back(
         let may = spec.is_some_and(|spec| plan.shape().needs.allow(spec));
         may && snapshot.takes_work(node) && !snapshot.is_overfull(node)
     };
-    let node = plan.lost_node(view.remaining, has).filter(|_| released)?;
+    let uid = view.id.uid();
+    let message = if !released {
+        return None;
+    } else if observed.is_refused(uid) {
+        observed.obstacle(uid)?.into_owned()
+    } else if let Some(node) = plan.lost_node(view.remaining, has) {
+        format!("node {node}, where it was to run, does not take its pods any more")
+    } else {
+        let node = observed.lost_node(uid)?;
+        format!("node {node}, where it ran, is lost; it queues again with its age kept")
+    };
     let notice = Notice {
         reason: "Requeued".to_owned(),
-        message: format!("node {node}, where it was to run, does not take its pods any more"),
+        message,
     };
     Some((notice, translate::take_back(view, plan.epoch())))
 }

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::jiff::Timestamp;
-use prorata_core::{Decision, JobId, Policy, Scheduler, Snapshot, Time};
+use prorata_core::{Decision, Event, JobId, Policy, Scheduler, Snapshot, Time};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::decisions::Decisions;
 use crate::desired;
@@ -19,7 +19,7 @@ use crate::effects::{Effect, Failure, Outcome, Writer};
 use crate::explained::Explained;
 use crate::forecast;
 use crate::leader::Tenure;
-use crate::observed::{Classes, News, Observed, Uid};
+use crate::observed::{Classes, Expired, News, Observed, Patience, Uid};
 use crate::view::{View, Views};
 use crate::watch::{Change, Kind, Object};
 
@@ -69,6 +69,8 @@ pub struct Settings {
     pub gpu_resource: String,
     /// What is said of PriorityClasses.
     pub classes: Classes,
+    /// How long what may pass by itself is waited for.
+    pub patience: Patience,
 }
 
 /// Why a driver has ended.
@@ -89,10 +91,11 @@ impl Driver {
             policy,
             gpu_resource,
             classes,
+            patience,
         } = settings;
         Self {
             scheduler: Scheduler::new(policy),
-            observed: Observed::new(&gpu_resource, classes),
+            observed: Observed::new(&gpu_resource, classes, patience),
             views,
             writer,
             tenure: Tenure::default(),
@@ -134,7 +137,7 @@ impl Driver {
         while self.tenure.is_held() == self.leads {
             let later = self.work.later.keys().next().copied();
             let due = later.into_iter().chain(self.explained.due());
-            let due = due.chain(self.shown.due()).min();
+            let due = due.chain(self.wakeup()).min();
             tokio::select! {
                 count = inbox.recv_many(&mut burst, BURST_MAX) => {
                     if count == 0 {
@@ -165,6 +168,15 @@ impl Driver {
             }
         }
         End::Succeeded
+    }
+
+    /// When time alone changes something, for whoever decides.
+    fn wakeup(&self) -> Option<Instant> {
+        let core = self.scheduler.next_wakeup().into_iter();
+        let at = core.chain(self.observed.next_deadline()).min();
+        let at = at.map(|at| Instant::now() + at.since(now()));
+        let first = at.into_iter().chain(self.shown.due()).min();
+        first.filter(|_| self.leads && self.unlisted.is_empty())
     }
 
     fn take_up(&mut self, changes: impl Iterator<Item = Change>) {
@@ -211,6 +223,12 @@ impl Driver {
             self.shown.outdate();
         }
         let now = now();
+        let known = |fact| match fact {
+            // Nobody saves work that is still to be done.
+            Event::JobCheckpointed(job, at) => Event::JobCheckpointed(job, at.min(now)),
+            fact => fact,
+        };
+        let facts: Vec<Event> = facts.into_iter().map(known).collect();
         self.decisions.told(now, &facts);
         facts
             .into_iter()
@@ -276,10 +294,18 @@ impl Driver {
                 self.observed.admit(job, self.last_epoch, placement);
                 self.work.admissions.push_back(id.uid().to_owned());
             }
-            // Our policy lets nobody preempt. Nor would `DecisionFailed` be right: its tasks run.
             Decision::Evict {
-                victim, preemptor, ..
-            } => error!(%victim, %preemptor, "nothing here carries an eviction out"),
+                victim,
+                preemptor,
+                rule,
+            } => {
+                info!(%victim, %preemptor, %rule, "has to leave");
+                let both = snapshot.job(&victim).zip(snapshot.job(&preemptor));
+                let (job, by) = both.expect("those that were decided about are known");
+                let news = self.observed.evict(job, by, rule, Timestamp::now());
+                self.learn(news);
+                self.work.report(preemptor.uid());
+            }
         }
     }
 
@@ -364,9 +390,12 @@ impl Driver {
         }
     }
 
-    /// Something may have to be written about the job; what starts it goes first.
+    /// Something may have to be written about the job; what starts or stops it goes first.
     fn look_at(&mut self, uid: Uid) {
-        if self.observed.plan(&uid).is_some_and(|plan| !plan.is_full()) {
+        let leaving: Vec<Uid> = self.observed.leaving_for(&uid).cloned().collect();
+        self.work.admissions.extend(leaving);
+        let starts = self.observed.plan(&uid).is_some_and(|plan| !plan.is_full());
+        if starts || self.observed.leaver(&uid).is_some() {
             self.work.admissions.push_back(uid);
         } else {
             self.work.report(&uid);
@@ -403,15 +432,24 @@ impl Driver {
 
     fn retry(&mut self) {
         let due = self.work.due(Instant::now());
-        let mut forgiven = false;
+        let now = now();
+        let mut decide = self.scheduler.next_wakeup().is_some_and(|at| at <= now);
+        if self.leads && self.observed.next_deadline().is_some_and(|at| at <= now) {
+            let Expired { news, paused } = self.observed.expire(now);
+            self.learn(news);
+            for (uid, pause) in paused {
+                self.work.look_again(&uid, pause);
+            }
+            decide = true;
+        }
         for uid in due {
             if let Some(news) = self.observed.forgive(&uid) {
                 self.learn(news);
-                forgiven = true;
+                decide = true;
             }
             self.look_at(uid);
         }
-        if forgiven {
+        if decide {
             self.cycle();
         }
     }
@@ -450,6 +488,7 @@ mod tests {
             index: None,
             node: Some("a".into()),
             takes: Resources::gpus(gpus),
+            unschedulable: None,
             is_over: false,
             gated: None,
         })
@@ -466,10 +505,11 @@ mod tests {
             ..Settings::default()
         };
         let mut driver = Driver::new(settings, writer, Views::default());
-        let node = Object::Node(Node {
+        let node = Node {
             allocatable: Resources::gpus(4),
             ..Node::new("a")
-        });
+        };
+        let node = Object::Node(node, true);
         for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Job) {
             let objects = match kind {
                 Kind::Node => vec![node.clone()],

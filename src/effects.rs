@@ -4,6 +4,7 @@
 //! longer so, the write fails and nothing has happened: the watch brings the news, and whoever
 //! asked asks anew.
 
+mod fault;
 mod pods;
 
 use std::time::Duration;
@@ -227,8 +228,10 @@ impl Writer {
             RecordWrite::Change(record, spec, status) => {
                 let mut spec = serde_json::to_value(&*spec).map_err(kube::Error::SerdeError)?;
                 // A merge patch removes only what it names.
-                if spec.get("admission").is_none() {
-                    spec["admission"] = Value::Null;
+                for field in ["admission", "eviction", "promise"] {
+                    if spec.get(field).is_none() {
+                        spec[field] = Value::Null;
+                    }
                 }
                 let version = json!({"resourceVersion": record.version.to_string()});
                 let patch = json!({"metadata": version, "spec": spec, "status": *status});
@@ -237,6 +240,7 @@ impl Writer {
                     .await?
             }
         };
+        fault::after_write();
         Ok(Some(RecordView::new(&written)))
     }
 
@@ -247,6 +251,7 @@ impl Writer {
             .jobs(job)
             .patch(job.name(), &PatchParams::default(), &patch)
             .await?;
+        fault::after_write();
         Ok(JobView::new(&written, &self.gpu_resource))
     }
 
@@ -258,6 +263,7 @@ impl Writer {
             .jobs(job)
             .patch_status(job.name(), &PatchParams::default(), &patch)
             .await?;
+        fault::after_write();
         Ok(JobView::new(&written, &self.gpu_resource))
     }
 
@@ -310,6 +316,8 @@ impl Writer {
         };
         if let Err(error) = self.events.publish(&event, &regarding).await {
             warn!(%job, %error, "an Event could not be written");
+        } else {
+            fault::after_write();
         }
     }
 

@@ -7,13 +7,14 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use prorata_core::{Event, Job, JobId, Node, NodeId, Placement, Snapshot, TenantId};
+use prorata_core::{Event, Job, JobId, Node, NodeId, Placement, Snapshot, TenantId, Time};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use tracing::warn;
 
 use crate::plan::Plan;
 use crate::translate::{self, Form, JobView, Part, PodView, RecordView, TenantView};
 use crate::watch::{Change, Kind, Object};
+use deadlines::Unplaced;
 
 use groups::Groups;
 
@@ -46,8 +47,33 @@ pub struct Observed {
     refused: BTreeMap<Uid, String>,
     /// Jobs that somebody with the right to do so started past the queue.
     bypassing: RedBlackTreeSetSync<Uid>,
+    /// How long what may pass by itself is waited for.
+    patience: Patience,
+    /// Nodes that are not ready, since when as far as anybody has looked at the clock.
+    unready: BTreeMap<NodeId, Option<Time>>,
+    /// Nodes that were not ready for too long.
+    lost: BTreeSet<NodeId>,
+    /// Jobs that leave for others.
+    leavers: BTreeMap<Uid, Leaver>,
+    /// Bound pods of Jobs that have no seat any more: nobody waits for their end.
+    detached: BTreeSet<Uid>,
+    /// Pods of Jobs that kube-scheduler cannot place.
+    unscheduled: BTreeMap<Uid, Unscheduled>,
+    /// Started Jobs whose pods are not all made or placed, since when as far as anybody has
+    /// looked at the clock.
+    incomplete: BTreeMap<Uid, Option<Time>>,
+    /// Jobs whose pods could not be placed.
+    unplaced: BTreeMap<Uid, Unplaced>,
     /// Another controller decides.
     follows: bool,
+}
+
+/// A pod that kube-scheduler cannot place.
+#[derive(Clone, Debug)]
+struct Unscheduled {
+    job: Uid,
+    index: Option<u32>,
+    why: String,
 }
 
 /// What an administrator says of PriorityClasses, by name.
@@ -71,10 +97,11 @@ pub struct News {
 impl Observed {
     /// Nothing observed yet.
     #[must_use]
-    pub fn new(gpu_resource: &str, classes: Classes) -> Self {
+    pub fn new(gpu_resource: &str, classes: Classes, patience: Patience) -> Self {
         Self {
             gpu_resource: gpu_resource.to_owned(),
             classes,
+            patience,
             ..Self::default()
         }
     }
@@ -178,9 +205,11 @@ impl Observed {
         for pod in self.pods.keys().cloned().collect::<Vec<_>>() {
             self.place(&pod, &mut news);
         }
+        self.readopt_evictions(&mut news);
         news.touched.extend(self.jobs.keys().cloned());
         news.touched.extend(self.records.keys().cloned());
         self.tell(&mut news);
+        self.readopt_promises(&mut news);
         news
     }
 
@@ -192,14 +221,16 @@ impl Observed {
             return;
         };
         let stopped = view.is_suspended && view.epoch == Some(admission.epoch);
-        if stopped || view.has_ended {
+        let eviction = record.spec.eviction.clone();
+        let eviction = eviction.filter(|eviction| eviction.epoch == admission.epoch);
+        if (stopped && eviction.is_none()) || view.has_ended {
             return;
         }
         let Some(task) = translate::task(&record.spec, &self.gpu_resource) else {
             warn!(job = %view.id, "the recorded admission cannot be read; the job queues again");
             return;
         };
-        let placement = translate::placement(admission);
+        let placement = translate::placement(&admission.placement);
         // What was admitted is what the record says, whatever has been edited since.
         let job = Job {
             gang: record.spec.gang,
@@ -213,6 +244,10 @@ impl Observed {
         news.facts.extend([Event::JobSubmitted(job), admitted]);
         self.told.insert(uid.to_owned(), view.id.clone());
         self.plans.insert_mut(uid.to_owned(), plan);
+        if let Some(eviction) = eviction {
+            let leaver = Leaver::recorded(eviction);
+            self.leavers.insert(uid.to_owned(), leaver);
+        }
     }
 
     /// An admission is in force from now on.
@@ -251,12 +286,15 @@ impl Observed {
             return news;
         };
         let job = &job;
-        if !snapshot.holds_places(job) && self.plans.remove_mut(uid) {
-            self.seat_pods_of(uid, &mut news);
-        }
         if snapshot.job(job).is_none() {
             self.told.remove(uid);
             self.refused.remove(uid);
+            self.unplaced.remove(uid);
+        }
+        if !snapshot.holds_places(job) && self.plans.remove_mut(uid) {
+            self.seat_pods_of(uid, &mut news);
+            news.touched.insert(uid.to_owned());
+            self.tell(&mut news);
         }
         news
     }
@@ -299,13 +337,16 @@ impl Observed {
                 jobs.map(|(uid, _)| uid.clone()).collect()
             }
             Kind::QueuedJob => self.records.keys().cloned().collect(),
-            Kind::Pod => self.pods.keys().cloned().collect(),
+            Kind::Pod => {
+                let all = self.pods.keys().chain(self.unscheduled.keys());
+                all.cloned().collect()
+            }
         }
     }
 
     fn put(&mut self, object: Object, news: &mut News) {
         match object {
-            Object::Node(node) => self.put_node(node, news),
+            Object::Node(node, is_ready) => self.put_node(node, is_ready, news),
             Object::Namespace(name, tenant) => self.assign(name, tenant, news),
             Object::Tenant(view) => self.put_tenant(*view, news),
             Object::PriorityClass(name, value, is_default) => {
@@ -332,8 +373,9 @@ impl Observed {
                     self.records.insert(uid, *record);
                 }
             }
-            Object::Pod(pod) if pod.is_over || (pod.node.is_none() && pod.gated.is_none()) => {
-                self.drop(Kind::Pod, &pod.uid, news);
+            Object::Pod(pod) if pod.is_over => self.drop(Kind::Pod, &pod.uid, news),
+            Object::Pod(pod) if pod.node.is_none() && pod.gated.is_none() => {
+                self.put_unbound(pod, news);
             }
             Object::Pod(pod) => self.put_pod(pod, news),
         }
@@ -344,7 +386,9 @@ impl Observed {
             Kind::Node => {
                 let node = NodeId::from(key);
                 self.nodes.remove(&node);
-                news.touched.extend(self.planned_on(&node));
+                self.unready.remove(&node);
+                self.lost.remove(&node);
+                news.touched.extend(self.jobs_on(&node));
                 news.facts.push(Event::NodeGone(node));
             }
             Kind::Namespace => self.assign(key.to_owned(), None, news),
@@ -386,7 +430,17 @@ impl Observed {
         self.tenants.insert(view.id.clone(), view);
     }
 
-    fn put_node(&mut self, node: Node, news: &mut News) {
+    fn put_node(&mut self, node: Node, is_ready: bool, news: &mut News) {
+        let was_lost = self.lost.contains(&node.id) || !self.nodes.contains_key(&node.id);
+        if is_ready {
+            self.unready.remove(&node.id);
+            self.lost.remove(&node.id);
+        } else if !self.lost.contains(&node.id) {
+            self.unready.entry(node.id.clone()).or_default();
+        }
+        if was_lost {
+            news.touched.extend(self.jobs_on(&node.id));
+        }
         let known = self.nodes.insert(node.id.clone(), node.clone());
         if known.as_ref() != Some(&node) {
             news.touched.extend(self.planned_on(&node.id));
@@ -404,6 +458,15 @@ impl Observed {
             .collect()
     }
 
+    /// Jobs with a place or a pod on this node.
+    fn jobs_on(&self, node: &NodeId) -> Vec<Uid> {
+        let there = |pod: &&PodView| pod.node.as_ref() == Some(node);
+        let jobs = self.pods.values().filter(there);
+        let mut jobs: Vec<Uid> = jobs.filter_map(|pod| pod.job.clone()).collect();
+        jobs.extend(self.planned_on(node));
+        jobs
+    }
+
     fn assign(&mut self, namespace: String, tenant: Option<TenantId>, news: &mut News) {
         let ours = |(_, job): &(&Uid, &JobView)| job.id.namespace() == namespace;
         news.touched
@@ -417,9 +480,14 @@ impl Observed {
     }
 }
 
+mod deadlines;
+mod evictions;
 mod followed;
 mod groups;
 mod pods;
+
+pub use deadlines::{Expired, Patience};
+pub use evictions::Leaver;
 #[cfg(test)]
 mod tests;
 mod wanted;

@@ -133,8 +133,22 @@ impl Plan {
         Some(seat)
     }
 
-    /// The pod is gone; its place is free for another of the same job.
-    pub fn leave(&mut self, pod: &str) {
-        self.pods.retain(|_, uid| uid != pod);
+    /// The pod is gone; its place, if it had one, is free for another of the same job.
+    pub fn leave(&mut self, pod: &str) -> Option<u32> {
+        let (seat, _) = self.pods.iter().find(|(_, uid)| *uid == pod)?;
+        let seat = *seat;
+        self.pods.remove(&seat);
+        Some(seat)
+    }
+
+    /// UIDs of the pods that have places.
+    pub fn pods(&self) -> impl Iterator<Item = &String> {
+        self.pods.values()
+    }
+
+    /// Whether some place has never had a pod.
+    #[must_use]
+    pub fn awaits_pods(&self) -> bool {
+        self.visited.len() < self.fixed.placement.slots().len()
     }
 }

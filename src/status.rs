@@ -7,7 +7,7 @@ use prorata_core::reason::Outlook;
 use prorata_core::resource::Amount;
 use prorata_core::{Reason, Resource, Verdict};
 
-use crate::api::State;
+use crate::api::{Eviction, State};
 
 /// Where a job stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +44,28 @@ impl Standing {
             state,
             reason: reason.to_owned(),
             message,
+        }
+    }
+
+    /// Where a job stands that leaves for another.
+    #[must_use]
+    pub fn leaving(eviction: &Eviction) -> Self {
+        Self {
+            state: State::Waiting,
+            reason: "Evicted".to_owned(),
+            message: format!(
+                "it leaves for {eviction}; it queues again, with its age kept, once its pods have ended"
+            ),
+        }
+    }
+
+    /// Where a job stands that was suspended, while its pods end.
+    #[must_use]
+    pub fn stopping() -> Self {
+        Self {
+            state: State::Waiting,
+            reason: "Stopping".to_owned(),
+            message: "its pods are ending; then it queues again, with its age kept".to_owned(),
         }
     }
 

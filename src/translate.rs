@@ -15,10 +15,10 @@ mod tenant;
 
 pub use gated::{Gated, JOB_CONTROLLER, gang_uid_of_job, group};
 pub use job::{Form, JOB_CONDITION, JobView, Part};
-pub use node::node;
-pub use plan::{AFFINITY_NODES_MAX, release, take_back};
+pub use node::{is_ready, node};
+pub use plan::{AFFINITY_NODES_MAX, NAME_FIELD as NODE_NAME, release, take_back};
 pub use pod::{PodView, requests};
-pub use record::{ADMITTED, RecordView, desired_spec, placement, task};
+pub use record::{ADMITTED, RecordView, desired_spec, placement, places, task};
 pub use tenant::{TenantView, tenant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{self as meta, ObjectMeta, OwnerReference};

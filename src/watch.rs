@@ -70,8 +70,8 @@ pub type Rank = Option<(bool, Option<u32>, Time, String)>;
 /// An object as the controller keeps it.
 #[derive(Clone, Debug)]
 pub enum Object {
-    /// A node.
-    Node(prorata_core::Node),
+    /// A node, and whether it is ready.
+    Node(prorata_core::Node, bool),
     /// A namespace, and the tenant that it belongs to.
     Namespace(String, Option<TenantId>),
     /// A PriorityClass: its value, and whether it is the default.
@@ -91,7 +91,7 @@ impl Object {
     #[must_use]
     pub const fn kind(&self) -> Kind {
         match self {
-            Self::Node(_) => Kind::Node,
+            Self::Node(..) => Kind::Node,
             Self::Namespace(..) => Kind::Namespace,
             Self::PriorityClass(..) => Kind::PriorityClass,
             Self::Tenant(_) => Kind::Tenant,
@@ -119,7 +119,7 @@ impl Object {
     #[must_use]
     pub fn key(&self) -> String {
         match self {
-            Self::Node(node) => node.id.to_string(),
+            Self::Node(node, _) => node.id.to_string(),
             Self::Namespace(name, _) | Self::PriorityClass(name, ..) => name.clone(),
             Self::Tenant(view) => view.id.to_string(),
             Self::QueuedJob(record) => record.spec.job.uid.clone(),
@@ -160,7 +160,8 @@ pub fn start(
         set: JoinSet::new(),
     };
     watches.add(Kind::Node, move |node: &Node| {
-        Some(Object::Node(translate::node(node, &node_gpu)))
+        let is_ready = translate::is_ready(node);
+        Some(Object::Node(translate::node(node, &node_gpu), is_ready))
     });
     watches.add(Kind::Job, move |job: &Job| {
         Some(Object::Job(Box::new(JobView::new(job, &job_gpu))))

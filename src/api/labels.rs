@@ -39,6 +39,10 @@ pub const PREEMPTIBLE: &str = "prorata.dev/preemptible";
 /// Annotation of a Job: it ends by then, as in `1h30m`, so it may fill a gap before a reservation.
 pub const MAX_DURATION: &str = "prorata.dev/max-duration";
 
+/// Annotation of a Job: when it last saved its work, in RFC 3339. What it did before is not lost
+/// when it is evicted.
+pub const CHECKPOINTED_AT: &str = "prorata.dev/checkpointed-at";
+
 /// Annotation of a Job: the PriorityClass by which the queue orders it, instead of the one that its
 /// pod template names. Unlike that one it can be changed.
 pub const PRIORITY_CLASS: &str = "prorata.dev/priority-class";

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,12 @@ pub struct QueuedJobSpec {
     /// Where it runs; absent while it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admission: Option<Admission>,
+    /// Why that admission ends before its job does; absent unless it has to leave for another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eviction: Option<Eviction>,
+    /// The places that others are leaving for it; absent unless it waits for that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub promise: Vec<Place>,
 }
 
 /// The object that waits, and no other of the same name.
@@ -97,6 +103,19 @@ pub struct Admission {
     pub epoch: i64,
     /// One place for each pod, in order of completion index.
     pub placement: Vec<Place>,
+}
+
+/// The decision that a job leaves for another.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Eviction {
+    /// The admission that it ends.
+    pub epoch: i64,
+    /// Who gets the room: a job's name, or its tenant's where that is another one.
+    pub by: String,
+    /// What entitles it to: `priority`, `reclaim`, `fair-share` or `order`.
+    pub rule: String,
+    /// When it was decided.
+    pub at: Time,
 }
 
 /// Where one pod runs.

@@ -94,7 +94,7 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
     let gpu = &settings.gpu_resource;
     let cluster = Cluster::connect(&args.cluster).await?;
     let (lists, history) = listed(&cluster, job, gpu).await?;
-    let mut observed = Observed::new(gpu, settings.classes.clone());
+    let mut observed = Observed::new(gpu, settings.classes.clone(), settings.patience);
     let facts = observed.begin(lists).facts;
     let (asked, facts) = apart(facts);
     let asked = asked.ok_or_else(|| {
@@ -180,7 +180,10 @@ async fn listed(
     let pods: Vec<Pod> = cluster.list(&Scope::All, everywhere().fields(held)).await?;
     let history = history(&jobs, &namespaces, gpu);
     jobs.push(job);
-    let node = |node: &Node| Some(Object::Node(translate::node(node, gpu)));
+    let node = |node: &Node| {
+        let is_ready = translate::is_ready(node);
+        Some(Object::Node(translate::node(node, gpu), is_ready))
+    };
     let record = |record: &QueuedJob| Some(Object::QueuedJob(Box::new(RecordView::new(record))));
     let view = |job: &BatchJob| Some(Object::Job(Box::new(JobView::new(job, gpu))));
     let pod = |pod: &Pod| Some(Object::Pod(PodView::new(pod, gpu)));

@@ -101,6 +101,12 @@ impl Snapshot {
         (!tasks.is_leaving()).then_some(&tasks.placement)
     }
 
+    /// The room that is promised to a waiting job, once those that were evicted for it have left.
+    #[must_use]
+    pub fn promised(&self, id: &JobId) -> Option<&Placement> {
+        self.cluster.jobs.get(id)?.nominated.as_ref()
+    }
+
     /// Whether tasks of the job hold places, or are assumed to; also while it leaves.
     #[must_use]
     pub fn holds_places(&self, id: &JobId) -> bool {

@@ -86,6 +86,7 @@ mod tests {
             index: None,
             node: Some("a".into()),
             takes: Resources::ZERO,
+            unschedulable: None,
             is_over: false,
             gated: None,
         });

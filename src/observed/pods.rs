@@ -1,13 +1,14 @@
-//! Bound pods: whose seat they take, or that they only take room.
+//! Pods: whose seat they take, that they only take room, or that they find none.
 
-use prorata_core::{Event, JobId, PodId, TaskId};
+use prorata_core::{Event, JobId, NodeId, PodId, TaskId};
 
-use super::{News, Observed, Uid};
+use super::{News, Observed, Uid, Unscheduled};
 use crate::translate::PodView;
 
 impl Observed {
     pub(super) fn put_pod(&mut self, mut pod: PodView, news: &mut News) {
         let uid = pod.uid.clone();
+        self.unscheduled.remove(&uid);
         let version = |pod: &PodView| pod.gated.as_ref().map(|gated| gated.version);
         let known = self.pods.get(&uid);
         if known.is_some_and(|known| version(known) > version(&pod)) {
@@ -23,6 +24,71 @@ impl Observed {
             self.regroup(&group, news);
         }
         self.place(&uid, news);
+    }
+
+    /// Of pods without a node only those matter that kube-scheduler cannot place.
+    pub(super) fn put_unbound(&mut self, pod: PodView, news: &mut News) {
+        let job = pod.job.filter(|job| {
+            let view = self.jobs.get(job);
+            view.is_some_and(|view| view.id.namespace() == pod.namespace)
+        });
+        let before = self.unscheduled.remove(&pod.uid);
+        news.touched.extend(before.map(|pod| pod.job));
+        if let Some((job, why)) = job.zip(pod.unschedulable) {
+            news.touched.insert(job.clone());
+            let index = pod.index;
+            let pod_now = Unscheduled { job, index, why };
+            self.unscheduled.insert(pod.uid, pod_now);
+        }
+    }
+
+    /// The bound pods that have a seat in their job's plan.
+    pub(super) fn pods_in_seats(&self, job: &str) -> Vec<Uid> {
+        let plan = self.plans.get(job);
+        plan.map_or_else(Vec::new, |plan| plan.pods().cloned().collect())
+    }
+
+    /// A node that is lost with a pod of this job on it.
+    #[must_use]
+    pub fn lost_node(&self, job: &str) -> Option<&NodeId> {
+        let plan = self.plans.get(job)?;
+        let mut nodes = plan
+            .pods()
+            .filter_map(|uid| self.pods.get(uid)?.node.as_ref());
+        nodes.find(|node| self.is_lost(node))
+    }
+
+    /// Nobody waits any more for pods of this job that are on lost nodes.
+    pub(super) fn detach_lost(&mut self, job: &str, news: &mut News) {
+        for uid in self.pods_in_seats(job) {
+            let node = self.pods.get(&uid).and_then(|pod| pod.node.as_ref());
+            if node.is_some_and(|node| self.is_lost(node)) {
+                self.detach(&uid, news);
+            }
+        }
+    }
+
+    /// A pod gives up its seat, and only takes room from now on, until it is gone.
+    pub(super) fn detach(&mut self, uid: &str, news: &mut News) {
+        let Some(pod) = self.pods.get(uid) else {
+            return;
+        };
+        let Some((node, job)) = pod.node.clone().zip(pod.job.clone()) else {
+            return;
+        };
+        let takes = pod.takes;
+        let Some(mut plan) = self.plans.get(&job).cloned() else {
+            return;
+        };
+        let Some(index) = plan.leave(uid) else {
+            return;
+        };
+        let id = plan.job().clone();
+        self.plans.insert_mut(job, plan);
+        self.detached.insert(uid.to_owned());
+        let task = TaskId { job: id, index };
+        news.facts.push(Event::TaskFinished(task));
+        news.facts.push(Event::PodBound(uid.into(), node, takes));
     }
 
     /// A bound pod takes its seat in its job's plan, or is nobody's task and only takes room.
@@ -44,6 +110,9 @@ impl Observed {
             return;
         }
         let mut plan = self.plans.get(job).filter(|plan| owns(plan.job())).cloned();
+        if self.detached.contains(uid) {
+            plan = None;
+        }
         match plan.as_mut().and_then(|plan| plan.seat(pod)) {
             Some(index) => {
                 let plan = plan.expect("a seat is a plan's");
@@ -66,6 +135,9 @@ impl Observed {
     }
 
     pub(super) fn pod_gone(&mut self, uid: &str, news: &mut News) {
+        self.detached.remove(uid);
+        let unbound = self.unscheduled.remove(uid);
+        news.touched.extend(unbound.map(|pod| pod.job));
         let Some(pod) = self.pods.remove(uid) else {
             return;
         };
@@ -74,6 +146,7 @@ impl Observed {
         let Some(job) = pod.job else {
             return;
         };
+        news.touched.insert(job.clone());
         if let Some(mut plan) = self.plans.get(&job).cloned() {
             let was_full = plan.is_full();
             plan.leave(uid);
@@ -81,7 +154,6 @@ impl Observed {
             if was_full {
                 self.seat_pods_of(&job, news);
             }
-            news.touched.insert(job);
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 /// The Job `red/train` with one pod, admitted.
 fn observed() -> Observed {
-    let mut observed = Observed::new("nvidia.com/gpu", Classes::default());
+    let mut observed = Observed::new("nvidia.com/gpu", Classes::default(), Patience::default());
     let manifest = json!({
         "metadata": {"namespace": "red", "name": "train", "uid": "j", "resourceVersion": "1"},
         "spec": {"suspend": true, "template": {"spec": {"containers": [
@@ -33,6 +33,7 @@ fn pod(uid: &str, namespace: &str) -> Object {
         index: Some(0),
         node: Some("a".into()),
         takes: Resources::gpus(1),
+        unschedulable: None,
         is_over: false,
         gated: None,
     })

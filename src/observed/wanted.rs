@@ -1,10 +1,13 @@
 //! What the core is told about jobs: level by level, all of it whenever one was touched.
 
-use prorata_core::{Event, Hold, Job, Resources, TaskId};
+use std::sync::Arc;
+
+use prorata_core::needs::{Operator, Requirement, Term};
+use prorata_core::{Event, Hold, Job, Needs, NodeId, Resources, TaskId};
 
 use super::{News, Observed};
 use crate::plan::Plan;
-use crate::translate::{Form, JobView};
+use crate::translate::{self, Form, JobView};
 
 impl Observed {
     /// Adds the facts about every job that was touched.
@@ -14,7 +17,13 @@ impl Observed {
                 self.heed(&uid, news);
             }
         }
-        for uid in &news.touched {
+        for uid in news.touched.clone() {
+            let uid = &uid;
+            self.end_eviction(uid);
+            if self.has_stopped(uid) {
+                self.detach_lost(uid, news);
+            }
+            self.await_binding(uid);
             if self.bypasses(uid) {
                 self.bypassing.insert_mut(uid.clone());
             } else {
@@ -40,6 +49,12 @@ impl Observed {
         let class = self.class(view).unwrap_or_default();
         job.cluster_wide = self.classes.cluster_wide.contains(class);
         job.protected = self.classes.protected.contains(class);
+        if let Some(unplaced) = self.unplaced.get(uid) {
+            avoid(&mut job.needs, &unplaced.avoided);
+        }
+        if self.is_stopping(uid) && job.hold.is_none() {
+            job.hold = Some(Hold::Dependency);
+        }
         if self.is_refused(uid) || self.forbidden(view).is_some() {
             job.task = Resources::ZERO;
         }
@@ -51,14 +66,15 @@ impl Observed {
     /// ever asked about.
     pub(super) fn bypasses(&self, uid: &str) -> bool {
         let started = |view: &JobView| !view.is_suspended && !view.has_ended;
-        self.jobs.get(uid).is_some_and(started) && self.plans.get(uid).is_none()
+        self.jobs.get(uid).is_some_and(started)
+            && self.plans.get(uid).is_none()
+            && !self.leavers.contains_key(uid)
     }
 
     fn wanted_facts(&self, uid: &str, job: Job) -> Vec<Event> {
         let view = &self.jobs[uid];
         let released = |plan: &Plan| view.epoch == Some(plan.epoch()) || view.has_begun;
-        let plan = self.plans.get(uid).filter(|_| view.form == Form::Job);
-        let stopped = view.is_suspended && plan.is_some_and(released);
+        let stopped = self.has_stopped(uid);
         let mut facts = Vec::new();
         // Edited before it was started: it is planned anew as it is now.
         let outdated = |plan: &Plan| !released(plan) && *plan.shape() != job.shape();
@@ -72,8 +88,19 @@ impl Observed {
             }));
             facts.extend(self.vacated(uid, false));
         }
+        let saved = view.checkpointed.map(|at| (job.id.clone(), at));
         facts.push(Event::JobSubmitted(job));
+        facts.extend(saved.map(|(id, at)| Event::JobCheckpointed(id, at)));
         facts
+    }
+
+    /// Whether a Job was suspended after it had been started by the admission in force.
+    fn has_stopped(&self, uid: &str) -> bool {
+        let both = self.jobs.get(uid).zip(self.plans.get(uid));
+        both.is_some_and(|(view, plan)| {
+            let released = view.epoch == Some(plan.epoch());
+            view.form == Form::Job && view.is_suspended && released
+        })
     }
 
     /// The tasks without a pod, or all of them.
@@ -128,5 +155,24 @@ impl Observed {
                 instead.unwrap_or_default()
             )
         })
+    }
+}
+
+/// None of these nodes will do.
+fn avoid(needs: &mut Arc<Needs>, nodes: &[NodeId]) {
+    if nodes.is_empty() {
+        return;
+    }
+    let names = nodes.iter().map(|node| node.as_str().into()).collect();
+    let requirement = Requirement {
+        key: translate::NODE_NAME.into(),
+        operator: Operator::NotIn(names),
+    };
+    let affinity = &mut Arc::make_mut(needs).affinity;
+    if affinity.is_empty() {
+        affinity.push(Term(Vec::new()));
+    }
+    for term in affinity {
+        term.0.push(requirement.clone());
     }
 }

@@ -168,6 +168,9 @@ pub fn group(uid: &str, name: Option<&str>, size: u32, pods: &[(&PodView, &Gated
         is_held: pods.iter().any(|(_, gated)| !gated.is_ready),
         epoch: None,
         has_begun: pods.iter().any(|(_, gated)| !gated.is_waiting),
+        is_quiet: true,
+        active: 0,
+        checkpointed: None,
         has_ended: false,
         // Others may still join a gang.
         is_leaving: alone && asked.is_leaving,

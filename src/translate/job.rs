@@ -6,6 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::batch::v1 as k8s;
 use k8s_openapi::api::core::v1::{Affinity, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use prorata_core::{Hold, Job, JobId, Needs, Resources, TenantId, Time};
 
@@ -80,6 +81,12 @@ pub struct JobView {
     pub has_begun: bool,
     /// Complete or failed. Kubernetes says so only once all its pods are gone.
     pub has_ended: bool,
+    /// Kubernetes has seen that it is suspended and has ended its pods; they may still be leaving.
+    pub is_quiet: bool,
+    /// Pods that exist and are neither over nor leaving.
+    pub active: u32,
+    /// When it last saved its work.
+    pub checkpointed: Option<Time>,
     /// It is being deleted; its pods may still run.
     pub is_leaving: bool,
     /// Pods that run at the same time.
@@ -148,6 +155,9 @@ impl JobView {
             epoch,
             has_begun: false,
             has_ended: has_ended(job),
+            is_quiet: is_suspended_by_kubernetes(job) && active(job) == 0,
+            active: active(job),
+            checkpointed: checkpointed(metadata),
             is_leaving: metadata.deletion_timestamp.is_some(),
             gang: spec.map_or(1, gang),
             remaining: spec.map_or(1, |spec| remaining(spec, job.status.as_ref())),
@@ -225,6 +235,27 @@ fn has_ended(job: &k8s::Job) -> bool {
         .iter()
         .flat_map(|s| s.conditions.iter().flatten());
     conditions.any(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True")
+}
+
+fn is_suspended_by_kubernetes(job: &k8s::Job) -> bool {
+    let mut conditions = job
+        .status
+        .iter()
+        .flat_map(|s| s.conditions.iter().flatten());
+    conditions.any(|c| c.type_ == "Suspended" && c.status == "True")
+}
+
+fn active(job: &k8s::Job) -> u32 {
+    let active = job.status.as_ref().and_then(|status| status.active);
+    u32::try_from(active.unwrap_or_default()).unwrap_or_default()
+}
+
+/// What is no moment says nothing.
+fn checkpointed(metadata: &ObjectMeta) -> Option<Time> {
+    let text = annotation(metadata, labels::CHECKPOINTED_AT)?;
+    let moment: Timestamp = text.parse().ok()?;
+    let ms = u64::try_from(moment.as_millisecond()).ok()?;
+    Some(Time::from_millis(ms))
 }
 
 fn condition(job: &k8s::Job) -> Option<(String, String)> {
@@ -339,6 +370,33 @@ mod tests {
             json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"});
         assert!(obstacle("topologySpreadConstraints", json!([spread])).starts_with("topology"));
         assert!(obstacle("hostNetwork", json!(true)).starts_with("hostPort or hostNetwork"));
+    }
+
+    #[test]
+    fn a_checkpoint_is_a_moment_or_nothing() {
+        let read = |text: &str| {
+            let annotations = json!({labels::CHECKPOINTED_AT: text});
+            view(
+                json!({"annotations": annotations}),
+                spec(json!({})),
+                json!({}),
+            )
+            .checkpointed
+        };
+        let minute = Some(Time::from_millis(60_000));
+        assert_eq!(read("1970-01-01T00:01:00Z"), minute);
+        assert_eq!(read("1970-01-01T01:01:00+01:00"), minute);
+        assert_eq!(read("a minute ago"), None);
+    }
+
+    #[test]
+    fn a_suspended_job_is_quiet_once_kubernetes_has_said_so() {
+        let quiet =
+            |status: Value| view(json!({}), spec(json!({"suspend": true})), status).is_quiet;
+        let suspended = json!([{"type": "Suspended", "status": "True"}]);
+        assert!(!quiet(json!({})));
+        assert!(!quiet(json!({"conditions": suspended, "active": 1})));
+        assert!(quiet(json!({"conditions": suspended, "active": 0})));
     }
 
     #[test]

@@ -85,7 +85,9 @@ pub(super) fn effect(effect: &str) -> Option<Effect> {
     }
 }
 
-fn is_ready(node: &k8s::Node) -> bool {
+/// Whether the node's kubelet is there and says that it is well.
+#[must_use]
+pub fn is_ready(node: &k8s::Node) -> bool {
     let mut conditions = node
         .status
         .iter()

@@ -15,7 +15,7 @@ use crate::api::labels;
 pub const AFFINITY_NODES_MAX: usize = 32;
 
 /// The field of a node that our terms match.
-pub(super) const NAME_FIELD: &str = "metadata.name";
+pub const NAME_FIELD: &str = "metadata.name";
 
 /// The one patch that starts a Job: a JSON Patch that unsuspends it and names its nodes. It
 /// applies only to this very Job as it was planned.

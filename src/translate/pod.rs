@@ -28,6 +28,8 @@ pub struct PodView {
     pub node: Option<NodeId>,
     /// What it takes there.
     pub takes: Resources,
+    /// What kube-scheduler says of one that it cannot place.
+    pub unschedulable: Option<String>,
     /// Succeeded or failed: its containers are gone and its resources free.
     pub is_over: bool,
     /// More of it, if it came into the queue by itself.
@@ -59,10 +61,18 @@ impl PodView {
             index: index.and_then(|text| text.parse().ok()),
             node: node.map(NodeId::from),
             takes: takes.unwrap_or_default(),
+            unschedulable: unschedulable(pod),
             is_over: matches!(phase, Some("Succeeded" | "Failed")),
             gated,
         }
     }
+}
+
+fn unschedulable(pod: &k8s::Pod) -> Option<String> {
+    let mut conditions = pod.status.as_ref()?.conditions.iter().flatten();
+    let scheduled = conditions.find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+    let is_so = scheduled.reason.as_deref() == Some("Unschedulable");
+    is_so.then(|| scheduled.message.clone().unwrap_or_default())
 }
 
 /// What a pod of this spec requests, as kube-scheduler counts it: containers and sidecars

@@ -77,8 +77,10 @@ pub fn desired_spec(
         requests: requests(&job.task, gpu_resource),
         admission: admission.map(|(epoch, placement)| Admission {
             epoch,
-            placement: placement.slots().map(place).collect(),
+            placement: places(placement),
         }),
+        eviction: None,
+        promise: Vec::new(),
     }
 }
 
@@ -97,12 +99,18 @@ pub fn task(spec: &QueuedJobSpec, gpu_resource: &str) -> Option<Resources> {
 
 /// Where the recorded job's pods are to run.
 #[must_use]
-pub fn placement(admission: &Admission) -> Placement {
+pub fn placement(places: &[Place]) -> Placement {
     let slot = |place: &Place| {
         let devices = place.devices.iter().copied().collect();
         Slot::whole(place.node.as_str().into(), devices)
     };
-    admission.placement.iter().map(slot).collect()
+    places.iter().map(slot).collect()
+}
+
+/// The places of a job's pods, as they are recorded.
+#[must_use]
+pub fn places(placement: &Placement) -> Vec<Place> {
+    placement.slots().map(place).collect()
 }
 
 fn place(slot: &Slot) -> Place {
@@ -148,7 +156,7 @@ mod tests {
         let spec = desired_spec(&job, Form::Job, Some((7, &planned)), "nvidia.com/gpu");
         assert_eq!(spec.gpus, "6");
         assert_eq!(super::task(&spec, "nvidia.com/gpu"), Some(task));
-        assert_eq!(placement(spec.admission.as_ref().unwrap()), planned);
+        assert_eq!(placement(&spec.admission.unwrap().placement), planned);
     }
 
     #[test]

@@ -22,6 +22,11 @@ pub(crate) struct Site {
 impl Site {
     /// Writes certificates and configurations into the directory of the control plane.
     pub(crate) fn prepare(plane: &ControlPlane) -> Self {
+        Self::prepare_with(plane, "")
+    }
+
+    /// The same with more lines of configuration for our controller.
+    pub(crate) fn prepare_with(plane: &ControlPlane, more: &str) -> Self {
         let directory = plane.directory();
         let (extender, health) = (free_address(), free_address());
         let authority = plane.authority();
@@ -39,7 +44,7 @@ impl Site {
             "apiVersion: config.prorata.dev/v1alpha1\nkind: Configuration\n\
              extender:\n  address: {extender}\n  tls:\n    certFile: {}\n    keyFile: {}\n    clientCaFile: {}\n\
              health:\n  address: {health}\n\
-             leaderElection: {{leaseDuration: 3s, renewDeadline: 2s, retryPeriod: 500ms}}\n",
+             leaderElection: {{leaseDuration: 3s, renewDeadline: 2s, retryPeriod: 500ms}}\n{more}",
             server.certificate.display(),
             server.key.display(),
             authority.certificate().display(),
@@ -76,11 +81,17 @@ impl Site {
 
     /// Starts the controller under the role that we install, and returns at once.
     pub(crate) fn launch(&self, plane: &ControlPlane) -> Process {
+        self.launch_in(plane, &[])
+    }
+
+    /// The same with environment variables.
+    pub(crate) fn launch_in(&self, plane: &ControlPlane, variables: &[(&str, &str)]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_prorata"));
         command.arg("controller").arg("--config").arg(&self.config);
         command
             .arg("--kubeconfig")
             .arg(plane.kubeconfig(User::Controller));
+        command.envs(variables.iter().copied());
         Process::start("prorata-controller", command, plane.directory(), false).unwrap()
     }
 

@@ -11,7 +11,7 @@ use prorata_controlplane::User;
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
-use crate::cluster::requests::{eventually, start, suspend, suspended};
+use crate::cluster::requests::{eventually, pod_of, start, suspend, suspended};
 use crate::cluster_wide::job;
 use crate::{Chart, kubectl, text};
 
@@ -20,36 +20,10 @@ pub(crate) async fn nothing_of_a_users_is_left_behind(cluster: &Cluster, chart: 
     let pods: Api<Pod> = Api::namespaced(cluster.admin.clone(), "red");
     prepare(cluster, &jobs).await;
 
-    let asked = uninstall(cluster, &[]);
-    assert_eq!(asked.status.code(), Some(2));
-    let told = String::from_utf8_lossy(&asked.stderr).into_owned();
-    assert!(told.contains("nothing has been done"), "{told}");
+    without_a_word_nothing_happens(cluster);
     assert!(suspended(&jobs.get("waits").await.unwrap()));
-
-    text(uninstall(cluster, &["--yes", "--only-release"]));
-    for name in ["waits", "late", "preempted"] {
-        assert!(
-            !suspended(&jobs.get(name).await.unwrap()),
-            "{name} is released"
-        );
-    }
-    let preempted = jobs.get("preempted").await.unwrap();
-    let template = preempted.spec.unwrap().template.spec.unwrap();
-    assert_eq!(
-        template.affinity, None,
-        "its places are not ours to choose any more"
-    );
-    assert!(!preempted.metadata.annotations.unwrap().contains_key(EPOCH));
-    let mine = jobs.get("mine").await.unwrap();
-    assert!(suspended(&mine), "what its user holds stays held");
-    assert_eq!(mine.metadata.annotations.unwrap()[HELD], "true");
-    assert_eq!(gates(&pods, "gated").await, Vec::<String>::new());
-    assert_eq!(gates(&pods, "theirs").await, ["example.com/theirs"]);
-    cluster.apply(&job("new", 1, 1));
-    assert!(
-        !suspended(&jobs.get("new").await.unwrap()),
-        "nobody queues any more"
-    );
+    what_the_queue_held_goes_free(cluster, &jobs, &pods).await;
+    what_is_not_its_own_stays(cluster, &jobs, &pods).await;
 
     chart.release(cluster, "uninstall", &[]);
     text(uninstall(cluster, &["--yes"]));
@@ -69,12 +43,83 @@ pub(crate) async fn nothing_of_a_users_is_left_behind(cluster: &Cluster, chart: 
     text(uninstall(cluster, &["--yes"]));
 }
 
+/// It says what it would do, and does not stop what runs unasked.
+fn without_a_word_nothing_happens(cluster: &Cluster) {
+    let asked = uninstall(cluster, &[]);
+    assert_eq!(asked.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert!(told.contains("nothing has been done"), "{told}");
+    let refused = uninstall(cluster, &["--yes"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        told.contains("red/parts runs with the queue's gate"),
+        "{told}"
+    );
+    assert!(told.contains("add --restart"), "{told}");
+}
+
+async fn what_the_queue_held_goes_free(cluster: &Cluster, jobs: &Api<Job>, pods: &Api<Pod>) {
+    text(uninstall(
+        cluster,
+        &["--yes", "--only-release", "--restart"],
+    ));
+    let parts = jobs.get("parts").await.unwrap().spec.unwrap();
+    assert_eq!(
+        parts
+            .template
+            .spec
+            .unwrap()
+            .scheduling_gates
+            .unwrap_or_default(),
+        []
+    );
+    let pod = pod_of(pods, "parts").await;
+    assert_eq!(
+        gates(pods, &pod.metadata.name.unwrap()).await,
+        Vec::<String>::new()
+    );
+    for name in ["waits", "late", "preempted", "parts"] {
+        assert!(
+            !suspended(&jobs.get(name).await.unwrap()),
+            "{name} is released"
+        );
+    }
+}
+
+async fn what_is_not_its_own_stays(cluster: &Cluster, jobs: &Api<Job>, pods: &Api<Pod>) {
+    let preempted = jobs.get("preempted").await.unwrap();
+    let template = preempted.spec.unwrap().template.spec.unwrap();
+    assert_eq!(
+        template.affinity, None,
+        "its places are not ours to choose any more"
+    );
+    assert!(!preempted.metadata.annotations.unwrap().contains_key(EPOCH));
+    let mine = jobs.get("mine").await.unwrap();
+    assert!(suspended(&mine), "what its user holds stays held");
+    assert_eq!(mine.metadata.annotations.unwrap()[HELD], "true");
+    assert_eq!(gates(pods, "gated").await, Vec::<String>::new());
+    assert_eq!(gates(pods, "theirs").await, ["example.com/theirs"]);
+    cluster.apply(&job("new", 1, 1));
+    assert!(
+        !suspended(&jobs.get("new").await.unwrap()),
+        "nobody queues any more"
+    );
+}
+
 /// A Job that the queue had started and suspended again, one that its user holds, and pods.
 async fn prepare(cluster: &Cluster, jobs: &Api<Job>) {
     cluster.apply(&job("preempted", 1, 8));
     let ours: Api<Job> = Api::namespaced(cluster.controller.clone(), "red");
     start(&ours, "preempted").await;
     suspend(&ours, "preempted", true).await;
+    let in_part = "\"metadata\":{\"annotations\":{\"prorata.dev/gang\":\"none\"},";
+    cluster.apply(&job("parts", 1, 8).replacen("\"metadata\":{", in_part, 1));
+    let parts = jobs.get("parts").await.unwrap().spec.unwrap();
+    assert!(
+        parts.template.spec.unwrap().scheduling_gates.is_some(),
+        "its pods wait, not the Job"
+    );
     let held = job("mine", 1, 8).replace("\"parallelism\"", "\"suspend\":true,\"parallelism\"");
     cluster.apply(&held);
     assert!(suspended(&jobs.get("mine").await.unwrap()));

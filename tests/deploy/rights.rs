@@ -100,6 +100,9 @@ pub(crate) async fn the_controller_may_do_its_work_and_no_more(cluster: &Cluster
             assert!(!allowed, "must not: {right:?} in `{namespace}`");
         }
     }
+    let lease = ("create", "coordination.k8s.io", "leases", "");
+    assert!(may(&cluster.controller, lease, "prorata-system").await);
+    assert!(!may(&cluster.controller, lease, "kube-system").await);
     assert!(
         may(&cluster.admin, MUST_NOT[0], "").await,
         "the question finds no rights at all"

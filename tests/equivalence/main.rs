@@ -30,7 +30,8 @@ async fn prepared(inputs: &Inputs) -> Option<(Cluster, Site, Kubelet)> {
         .await
         .unwrap();
     cluster.apply(&inputs.manifests());
-    let site = Site::prepare(&cluster.plane);
+    // The simulated world ends a victim's pods in another time than a kubelet does.
+    let site = Site::prepare_with(&cluster.plane, "preemption: {enabled: false}\n");
     cluster
         .plane
         .start_scheduler(site.scheduler_config())

@@ -49,7 +49,7 @@ fn complete(inputs: &Inputs) -> String {
     script
 }
 
-/// Under the policy of a controller whose configuration says nothing about it.
+/// Under the policy of the controller: nobody is evicted.
 pub(crate) fn read(text: &str) -> Script {
     let mut script = Script::read(NAME, text).unwrap_or_else(|wrong| panic!("{wrong:?}"));
     let preemption = Preemption {

@@ -8,7 +8,6 @@ mod cluster;
 mod parts;
 mod pods;
 #[path = "../outage/world.rs"]
-#[allow(dead_code, reason = "each test binary uses a part of it")]
 mod world;
 
 use std::time::Duration;

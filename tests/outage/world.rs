@@ -1,5 +1,7 @@
 //! A control plane with our policies, two nodes of four GPUs, and questions about what is in it.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -30,11 +32,16 @@ pub(crate) struct World {
     /// What the API server stores, without anything of ours, of [`plain`] objects and of a Job
     /// with GPUs.
     pub(crate) without_us: Vec<Value>,
-    site: Site,
+    pub(crate) site: Site,
 }
 
 impl World {
     pub(crate) async fn start(termination: Duration) -> Option<Self> {
+        Self::start_with(termination, "").await
+    }
+
+    /// The same with more lines of configuration for our controller.
+    pub(crate) async fn start_with(termination: Duration, configuration: &str) -> Option<Self> {
         let mut options = Options::default();
         let more = [
             "replicaset-controller",
@@ -54,7 +61,7 @@ impl World {
             ..nodes::Shape::default()
         };
         nodes::create(&cluster.admin, 2, &shape).await.unwrap();
-        let site = Site::prepare(&cluster.plane);
+        let site = Site::prepare_with(&cluster.plane, configuration);
         cluster
             .plane
             .start_scheduler(site.scheduler_config())

@@ -101,8 +101,7 @@ pub(super) async fn release(cluster: &Cluster) -> Result<(), Failure> {
 
 async fn release_once(cluster: &Cluster, held: Held) -> Result<(), Failure> {
     for job in &held.gated_templates {
-        let stop = json!([test_uid(job.uid()), replace("/spec/suspend", json!(true))]);
-        patch(cluster, "stop Job", job, stop).await?;
+        stop(cluster, job).await?;
     }
     for job in &held.jobs {
         if let Some(Some(spec)) = patch(cluster, "release Job", job, job_patch(job))
@@ -120,6 +119,22 @@ async fn release_once(cluster: &Cluster, held: Held) -> Result<(), Failure> {
         {
             eprintln!("released pod {}", full_name(pod));
         }
+    }
+    Ok(())
+}
+
+/// Stops a Job whose template has the queue's gate. While a policy is still in force somewhere it
+/// takes that for its user's wish, and the Job would stay on hold: then it goes on as before.
+async fn stop(cluster: &Cluster, job: &Job) -> Result<(), Failure> {
+    let suspend = json!([test_uid(job.uid()), replace("/spec/suspend", json!(true))]);
+    let stopped: Option<Job> = patch(cluster, "stop Job", job, suspend).await?;
+    if stopped.is_some_and(|job| job.annotations().contains_key(labels::HELD)) {
+        let resume = json!([
+            test_uid(job.uid()),
+            remove_annotation(labels::HELD),
+            replace("/spec/suspend", json!(false)),
+        ]);
+        patch(cluster, "resume Job", job, resume).await?;
     }
     Ok(())
 }
@@ -179,8 +194,7 @@ fn job_patch(job: &Job) -> Value {
             .affinity
             .map_or(Value::Null, |affinity| json!(affinity));
         patch.push(json!({"op": "add", "path": "/spec/template/spec/affinity", "value": affinity}));
-        let key = labels::EPOCH.replace('~', "~0").replace('/', "~1");
-        patch.push(json!({"op": "remove", "path": format!("/metadata/annotations/{key}")}));
+        patch.push(remove_annotation(labels::EPOCH));
     }
     if let Some(at) = template_gate(job) {
         let path = format!("/spec/template/spec/schedulingGates/{at}");
@@ -215,6 +229,11 @@ fn gate(gates: &[PodSchedulingGate]) -> Option<usize> {
 
 fn test_uid(uid: Option<String>) -> Value {
     json!({"op": "test", "path": "/metadata/uid", "value": uid})
+}
+
+fn remove_annotation(annotation: &str) -> Value {
+    let key = annotation.replace('~', "~0").replace('/', "~1");
+    json!({"op": "remove", "path": format!("/metadata/annotations/{key}")})
 }
 
 fn replace(path: &str, value: Value) -> Value {

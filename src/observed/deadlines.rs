@@ -1,0 +1,221 @@
+//! What is waited for, and for how long: nodes that are not ready, victims that do not end, pods
+//! that kube-scheduler cannot place. Time is an argument. It frees nothing: pods that are no
+//! longer waited for take their room until they are gone.
+
+use std::time::Duration;
+
+use prorata_core::{NodeId, Time};
+
+use super::{News, Observed, Uid};
+
+/// How long what may pass by itself is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Until a node that is not ready is taken for lost.
+    pub node: Duration,
+    /// Until the pods of an evicted job have ended.
+    pub victim: Duration,
+    /// Until the pods of a started job are made and bound.
+    pub binding: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            node: Duration::from_secs(60),
+            victim: Duration::from_secs(120),
+            binding: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How long nodes are avoided on which kube-scheduler could not place a pod of a job.
+const AVOIDED_FOR: Duration = Duration::from_secs(600);
+/// How long a job waits whose pods could not be placed; twice as long each time.
+const PAUSE: Duration = Duration::from_secs(10);
+/// How often that is doubled at most.
+const DOUBLINGS_MAX: u32 = 6;
+
+/// A job of which kube-scheduler could not place a pod.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unplaced {
+    /// How often, since all its pods were last bound.
+    times: u32,
+    /// Where its pods are not planned, and until when.
+    pub(super) avoided: Vec<NodeId>,
+    until: Time,
+}
+
+/// What the passing of time amounts to.
+#[derive(Debug, Default)]
+pub struct Expired {
+    /// What follows for the core.
+    pub news: News,
+    /// Jobs that were taken back, and may be planned again after this long.
+    pub paused: Vec<(Uid, Duration)>,
+}
+
+impl Observed {
+    /// When somebody will have been waited for long enough.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        let Patience {
+            node,
+            victim,
+            binding,
+        } = self.patience;
+        let nodes = self.unready.values().map(|since| due(*since, node));
+        let starts = self.incomplete.values().map(|since| due(*since, binding));
+        let victims = self.leavers.values().filter(|leaver| !leaver.is_overdue);
+        let victims = victims.map(|leaver| decided(leaver) + victim);
+        let avoided = self.unplaced.values().filter(|u| !u.avoided.is_empty());
+        let avoided = avoided.map(|unplaced| unplaced.until);
+        nodes.chain(starts).chain(victims).chain(avoided).min()
+    }
+
+    /// Takes up what nobody waits for any more.
+    pub fn expire(&mut self, now: Time) -> Expired {
+        let mut expired = Expired::default();
+        self.lose_nodes(now, &mut expired.news);
+        self.give_up_victims(now, &mut expired.news);
+        self.take_back_starts(now, &mut expired);
+        for (uid, unplaced) in &mut self.unplaced {
+            if unplaced.until <= now && !unplaced.avoided.is_empty() {
+                unplaced.avoided.clear();
+                expired.news.touched.insert(uid.clone());
+            }
+        }
+        self.tell(&mut expired.news);
+        expired
+    }
+
+    fn lose_nodes(&mut self, now: Time, news: &mut News) {
+        let patience = self.patience.node;
+        let mut lost = Vec::new();
+        for (node, since) in &mut self.unready {
+            if *since.get_or_insert(now) + patience <= now {
+                lost.push(node.clone());
+            }
+        }
+        for node in lost {
+            self.unready.remove(&node);
+            news.touched.extend(self.jobs_on(&node));
+            self.lost.insert(node);
+        }
+    }
+
+    /// Whether pods on a node are not waited for: it does not exist, or was not ready for long.
+    pub(super) fn is_lost(&self, node: &NodeId) -> bool {
+        self.lost.contains(node) || !self.nodes.contains_key(node)
+    }
+
+    /// The room of pods that do not end stays theirs, but nobody is kept waiting for it.
+    fn give_up_victims(&mut self, now: Time, news: &mut News) {
+        let patience = self.patience.victim;
+        let mut overdue = Vec::new();
+        for (uid, leaver) in &mut self.leavers {
+            if !leaver.is_overdue && decided(leaver) + patience <= now {
+                leaver.is_overdue = true;
+                overdue.push(uid.clone());
+            }
+        }
+        for uid in overdue {
+            for pod in self.pods_in_seats(&uid) {
+                self.detach(&pod, news);
+            }
+            news.touched.insert(uid);
+        }
+    }
+
+    fn take_back_starts(&mut self, now: Time, expired: &mut Expired) {
+        let patience = self.patience.binding;
+        let mut late = Vec::new();
+        for (uid, since) in &mut self.incomplete {
+            if *since.get_or_insert(now) + patience <= now {
+                late.push(uid.clone());
+            }
+        }
+        for uid in late {
+            self.incomplete.remove(&uid);
+            let why = self.why_unplaced(&uid);
+            let avoided = self.nodes_without_pods(&uid);
+            let unplaced = self.unplaced.entry(uid.clone()).or_default();
+            unplaced.avoided.extend(avoided);
+            unplaced.until = now + AVOIDED_FOR;
+            let pause = PAUSE * 2_u32.pow(unplaced.times.min(DOUBLINGS_MAX));
+            unplaced.times += 1;
+            self.refused.insert(uid.clone(), why);
+            expired.paused.push((uid.clone(), pause));
+            expired.news.touched.insert(uid);
+        }
+    }
+
+    fn why_unplaced(&self, uid: &str) -> String {
+        let mut pods = self.unscheduled.values();
+        match pods.find(|pod| pod.job == uid) {
+            Some(pod) => format!(
+                "it was started, but kube-scheduler cannot place its pods: {}",
+                pod.why
+            ),
+            None => "it was started, but not all of its pods are made: its Events say why, such \
+                 as a ResourceQuota of its namespace"
+                .to_owned(),
+        }
+    }
+
+    /// Nodes where pods were to come that kube-scheduler does not place there.
+    fn nodes_without_pods(&self, uid: &str) -> Vec<NodeId> {
+        let refused = self.unscheduled.values().filter(|pod| pod.job == uid);
+        let Some(plan) = self.plans.get(uid).filter(|_| refused.clone().count() > 0) else {
+            return Vec::new();
+        };
+        let mut seats = Vec::new();
+        for pod in refused {
+            let own = pod.index.and_then(|index| plan.seat_of_index(index));
+            match own {
+                Some(seat) => seats.push(seat),
+                None => seats.extend((0..plan.seats()).filter(|seat| !plan.is_taken(*seat))),
+            }
+        }
+        let mut nodes: Vec<NodeId> = seats
+            .into_iter()
+            .filter_map(|seat| plan.node(seat).cloned())
+            .collect();
+        nodes.sort();
+        nodes.dedup();
+        nodes
+    }
+
+    /// Begins or ends to wait for the pods of a started Job.
+    pub(super) fn await_binding(&mut self, uid: &str) {
+        let started = self.jobs.get(uid).zip(self.plans.get(uid));
+        let started = started.filter(|(view, plan)| {
+            !view.is_suspended && view.epoch == Some(plan.epoch()) && !view.has_ended
+        });
+        let Some((view, plan)) = started else {
+            self.incomplete.remove(uid);
+            return;
+        };
+        if !plan.awaits_pods() {
+            self.incomplete.remove(uid);
+            self.unplaced.remove(uid);
+            return;
+        }
+        let refused = self.unscheduled.values().any(|pod| pod.job == uid);
+        if refused || view.active < view.remaining {
+            self.incomplete.entry(uid.to_owned()).or_default();
+        } else {
+            self.incomplete.remove(uid);
+        }
+    }
+}
+
+/// What is due although nobody has looked at the clock yet is due now.
+fn due(since: Option<Time>, patience: Duration) -> Time {
+    since.map_or(Time::ZERO, |since| since + patience)
+}
+
+fn decided(leaver: &super::Leaver) -> Time {
+    let ms = leaver.eviction.at.0.as_millisecond();
+    Time::from_millis(u64::try_from(ms).unwrap_or_default())
+}

@@ -1,0 +1,165 @@
+//! Jobs that leave for others: from the decision until Kubernetes has ended their pods.
+
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use prorata_core::{Event, Job, JobId, Rule};
+
+use super::{News, Observed, Uid};
+use crate::api::Eviction;
+use crate::translate::{Form, PodView};
+
+/// A Job that has to leave for another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leaver {
+    /// What its record is to say.
+    pub eviction: Eviction,
+    /// Who gets the room; `None` where that was decided before a restart.
+    pub by: Option<JobId>,
+    /// Its pods did not end in time, and are no longer waited for.
+    pub(super) is_overdue: bool,
+}
+
+impl Leaver {
+    /// What its record says, after a restart.
+    pub(super) const fn recorded(eviction: Eviction) -> Self {
+        Self {
+            eviction,
+            by: None,
+            is_overdue: false,
+        }
+    }
+}
+
+impl fmt::Display for Eviction {
+    /// For whom it leaves, and why it has to.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = match self.rule.as_str() {
+            "priority" => "which has a higher priority within the same tenant",
+            "reclaim" => "whose tenant claims what it is guaranteed",
+            "fair-share" => "whose tenant has less of its fair share",
+            _ => "which comes before it",
+        };
+        write!(f, "{}, {why}", self.by)
+    }
+}
+
+impl Observed {
+    /// The eviction of a Job, from the decision until its pods are gone.
+    #[must_use]
+    pub fn leaver(&self, uid: &str) -> Option<&Leaver> {
+        self.leavers.get(uid)
+    }
+
+    /// A Job has to leave for another.
+    pub fn evict(&mut self, victim: &Job, by: &Job, rule: Rule, now: Timestamp) -> News {
+        let mut news = News::default();
+        let uid = victim.id.uid().to_owned();
+        let Some(plan) = self.plans.get(&uid) else {
+            return news;
+        };
+        let eviction = Eviction {
+            epoch: plan.epoch(),
+            by: who(by, victim),
+            rule: rule.name().to_owned(),
+            at: Time(to_the_second(now)),
+        };
+        let leaver = Leaver {
+            eviction,
+            by: Some(by.id.clone()),
+            is_overdue: false,
+        };
+        self.leavers.insert(uid.clone(), leaver);
+        news.touched.insert(uid);
+        self.tell(&mut news);
+        news
+    }
+
+    /// The Jobs that leave for this one.
+    pub fn leaving_for<'a>(&'a self, uid: &'a str) -> impl Iterator<Item = &'a Uid> {
+        let theirs = move |leaver: &Leaver| leaver.by.as_ref().is_some_and(|by| by.uid() == uid);
+        let leavers = self.leavers.iter();
+        leavers
+            .filter(move |(_, leaver)| theirs(leaver))
+            .map(|(uid, _)| uid)
+    }
+
+    /// An eviction ends with its Job, or once that is suspended and its pods are ended. What has
+    /// not been recorded may still be overtaken by a start that is being written.
+    pub(super) fn end_eviction(&mut self, uid: &str) {
+        let Some(leaver) = self.leavers.get(uid) else {
+            return;
+        };
+        let record = self.records.get(uid);
+        let recorded = record.is_some_and(|r| r.spec.eviction.as_ref() == Some(&leaver.eviction));
+        let is_over = self.jobs.get(uid).is_none_or(|view| {
+            let was_started = view.epoch == Some(leaver.eviction.epoch);
+            let stopped = view.form != Form::Job
+                || (view.is_suspended && !(was_started && self.has_pods_left(uid)));
+            let gone = recorded && stopped && self.plans.get(uid).is_none();
+            view.has_ended || gone
+        });
+        if is_over {
+            self.leavers.remove(uid);
+        }
+    }
+
+    /// Whether a Job has been suspended, and its pods have not ended yet: it is not planned
+    /// before, or pods of its last start would be taken for those of the next, and whose pods do
+    /// not end would hold room twice.
+    #[must_use]
+    pub fn is_stopping(&self, uid: &str) -> bool {
+        let was_started = self.jobs.get(uid).is_some_and(|view| {
+            let was_started = view.form == Form::Job && view.epoch.is_some();
+            was_started && view.is_suspended && !view.has_ended && self.has_pods_left(uid)
+        });
+        was_started || self.leavers.contains_key(uid)
+    }
+
+    /// Whether a suspended Job has pods of its last start that may still end: not those on nodes
+    /// that are lost.
+    fn has_pods_left(&self, uid: &str) -> bool {
+        let view = self.jobs.get(uid);
+        let on_live_node = |pod: &PodView| {
+            let node = pod.node.as_ref();
+            pod.job.as_deref() == Some(uid) && node.is_some_and(|node| !self.is_lost(node))
+        };
+        view.is_some_and(|view| !view.is_quiet) || self.pods.values().any(on_live_node)
+    }
+
+    /// After a restart: those that were leaving leave, and what is promised stays so.
+    pub(super) fn readopt_evictions(&self, news: &mut News) {
+        for uid in self.leavers.keys() {
+            let job = self.jobs.get(uid).map(|view| view.id.clone());
+            news.facts.extend(job.map(Event::JobEvicted));
+        }
+    }
+
+    /// After a restart: the places that others are leaving for a job.
+    pub(super) fn readopt_promises(&self, news: &mut News) {
+        for (uid, record) in &self.records {
+            let promise = &record.spec.promise;
+            if let Some(id) = self.told.get(uid).filter(|_| !promise.is_empty()) {
+                let placement = crate::translate::placement(promise);
+                news.facts.push(Event::JobNominated(id.clone(), placement));
+            }
+        }
+    }
+}
+
+/// As the API server keeps it: what was written reads back the same.
+fn to_the_second(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// A job of another tenant is not named to those who may not see it.
+fn who(by: &Job, victim: &Job) -> String {
+    if by.id.namespace() == victim.id.namespace() {
+        format!("job {}", by.id.name())
+    } else if by.tenant == victim.tenant {
+        format!("job {}/{}", by.id.namespace(), by.id.name())
+    } else {
+        format!("a job of tenant {}", by.tenant)
+    }
+}

@@ -1,0 +1,69 @@
+//! Who has to leave for whom, in a real cluster; what becomes of jobs whose nodes are lost or
+//! whose pods kube-scheduler cannot place; and what a crash between any two writes changes.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod churn;
+#[path = "../cluster/mod.rs"]
+mod cluster;
+mod crash;
+mod eviction;
+mod loss;
+#[path = "../outage/world.rs"]
+mod world;
+
+use world::{TERMINATION, World};
+
+/// Short, so that tests need not wait for what nobody waits for.
+const PATIENCE: &str = "\
+preemption: {victimTimeout: 6s}
+nodeLostAfter: 1s
+bindingTimeout: 4s
+";
+
+/// Tenants beside the one that every world has, which is guaranteed nothing.
+const TENANTS: &str = "\
+apiVersion: prorata.dev/v1alpha1
+kind: Tenant
+metadata: {name: lab}
+spec: {guaranteed: {gpu: 4}}
+---
+apiVersion: prorata.dev/v1alpha1
+kind: Tenant
+metadata: {name: blue}
+spec: {}
+---
+apiVersion: scheduling.k8s.io/v1
+kind: PriorityClass
+metadata: {name: urgent}
+value: 1000
+preemptionPolicy: Never
+";
+
+/// One control plane for all of it; each leaves no pod behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_leave_for_others_and_nothing_is_lost() {
+    let Some(mut world) = World::start_with(TERMINATION, PATIENCE).await else {
+        return;
+    };
+    world.cluster.apply(TENANTS);
+    for (namespace, tenant) in [("red", "red"), ("lab", "lab"), ("blue", "blue")] {
+        world.namespace(namespace, Some(tenant)).await;
+    }
+    let controller = world.controller().await;
+    eviction::a_guarantee_is_claimed_back(&world).await;
+    eviction::tenants_show_what_they_hold(&world).await;
+    eviction::a_tenant_with_less_of_its_share_gets_it(&world).await;
+    eviction::a_higher_priority_of_the_same_tenant_goes_first(&world).await;
+    eviction::a_class_that_is_not_allowed_is_told(&world).await;
+    eviction::a_victim_that_does_not_end_blocks_nobody_else(&world).await;
+    loss::a_node_is_lost_before_its_pods_come(&world).await;
+    loss::a_node_is_lost_while_its_pods_come(&world).await;
+    loss::a_node_is_lost_under_its_pods(&world).await;
+    loss::what_only_kube_scheduler_knows_is_told_and_takes_no_room(&world).await;
+    loss::a_gang_of_64_starts_whole(&world).await;
+    churn::nothing_flaps(&world).await;
+    drop(controller);
+    crash::a_crash_after_any_write_changes_nothing(&mut world).await;
+    world.assert_healthy();
+}
