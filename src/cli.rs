@@ -6,6 +6,8 @@
 
 mod cancel;
 mod cluster;
+#[cfg(feature = "demo")]
+mod demo;
 mod doctor;
 mod drain;
 mod explain;
@@ -59,6 +61,9 @@ pub enum Command {
     Drain(drain::Args),
     /// Look an installation over: what is wrong, how that was seen, and what to do.
     Doctor(doctor::Args),
+    /// Show all of it on this machine: a real control plane, made-up nodes, three teams.
+    #[cfg(feature = "demo")]
+    Demo(demo::Args),
     /// Remove Prorata, and release everything that waits in its queue.
     Uninstall(uninstall::Args),
 }
@@ -91,6 +96,8 @@ impl Command {
             Self::Reprioritise(args) => reprioritise::execute(&args).await?,
             Self::Drain(args) => drain::execute(&args).await?,
             Self::Doctor(args) => doctor::execute(&args).await?,
+            #[cfg(feature = "demo")]
+            Self::Demo(args) => return demo::execute(&args).await,
             Self::Uninstall(args) => uninstall::execute(&args).await?,
         }
         Ok(ExitCode::SUCCESS)

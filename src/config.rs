@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use axum::http::Uri;
 use prorata_core::Resource;
 use prorata_simulator::problem::Problem;
 use prorata_simulator::quantity;
@@ -147,6 +148,27 @@ pub struct Extender {
     /// kube-scheduler on the same machine alone.
     #[serde(default)]
     pub plain_http: bool,
+    /// How the controller asks the extender itself, to start no job while that does not answer;
+    /// without it, it does not.
+    #[serde(default)]
+    pub probe: Option<Probe>,
+}
+
+/// How the controller asks the extender: as kube-scheduler does.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Probe {
+    /// Where kube-scheduler asks, such as `https://prorata.prorata-system.svc:8443`.
+    pub url: String,
+    /// A certificate that is let in, for `https`; in PEM as the others.
+    #[serde(default)]
+    pub cert_file: Option<PathBuf>,
+    /// Its key.
+    #[serde(default)]
+    pub key_file: Option<PathBuf>,
+    /// Who signed the extender's certificate.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Files in PEM.
@@ -345,7 +367,7 @@ impl Configuration {
 
 impl Extender {
     /// Nobody gets plain HTTP who has not asked for it in so many words.
-    const fn problem(&self) -> Option<(&'static str, &'static str)> {
+    fn problem(&self) -> Option<(&'static str, &'static str)> {
         match (&self.tls, self.plain_http) {
             (None, false) => Some((
                 "says nothing of certificates",
@@ -355,7 +377,30 @@ impl Extender {
                 "asks for certificates and for plain HTTP",
                 "remove `tls` or `plainHttp`",
             )),
-            _ => None,
+            _ => match &self.probe {
+                Some(probe) => probe.problem(self.plain_http),
+                None => None,
+            },
+        }
+    }
+}
+
+impl Probe {
+    fn problem(&self, plain_http: bool) -> Option<(&'static str, &'static str)> {
+        let uri: Option<Uri> = self.url.parse().ok();
+        let scheme = uri.as_ref().and_then(Uri::scheme_str);
+        let files = [&self.cert_file, &self.key_file, &self.ca_file];
+        match scheme {
+            Some("https") if files.iter().all(|file| file.is_some()) => None,
+            Some("https") => Some((
+                "has a probe without certificates",
+                "add `certFile`, `keyFile` and `caFile` to `probe:`",
+            )),
+            Some("http") if plain_http => None,
+            _ => Some((
+                "has a probe that asks nowhere",
+                "write the URL that kube-scheduler asks, such as https://prorata.prorata-system.svc:8443",
+            )),
         }
     }
 }
@@ -498,6 +543,22 @@ mod tests {
             "error: c.yaml:3:11: extender: says nothing of certificates\n  help: add `tls:` below it, \
              or `plainHttp: true` where only kube-scheduler reaches the address"
         );
+    }
+
+    #[test]
+    fn a_probe_asks_as_kube_scheduler_does() {
+        let probe = |probe: &str| read(&format!("extender: {{{TLS}, probe: {{{probe}}}}}"));
+        let files = "certFile: a, keyFile: b, caFile: c";
+        assert!(probe(&format!("url: \"https://x:8443\", {files}")).is_ok());
+        let wrong = probe("url: \"https://x:8443\"").unwrap_err();
+        assert!(
+            wrong.contains("extender: has a probe without certificates"),
+            "{wrong}"
+        );
+        for url in ["http://x:8443", "x", ""] {
+            let wrong = probe(&format!("url: \"{url}\", {files}")).unwrap_err();
+            assert!(wrong.contains("asks nowhere"), "{wrong}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use prorata_core::{Order, Policy, Preemption};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{self, mpsc};
 use tracing::{error, info, warn};
 
 use crate::api::labels::CONTROLLER_USER;
@@ -21,7 +21,7 @@ use crate::extender::{self, FilterPolicy};
 use crate::leader::{self, Candidate, Reign, Tenure};
 use crate::observed::{Classes, Patience};
 use crate::view::Views;
-use crate::{health, telemetry, watch};
+use crate::{health, probe, telemetry, watch};
 
 /// Changes that may wait for the loop; beyond them the watches wait.
 const INBOX_MAX: usize = 16_384;
@@ -79,9 +79,11 @@ pub async fn run(config: Configuration, kubeconfig: Option<&Path>) -> Result<(),
     info!(extender = %config.extender.address, health = %config.health.address, "starting");
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    let (reports, answers) = sync::watch::channel(true);
     let ended = tokio::select! {
-        () = drive(&config, &client, &writes, tenure, &views) => Err(Error::Watches),
+        () = drive(&config, &client, &writes, (tenure, answers), &views) => Err(Error::Watches),
         () = stand(candidate.as_mut()) => Ok(()),
+        () = probe(&config, &reports, &views) => Ok(()),
         ended = extender::serve(&config.extender, policy, views.clone()) => ended.map_err(Error::from),
         ended = health::serve(config.health.address, views.clone()) => ended.map_err(Error::Health),
         _ = terminate.recv() => Ok(()),
@@ -118,13 +120,21 @@ async fn stand(candidate: Option<&mut Candidate>) {
     }
 }
 
+/// Asks the extender as kube-scheduler does, where the configuration says how.
+async fn probe(config: &Configuration, reports: &sync::watch::Sender<bool>, views: &Views) {
+    match &config.extender.probe {
+        Some(probe) => probe::run(probe, reports, views.metrics()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Watches and decides, or follows whoever decides, until a watch ends. When that changes all
 /// begins anew, as after a restart.
 async fn drive(
     config: &Configuration,
     client: &Client,
     writes: &Client,
-    mut tenure: Tenure,
+    (mut tenure, answers): (Tenure, sync::watch::Receiver<bool>),
     views: &Views,
 ) {
     // Mostly the Lease can be had at once: then nothing is listed twice.
@@ -136,9 +146,9 @@ async fn drive(
         let mut watches = watch::start(client, &config.gpu_resource, views, &sender);
         drop(sender);
         let writer = Writer::new(writes.clone(), &config.gpu_resource);
-        let driver = Driver::new(settings(config), writer, views.clone())
-            .logging(log(config, &tenure))
-            .under(tenure.clone());
+        let driver = Driver::new(settings(config), writer, views.clone());
+        let driver = driver.under(tenure.clone()).probing(answers.clone());
+        let driver = driver.logging(log(config, &tenure));
         tokio::select! {
             end = driver.run(inbox) => match end {
                 End::Unheard => return,

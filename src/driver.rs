@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::jiff::Timestamp;
 use prorata_core::{Decision, Event, JobId, Policy, Scheduler, Snapshot, Time};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -44,6 +44,8 @@ pub struct Driver {
     tenure: Tenure,
     /// Whether we do; otherwise we go by what another controller records.
     leads: bool,
+    /// Whether the extender answers; no job is started while it does not.
+    answers: watch::Receiver<bool>,
     gpu_resource: String,
     /// First lists that are still to come.
     unlisted: BTreeSet<Kind>,
@@ -100,6 +102,7 @@ impl Driver {
             writer,
             tenure: Tenure::default(),
             leads: true,
+            answers: watch::channel(true).1,
             gpu_resource,
             shown: Shown::new(Instant::now()),
             unlisted: Kind::ALL.into(),
@@ -127,6 +130,13 @@ impl Driver {
         if !self.leads {
             self.observed.follow();
         }
+        self
+    }
+
+    /// The same, which starts no job while the extender does not answer.
+    #[must_use]
+    pub fn probing(mut self, answers: watch::Receiver<bool>) -> Self {
+        self.answers = answers;
         self
     }
 
@@ -160,6 +170,7 @@ impl Driver {
                 Some(batch) = forecasts.recv() => self.foretell(batch),
                 () = sleep_until(due) => self.retry(),
                 () = self.tenure.change() => {}
+                Ok(()) = self.answers.changed() => self.look_at_plans(),
             }
             if self.unlisted.is_empty() && self.leads {
                 self.explain();
@@ -356,6 +367,10 @@ impl Driver {
                 &uid,
                 Timestamp::now(),
             );
+            let effect = match *self.answers.borrow() {
+                true => effect,
+                false => effect.and_then(Effect::without_start),
+            };
             if let Some(effect) = effect {
                 return Some((uid, effect));
             }
@@ -400,6 +415,15 @@ impl Driver {
         } else {
             self.work.report(&uid);
         }
+    }
+
+    /// What has been held back may be started now.
+    fn look_at_plans(&mut self) {
+        let waiting = self.observed.plans().iter();
+        let waiting = waiting.filter(|(_, plan)| !plan.is_full());
+        self.work
+            .admissions
+            .extend(waiting.map(|(uid, _)| uid.clone()));
     }
 
     fn put_off(&mut self, job: &JobId, failure: Failure) {

@@ -57,6 +57,19 @@ pub struct Effect {
 }
 
 impl Effect {
+    /// The same without the start that is part of it; `None` where nothing else is.
+    #[must_use]
+    pub fn without_start(mut self) -> Option<Self> {
+        let lets_go = matches!(self.pods, Some(PodsWrite::LetGo(_)));
+        if self.starts || lets_go {
+            self.patch = None;
+            self.pods = None;
+            self.starts = false;
+            self.notice = None;
+        }
+        self.changes_anything().then_some(self)
+    }
+
     /// Whether anything is to be written at all.
     #[must_use]
     pub const fn changes_anything(&self) -> bool {

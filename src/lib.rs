@@ -21,6 +21,7 @@ pub mod manifest;
 pub mod metrics;
 pub mod observed;
 pub mod plan;
+pub mod probe;
 pub mod status;
 pub mod telemetry;
 pub mod tenants;

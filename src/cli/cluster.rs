@@ -61,6 +61,15 @@ impl Cluster {
         Ok(Self { client, namespace })
     }
 
+    /// What a client reaches, where this namespace is meant.
+    #[cfg(feature = "demo")]
+    pub(super) fn new(client: Client, namespace: &str) -> Self {
+        Self {
+            client,
+            namespace: namespace.to_owned(),
+        }
+    }
+
     /// The client.
     pub(super) fn client(&self) -> &Client {
         &self.client

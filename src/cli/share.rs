@@ -147,7 +147,7 @@ fn row(holding: &Holding, scale: u64, wide: bool, paint: Paint) -> Vec<Cell> {
 }
 
 /// Whoever waits below what is due to it is starved; whoever holds more borrows.
-fn tone(holding: &Holding) -> Tone {
+pub(super) fn tone(holding: &Holding) -> Tone {
     let entitled = holding.entitled_milli_gpus.unwrap_or(u64::MAX);
     match holding.held_milli_gpus {
         held if held > entitled => Tone::Wait,

@@ -1,6 +1,7 @@
 //! What changes amount to, where it is not plain.
 
 use super::*;
+use k8s_openapi::jiff::Timestamp;
 use prorata_core::{Resources, Slot, TaskId};
 use serde_json::json;
 
@@ -93,4 +94,84 @@ fn a_job_that_is_edited_before_it_starts_is_planned_anew() {
     let news = observed.apply(Change::Applied(Object::Job(Box::new(view))));
     let failed = Event::DecisionFailed(JobId::new("red", "train", "j"));
     assert_eq!(news.facts.first(), Some(&failed), "{news:?}");
+}
+
+/// The Job has been started, and its pod runs on the node `a`.
+fn running() -> Observed {
+    let mut observed = observed();
+    let node = Node {
+        allocatable: Resources::gpus(1),
+        ..Node::new("a")
+    };
+    observed.apply(Change::Applied(Object::Node(node, true)));
+    let mut view = observed.jobs["j"].clone();
+    (view.is_suspended, view.epoch) = (false, Some(1));
+    observed.apply(Change::Applied(Object::Job(Box::new(view))));
+    observed.apply(Change::Applied(pod("p", "red")));
+    observed
+}
+
+fn at(seconds: u64) -> Time {
+    Time::from_millis(seconds * 1000)
+}
+
+/// The first look at the clock begins the wait.
+#[test]
+fn a_node_is_lost_when_it_was_not_ready_for_long() {
+    let mut observed = running();
+    let node = observed.node(&"a".into()).unwrap().clone();
+    observed.apply(Change::Applied(Object::Node(node.clone(), false)));
+    observed.expire(at(100));
+    assert_eq!(observed.lost_node("j"), None);
+    assert_eq!(observed.next_deadline(), Some(at(160)));
+    let touched = observed.expire(at(160)).news.touched;
+    assert!(touched.contains("j"), "{touched:?}");
+    assert_eq!(observed.lost_node("j"), Some(&"a".into()));
+    observed.apply(Change::Applied(Object::Node(node, true)));
+    assert_eq!(observed.lost_node("j"), None);
+}
+
+/// Its pod takes its room until it is gone, and the Job waits for that.
+#[test]
+fn a_victim_that_does_not_end_is_not_waited_for_and_frees_nothing() {
+    let mut observed = running();
+    let job = observed.wanted("j").unwrap();
+    let by = Job::new(JobId::new("blue", "b", "b"), "blue".into(), 1, job.task);
+    let now = Timestamp::from_second(100).unwrap();
+    observed.evict(&job, &by, prorata_core::Rule::Reclaim, now);
+    let who = &observed.leaver("j").unwrap().eviction.by;
+    assert_eq!(who, "a job of tenant blue");
+    assert_eq!(observed.next_deadline(), Some(at(220)));
+    let facts = observed.expire(at(220)).news.facts;
+    let (id, index) = (job.id, 0);
+    let gone = Event::TaskFinished(TaskId { job: id, index });
+    let takes_room = Event::PodBound("p".into(), "a".into(), Resources::gpus(1));
+    assert!(
+        facts.contains(&gone) && facts.contains(&takes_room),
+        "{facts:?}"
+    );
+    assert!(observed.is_stopping("j"));
+    let facts = observed.apply(Change::Deleted(pod("p", "red"))).facts;
+    assert!(facts.contains(&Event::PodGone("p".into())), "{facts:?}");
+}
+
+#[test]
+fn a_pod_that_finds_no_place_has_its_job_wait_and_its_node_avoided() {
+    let mut observed = observed();
+    let mut view = observed.jobs["j"].clone();
+    (view.is_suspended, view.epoch, view.active) = (false, Some(1), 1);
+    observed.apply(Change::Applied(Object::Job(Box::new(view))));
+    assert_eq!(observed.next_deadline(), None);
+    let Object::Pod(mut unbound) = pod("p", "red") else {
+        panic!("a pod")
+    };
+    unbound.node = None;
+    unbound.unschedulable = Some("no volume".to_owned());
+    observed.apply(Change::Applied(Object::Pod(unbound)));
+    observed.expire(at(100));
+    let expired = observed.expire(at(160));
+    assert_eq!(expired.paused.len(), 1);
+    assert!(observed.obstacle("j").unwrap().ends_with("no volume"));
+    let wanted = observed.wanted("j").unwrap();
+    assert!(!wanted.needs.allow(&Node::new("a")) && wanted.needs.allow(&Node::new("b")));
 }

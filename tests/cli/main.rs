@@ -5,16 +5,38 @@
 mod changing;
 #[path = "../cluster/mod.rs"]
 mod cluster;
+mod demo;
 mod doctoring;
 mod looking;
 mod world;
 mod wrong;
 
+use std::sync::Mutex;
+
 use world::World;
 
+/// One control plane at a time.
+static MACHINE: Mutex<()> = Mutex::new(());
+
+#[test]
+fn a_newcomer_sees_the_demo() {
+    let _machine = MACHINE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    demo::the_demo_runs_and_leaves_nothing_behind();
+}
+
 /// One control plane for all of it, with our controller running.
-#[tokio::test(flavor = "multi_thread")]
-async fn people_work_with_the_queue() {
+#[test]
+fn people_work_with_the_queue() {
+    let _machine = MACHINE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(work_with_the_queue());
+}
+
+async fn work_with_the_queue() {
     let Some(mut world) = World::start().await else {
         return;
     };

@@ -127,7 +127,7 @@ impl Site {
 }
 
 /// The answer to a plain HTTP request, headers and all.
-fn get(address: SocketAddr, path: &str) -> Option<String> {
+pub(crate) fn get(address: SocketAddr, path: &str) -> Option<String> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).ok()?;
     write!(

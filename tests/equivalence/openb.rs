@@ -47,7 +47,7 @@ async fn a_public_trace_lands_where_the_simulator_places_it() {
         .await
         .unwrap();
     cluster.apply(&manifests(&pods));
-    let site = Site::prepare(&cluster.plane);
+    let site = Site::prepare_with(&cluster.plane, "preemption: {enabled: false}\n");
     cluster
         .plane
         .start_scheduler(site.scheduler_config())

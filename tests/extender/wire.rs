@@ -86,6 +86,7 @@ impl Server {
             address,
             tls: (!plain_http).then_some(tls),
             plain_http,
+            probe: None,
         };
         let views = Views::default();
         if is_ready {

@@ -1,11 +1,15 @@
-//! Keeping GPUs that are another's due, by grace periods.
+//! Keeping GPUs that are another's due: by grace periods, budgets and finalizers.
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{Api, DeleteParams, ListParams};
 use kube::{Resource, ResourceExt};
+use prorata::api::Tenant;
 use serde_json::{Value, json};
 
+use crate::cluster::from;
+use crate::cluster::requests::{create, eventually, patch};
 use crate::world::{World, job_manifest, pod_manifest, refusal};
 use crate::{Row, row};
 
@@ -13,6 +17,12 @@ use crate::{Row, row};
 const WEEK: u32 = 7 * 24 * 60 * 60;
 
 pub(crate) async fn attacks(world: &World) -> Vec<Row> {
+    let mut rows = graces(world).await;
+    rows.push(shields(world).await);
+    rows
+}
+
+async fn graces(world: &World) -> Vec<Row> {
     let with_grace = |mut manifest: Value, pointer: &str| {
         manifest.pointer_mut(pointer).unwrap()["terminationGracePeriodSeconds"] = json!(WEEK);
         manifest
@@ -49,6 +59,46 @@ async fn evict(world: &World, pod: &str) -> kube::Result<Value> {
     let request = http::Request::post(path).header("Content-Type", "application/json");
     let body = serde_json::to_vec(&body).unwrap();
     world.user().request(request.body(body).unwrap()).await
+}
+
+/// Both are hers to write; neither keeps the pod when blue is due what it holds.
+async fn shields(world: &World) -> Row {
+    let budget: PodDisruptionBudget = from(json!({
+        "metadata": { "name": "all" }, "spec": { "maxUnavailable": 0, "selector": {} },
+    }));
+    create(&world.hers::<PodDisruptionBudget>(), &budget).await;
+    let running = running_pod(world).await;
+    let pods = world.hers::<Pod>();
+    let mut finalizers = pods.get(&running).await.unwrap().finalizers().to_vec();
+    finalizers.push("example.com/never".to_owned());
+    patch(
+        &pods,
+        &running,
+        json!({ "metadata": { "finalizers": finalizers } }),
+    )
+    .await
+    .unwrap();
+
+    let tenants: Api<Tenant> = Api::all(world.cluster.admin.clone());
+    let due = json!({ "spec": { "guaranteed": { "gpu": 14 } } });
+    patch(&tenants, "blue", due).await.unwrap();
+    eventually("blue gets what it owns", || async {
+        world.running("blue").await.len() == 2
+    })
+    .await;
+    let held = pods.get_opt(&running).await.unwrap();
+    assert!(held.is_some(), "the finalizer keeps the object");
+    patch(
+        &pods,
+        &running,
+        json!({ "metadata": { "finalizers": null } }),
+    )
+    .await
+    .unwrap();
+    row(
+        "a PodDisruptionBudget that allows nothing and a finalizer, against a tenant that takes back what it owns",
+        "accepted, and no shield: the Job is suspended, its GPUs go over once the pod has ended, and only the pod's object stays",
+    )
 }
 
 /// The name of red's one pod that runs.

@@ -8,7 +8,7 @@ use kube::api::{Api, DeleteParams};
 use prorata::api::{State, Tenant};
 use serde_json::json;
 
-use super::cluster::requests::{patch, suspended};
+use super::cluster::requests::{patch, suspend, suspended};
 use super::world::{NODES, World, gang, with};
 
 /// Keeps pods from ending.
@@ -176,9 +176,13 @@ pub(crate) async fn a_class_that_is_not_allowed_is_told(world: &World) {
         let change = json!({ "spec": { "priorityClasses": classes } });
         patch::<Tenant>(&tenants, "red", change).await.unwrap();
     };
-    allow(json!([])).await;
-    let urgent = [("/spec/template/spec", "priorityClassName", json!("urgent"))];
+    // At its creation the API server would refuse it; what is queued already is told.
+    let urgent = [
+        ("/spec/template/spec", "priorityClassName", json!("urgent")),
+        ("/spec", "suspend", json!(true)),
+    ];
     world.submit("red", &with(&gang("vain", 1), &urgent)).await;
+    allow(json!([])).await;
     world
         .until_stands("red", "vain", State::Waiting, "InvalidRequest")
         .await;
@@ -188,6 +192,10 @@ pub(crate) async fn a_class_that_is_not_allowed_is_told(world: &World) {
         "tenant red may not use PriorityClass urgent: name none in spec.template"
     );
     allow(json!(["urgent"])).await;
+    world
+        .until_stands("red", "vain", State::Held, "Suspended")
+        .await;
+    suspend(&world.jobs("red"), "vain", false).await;
     world.until_running("red", "vain", &[NODES[0]]).await;
     world.complete("red", "vain").await;
     allow(json!(null)).await;

@@ -193,6 +193,18 @@ impl ControlPlane {
         self.run(Program::Scheduler, &flags).await
     }
 
+    /// Ends the API server and starts it again, with all that it had stored.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come back.
+    pub async fn restart_api_server(&mut self, options: &Options) -> Result<()> {
+        self.processes
+            .retain(|(program, _)| *program != Program::ApiServer);
+        let flags = self.site.api_server(options);
+        self.run(Program::ApiServer, &flags).await
+    }
+
     /// Ends kube-scheduler, if it runs.
     pub fn stop_scheduler(&mut self) {
         self.processes

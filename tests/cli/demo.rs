@@ -1,0 +1,111 @@
+//! The demo, where standard output is no terminal: it shows the queue at work, and leaves nothing behind.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use prorata_controlplane::{Binaries, Error};
+
+/// How long it may take until something is admitted, on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// How long the interrupted command may take to end.
+const END_WITHIN: Duration = Duration::from_secs(60);
+
+pub(crate) fn the_demo_runs_and_leaves_nothing_behind() {
+    match Binaries::find_or_build() {
+        Err(error @ Error::Missing) if std::env::var_os("CI").is_none() => {
+            eprintln!("\nSKIPPED, NOT TESTED: {error}\n");
+            return;
+        }
+        found => drop(found.unwrap()),
+    }
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_prorata"))
+        .args(["demo", "--nodes", "2"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let seen = read_until(&mut demo, |line| line.contains(" admitted on node-"));
+    let shares = seen
+        .iter()
+        .find(|line| line.contains("GPUs held/due: audio 0/"));
+    assert!(shares.is_some(), "{seen:#?}");
+    let kubeconfig = seen
+        .iter()
+        .find_map(|line| line.trim().strip_prefix("export KUBECONFIG="));
+    let kubeconfig = PathBuf::from(kubeconfig.unwrap());
+    let directory = kubeconfig.parent().unwrap();
+    assert!(kubeconfig.exists() && !processes(directory).is_empty());
+
+    let interrupt = Command::new("kill")
+        .arg("-INT")
+        .arg(demo.id().to_string())
+        .status();
+    assert!(interrupt.unwrap().success());
+    let deadline = Instant::now() + END_WITHIN;
+    let status = loop {
+        if let Some(status) = demo.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > deadline {
+            demo.kill().unwrap();
+            panic!("it does not end");
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(status.code(), Some(130));
+    assert!(
+        !directory.exists(),
+        "{} is still there",
+        directory.display()
+    );
+    while !processes(directory).is_empty() {
+        assert!(
+            Instant::now() < deadline,
+            "{:?} still run",
+            processes(directory)
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The lines up to one that is as it should be.
+fn read_until(demo: &mut Child, is_it: impl Fn(&str) -> bool) -> Vec<String> {
+    let lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let (sender, inbox) = mpsc::channel();
+    // Goes on reading, so that the demo can go on printing.
+    thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    let deadline = Instant::now() + PATIENCE;
+    let mut seen = Vec::new();
+    loop {
+        match inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => seen.push(line),
+            Err(_) => {
+                demo.kill().unwrap();
+                panic!("nothing is admitted:\n{seen:#?}");
+            }
+        }
+        if seen.last().is_some_and(|line| is_it(line)) {
+            return seen;
+        }
+    }
+}
+
+/// The processes that were started with this directory in their command line.
+fn processes(directory: &Path) -> Vec<String> {
+    let directory = directory.display().to_string();
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let lines = all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.contains(&directory)).collect()
+}
