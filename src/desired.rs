@@ -45,14 +45,14 @@ pub fn effect(
         None if observed.is_stopping(uid) && !view.is_held => Standing::stopping(),
         None => {
             let verdict = explained.verdict(snapshot, &view.id)?;
-            Standing::of(&verdict, observed.obstacle(uid).as_deref())
+            let standing = Standing::of(&verdict, observed.obstacle(uid).as_deref());
+            pods::advised(standing, view)
         }
     };
     // What one that leaves still holds is on record until it is free.
     let holds = leaver.is_some() || snapshot.placement(&view.id).is_some();
     let plan = observed.plan(uid).filter(|_| holds);
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
-    let standing = pods::advised(standing, view);
     let mut spec = translate::desired_spec(job, view.form, admission, gpu_resource);
     spec.eviction = match leaver {
         Some(leaver) => Some(leaver.eviction.clone()),

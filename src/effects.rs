@@ -232,6 +232,7 @@ impl Writer {
             RecordWrite::Keep => return Ok(None),
             RecordWrite::Delete(record) => {
                 self.delete(&api, &record).await?;
+                fault::after_write();
                 return Ok(None);
             }
             RecordWrite::Create(spec, status) => {

@@ -18,15 +18,16 @@ pub(super) fn write(observed: &Observed, snapshot: &Snapshot, view: &JobView) ->
     if view.form == Form::Job {
         return None;
     }
-    let plan = observed.plan(view.id.uid())?;
     let members = observed.members(view.id.uid());
-    if snapshot.placement(&view.id).is_some() {
-        let pods = let_go(plan, &members);
-        return (!pods.is_empty()).then_some(PodsWrite::LetGo(pods));
+    if observed.leaver(view.id.uid()).is_some() {
+        let stay = |(_, gated): &&(&PodView, &Gated)| !gated.is_waiting && !gated.is_leaving;
+        let pods: Vec<PodName> = members.iter().filter(stay).map(name).collect();
+        return (!pods.is_empty()).then_some(PodsWrite::Evict(pods));
     }
-    let stay = |(_, gated): &&(&PodView, &Gated)| !gated.is_waiting && !gated.is_leaving;
-    let pods: Vec<PodName> = members.iter().filter(stay).map(name).collect();
-    (!pods.is_empty()).then_some(PodsWrite::Evict(pods))
+    let plan = observed.plan(view.id.uid())?;
+    snapshot.placement(&view.id)?;
+    let pods = let_go(plan, &members);
+    (!pods.is_empty()).then_some(PodsWrite::LetGo(pods))
 }
 
 /// The pods that wait, each with the node of a place that no other has.

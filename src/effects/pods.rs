@@ -7,7 +7,7 @@ use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, Preconditions};
 use prorata_core::{JobId, NodeId};
 use serde_json::json;
 
-use super::Writer;
+use super::{Writer, fault};
 use crate::api::labels;
 use crate::translate::PodView;
 
@@ -62,11 +62,13 @@ impl Writer {
         let params = PatchParams::default();
         api.patch_status(&pod.name, &params, &Patch::Merge(nominated))
             .await?;
+        fault::after_write();
         let gate = json!({"name": labels::GATE, "$patch": "delete"});
         let open = json!({"metadata": metadata, "spec": {"schedulingGates": [gate]}});
         let written = api
             .patch(&pod.name, &params, &Patch::Strategic(open))
             .await?;
+        fault::after_write();
         Ok(Some(PodView::new(&written, &self.gpu_resource)))
     }
 }
@@ -83,7 +85,9 @@ async fn evict(api: &Api<Pod>, pod: &PodName) -> kube::Result<Option<PodView>> {
         }),
         ..EvictParams::default()
     };
-    match api.evict(&pod.name, &params).await {
+    let answer = api.evict(&pod.name, &params).await;
+    fault::after_write();
+    match answer {
         // Whoever is gone, or another by now, has left.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
         answer => answer.map(|_| None),

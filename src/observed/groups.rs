@@ -190,3 +190,145 @@ fn remove(sets: &mut BTreeMap<Uid, BTreeSet<Uid>>, key: &str, value: &str) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Classes, Patience};
+    use super::*;
+    use crate::watch::{Change, Object};
+    use k8s_openapi::api::core::v1::Pod;
+    use prorata_core::{Event, Job, Placement, Resources, Slot};
+    use serde_json::{Value, json};
+
+    const GPU: &str = "nvidia.com/gpu";
+    const SET_CONTROLLER: &str = "system:serviceaccount:kube-system:statefulset-controller";
+
+    fn observed() -> Observed {
+        let mut observed = Observed::new(GPU, Classes::default(), Patience::default());
+        let red = Object::Namespace("red".to_owned(), Some("red".into()));
+        observed.apply(Change::Applied(red));
+        observed
+    }
+
+    /// A pod that waits, of a gang of two.
+    fn pod(name: &str, creator: &str, controller: &str) -> Value {
+        let owner = json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "s", "uid": controller, "controller": true,
+        });
+        json!({
+            "metadata": {
+                "namespace": "red", "name": name, "uid": name, "resourceVersion": "1",
+                "ownerReferences": [owner],
+                "annotations": {
+                    "internal.prorata.dev/created-by": creator,
+                    "prorata.dev/gang": "ranks", "prorata.dev/gang-size": "2",
+                },
+            },
+            "spec": {
+                "schedulingGates": [{"name": "prorata.dev/queue"}],
+                "containers": [{"name": "c", "resources": {"limits": {GPU: 1}}}],
+            },
+            "status": {},
+        })
+    }
+
+    fn view(pod: &Value) -> Object {
+        let pod: Pod = serde_json::from_value(pod.clone()).unwrap();
+        Object::Pod(PodView::new(&pod, GPU))
+    }
+
+    /// The jobs that were told, each with its hold.
+    fn told(news: &News) -> Vec<Job> {
+        let job = |fact: &Event| match fact {
+            Event::JobSubmitted(job) => Some(job.clone()),
+            _ => None,
+        };
+        news.facts.iter().filter_map(job).collect()
+    }
+
+    #[test]
+    fn a_gang_waits_until_all_its_pods_are_made() {
+        let mut observed = observed();
+        let first = observed.apply(Change::Applied(view(&pod("a", SET_CONTROLLER, "s"))));
+        let [gang] = &told(&first)[..] else {
+            panic!("{first:?}")
+        };
+        assert_eq!((gang.gang, gang.hold), (2, Some(Hold::Incomplete(1))));
+        assert_eq!(gang.id.name(), "ranks");
+        let second = observed.apply(Change::Applied(view(&pod("b", SET_CONTROLLER, "s"))));
+        assert_eq!(told(&second)[0].id, gang.id);
+        assert_eq!(told(&second)[0].hold, None);
+        assert_eq!(told(&second)[0].task, Resources::gpus(1));
+    }
+
+    #[test]
+    fn pods_of_another_creator_or_controller_are_of_another_gang() {
+        let mut observed = observed();
+        for pod in [
+            pod("a", SET_CONTROLLER, "s"),
+            pod("b", "alice", "s"),
+            pod("c", SET_CONTROLLER, "other"),
+        ] {
+            let news = observed.apply(Change::Applied(view(&pod)));
+            assert_eq!(told(&news)[0].hold, Some(Hold::Incomplete(1)));
+        }
+    }
+
+    #[test]
+    fn pods_that_ask_for_different_things_are_no_gang() {
+        let mut observed = observed();
+        let mut large = pod("b", SET_CONTROLLER, "s");
+        large["spec"]["containers"][0]["resources"]["limits"][GPU] = json!(2);
+        observed.apply(Change::Applied(view(&pod("a", SET_CONTROLLER, "s"))));
+        let news = observed.apply(Change::Applied(view(&large)));
+        let gang = &told(&news)[0];
+        assert_eq!(gang.task, Resources::ZERO);
+        let why = observed.obstacle(gang.id.uid()).unwrap();
+        assert!(why.contains("a gang is of equal pods"), "{why}");
+    }
+
+    #[test]
+    fn whoever_comes_too_many_waits_for_the_gang_and_then_queues_alone() {
+        let mut observed = observed();
+        observed.apply(Change::Applied(view(&pod("a", SET_CONTROLLER, "s"))));
+        let news = observed.apply(Change::Applied(view(&pod("b", SET_CONTROLLER, "s"))));
+        let gang = told(&news)[0].clone();
+        let third = view(&pod("c", SET_CONTROLLER, "s"));
+        let news = observed.apply(Change::Applied(third.clone()));
+        assert_eq!(told(&news)[0].hold, Some(Hold::Dependency));
+        let slot = |gpu: u32| Slot::whole("n".into(), [gpu].into_iter().collect());
+        let placement: Placement = [slot(0), slot(1)].into_iter().collect();
+        observed.admit(&gang, 1, placement);
+        let news = observed.apply(Change::Applied(third));
+        assert_eq!(told(&news)[0].id.uid(), "c");
+        assert_eq!(told(&news)[0].hold, None);
+    }
+
+    /// After a restart the places of a gang are those of the pods that have been let go.
+    #[test]
+    fn those_that_were_let_go_are_taken_up_first() {
+        let mut observed = observed();
+        let mut gone = [pod("x", SET_CONTROLLER, "s"), pod("y", SET_CONTROLLER, "s")];
+        for pod in &mut gone {
+            pod["spec"]["schedulingGates"] = json!([]);
+        }
+        let waits = pod("a", SET_CONTROLLER, "s");
+        let all = [view(&waits), view(&gone[0]), view(&gone[1])].to_vec();
+        observed.apply(Change::Listed(crate::watch::Kind::Pod, all));
+        let group = observed.groups().get("x").unwrap();
+        assert_eq!(observed.groups().get("y"), Some(group));
+        assert_eq!(observed.groups().get("a").unwrap(), "a");
+    }
+
+    #[test]
+    fn a_pod_that_is_gone_leaves_nothing_behind() {
+        let mut observed = observed();
+        let pod = view(&pod("a", SET_CONTROLLER, "s"));
+        let id = told(&observed.apply(Change::Applied(pod.clone())))[0]
+            .id
+            .clone();
+        let news = observed.apply(Change::Deleted(pod));
+        assert!(news.facts.contains(&Event::JobWithdrawn(id.clone())));
+        assert!(observed.job(id.uid()).is_none() && observed.groups().is_empty());
+    }
+}

@@ -88,6 +88,10 @@ impl Observed {
             }));
             facts.extend(self.vacated(uid, false));
         }
+        // Its pods are evicted one by one, and others may come to the gang meanwhile.
+        if view.form != Form::Job && self.leavers.contains_key(uid) {
+            facts.extend(self.vacated(uid, false));
+        }
         let saved = view.checkpointed.map(|at| (job.id.clone(), at));
         facts.push(Event::JobSubmitted(job));
         facts.extend(saved.map(|(id, at)| Event::JobCheckpointed(id, at)));

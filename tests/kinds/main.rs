@@ -5,8 +5,10 @@
 
 #[path = "../cluster/mod.rs"]
 mod cluster;
+mod evictions;
 mod parts;
 mod pods;
+mod table;
 #[path = "../outage/world.rs"]
 mod world;
 
@@ -14,12 +16,24 @@ use std::time::Duration;
 
 use world::World;
 
+/// Short, so that the test need not wait for what nobody waits for.
+const PATIENCE: &str = "preemption: {victimTimeout: 6s}\n";
+
+/// A tenant that owns half of the cluster, beside the one that owns nothing.
+const LAB: &str = "\
+apiVersion: prorata.dev/v1alpha1
+kind: Tenant
+metadata: {name: lab}
+spec: {guaranteed: {gpu: 4}}
+";
+
 /// One control plane for all of it, with our controller running; each leaves no pod behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_waits_runs_and_leaves() {
-    let Some(mut world) = World::start(Duration::ZERO).await else {
+    let Some(mut world) = World::start_with(Duration::ZERO, PATIENCE).await else {
         return;
     };
+    world.cluster.apply(LAB);
     let mut controller = world.controller().await;
 
     parts::begin_a_cron_job(&world).await;
@@ -32,6 +46,10 @@ async fn every_kind_waits_runs_and_leaves() {
     parts::each_pod_of_a_job_may_start_alone(&world).await;
     parts::a_minimum_starts_together_and_the_others_follow(&world).await;
     parts::a_job_that_is_too_large_is_told_so_and_may_start_in_part(&world).await;
+
+    evictions::pods_of_a_deployment_make_room(&world).await;
+    evictions::a_gang_of_pods_makes_room_whole(&world).await;
+    evictions::a_disruption_budget_delays_its_own_pods_alone(&world).await;
 
     pods::begin(&world).await;
     controller.kill().unwrap();

@@ -179,15 +179,7 @@ pub(crate) async fn what_can_never_run_says_so(world: &World) {
 pub(crate) async fn pods_of_a_deployment_start_one_by_one(world: &World) {
     world.namespace("served", Some("red")).await;
     let deployments: Api<Deployment> = Api::namespaced(world.cluster.admin.clone(), "served");
-    let deployment = json!({
-        "metadata": { "name": "serve" },
-        "spec": {
-            "replicas": 5,
-            "selector": { "matchLabels": { "app": "serve" } },
-            "template": template("serve", 2, &json!({})),
-        },
-    });
-    create(&deployments, &from(deployment)).await;
+    create(&deployments, &deployment("serve", 5, 2)).await;
     let four = [NODES[0], NODES[0], NODES[1], NODES[1]];
     until_running(world, "served", &four).await;
     world
@@ -209,7 +201,18 @@ pub(crate) async fn pods_of_a_deployment_start_one_by_one(world: &World) {
     until_empty(world, "served").await;
 }
 
-fn stateful_set(name: &str, replicas: u32) -> StatefulSet {
+pub(crate) fn deployment(name: &str, replicas: u32, gpus: u32) -> Deployment {
+    from(json!({
+        "metadata": { "name": name },
+        "spec": {
+            "replicas": replicas,
+            "selector": { "matchLabels": { "app": name } },
+            "template": template(name, gpus, &json!({})),
+        },
+    }))
+}
+
+pub(crate) fn stateful_set(name: &str, replicas: u32) -> StatefulSet {
     let gang = json!({ "prorata.dev/gang": name, "prorata.dev/gang-size": replicas.to_string() });
     from(json!({
         "metadata": { "name": name },
