@@ -53,6 +53,7 @@ pub mod snapshot;
 mod task;
 pub mod tenant;
 pub mod time;
+mod told;
 mod tree;
 mod trial;
 

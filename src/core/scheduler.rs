@@ -18,7 +18,7 @@
 //! what waits and not what is decided. Both ask `trial` whether a job could start, so an
 //! explanation cannot drift from what was decided.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -28,7 +28,7 @@ use crate::drf::{Arena, Candidate, Contest};
 use crate::entry::{Entitled, Startable};
 use crate::event::Event;
 use crate::id::JobId;
-use crate::job::{Kind, Placement};
+use crate::job::{Job, Kind, Placement};
 use crate::policy::Policy;
 use crate::preemption::{Search, Wants};
 use crate::queue::{Queue, Turn};
@@ -37,6 +37,7 @@ use crate::reservation::{self, Overdue};
 use crate::rooms::Rooms;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
+use crate::told::Told;
 use crate::tree::Seat;
 use crate::{placement, promise, trial};
 
@@ -51,8 +52,7 @@ pub struct Scheduler {
     fresh: BTreeSet<JobId>,
     /// GPU-milliseconds of work lost to evictions within the last hour, and when.
     losses: Vec<(Time, u64)>,
-    /// What was last told of each waiting job.
-    told: BTreeMap<JobId, Reason>,
+    told: Told,
     /// Kinds for which nobody could be made to leave, since all were last tried.
     tried: BTreeSet<Like>,
     /// Some were not tried in the last cycle.
@@ -175,20 +175,12 @@ impl Scheduler {
     pub fn explain(&mut self) -> Vec<(JobId, Verdict)> {
         self.sync();
         let snapshot = self.snapshot();
-        let mut changed = Vec::new();
-        let mut told = Vec::new();
-        let mut before = self.told.iter().peekable();
-        for (job, reason) in snapshot.waiting() {
-            // Both are in the order of names.
-            while before.next_if(|(id, _)| **id < job.id).is_some() {}
-            let known = before.next_if(|(id, _)| **id == job.id);
-            if known.is_none_or(|(_, known)| *known != reason) {
-                let turn = Turn::of(&self.cluster, job);
-                changed.push((job.tenant.clone(), turn, reason.clone()));
-            }
-            told.push((job.id.clone(), reason));
-        }
-        self.told = told.into_iter().collect();
+        let news = self.told.renew(snapshot.waiting());
+        let placed = |(job, reason): (&Job, Reason)| {
+            let turn = Turn::of(&self.cluster, job);
+            (job.tenant.clone(), turn, reason)
+        };
+        let mut changed: Vec<_> = news.into_iter().map(placed).collect();
         changed.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
         let verdict = |(_, turn, reason): (_, Turn, Reason)| (turn.job, Verdict::Waiting(reason));
         changed.into_iter().map(verdict).collect()
@@ -338,7 +330,7 @@ impl Scheduler {
     fn assume(&mut self, now: Time, id: &JobId, placement: &Placement) {
         self.cluster.assume(now, id, placement);
         self.fresh.insert(id.clone());
-        self.told.remove(id);
+        self.told.forget(id);
     }
 
     /// Has others leave for those that are entitled to it; whether anybody has to. Under an order
