@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::Uri;
+use prorata_core::Resource;
 use prorata_simulator::problem::Problem;
+use prorata_simulator::quantity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
@@ -72,6 +74,25 @@ pub struct Configuration {
     /// What is logged, and how.
     #[serde(default)]
     pub logging: Logging,
+    /// What the core is told and decides, as a log that `prorata-sim replay` plays again.
+    #[serde(default)]
+    pub decision_log: Option<DecisionLog>,
+}
+
+/// A log of decisions. It holds the names and requests of all jobs.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionLog {
+    /// The file. Older ones have `.1`, `.2` and so on behind its name.
+    pub path: PathBuf,
+    /// After about so much the next file begins. As `64Mi`.
+    #[serde(default = "default_log_size", deserialize_with = "read_bytes")]
+    #[schemars(with = "String")]
+    pub max_size: u64,
+    /// Files that are kept, this one included.
+    #[serde(default = "default_log_files")]
+    #[schemars(with = "i32", range(min = 1, max = 1000))]
+    pub files: u32,
 }
 
 /// Who has to leave for whom.
@@ -418,6 +439,14 @@ const fn default_reserve_after() -> Duration {
     Duration::from_secs(15 * 60)
 }
 
+const fn default_log_size() -> u64 {
+    64 << 20
+}
+
+const fn default_log_files() -> u32 {
+    3
+}
+
 /// Checks the name of an extended resource. It goes into expressions of the admission policies, so
 /// nothing else may get through.
 ///
@@ -446,6 +475,11 @@ fn read_gpu_resource<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strin
 
 fn read_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     duration::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+}
+
+fn read_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    quantity::parse(Resource::Memory, &text).map_err(de::Error::custom)
 }
 
 fn read_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {

@@ -13,9 +13,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use crate::decisions::Decisions;
 use crate::desired;
 use crate::effects::{Effect, Failure, Outcome, Writer};
 use crate::explained::Explained;
+use crate::forecast;
 use crate::leader::Tenure;
 use crate::observed::{Classes, Expired, News, Observed, Patience, Uid};
 use crate::view::{View, Views};
@@ -56,6 +58,7 @@ pub struct Driver {
     touched: BTreeSet<Uid>,
     explained: Explained,
     shown: Shown,
+    decisions: Decisions,
     work: Work,
 }
 
@@ -108,8 +111,15 @@ impl Driver {
             last_epoch: 0,
             touched: BTreeSet::new(),
             explained: Explained::new(Instant::now()),
+            decisions: Decisions::default(),
             work: Work::default(),
         }
+    }
+
+    /// The same, and what it does is logged.
+    #[must_use]
+    pub fn logging(self, decisions: Decisions) -> Self {
+        Self { decisions, ..self }
     }
 
     /// The same, which leads while this tenure lasts if it lasts now, and follows otherwise.
@@ -133,6 +143,7 @@ impl Driver {
     /// Runs until nobody sends changes any more, or another controller takes over or has ended.
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Change>) -> End {
         let mut burst = Vec::new();
+        let mut forecasts = forecast::start(self.views.clone(), self.leads);
         while self.tenure.is_held() == self.leads {
             let later = self.work.later.keys().next().copied();
             let due = later.into_iter().chain(self.explained.due());
@@ -156,6 +167,7 @@ impl Driver {
                     }
                     self.take_up(round.written.into_iter());
                 }
+                Some(batch) = forecasts.recv() => self.foretell(batch),
                 () = sleep_until(due) => self.retry(),
                 () = self.tenure.change() => {}
                 Ok(()) = self.answers.changed() => self.look_at_plans(),
@@ -222,14 +234,16 @@ impl Driver {
             self.shown.outdate();
         }
         let now = now();
-        for fact in facts {
-            let fact = match fact {
-                // Nobody saves work that is still to be done.
-                Event::JobCheckpointed(job, at) => Event::JobCheckpointed(job, at.min(now)),
-                fact => fact,
-            };
-            self.scheduler.observe(now, fact);
-        }
+        let known = |fact| match fact {
+            // Nobody saves work that is still to be done.
+            Event::JobCheckpointed(job, at) => Event::JobCheckpointed(job, at.min(now)),
+            fact => fact,
+        };
+        let facts: Vec<Event> = facts.into_iter().map(known).collect();
+        self.decisions.told(now, &facts);
+        facts
+            .into_iter()
+            .for_each(|fact| self.scheduler.observe(now, fact));
         for uid in touched {
             // Whoever follows writes nothing.
             if self.leads {
@@ -264,8 +278,11 @@ impl Driver {
 
     fn decide(&mut self) {
         let began = Instant::now();
-        let cycle = self.scheduler.cycle(now());
+        let now = now();
+        let cycle = self.scheduler.cycle(now);
         self.views.metrics().decided(began.elapsed());
+        self.decisions
+            .decided(now, &cycle.decisions, &self.scheduler);
         let snapshot = self.scheduler.snapshot();
         for decision in cycle.decisions {
             self.take_down(&snapshot, decision);
@@ -311,6 +328,12 @@ impl Driver {
         for job in self.explained.ask(&mut self.scheduler) {
             self.work.report(job.uid());
         }
+    }
+
+    /// Has what is foretold written.
+    fn foretell(&mut self, batch: forecast::Batch) {
+        batch.iter().for_each(|(uid, _)| self.work.report(uid));
+        self.explained.foretell(batch, &self.scheduler.snapshot());
     }
 
     /// Shows what tenants hold, if it is time.
@@ -463,7 +486,8 @@ async fn sleep_until(due: Option<Instant>) {
     }
 }
 
-fn now() -> Time {
+/// This moment, as the core counts: Unix time.
+pub(crate) fn now() -> Time {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
