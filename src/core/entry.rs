@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::drf::{Arena, Entry};
+use crate::job::Kind;
 use crate::policy::Order;
 use crate::queue::{Head, Line, Turn};
 use crate::resource::{Resource, Resources};
@@ -89,7 +90,10 @@ impl Claimant {
     }
 
     /// Whether its own jobs of lower priority hold enough, as far as GPUs tell.
-    fn comes_before_enough(&self, free: u64, priority: i32, asked: u64) -> bool {
+    fn comes_before_enough(&self, free: u64, priority: i32, kind: &Kind) -> bool {
+        // What a GPU is worth does not matter here: on both sides cards are counted.
+        let gang = u64::from(kind.shape.gang);
+        let asked = kind.shape.task.get(Resource::Gpu).saturating_mul(gang);
         let lower = self.held.iter().filter(|(other, _)| *other < priority);
         let mut lower = lower.map(|(_, held)| held).peekable();
         lower.peek().is_some() && free.saturating_add(lower.sum()) >= asked
@@ -151,7 +155,7 @@ impl Entry for Entitled {
             Order::Drf => {
                 claimant.owns(&request)
                     || (by_share && claimant.stays_low(&request))
-                    || claimant.comes_before_enough(free, first.priority.0, gpu)
+                    || claimant.comes_before_enough(free, first.priority.0, kind)
             }
             order => order.is_preemptive(),
         };

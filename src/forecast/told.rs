@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use prorata_core::{Job, JobId, Order, Snapshot, TenantId, Time};
-use prorata_simulator::forecast::{Eta, Question, Score, forecast};
+use prorata_simulator::forecast::{Calibration, Eta, Question, Score, forecast};
 
 use super::Batch;
 use super::watched::Watched;
@@ -28,6 +28,8 @@ const CHANGE_PART: u32 = 4;
 pub(super) struct Teller {
     watched: Watched,
     told: BTreeMap<JobId, Told>,
+    /// What was wrong with those before.
+    calibration: Calibration,
     score: Score,
 }
 
@@ -56,6 +58,7 @@ impl Teller {
             if let Some(Told { first, .. }) = self.told.remove(&job) {
                 let horizon = Question::default().horizon;
                 self.score.enter(first.0, at, first.1, horizon);
+                self.calibration.learn(first.0, at);
             }
         }
         self.told.retain(|id, _| snapshot.job(id).is_some());
@@ -67,6 +70,7 @@ impl Teller {
         let etas = forecast(snapshot, now, &self.watched.history, &question);
         let mut news: Vec<(JobId, Eta)> = etas
             .into_iter()
+            .map(|(id, eta)| (id, self.calibration.corrected(eta, now)))
             .filter(|(id, eta)| self.is_news(id, *eta, standings[id].position, now))
             .collect();
         // Who was told nothing yet comes first, then who is nearest to its turn.
@@ -169,19 +173,19 @@ pub(crate) fn written(standing: &Standing, eta: Eta, now: Time, runs: u32) -> Fo
     };
     let odds = match (within(eta.p50), within(eta.p90)) {
         (Some(p50), Some(p90)) => {
-            format!("half of {runs} runs start it within {p50}, nine in ten within {p90}")
+            format!("it starts within {p50} as likely as not, nine times in ten within {p90}")
         }
         (Some(p50), None) => {
-            format!("half of {runs} runs start it within {p50}, but not nine in ten within 30 days")
+            format!("it starts within {p50} as likely as not, but may wait for more than 30 days")
         }
-        (None, _) => format!("less than half of {runs} runs start it within 30 days"),
+        (None, _) => "it waits for more than 30 days as likely as not".to_owned(),
     };
     Forecast {
         position: u32::try_from(standing.position).unwrap_or(u32::MAX),
         ahead: standing.ahead.clone(),
         p50: eta.p50.and_then(stamp),
         p90: eta.p90.and_then(stamp),
-        detail: format!("{first}; {odds}"),
+        detail: format!("{first}; {odds}, by {runs} runs"),
         as_of: stamp(now).unwrap_or_default(),
     }
 }
@@ -246,7 +250,7 @@ mod tests {
         );
         assert!(
             told.detail
-                .starts_with("2 jobs of its tenant come before it; half of 50 runs")
+                .starts_with("2 jobs of its tenant come before it; it ")
         );
         assert_eq!(told.as_of, "1970-01-01T00:01:00Z");
         assert!(
