@@ -22,6 +22,8 @@ use crate::view::{View, Views};
 use crate::watch::{Change, Kind, Object};
 
 mod shown;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use shown::Shown;
@@ -359,6 +361,7 @@ impl Driver {
     fn conclude(&mut self, outcome: Outcome) {
         let uid = outcome.job.uid().to_owned();
         self.work.busy.remove(&uid);
+        self.count(&outcome);
         let record = outcome
             .record
             .map(|record| Object::QueuedJob(Box::new(record)));
@@ -368,9 +371,6 @@ impl Driver {
             let news = self.observed.apply_written(object);
             self.learn(news);
         }
-        let failure = outcome.failure.as_ref();
-        let result = failure.map_or("done", Failure::name);
-        self.views.metrics().written(result);
         match outcome.failure {
             None => {
                 if !self.observed.is_refused(&uid) {
@@ -379,6 +379,18 @@ impl Driver {
                 self.look_at(uid);
             }
             Some(failure) => self.put_off(&outcome.job, failure),
+        }
+    }
+
+    fn count(&self, outcome: &Outcome) {
+        let metrics = self.views.metrics();
+        let failure = outcome.failure.as_ref();
+        metrics.written(failure.map_or("done", Failure::name));
+        let record = outcome.record.as_ref().filter(|_| outcome.evicts);
+        if let Some(spec) = record.map(|record| &record.spec)
+            && let Some(eviction) = &spec.eviction
+        {
+            metrics.evicted(&spec.tenant.as_str().into(), &eviction.rule);
         }
     }
 
@@ -468,60 +480,4 @@ fn now() -> Time {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     Time::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use kube::{Client, Config};
-    use prorata_core::{Node, Resources};
-
-    use crate::translate::PodView;
-
-    const GPU: &str = "nvidia.com/gpu";
-
-    fn pod(uid: &str, gpus: u64) -> Object {
-        Object::Pod(PodView {
-            uid: uid.to_owned(),
-            namespace: "free".to_owned(),
-            job: None,
-            index: None,
-            node: Some("a".into()),
-            takes: Resources::gpus(gpus),
-            unschedulable: None,
-            is_over: false,
-            gated: None,
-        })
-    }
-
-    /// Jobs are listed last, and pods come and go before that.
-    #[tokio::test]
-    async fn what_changes_while_others_are_listed_is_not_undone() {
-        // Nobody listens there, and nothing is written.
-        let config = Config::new("http://127.0.0.1:1".parse().unwrap());
-        let writer = Writer::new(Client::try_from(config).unwrap(), GPU);
-        let settings = Settings {
-            gpu_resource: GPU.to_owned(),
-            ..Settings::default()
-        };
-        let mut driver = Driver::new(settings, writer, Views::default());
-        let node = Node {
-            allocatable: Resources::gpus(4),
-            ..Node::new("a")
-        };
-        let node = Object::Node(node, true);
-        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Job) {
-            let objects = match kind {
-                Kind::Node => vec![node.clone()],
-                Kind::Pod => vec![pod("gone", 1)],
-                _ => Vec::new(),
-            };
-            driver.take_up([Change::Listed(kind, objects)].into_iter());
-        }
-        driver.take_up([Change::Deleted(pod("gone", 1))].into_iter());
-        driver.take_up([Change::Applied(pod("new", 2))].into_iter());
-        driver.take_up([Change::Listed(Kind::Job, Vec::new())].into_iter());
-        let free = driver.scheduler.snapshot().free(&"a".into());
-        assert_eq!(free, Resources::gpus(2));
-    }
 }
