@@ -8,7 +8,8 @@ pub mod tenant;
 
 pub use amount::Amount;
 pub use queuedjob::{
-    Admission, Eviction, JobReference, Place, QueuedJob, QueuedJobSpec, QueuedJobStatus, State,
+    Admission, Eviction, Forecast, JobReference, Place, QueuedJob, QueuedJobSpec, QueuedJobStatus,
+    State,
 };
 pub use tenant::{Amounts, Tenant, TenantSpec, TenantStatus};
 

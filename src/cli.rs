@@ -25,6 +25,7 @@ mod submit;
 mod table;
 mod uninstall;
 mod wait;
+mod what_if;
 mod words;
 
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ pub enum Command {
     List(list::Args),
     /// Tell where a job stands: why it waits, who is ahead, when it starts, and what would help.
     Explain(explain::Args),
+    /// Tell what would become of a Job if it were created now: would it start, when, and whom would it evict?
+    WhatIf(what_if::Args),
     /// Show what each tenant holds, beside what is due to it.
     Share(share::Args),
     /// Create jobs from a file, once the API server has said that it would take all of them.
@@ -83,6 +86,7 @@ impl Command {
         match self {
             Self::List(args) => list::execute(&args).await?,
             Self::Explain(args) => explain::execute(&args).await?,
+            Self::WhatIf(args) => what_if::execute(&args).await?,
             Self::Share(args) => share::execute(&args).await?,
             Self::Submit(args) => submit::execute(&args).await?,
             Self::Wait(args) => wait::execute(&args).await?,

@@ -13,11 +13,13 @@ use crate::api::labels;
 use crate::duration;
 use crate::manifest::{Document, Problems};
 
+mod decision_log;
 mod extender;
 mod leader_election;
 mod logging;
 mod preemption;
 
+pub use decision_log::DecisionLog;
 pub use extender::{Extender, Probe, Tls};
 pub use leader_election::LeaderElection;
 pub use logging::{Format, Level, Logging};
@@ -81,6 +83,9 @@ pub struct Configuration {
     /// What is logged, and how.
     #[serde(default)]
     pub logging: Logging,
+    /// What the core is told and decides, as a log that `prorata-sim replay` plays again.
+    #[serde(default)]
+    pub decision_log: Option<DecisionLog>,
 }
 
 /// Where probes ask: `/livez` and `/readyz`.

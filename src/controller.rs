@@ -10,10 +10,11 @@ use kube::{Client, Config};
 use prorata_core::{Order, Policy, Preemption};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{self, mpsc};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::api::labels::CONTROLLER_USER;
 use crate::config::{self, Configuration};
+use crate::decisions::Decisions;
 use crate::driver::{Driver, End, Settings};
 use crate::effects::Writer;
 use crate::extender::{self, FilterPolicy};
@@ -147,6 +148,7 @@ async fn drive(
         let writer = Writer::new(writes.clone(), &config.gpu_resource);
         let driver = Driver::new(settings(config), writer, views.clone());
         let driver = driver.under(tenure.clone()).probing(answers.clone());
+        let driver = driver.logging(log(config, &tenure));
         tokio::select! {
             end = driver.run(inbox) => match end {
                 End::Unheard => return,
@@ -158,8 +160,18 @@ async fn drive(
     }
 }
 
+/// The log of decisions, where it is wanted and there are any to come. The queue goes on without it.
+fn log(config: &Configuration, tenure: &Tenure) -> Decisions {
+    let wanted = config.decision_log.as_ref().filter(|_| tenure.is_held());
+    Decisions::begin(wanted, &policy(config)).unwrap_or_else(|error| {
+        error!(%error, "decisionLog.path: the log of decisions cannot be written");
+        Decisions::default()
+    })
+}
+
 /// What an administrator chooses, as the loop sees it.
-fn settings(config: &Configuration) -> Settings {
+#[must_use]
+pub fn settings(config: &Configuration) -> Settings {
     Settings {
         policy: policy(config),
         gpu_resource: config.gpu_resource.clone(),

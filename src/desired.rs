@@ -10,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use prorata_core::{NodeId, Snapshot};
 use serde_json::{Value, json};
 
-use crate::api::{Eviction, QueuedJobSpec, QueuedJobStatus, State};
+use crate::api::{Eviction, Forecast, QueuedJobSpec, QueuedJobStatus, State};
 use crate::effects::{Effect, Notice, RecordWrite};
 use crate::explained::Explained;
 use crate::observed::{Leaver, Observed};
@@ -67,8 +67,9 @@ pub fn effect(
     let starts = start.is_some();
     let back = || take_back(view, plan?, observed, snapshot);
     let move_ = start.or(stop).or_else(back);
-    let record = record_write(record, Some(spec), &standing, now);
-    let is_news = !matches!(record, RecordWrite::Keep);
+    let forecast = explained.forecast(uid);
+    let record = record_write(record, Some(spec), &standing, forecast, now);
+    let is_news = is_news(&record, &standing);
     let pods = pods::write(observed, snapshot, view);
     let effect = Effect {
         job: view.id.clone(),
@@ -105,7 +106,7 @@ fn finished(view: &JobView, record: &RecordView, now: Timestamp) -> Option<Effec
     let effect = Effect {
         job: view.id.clone(),
         form: view.form,
-        record: record_write(Some(record), None, &Standing::finished(), now),
+        record: record_write(Some(record), None, &Standing::finished(), None, now),
         patch: None,
         pods: None,
         starts: false,
@@ -116,37 +117,61 @@ fn finished(view: &JobView, record: &RecordView, now: Timestamp) -> Option<Effec
     (view.has_ended && effect.changes_anything()).then_some(effect)
 }
 
-/// What makes the record say `spec`, or what it says already, and show where the job stands.
+/// What makes the record say `spec`, or what it says already, and show where the job stands. While
+/// it waits and nothing new is foretold, what was foretold stays.
 fn record_write(
     record: Option<&RecordView>,
     spec: Option<QueuedJobSpec>,
     standing: &Standing,
+    forecast: Option<&Forecast>,
     now: Timestamp,
 ) -> RecordWrite {
+    let shown = record.and_then(|record| record.status.forecast.as_ref());
+    let forecast = forecast.or(shown).cloned();
+    let forecast = forecast.filter(|_| standing.state == State::Waiting);
     let Some(record) = record else {
-        let status = Box::new(status(standing, now));
+        let status = Box::new(status(standing, forecast, now));
         return spec.map_or(RecordWrite::Keep, |spec| {
             RecordWrite::Create(Box::new(spec), status)
         });
     };
     let spec = spec.unwrap_or_else(|| record.spec.clone());
     let shown = &record.status;
-    let up_to_date = shown.state == Some(standing.state)
-        && shown.reason == standing.reason
-        && shown.message == standing.message;
-    if up_to_date && record.spec == spec {
+    let up_to_date = says(shown, standing);
+    if up_to_date && record.spec == spec && shown.forecast == forecast {
         return RecordWrite::Keep;
     }
     // Another admission is another start.
     let same = spec.admission == record.spec.admission;
     let status = match up_to_date && same {
-        true => shown.clone(),
-        false => status(standing, now),
+        true => QueuedJobStatus {
+            forecast,
+            ..shown.clone()
+        },
+        false => status(standing, forecast, now),
     };
     RecordWrite::Change(Box::new(record.clone()), Box::new(spec), Box::new(status))
 }
 
-fn status(standing: &Standing, now: Timestamp) -> QueuedJobStatus {
+/// Whether it shows where the job stands.
+fn says(shown: &QueuedJobStatus, standing: &Standing) -> bool {
+    shown.state == Some(standing.state)
+        && shown.reason == standing.reason
+        && shown.message == standing.message
+}
+
+/// Whether the write changes anything but what is foretold.
+fn is_news(write: &RecordWrite, standing: &Standing) -> bool {
+    match write {
+        RecordWrite::Keep => false,
+        RecordWrite::Create(..) | RecordWrite::Delete(_) => true,
+        RecordWrite::Change(record, spec, _) => {
+            record.spec != **spec || !says(&record.status, standing)
+        }
+    }
+}
+
+fn status(standing: &Standing, forecast: Option<Forecast>, now: Timestamp) -> QueuedJobStatus {
     let condition = Condition {
         type_: ADMITTED.to_owned(),
         status: is_admitted(standing).to_owned(),
@@ -159,6 +184,7 @@ fn status(standing: &Standing, now: Timestamp) -> QueuedJobStatus {
         state: Some(standing.state),
         reason: standing.reason.clone(),
         message: standing.message.clone(),
+        forecast,
         conditions: vec![condition],
     }
 }

@@ -5,17 +5,18 @@
 //! at a time for each job, admissions before reports.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::jiff::Timestamp;
-use prorata_core::{Decision, Event, JobId, Policy, Scheduler, Snapshot, Time};
+use prorata_core::{Decision, Event, Policy, Scheduler, Snapshot, Time};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
-use crate::desired;
-use crate::effects::{Effect, Failure, Outcome, Writer};
+use crate::decisions::Decisions;
+use crate::effects::Writer;
 use crate::explained::Explained;
+use crate::forecast;
 use crate::leader::Tenure;
 use crate::observed::{Classes, Expired, News, Observed, Patience, Uid};
 use crate::view::{View, Views};
@@ -25,12 +26,11 @@ mod shown;
 #[cfg(test)]
 mod tests;
 mod work;
+mod writes;
 
 use shown::Shown;
 use work::Work;
 
-/// How long a refusal stands before it is tried again: long enough to be read.
-const REFUSED_FOR_AT_LEAST: Duration = Duration::from_secs(5);
 /// Changes taken up at once.
 const BURST_MAX: usize = 4096;
 
@@ -58,6 +58,7 @@ pub struct Driver {
     touched: BTreeSet<Uid>,
     explained: Explained,
     shown: Shown,
+    decisions: Decisions,
     work: Work,
 }
 
@@ -110,8 +111,15 @@ impl Driver {
             last_epoch: 0,
             touched: BTreeSet::new(),
             explained: Explained::new(Instant::now()),
+            decisions: Decisions::default(),
             work: Work::default(),
         }
+    }
+
+    /// The same, and what it does is logged.
+    #[must_use]
+    pub fn logging(self, decisions: Decisions) -> Self {
+        Self { decisions, ..self }
     }
 
     /// The same, which leads while this tenure lasts if it lasts now, and follows otherwise.
@@ -135,6 +143,7 @@ impl Driver {
     /// Runs until nobody sends changes any more, or another controller takes over or has ended.
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Change>) -> End {
         let mut burst = Vec::new();
+        let mut forecasts = forecast::start(self.views.clone(), self.leads);
         while self.tenure.is_held() == self.leads {
             let later = self.work.later.keys().next().copied();
             let due = later.into_iter().chain(self.explained.due());
@@ -158,6 +167,7 @@ impl Driver {
                     }
                     self.take_up(round.written.into_iter());
                 }
+                Some(batch) = forecasts.recv() => self.foretell(batch),
                 () = sleep_until(due) => self.retry(),
                 () = self.tenure.change() => {}
                 Ok(()) = self.answers.changed() => self.look_at_plans(),
@@ -224,14 +234,16 @@ impl Driver {
             self.shown.outdate();
         }
         let now = now();
-        for fact in facts {
-            let fact = match fact {
-                // Nobody saves work that is still to be done.
-                Event::JobCheckpointed(job, at) => Event::JobCheckpointed(job, at.min(now)),
-                fact => fact,
-            };
-            self.scheduler.observe(now, fact);
-        }
+        let known = |fact| match fact {
+            // Nobody saves work that is still to be done.
+            Event::JobCheckpointed(job, at) => Event::JobCheckpointed(job, at.min(now)),
+            fact => fact,
+        };
+        let facts: Vec<Event> = facts.into_iter().map(known).collect();
+        self.decisions.told(now, &facts);
+        facts
+            .into_iter()
+            .for_each(|fact| self.scheduler.observe(now, fact));
         for uid in touched {
             // Whoever follows writes nothing.
             if self.leads {
@@ -266,8 +278,11 @@ impl Driver {
 
     fn decide(&mut self) {
         let began = Instant::now();
-        let cycle = self.scheduler.cycle(now());
+        let now = now();
+        let cycle = self.scheduler.cycle(now);
         self.views.metrics().decided(began.elapsed());
+        self.decisions
+            .decided(now, &cycle.decisions, &self.scheduler);
         let snapshot = self.scheduler.snapshot();
         for decision in cycle.decisions {
             self.take_down(&snapshot, decision);
@@ -315,82 +330,17 @@ impl Driver {
         }
     }
 
+    /// Has what is foretold written.
+    fn foretell(&mut self, batch: forecast::Batch) {
+        batch.iter().for_each(|(uid, _)| self.work.report(uid));
+        self.explained.foretell(batch, &self.scheduler.snapshot());
+    }
+
     /// Shows what tenants hold, if it is time.
     fn show_tenants(&mut self) {
         if self.shown.due().is_some_and(|due| due <= Instant::now()) {
             let snapshot = self.scheduler.snapshot();
             self.shown.show(&self.observed, &snapshot, &self.writer);
-        }
-    }
-
-    /// Starts as many writes as there may be.
-    fn write(&mut self) {
-        let snapshot = self.scheduler.snapshot();
-        while let Some((uid, effect)) = self.next_effect(&snapshot) {
-            let is_report = effect.patch.is_none() && effect.pods.is_none();
-            self.work.busy.insert(uid, is_report);
-            let writer = self.writer.clone();
-            self.work
-                .writes
-                .spawn(async move { writer.perform(effect).await });
-        }
-    }
-
-    fn next_effect(&mut self, snapshot: &Snapshot) -> Option<(Uid, Effect)> {
-        while let Some(uid) = self.work.next() {
-            let effect = desired::effect(
-                &self.observed,
-                snapshot,
-                &self.explained,
-                &self.gpu_resource,
-                &uid,
-                Timestamp::now(),
-            );
-            let effect = match *self.answers.borrow() {
-                true => effect,
-                false => effect.and_then(Effect::without_start),
-            };
-            if let Some(effect) = effect {
-                return Some((uid, effect));
-            }
-        }
-        None
-    }
-
-    /// A write is done: what it says of the objects is as good as news from the watch.
-    fn conclude(&mut self, outcome: Outcome) {
-        let uid = outcome.job.uid().to_owned();
-        self.work.busy.remove(&uid);
-        self.count(&outcome);
-        let record = outcome
-            .record
-            .map(|record| Object::QueuedJob(Box::new(record)));
-        let view = outcome.view.map(|view| Object::Job(Box::new(view)));
-        let pods = outcome.pods.into_iter().map(Object::Pod);
-        for object in record.into_iter().chain(view).chain(pods) {
-            let news = self.observed.apply_written(object);
-            self.learn(news);
-        }
-        match outcome.failure {
-            None => {
-                if !self.observed.is_refused(&uid) {
-                    self.work.attempts.remove(&uid);
-                }
-                self.look_at(uid);
-            }
-            Some(failure) => self.put_off(&outcome.job, failure),
-        }
-    }
-
-    fn count(&self, outcome: &Outcome) {
-        let metrics = self.views.metrics();
-        let failure = outcome.failure.as_ref();
-        metrics.written(failure.map_or("done", Failure::name));
-        let record = outcome.record.as_ref().filter(|_| outcome.evicts);
-        if let Some(spec) = record.map(|record| &record.spec)
-            && let Some(eviction) = &spec.eviction
-        {
-            metrics.evicted(&spec.tenant.as_str().into(), &eviction.rule);
         }
     }
 
@@ -413,34 +363,6 @@ impl Driver {
         self.work
             .admissions
             .extend(waiting.map(|(uid, _)| uid.clone()));
-    }
-
-    fn put_off(&mut self, job: &JobId, failure: Failure) {
-        let least = match failure {
-            Failure::Refused(_) => REFUSED_FOR_AT_LEAST,
-            Failure::Stale | Failure::Unanswered(_) => Duration::ZERO,
-        };
-        let wait = self.work.put_off(job.uid(), least);
-        if failure == Failure::Stale {
-            debug!(%job, "a write was based on what is no longer so");
-            return;
-        }
-        warn!(%job, %failure, retry_in = ?wait, "a write failed");
-        let waits = self
-            .observed
-            .job(job.uid())
-            .is_some_and(|view| view.is_suspended);
-        if let Failure::Refused(why) = failure
-            && waits
-            && self.observed.plan(job.uid()).is_some()
-        {
-            // What it was to have is free for others until it is tried again.
-            let news = self
-                .observed
-                .refuse(job, format!("the API server refuses to start it: {why}"));
-            self.learn(news);
-            self.cycle();
-        }
     }
 
     fn retry(&mut self) {
@@ -475,7 +397,8 @@ async fn sleep_until(due: Option<Instant>) {
     }
 }
 
-fn now() -> Time {
+/// This moment, as the core counts: Unix time.
+pub(crate) fn now() -> Time {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -1,12 +1,16 @@
-//! Why jobs wait, as the core last explained it. To explain costs what waits, so while many do the
+//! Why jobs wait, as the core last explained it, and when they start, as last foretold. To explain costs what waits, so while many do the
 //! core is not asked after every cycle: at once after the first for a while, and once more when
 //! there were others since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use prorata_core::{JobId, Reason, Scheduler, Snapshot, Verdict};
 use tokio::time::Instant;
+
+use crate::api::Forecast;
+use crate::forecast::Batch;
+use crate::observed::Uid;
 
 /// More jobs than that are many.
 const FEW: usize = 256;
@@ -19,6 +23,8 @@ const PARTS: u32 = 10;
 #[derive(Debug)]
 pub struct Explained {
     reasons: BTreeMap<JobId, Reason>,
+    /// What was foretold of the start of waiting jobs, by UID.
+    forecasts: BTreeMap<Uid, Forecast>,
     /// Something has been decided since.
     is_outdated: bool,
     /// The core is not asked again before.
@@ -31,6 +37,7 @@ impl Explained {
     pub fn new(now: Instant) -> Self {
         Self {
             reasons: BTreeMap::new(),
+            forecasts: BTreeMap::new(),
             is_outdated: false,
             next: now,
         }
@@ -66,6 +73,24 @@ impl Explained {
         self.next = now + pause.max((now - began) * (PARTS - 1));
         self.is_outdated = false;
         jobs
+    }
+
+    /// Takes up what is foretold, and forgets what was foretold of jobs that wait no more.
+    pub fn foretell(&mut self, batch: Batch, snapshot: &Snapshot) {
+        self.forecasts.extend(batch);
+        let waiting: BTreeSet<&str> = snapshot
+            .jobs()
+            .filter(|job| !snapshot.holds_places(&job.id))
+            .map(|job| job.id.uid())
+            .collect();
+        self.forecasts
+            .retain(|uid, _| waiting.contains(uid.as_str()));
+    }
+
+    /// What was last foretold of a job.
+    #[must_use]
+    pub fn forecast(&self, uid: &str) -> Option<&Forecast> {
+        self.forecasts.get(uid)
     }
 
     /// What became of a job; `None` where that is unknown, or not explained yet.

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use prorata_core::{Snapshot, TenantId};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
+use crate::forecast::Scored;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::watch::Heard;
@@ -32,6 +33,7 @@ pub struct Views {
     latest: Arc<ArcSwap<Option<View>>>,
     heard: Heard,
     metrics: Metrics,
+    scored: Scored,
 }
 
 impl Views {
@@ -56,6 +58,12 @@ impl Views {
     #[must_use]
     pub const fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// How good forecasts were.
+    #[must_use]
+    pub const fn scored(&self) -> &Scored {
+        &self.scored
     }
 
     /// Whether there is one to answer by: everything was listed once, and the API server has been

@@ -205,20 +205,20 @@ impl Watches<'_> {
 
 /// Of pods only those that are not over. The API server says of one that ends what it says of one
 /// that is deleted.
-const fn fields(kind: Kind) -> Option<&'static str> {
+pub(crate) const fn fields(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::Pod => Some("status.phase!=Succeeded,status.phase!=Failed"),
         _ => None,
     }
 }
 
-fn namespace(namespace: &Namespace) -> Option<Object> {
+pub(crate) fn namespace(namespace: &Namespace) -> Option<Object> {
     let tenant = namespace.labels().get(labels::TENANT);
     let tenant = tenant.map(|name| TenantId::from(name.as_str()));
     Some(Object::Namespace(namespace.name_any(), tenant))
 }
 
-fn priority(class: &PriorityClass) -> Option<Object> {
+pub(crate) fn priority(class: &PriorityClass) -> Option<Object> {
     let is_default = class.global_default.unwrap_or_default();
     Some(Object::PriorityClass(
         class.name_any(),
@@ -227,6 +227,6 @@ fn priority(class: &PriorityClass) -> Option<Object> {
     ))
 }
 
-fn tenant(tenant: &api::Tenant) -> Option<Object> {
+pub(crate) fn tenant(tenant: &api::Tenant) -> Option<Object> {
     Some(Object::Tenant(Box::new(TenantView::new(tenant))))
 }

@@ -8,11 +8,13 @@ use crate::problem::Problem;
 use crate::run::Interrupted;
 
 mod compare;
+mod forecast;
 mod interrupt;
 mod merge;
 mod pack;
 mod play;
 mod progress;
+mod replay;
 mod run;
 mod size;
 mod sweep;
@@ -27,6 +29,8 @@ pub enum Command {
     Run(run::Args),
     /// Play a golden script: facts in, decisions out, compared with what the script expects.
     Play(play::Args),
+    /// Play a controller's log of decisions again, and compare every decision byte for byte.
+    Replay(replay::Args),
     /// Compare two scenarios: the same seeds drive both, and differences come with their intervals.
     Compare(compare::Args),
     /// Find the smallest value of a field that meets a service level objective.
@@ -35,6 +39,8 @@ pub enum Command {
     Sweep(sweep::Args),
     /// Make the CSV of a sweep out of all its shards.
     Merge(merge::Args),
+    /// Test how good forecasts of when waiting jobs start would be, beside naive estimates.
+    Forecast(forecast::Args),
     /// Pack a growing load into a cluster, and measure the GPUs that nobody can use any more.
     Pack(pack::Args),
 }
@@ -69,10 +75,12 @@ impl Command {
         let outcome = match self {
             Self::Run(args) => run::execute(&args),
             Self::Play(args) => play::execute(&args),
+            Self::Replay(args) => replay::execute(&args),
             Self::Compare(args) => compare::execute(&args),
             Self::Size(args) => size::execute(&args),
             Self::Sweep(args) => sweep::execute(&args),
             Self::Merge(args) => merge::execute(&args),
+            Self::Forecast(args) => forecast::execute(&args),
             Self::Pack(args) => pack::execute(&args),
         };
         outcome.map_or_else(|failure| failure.tell(), |()| ExitCode::SUCCESS)

@@ -10,6 +10,7 @@ use std::time::Duration;
 use prorata_core::reason::Outlook;
 use prorata_core::{JobId, Reason, Snapshot, Time, Verdict};
 
+pub use calibration::Calibration;
 pub use history::History;
 pub use score::{Score, Tally};
 pub use what_if::{Answer, what_if};
@@ -17,10 +18,12 @@ pub use what_if::{Answer, what_if};
 use future::Future;
 use present::Present;
 
+mod calibration;
 mod future;
 mod history;
 mod present;
 mod score;
+pub mod trial;
 mod what_if;
 
 /// What is asked.

@@ -10,6 +10,7 @@
 //! | say what sharing a card costs | [`interference`] |
 //! | run it, and measure how fair it was | [`run`], [`timeline`], [`fairness`], [`summary`] |
 //! | run it many times: compare, size, sweep | [`experiment`] |
+//! | play a log of decisions again | [`replay`] |
 //! | foretell when jobs start, and what if | [`forecast`] |
 //! | write it down, show it | [`jobs`], [`events`], [`report`], [`output`] |
 //! | do all that from a command line | [`cli`] |
@@ -30,6 +31,7 @@ pub mod pack;
 pub mod play;
 pub mod problem;
 pub mod quantity;
+pub mod replay;
 pub mod report;
 pub mod run;
 pub mod scenario;

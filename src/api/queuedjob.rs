@@ -37,6 +37,7 @@ use super::amount::Amount;
     printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
+    printcolumn(name = "Starts", type_ = "string", json_path = ".status.forecast.p50"),
     printcolumn(
         name = "Age",
         type_ = "date",
@@ -141,10 +142,36 @@ pub struct QueuedJobStatus {
     /// The same for people, with the numbers that decided.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// When it starts, while it waits for its turn and that has been foretold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
     /// `Admitted` and `Finished`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// When a job starts, as the same decisions made forward from here many times have it.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Forecast {
+    /// Its place in its tenant's queue; the first is 1.
+    #[schemars(with = "i32", range(min = 1))]
+    pub position: u32,
+    /// The last few before it that are of its own namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub ahead: Vec<String>,
+    /// As likely before as after this (RFC 3339); absent where that is more than 30 days away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50: Option<String>,
+    /// Nine times out of ten before this (RFC 3339); absent likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p90: Option<String>,
+    /// The numbers that decided, in a sentence.
+    pub detail: String,
+    /// When this was foretold (RFC 3339).
+    pub as_of: String,
 }
 
 /// Where a job stands.

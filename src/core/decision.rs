@@ -9,6 +9,7 @@ use crate::reason::Verdict;
 
 /// A command. What it takes is assumed until an event confirms it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Decision {
     /// Start this job's gang here.
     Admit(JobId, Placement),
@@ -25,6 +26,7 @@ pub enum Decision {
 
 /// What entitles a job to another's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Rule {
     /// It comes before a job of its own tenant.
     Priority,

@@ -11,6 +11,7 @@ pub const WHOLE: u32 = 1000;
 
 /// How the cards of a node are given out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Mode {
     /// A card belongs to one task.
     #[default]
@@ -27,6 +28,7 @@ pub enum Mode {
 
 /// A MIG instance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Instance {
     /// Its profile, such as `1g.10gb`.
     pub profile: Arc<str>,
@@ -38,6 +40,7 @@ pub struct Instance {
 
 /// What the GPUs of a node are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Gpus {
     /// Their model; empty where it is not known.
     pub model: Model,
@@ -51,6 +54,7 @@ pub struct Gpus {
 
 /// What a device is, or what is taken or free of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Part {
     /// Milli-GPU.
     pub milli: u32,
@@ -169,6 +173,7 @@ impl fmt::Display for Mode {
 
 /// A set of GPUs of one node, by their index there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Devices([u64; 2]);
 
 impl Devices {

@@ -12,6 +12,7 @@ use crate::time::Time;
 /// A fact about the world. To tell it twice changes nothing, and none can fail: a fact about
 /// something unknown is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event {
     /// A node exists, like this.
     NodeSeen(Node),

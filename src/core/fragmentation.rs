@@ -39,6 +39,7 @@ use crate::room::Room;
 
 /// The tasks that are typical, with how popular they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Mix {
     /// The popularity of all together.
     whole: u64,
@@ -47,12 +48,14 @@ pub struct Mix {
 
 /// Typical tasks to which the same models of GPU will do, fewest CPUs first.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Group {
     models: Vec<Model>,
     tasks: Vec<Typical>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Typical {
     task: Resources,
     ask: Ask,

@@ -8,6 +8,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         pub struct $type(Arc<str>);
 
         impl Default for $type {
@@ -58,10 +59,12 @@ name! {
 /// A job. Its UID tells it from an earlier job of the same name and comes last in the order,
 /// so that it never decides between jobs of different names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct JobId(Arc<JobName>);
 
 // The order of the fields is the order of the rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct JobName {
     namespace: Box<str>,
     name: Box<str>,
@@ -106,6 +109,7 @@ impl fmt::Display for JobId {
 
 /// One task of a job: in a cluster, one of the pods that run at the same time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TaskId {
     /// The job.
     pub job: JobId,

@@ -12,6 +12,7 @@ use crate::time::Time;
 
 /// What a job asks for. It says what its user wants, not what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Job {
     /// Its name and UID.
     pub id: JobId,
@@ -44,6 +45,7 @@ pub struct Job {
 
 /// Why a job must not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Hold {
     /// Its user holds it.
     User,
@@ -197,6 +199,7 @@ impl Shape {
 
 /// What a task asks of a node's GPUs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Ask {
     /// Nothing.
     Nothing,
@@ -228,6 +231,7 @@ impl Ask {
 
 /// Where one task runs, and what it has there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Slot {
     /// The node.
     pub node: NodeId,
@@ -274,6 +278,7 @@ impl Slot {
 
 /// Where each task of a gang runs, in order of task index.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Placement(Arc<[Slot]>);
 
 impl Placement {

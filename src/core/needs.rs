@@ -18,6 +18,7 @@ pub type Labels = BTreeMap<Text, Text>;
 
 /// What a task demands of its node. The order means nothing; it makes needs a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Needs {
     /// Labels that the node must carry, each with this value.
     pub selector: Vec<(Text, Text)>,
@@ -33,10 +34,12 @@ pub struct Needs {
 
 /// A term of an affinity: all of its requirements must hold. An empty one holds nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Term(pub Vec<Requirement>);
 
 /// One requirement on a label. The key `metadata.name` stands for the node's name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Requirement {
     /// The label's key.
     pub key: Text,
@@ -46,6 +49,7 @@ pub struct Requirement {
 
 /// What must hold of a label's value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Operator {
     /// It is one of these.
     In(Vec<Text>),
@@ -63,6 +67,7 @@ pub enum Operator {
 
 /// What keeps tasks away from a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Taint {
     /// Its key.
     pub key: Text,
@@ -75,6 +80,7 @@ pub struct Taint {
 /// What a taint does to tasks that do not tolerate it. `PreferNoSchedule` keeps nobody away, so
 /// it is not known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Effect {
     /// Nothing new starts there.
     NoSchedule,
@@ -84,6 +90,7 @@ pub enum Effect {
 
 /// A taint that a task puts up with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Toleration {
     /// The taint's key; `None` tolerates every key.
     pub key: Option<Text>,

@@ -12,6 +12,7 @@ use crate::room::{Room, plain};
 
 /// What a node says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Node {
     /// Its name.
     pub id: NodeId,

@@ -11,6 +11,7 @@ use crate::needs::Text;
 
 /// What an administrator chooses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Policy {
     /// Who goes first.
     pub order: Order,
@@ -33,6 +34,7 @@ pub struct Policy {
 
 /// Who goes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Order {
     /// Between tenants by weighted hierarchical dominant share above the guarantee, within a
     /// tenant by PriorityClass and then age.
@@ -60,6 +62,7 @@ impl Order {
 
 /// Which of the nodes that fit a task gets it. Ties go to the smaller name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Place {
     /// The one after which the least is lost to fragmentation and to a lack of CPUs or memory
     /// beside free GPUs, then near the gang's other tasks. While no task is typical, the tightest.
@@ -77,6 +80,7 @@ pub enum Place {
 
 /// Who has to leave for whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Preemption {
     /// Whether anybody has to.
     pub enabled: bool,

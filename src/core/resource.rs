@@ -4,6 +4,7 @@ use core::fmt;
 
 /// A kind of resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Resource {
     /// GPUs, in thousandths.
     Gpu,
@@ -53,6 +54,7 @@ impl fmt::Display for Resource {
 ///
 /// The order is that of a key and says nothing about size: see [`Resources::fits_in`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Resources([u64; Resource::ALL.len()]);
 
 impl Resources {

@@ -6,6 +6,7 @@ use core::num::NonZeroU32;
 
 /// A tenant's weight: a fraction. Twice the weight is entitled to twice the borrowing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Weight {
     numerator: u32,
     denominator: NonZeroU32,

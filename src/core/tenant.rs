@@ -6,6 +6,7 @@ use crate::share::Weight;
 
 /// What a tenant is entitled to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Tenant {
     /// Its name.
     pub id: TenantId,
@@ -42,6 +43,7 @@ impl Tenant {
 
 /// A cap on some resources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Limits([Option<u64>; Resource::ALL.len()]);
 
 impl Limits {

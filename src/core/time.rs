@@ -7,6 +7,7 @@ use core::time::Duration;
 /// A moment, in milliseconds since an epoch of the caller's choice: Unix time in a cluster,
 /// the start of the simulation in a simulator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Time(u64);
 
 impl Time {

@@ -104,7 +104,7 @@ pub(super) fn left(record: &RecordView, now: Timestamp) -> Option<Effect> {
     };
     let write = match form {
         Form::Gang => RecordWrite::Delete(Box::new(record.clone())),
-        _ => record_write(Some(record), None, &Standing::finished(), now),
+        _ => record_write(Some(record), None, &Standing::finished(), None, now),
     };
     let effect = Effect {
         job: JobId::new(&record.namespace, &job.name, &job.uid),

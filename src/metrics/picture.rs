@@ -3,10 +3,12 @@
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use prorata_core::{Resource, Resources, Snapshot, TenantId};
+use prorata_simulator::forecast::Score;
 
 use super::{Metrics, Tenant, Watched};
 use crate::view::Views;
@@ -29,6 +31,11 @@ struct Whole {
     resource: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Quantile {
+    quantile: &'static str,
+}
+
 type Amounts<L> = Family<L, Gauge<f64, AtomicU64>>;
 
 /// The measures of the picture: nothing but the age of what is known where there is none yet.
@@ -42,11 +49,31 @@ pub(super) fn registry(metrics: &Metrics, views: &Views) -> Registry {
     }
     let help = "Since the API server was last heard about a kind";
     registry.register_with_unit("watch_age", help, Unit::Seconds, ages);
+    forecasts(&mut registry, views.scored().get());
     if let Some(view) = views.latest().as_ref() {
         jobs(&mut registry, metrics, &view.snapshot);
         tenants(&mut registry, metrics, &view.snapshot);
     }
     registry
+}
+
+/// How good forecasts were, by quantile.
+fn forecasts(registry: &mut Registry, score: Score) {
+    let scored = Family::<Quantile, Counter>::default();
+    let covered = Family::<Quantile, Counter>::default();
+    let loss = Family::<Quantile, Counter<f64, AtomicU64>>::default();
+    for (quantile, tally) in [("0.5", score.p50), ("0.9", score.p90)] {
+        let label = Quantile { quantile };
+        scored.get_or_create(&label).inc_by(tally.count);
+        covered.get_or_create(&label).inc_by(tally.covered);
+        loss.get_or_create(&label).inc_by(tally.pinball_seconds);
+    }
+    let help = "Jobs that started after it had been foretold when";
+    registry.register("forecasts_scored", help, scored);
+    let help = "Of these, those that started no later than foretold";
+    registry.register("forecasts_covered", help, covered);
+    let help = "Sum of their pinball losses";
+    registry.register_with_unit("forecasts_pinball", help, Unit::Seconds, loss);
 }
 
 fn jobs(registry: &mut Registry, metrics: &Metrics, snapshot: &Snapshot) {

@@ -13,11 +13,15 @@ mod simulated;
 mod watched;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use cluster::Cluster;
 use cluster::controller::Site;
 use inputs::{Inputs, JobName};
+use kube::Api;
+use kube::api::ListParams;
+use prorata::api::QueuedJob;
 use prorata_controlplane::{Kubelet, KubeletOptions, Options, nodes};
 use watched::Watched;
 
@@ -47,11 +51,13 @@ async fn a_real_cluster_decides_as_the_simulator_does() {
     let Some((cluster, site, kubelet)) = prepared(&inputs).await else {
         return;
     };
+    let decisions = log_decisions(&site);
     let expected = simulated::play(&inputs);
     let clock = Instant::now();
     let controller = site.start(&cluster.plane).await;
     let watched = Watched::new(&cluster).await;
     watched.until_quiet().await;
+    until_foretold(&cluster).await;
     while let Some(job) = watched.running().into_iter().next() {
         let ended = kubelet.finish(job.namespace(), job.name()).await.unwrap();
         assert_eq!(ended, inputs.pods(&job), "all pods of {job} ran");
@@ -77,6 +83,11 @@ async fn a_real_cluster_decides_as_the_simulator_does() {
     );
     assert_no_overload(&watched, &kubelet);
     drop(controller);
+    let replayed = cluster::prorata(&["sim", "replay", &decisions.display().to_string()]);
+    assert!(
+        replayed.starts_with("the same 120 decisions in "),
+        "{replayed}"
+    );
     let log = std::fs::read_to_string(cluster.plane.directory().join("prorata-controller.log"));
     let log = log.unwrap();
     let complaints = log
@@ -87,6 +98,33 @@ async fn a_real_cluster_decides_as_the_simulator_does() {
         Vec::<&str>::new(),
         "nothing went wrong on the way"
     );
+}
+
+/// Has the controller log what it decides, and says where.
+fn log_decisions(site: &Site) -> PathBuf {
+    let file = site.config.with_file_name("decisions.jsonl");
+    let mut config = std::fs::read_to_string(&site.config).unwrap();
+    config.push_str(&format!("decisionLog: {{path: {}}}\n", file.display()));
+    std::fs::write(&site.config, config).unwrap();
+    file
+}
+
+/// Waits until some job that waits is told when it starts.
+async fn until_foretold(cluster: &Cluster) {
+    let records: Api<QueuedJob> = Api::all(cluster.admin.clone());
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let all = records.list(&ListParams::default()).await.unwrap().items;
+        let mut forecasts = all
+            .iter()
+            .filter_map(|r| r.status.as_ref()?.forecast.as_ref());
+        if let Some(first) = forecasts.find(|forecast| forecast.position == 1) {
+            assert!(first.p50.is_some() && first.p50 <= first.p90, "{first:?}");
+            return;
+        }
+        assert!(Instant::now() < deadline, "nothing is foretold");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// No pod was ever on a node without room.

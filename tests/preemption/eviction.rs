@@ -2,7 +2,6 @@
 //! pods take two seconds to end.
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams};
 use prorata::api::{State, Tenant};
@@ -11,8 +10,10 @@ use serde_json::json;
 use super::cluster::requests::{patch, suspend, suspended};
 use super::world::{NODES, World, gang, with};
 
-/// Keeps pods from ending.
-pub(crate) const FINALIZER: &str = "example.com/never";
+/// Pods that take longer to end than anybody waits for them.
+pub(crate) fn slow_to_end() -> serde_json::Value {
+    json!({ "annotations": { "prorata.dev/test-termination-seconds": "30" } })
+}
 
 pub(crate) async fn a_guarantee_is_claimed_back(world: &World) {
     fill(world, "claim").await;
@@ -205,14 +206,8 @@ pub(crate) async fn a_class_that_is_not_allowed_is_told(world: &World) {
 pub(crate) async fn a_victim_that_does_not_end_blocks_nobody_else(world: &World) {
     world.submit("red", &gang("ends", 4)).await;
     world.until_running("red", "ends", &[NODES[0]; 4]).await;
-    let stays = with(
-        &gang("stays", 4),
-        &[(
-            "/spec/template",
-            "metadata",
-            json!({ "finalizers": [FINALIZER] }),
-        )],
-    );
+    let slow = [("/spec/template", "metadata", slow_to_end())];
+    let stays = with(&gang("stays", 4), &slow);
     world.submit("red", &stays).await;
     world.until_running("red", "stays", &[NODES[1]; 4]).await;
     world.submit("lab", &gang("claims", 4)).await;
@@ -222,10 +217,9 @@ pub(crate) async fn a_victim_that_does_not_end_blocks_nobody_else(world: &World)
     let queued = world.stands("red", "stays").await.unwrap();
     assert_eq!(queued, (State::Waiting, "Evicted".to_owned()));
 
-    // Freed of what holds them, they go, and both queue for what is left.
+    // In the end they go, and both queue for what is left.
     world
         .until("one of both runs again", async || {
-            let_go(world, "red").await;
             let ends = world.nodes_of("red", "ends").await;
             ends == [NODES[1]; 4] || world.nodes_of("red", "stays").await == [NODES[1]; 4]
         })
@@ -242,24 +236,7 @@ pub(crate) async fn delete(world: &World, namespace: &str, job: &str) {
     jobs.delete(job, &DeleteParams::background()).await.unwrap();
     world
         .until(&format!("{namespace}/{job} is gone"), async || {
-            let_go(world, namespace).await;
             world.pods_of(namespace, job).await == 0
         })
         .await;
-}
-
-/// Lets those pods end that are kept from it.
-pub(crate) async fn let_go(world: &World, namespace: &str) {
-    let pods: Api<Pod> = Api::namespaced(world.cluster.admin.clone(), namespace);
-    for pod in world.pods(namespace).await {
-        let kept = pod.finalizers().iter().any(|f| f == FINALIZER);
-        if kept && pod.metadata.deletion_timestamp.is_some() {
-            let others = pod.finalizers().iter().filter(|f| *f != FINALIZER);
-            let others: Vec<&String> = others.collect();
-            let metadata =
-                json!({ "finalizers": others, "resourceVersion": pod.resource_version() });
-            // Another may change it meanwhile; whoever waits asks again.
-            let _ = patch::<Pod>(&pods, &pod.name_any(), json!({ "metadata": metadata })).await;
-        }
-    }
 }

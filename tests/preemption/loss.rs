@@ -88,10 +88,10 @@ pub(crate) async fn a_node_is_lost_while_its_pods_come(world: &World) {
     world.complete("red", "between").await;
 }
 
-/// All pods are bound, and the kubelet that would end them is gone for good with the node: they
-/// never end. The gang runs elsewhere all the same.
+/// All pods are bound, and nobody waits for their end on the node that is lost: the gang runs
+/// elsewhere meanwhile.
 pub(crate) async fn a_node_is_lost_under_its_pods(world: &World) {
-    let never = json!({ "finalizers": [super::eviction::FINALIZER] });
+    let never = super::eviction::slow_to_end();
     let job = with(
         &strict("after", 3),
         &[("/spec/template", "metadata", never)],
@@ -119,7 +119,6 @@ pub(crate) async fn a_node_is_lost_under_its_pods(world: &World) {
         .unwrap();
     world
         .until("the dead pods are gone", async || {
-            super::eviction::let_go(world, "red").await;
             let pods = world.pods("red").await;
             let dead = |pod: &Pod| pod.metadata.deletion_timestamp.is_some();
             !pods.iter().any(dead)

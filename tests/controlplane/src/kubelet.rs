@@ -24,6 +24,10 @@ use actor::{Actor, Finish};
 /// The annotation of a pod that ends by itself: after how many seconds, as a decimal number.
 pub const RUN_SECONDS: &str = "prorata.dev/test-run-seconds";
 
+/// The annotation of a pod that takes its own time to end once it is deleted: how many seconds, as
+/// a decimal number.
+pub const TERMINATION_SECONDS: &str = "prorata.dev/test-termination-seconds";
+
 /// How the fake kubelet behaves.
 #[derive(Clone, Debug)]
 pub struct KubeletOptions {

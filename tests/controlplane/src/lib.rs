@@ -28,7 +28,7 @@ pub use binaries::Binaries;
 pub use controlplane::{ControlPlane, Options};
 pub use error::{Error, Result};
 pub use helm::Helm;
-pub use kubelet::{Kubelet, KubeletOptions, RUN_SECONDS, Rejection};
+pub use kubelet::{Kubelet, KubeletOptions, RUN_SECONDS, Rejection, TERMINATION_SECONDS};
 pub use process::Process;
 pub use program::Program;
 pub use user::User;

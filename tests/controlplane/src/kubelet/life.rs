@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::devices::Devices;
 use super::writer::Writer;
-use super::{RUN_SECONDS, status};
+use super::{RUN_SECONDS, TERMINATION_SECONDS, status};
 use crate::GPU;
 
 /// What every task of a pod shares.
@@ -60,7 +60,8 @@ impl Shared {
 
     /// Ends and removes a pod that was deleted.
     pub(super) async fn leave(self, pod: Pod, termination: Duration) {
-        tokio::time::sleep(termination).await;
+        let own = seconds(&pod, TERMINATION_SECONDS);
+        tokio::time::sleep(own.unwrap_or(termination)).await;
         self.release(&pod);
         // Its object outlives it, and must say that its containers are gone.
         if is_kept(&pod) && !matches!(phase(&pod), "Succeeded" | "Failed") {
@@ -129,6 +130,10 @@ fn phase(pod: &Pod) -> &str {
 }
 
 fn run_time(pod: &Pod) -> Option<Duration> {
-    let seconds = pod.annotations().get(RUN_SECONDS)?.parse().ok()?;
+    seconds(pod, RUN_SECONDS)
+}
+
+fn seconds(pod: &Pod, annotation: &str) -> Option<Duration> {
+    let seconds = pod.annotations().get(annotation)?.parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok()
 }
