@@ -5,17 +5,16 @@
 //! at a time for each job, admissions before reports.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::jiff::Timestamp;
-use prorata_core::{Decision, Event, JobId, Policy, Scheduler, Snapshot, Time};
+use prorata_core::{Decision, Event, Policy, Scheduler, Snapshot, Time};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::decisions::Decisions;
-use crate::desired;
-use crate::effects::{Effect, Failure, Outcome, Writer};
+use crate::effects::Writer;
 use crate::explained::Explained;
 use crate::forecast;
 use crate::leader::Tenure;
@@ -24,13 +23,14 @@ use crate::view::{View, Views};
 use crate::watch::{Change, Kind, Object};
 
 mod shown;
+#[cfg(test)]
+mod tests;
 mod work;
+mod writes;
 
 use shown::Shown;
 use work::Work;
 
-/// How long a refusal stands before it is tried again: long enough to be read.
-const REFUSED_FOR_AT_LEAST: Duration = Duration::from_secs(5);
 /// Changes taken up at once.
 const BURST_MAX: usize = 4096;
 
@@ -344,67 +344,6 @@ impl Driver {
         }
     }
 
-    /// Starts as many writes as there may be.
-    fn write(&mut self) {
-        let snapshot = self.scheduler.snapshot();
-        while let Some((uid, effect)) = self.next_effect(&snapshot) {
-            let is_report = effect.patch.is_none() && effect.pods.is_none();
-            self.work.busy.insert(uid, is_report);
-            let writer = self.writer.clone();
-            self.work
-                .writes
-                .spawn(async move { writer.perform(effect).await });
-        }
-    }
-
-    fn next_effect(&mut self, snapshot: &Snapshot) -> Option<(Uid, Effect)> {
-        while let Some(uid) = self.work.next() {
-            let effect = desired::effect(
-                &self.observed,
-                snapshot,
-                &self.explained,
-                &self.gpu_resource,
-                &uid,
-                Timestamp::now(),
-            );
-            let effect = match *self.answers.borrow() {
-                true => effect,
-                false => effect.and_then(Effect::without_start),
-            };
-            if let Some(effect) = effect {
-                return Some((uid, effect));
-            }
-        }
-        None
-    }
-
-    /// A write is done: what it says of the objects is as good as news from the watch.
-    fn conclude(&mut self, outcome: Outcome) {
-        let uid = outcome.job.uid().to_owned();
-        self.work.busy.remove(&uid);
-        let record = outcome
-            .record
-            .map(|record| Object::QueuedJob(Box::new(record)));
-        let view = outcome.view.map(|view| Object::Job(Box::new(view)));
-        let pods = outcome.pods.into_iter().map(Object::Pod);
-        for object in record.into_iter().chain(view).chain(pods) {
-            let news = self.observed.apply_written(object);
-            self.learn(news);
-        }
-        let failure = outcome.failure.as_ref();
-        let result = failure.map_or("done", Failure::name);
-        self.views.metrics().written(result);
-        match outcome.failure {
-            None => {
-                if !self.observed.is_refused(&uid) {
-                    self.work.attempts.remove(&uid);
-                }
-                self.look_at(uid);
-            }
-            Some(failure) => self.put_off(&outcome.job, failure),
-        }
-    }
-
     /// Something may have to be written about the job; what starts or stops it goes first.
     fn look_at(&mut self, uid: Uid) {
         let leaving: Vec<Uid> = self.observed.leaving_for(&uid).cloned().collect();
@@ -424,34 +363,6 @@ impl Driver {
         self.work
             .admissions
             .extend(waiting.map(|(uid, _)| uid.clone()));
-    }
-
-    fn put_off(&mut self, job: &JobId, failure: Failure) {
-        let least = match failure {
-            Failure::Refused(_) => REFUSED_FOR_AT_LEAST,
-            Failure::Stale | Failure::Unanswered(_) => Duration::ZERO,
-        };
-        let wait = self.work.put_off(job.uid(), least);
-        if failure == Failure::Stale {
-            debug!(%job, "a write was based on what is no longer so");
-            return;
-        }
-        warn!(%job, %failure, retry_in = ?wait, "a write failed");
-        let waits = self
-            .observed
-            .job(job.uid())
-            .is_some_and(|view| view.is_suspended);
-        if let Failure::Refused(why) = failure
-            && waits
-            && self.observed.plan(job.uid()).is_some()
-        {
-            // What it was to have is free for others until it is tried again.
-            let news = self
-                .observed
-                .refuse(job, format!("the API server refuses to start it: {why}"));
-            self.learn(news);
-            self.cycle();
-        }
     }
 
     fn retry(&mut self) {
@@ -492,60 +403,4 @@ pub(crate) fn now() -> Time {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     Time::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use kube::{Client, Config};
-    use prorata_core::{Node, Resources};
-
-    use crate::translate::PodView;
-
-    const GPU: &str = "nvidia.com/gpu";
-
-    fn pod(uid: &str, gpus: u64) -> Object {
-        Object::Pod(PodView {
-            uid: uid.to_owned(),
-            namespace: "free".to_owned(),
-            job: None,
-            index: None,
-            node: Some("a".into()),
-            takes: Resources::gpus(gpus),
-            unschedulable: None,
-            is_over: false,
-            gated: None,
-        })
-    }
-
-    /// Jobs are listed last, and pods come and go before that.
-    #[tokio::test]
-    async fn what_changes_while_others_are_listed_is_not_undone() {
-        // Nobody listens there, and nothing is written.
-        let config = Config::new("http://127.0.0.1:1".parse().unwrap());
-        let writer = Writer::new(Client::try_from(config).unwrap(), GPU);
-        let settings = Settings {
-            gpu_resource: GPU.to_owned(),
-            ..Settings::default()
-        };
-        let mut driver = Driver::new(settings, writer, Views::default());
-        let node = Node {
-            allocatable: Resources::gpus(4),
-            ..Node::new("a")
-        };
-        let node = Object::Node(node, true);
-        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Job) {
-            let objects = match kind {
-                Kind::Node => vec![node.clone()],
-                Kind::Pod => vec![pod("gone", 1)],
-                _ => Vec::new(),
-            };
-            driver.take_up([Change::Listed(kind, objects)].into_iter());
-        }
-        driver.take_up([Change::Deleted(pod("gone", 1))].into_iter());
-        driver.take_up([Change::Applied(pod("new", 2))].into_iter());
-        driver.take_up([Change::Listed(Kind::Job, Vec::new())].into_iter());
-        let free = driver.scheduler.snapshot().free(&"a".into());
-        assert_eq!(free, Resources::gpus(2));
-    }
 }

@@ -91,6 +91,19 @@ pub enum RecordWrite {
     Keep,
 }
 
+impl RecordWrite {
+    /// Whether it puts an eviction on record that was not there.
+    fn evicts(&self) -> bool {
+        match self {
+            Self::Create(spec, _) => spec.eviction.is_some(),
+            Self::Change(before, spec, _) => {
+                spec.eviction.is_some() && spec.eviction != before.spec.eviction
+            }
+            Self::Delete(_) | Self::Keep => false,
+        }
+    }
+}
+
 /// An Event on the user's object.
 #[derive(Clone, Debug)]
 pub struct Notice {
@@ -111,6 +124,8 @@ pub struct Outcome {
     pub view: Option<JobView>,
     /// Likewise.
     pub pods: Vec<PodView>,
+    /// Whether an eviction was put on record: from there on it is carried out, whatever happens.
+    pub evicts: bool,
     /// Why it was not carried out to its end.
     pub failure: Option<Failure>,
 }
@@ -171,10 +186,12 @@ impl Writer {
             record: None,
             view: None,
             pods: Vec::new(),
+            evicts: false,
             failure: None,
         };
-        let starts = effect.starts;
+        let (starts, evicts) = (effect.starts, effect.record.evicts());
         let written = tokio::time::timeout(WRITES_WITHIN, self.write(effect, &mut outcome)).await;
+        outcome.evicts = evicts && outcome.record.is_some();
         outcome.failure = match written {
             Ok(Ok(())) if starts && outcome.view.as_ref().is_some_and(|view| view.is_suspended) => {
                 Some(Failure::Refused(

@@ -18,7 +18,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use prorata_core::TenantId;
+use prorata_core::{Rule, TenantId};
 
 use crate::view::Views;
 use crate::watch::Kind;
@@ -27,6 +27,8 @@ use crate::watch::Kind;
 pub const TENANTS_MAX: usize = 1000;
 /// The label of all others.
 const OTHER: &str = "other";
+/// Rules that are told apart.
+const RULES: [Rule; 4] = [Rule::Priority, Rule::Reclaim, Rule::FairShare, Rule::Order];
 
 /// The media type of [`Metrics::render`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -139,8 +141,10 @@ impl Metrics {
     }
 
     /// A job of this tenant was evicted by a rule of preemption.
-    pub fn evicted(&self, tenant: &TenantId, rule: &'static str) {
+    pub fn evicted(&self, tenant: &TenantId, rule: &str) {
         let tenant = self.tenant(tenant);
+        let rule = RULES.map(Rule::name).into_iter().find(|name| *name == rule);
+        let rule = rule.unwrap_or(OTHER);
         let label = Evicted { tenant, rule };
         self.0.counted.evicted.get_or_create(&label).inc();
     }
@@ -257,6 +261,20 @@ mod tests {
         assert_eq!(series.count(), TENANTS_MAX + 1);
         assert!(text.contains("prorata_admitted_workloads_total{tenant=\"t0\"} 2\n"));
         assert!(text.contains("prorata_admitted_workloads_total{tenant=\"other\"} 500\n"));
+    }
+
+    #[test]
+    fn evictions_are_counted_by_tenant_and_rule() {
+        let metrics = Metrics::default();
+        metrics.evicted(&"red".into(), "reclaim");
+        metrics.evicted(&"red".into(), "reclaim");
+        metrics.evicted(&"red".into(), "no rule of ours");
+        let text = metrics.render(&Views::default()).unwrap();
+        for (rule, count) in [("reclaim", 2), ("other", 1)] {
+            let label = format!("{{tenant=\"red\",rule=\"{rule}\"}} {count}\n");
+            let line = format!("prorata_evicted_workloads_total{label}");
+            assert!(text.contains(&line), "{text}");
+        }
     }
 
     #[test]

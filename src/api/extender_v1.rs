@@ -32,7 +32,7 @@ pub struct Pod {
     pub spec: Box<RawValue>,
     /// What became of it so far.
     #[serde(default)]
-    pub status: PodStatus,
+    pub status: Option<PodStatus>,
 }
 
 /// What an answer depends on of a pod's status.

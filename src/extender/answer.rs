@@ -146,7 +146,8 @@ fn let_go<'a>(
     pod: &Pod,
     names: &'a [String],
 ) -> FilterResult<'a> {
-    let nominated = pod.status.nominated_node_name.as_deref();
+    let status = pod.status.as_ref();
+    let nominated = status.and_then(|status| status.nominated_node_name.as_deref());
     let is_planned = |name: &&str| {
         let mut slots = plan.placement().slots();
         slots.any(|slot| slot.node.as_str() == *name)

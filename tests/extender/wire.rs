@@ -25,6 +25,8 @@ use tempfile::TempDir;
 
 const GPU: &str = "nvidia.com/gpu";
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Nodes, where a test does not say how many.
+const NODES: usize = 3;
 
 /// Why a connection came to nothing: what the server said of it, if anything.
 pub(crate) type Refused = Option<AlertDescription>;
@@ -58,15 +60,24 @@ impl Server {
     /// Starts one. Once `is_ready`, it knows three nodes of four GPUs, and the gang `red/train` of
     /// two, admitted to one GPU on each of the first two; `red/waiting` waits.
     pub(crate) fn start(is_ready: bool) -> Self {
-        Self::run(is_ready, false)
+        if is_ready {
+            Self::start_with(NODES)
+        } else {
+            Self::run(None, false)
+        }
+    }
+
+    /// The same with so many nodes.
+    pub(crate) fn start_with(nodes: usize) -> Self {
+        Self::run(Some(view(nodes)), false)
     }
 
     /// One that answers anybody.
     pub(crate) fn start_plain() -> Self {
-        Self::run(true, true)
+        Self::run(Some(view(NODES)), true)
     }
 
-    fn run(is_ready: bool, plain_http: bool) -> Self {
+    fn run(view: Option<View>, plain_http: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let authority = Authority::create(directory.path()).unwrap();
         let own = authority.issue_server("extender", &["127.0.0.1"]).unwrap();
@@ -89,8 +100,8 @@ impl Server {
             probe: None,
         };
         let views = Views::default();
-        if is_ready {
-            views.publish(view());
+        if let Some(view) = view {
+            views.publish(view);
         }
         let policy = FilterPolicy {
             gpu_resource: GPU.to_owned(),
@@ -148,6 +159,8 @@ impl Server {
     /// A connection without TLS.
     pub(crate) fn socket(&self) -> TcpStream {
         let socket = TcpStream::connect(self.address).unwrap();
+        // As every client of Go.
+        socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         socket
@@ -403,18 +416,25 @@ fn alert(error: io::Error) -> Refused {
     }
 }
 
-fn view() -> View {
+/// The name of a node, counted from 1.
+pub(crate) fn node_name(n: usize) -> String {
+    format!("node-{n:04}")
+}
+
+fn view(nodes: usize) -> View {
     let mut core = Scheduler::new(Policy::default());
-    for name in ["node-0001", "node-0002", "node-0003"] {
+    for n in 1..=nodes {
         let node = Node {
             allocatable: Resources::gpus(4),
-            ..Node::new(name)
+            ..Node::new(node_name(n).as_str())
         };
         core.observe(Time::ZERO, Event::NodeSeen(node));
     }
     let red = Tenant::new("red");
     core.observe(Time::ZERO, Event::TenantChanged(red));
-    let waiting = job("waiting", "waiting-uid", 8, 4);
+    // More than there is room for.
+    let gang = u32::try_from(nodes).unwrap() + 5;
+    let waiting = job("waiting", "waiting-uid", gang, 4);
     core.observe(Time::ZERO, Event::JobSubmitted(waiting));
     let train = job("train", super::bodies::TRAIN, 2, 1);
     core.observe(Time::ZERO, Event::JobSubmitted(train.clone()));

@@ -1,0 +1,117 @@
+//! The writes about jobs: which are begun, and what follows from what came of them.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use prorata_core::{JobId, Snapshot};
+use tracing::{debug, warn};
+
+use super::Driver;
+use crate::desired;
+use crate::effects::{Effect, Failure, Outcome};
+use crate::observed::Uid;
+use crate::watch::Object;
+
+/// How long a refusal stands before it is tried again: long enough to be read.
+const REFUSED_FOR_AT_LEAST: Duration = Duration::from_secs(5);
+
+impl Driver {
+    /// Starts as many writes as there may be.
+    pub(super) fn write(&mut self) {
+        let snapshot = self.scheduler.snapshot();
+        while let Some((uid, effect)) = self.next_effect(&snapshot) {
+            let is_report = effect.patch.is_none() && effect.pods.is_none();
+            self.work.busy.insert(uid, is_report);
+            let writer = self.writer.clone();
+            self.work
+                .writes
+                .spawn(async move { writer.perform(effect).await });
+        }
+    }
+
+    fn next_effect(&mut self, snapshot: &Snapshot) -> Option<(Uid, Effect)> {
+        while let Some(uid) = self.work.next() {
+            let effect = desired::effect(
+                &self.observed,
+                snapshot,
+                &self.explained,
+                &self.gpu_resource,
+                &uid,
+                Timestamp::now(),
+            );
+            let effect = match *self.answers.borrow() {
+                true => effect,
+                false => effect.and_then(Effect::without_start),
+            };
+            if let Some(effect) = effect {
+                return Some((uid, effect));
+            }
+        }
+        None
+    }
+
+    /// A write is done: what it says of the objects is as good as news from the watch.
+    pub(super) fn conclude(&mut self, outcome: Outcome) {
+        let uid = outcome.job.uid().to_owned();
+        self.work.busy.remove(&uid);
+        self.count(&outcome);
+        let record = outcome
+            .record
+            .map(|record| Object::QueuedJob(Box::new(record)));
+        let view = outcome.view.map(|view| Object::Job(Box::new(view)));
+        let pods = outcome.pods.into_iter().map(Object::Pod);
+        for object in record.into_iter().chain(view).chain(pods) {
+            let news = self.observed.apply_written(object);
+            self.learn(news);
+        }
+        match outcome.failure {
+            None => {
+                if !self.observed.is_refused(&uid) {
+                    self.work.attempts.remove(&uid);
+                }
+                self.look_at(uid);
+            }
+            Some(failure) => self.put_off(&outcome.job, failure),
+        }
+    }
+
+    fn count(&self, outcome: &Outcome) {
+        let metrics = self.views.metrics();
+        let failure = outcome.failure.as_ref();
+        metrics.written(failure.map_or("done", Failure::name));
+        let record = outcome.record.as_ref().filter(|_| outcome.evicts);
+        if let Some(spec) = record.map(|record| &record.spec)
+            && let Some(eviction) = &spec.eviction
+        {
+            metrics.evicted(&spec.tenant.as_str().into(), &eviction.rule);
+        }
+    }
+
+    fn put_off(&mut self, job: &JobId, failure: Failure) {
+        let least = match failure {
+            Failure::Refused(_) => REFUSED_FOR_AT_LEAST,
+            Failure::Stale | Failure::Unanswered(_) => Duration::ZERO,
+        };
+        let wait = self.work.put_off(job.uid(), least);
+        if failure == Failure::Stale {
+            debug!(%job, "a write was based on what is no longer so");
+            return;
+        }
+        warn!(%job, %failure, retry_in = ?wait, "a write failed");
+        let waits = self
+            .observed
+            .job(job.uid())
+            .is_some_and(|view| view.is_suspended);
+        if let Failure::Refused(why) = failure
+            && waits
+            && self.observed.plan(job.uid()).is_some()
+        {
+            // What it was to have is free for others until it is tried again.
+            let news = self
+                .observed
+                .refuse(job, format!("the API server refuses to start it: {why}"));
+            self.learn(news);
+            self.cycle();
+        }
+    }
+}
