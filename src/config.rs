@@ -77,7 +77,8 @@ pub struct Configuration {
     /// its spec.priorityClasses names it.
     #[serde(default)]
     pub cluster_wide_classes: BTreeSet<String>,
-    /// PriorityClasses whose jobs are never evicted.
+    /// PriorityClasses whose jobs are never evicted. A tenant may use one only if its
+    /// spec.priorityClasses names it.
     #[serde(default)]
     pub protected_classes: BTreeSet<String>,
     /// What is logged, and how.

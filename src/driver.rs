@@ -382,6 +382,9 @@ impl Driver {
                 self.learn(news);
                 decide = true;
             }
+            if self.observed.job(&uid).is_none() {
+                self.work.attempts.remove(&uid);
+            }
             self.look_at(uid);
         }
         if decide {

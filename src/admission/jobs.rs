@@ -205,7 +205,7 @@ fn validations() -> Vec<Validation> {
              (`suspend: true`); released again (`suspend: false`), it waits for new places",
         ),
         validation(
-            format!("!variables.gpu || {GANG_VALUE}.matches('^(whole|none|[1-9][0-9]{{0,4}})$')"),
+            "!variables.gpu || variables.annotations[?'prorata.dev/gang'].orValue('none').matches('^(none|[1-9][0-9]{0,4})$')",
             "annotation prorata.dev/gang of a Job is `none` when each of its pods may start alone, or the number of \
              those that must start together; without it all do",
         ),

@@ -58,8 +58,20 @@ impl Observed {
         if self.is_refused(uid) || self.forbidden(view).is_some() {
             job.task = Resources::ZERO;
         }
+        // What has been started is not on hold, whatever is said of those of its pods that wait.
+        if self.has_started(view) && job.hold == Some(Hold::User) {
+            job.hold = None;
+        }
         job.hold = self.group_waits_for(view).or(job.hold);
         (concerned && !self.bypasses(uid)).then_some(job)
+    }
+
+    /// Whether the admission in force has started it.
+    fn has_started(&self, view: &JobView) -> bool {
+        self.plans.get(view.id.uid()).is_some_and(|plan| {
+            let released = view.epoch == Some(plan.epoch()) && !view.is_suspended;
+            view.form != Form::Job && view.has_begun || released
+        })
     }
 
     /// Only who may break the glass starts a Job that asks for GPUs, and no Job without GPUs is
@@ -145,7 +157,10 @@ impl Observed {
         let allowed = self.tenants.get(tenant)?.classes.as_ref();
         let is_allowed = match allowed {
             Some(allowed) => allowed.contains(class),
-            None => !self.classes.cluster_wide.contains(class),
+            None => {
+                !self.classes.cluster_wide.contains(class)
+                    && !self.classes.protected.contains(class)
+            }
         };
         let instead = allowed
             .filter(|allowed| !allowed.is_empty())

@@ -21,7 +21,8 @@ pub const NAME_FIELD: &str = "metadata.name";
 /// applies only to this very Job as it was planned.
 #[must_use]
 pub fn release(job: &JobView, epoch: i64, placement: &Placement) -> Value {
-    let key = labels::EPOCH.replace('~', "~0").replace('/', "~1");
+    let [key, held] =
+        [labels::EPOCH, labels::HELD].map(|key| key.replace('~', "~0").replace('/', "~1"));
     let annotation = if job.has_annotations {
         json!({"op": "add", "path": format!("/metadata/annotations/{key}"), "value": epoch.to_string()})
     } else {
@@ -29,9 +30,16 @@ pub fn release(job: &JobView, epoch: i64, placement: &Placement) -> Value {
         json!({"op": "add", "path": "/metadata/annotations", "value": annotations})
     };
     let affinity = with_ours(job.affinity.as_ref(), placement);
+    // A hold is an annotation, which no generation counts. To test for null is to test for absence.
+    let unheld = if job.has_annotations {
+        json!({"op": "test", "path": format!("/metadata/annotations/{held}"), "value": null})
+    } else {
+        json!({"op": "test", "path": "/metadata/annotations", "value": null})
+    };
     json!([
         {"op": "test", "path": "/metadata/uid", "value": job.id.uid()},
         {"op": "test", "path": "/metadata/generation", "value": job.generation},
+        unheld,
         {"op": "test", "path": "/spec/suspend", "value": true},
         annotation,
         {"op": "add", "path": "/spec/template/spec/affinity", "value": affinity},
