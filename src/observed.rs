@@ -201,6 +201,9 @@ impl Observed {
         }
         for uid in self.records.keys().cloned().collect::<Vec<_>>() {
             self.adopt(&uid, &mut news);
+            if !self.plans.contains_key(&uid) {
+                self.adopt_overdue(&uid);
+            }
         }
         for pod in self.pods.keys().cloned().collect::<Vec<_>>() {
             self.place(&pod, &mut news);

@@ -109,7 +109,8 @@ impl Observed {
         self.lost.contains(node) || !self.nodes.contains_key(node)
     }
 
-    /// The room of pods that do not end stays theirs, but nobody is kept waiting for it.
+    /// The room of pods that do not end stays theirs, but nobody is kept waiting for it. Those that
+    /// are evicted one by one go on being evicted.
     fn give_up_victims(&mut self, now: Time, news: &mut News) {
         let patience = self.patience.victim;
         let mut overdue = Vec::new();
@@ -215,7 +216,8 @@ fn due(since: Option<Time>, patience: Duration) -> Time {
     since.map_or(Time::ZERO, |since| since + patience)
 }
 
-fn decided(leaver: &super::Leaver) -> Time {
+/// When it was decided that it leaves.
+pub(super) fn decided(leaver: &super::Leaver) -> Time {
     let ms = leaver.eviction.at.0.as_millisecond();
     Time::from_millis(u64::try_from(ms).unwrap_or_default())
 }

@@ -6,9 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use prorata_core::{Event, Job, JobId, Rule};
 
+use super::deadlines::decided;
 use super::{News, Observed, Uid};
 use crate::api::Eviction;
-use crate::translate::{Form, PodView};
+use crate::translate::{Form, JobView, PodView};
 
 /// A Job that has to leave for another.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,8 +96,11 @@ impl Observed {
         let recorded = record.is_some_and(|r| r.spec.eviction.as_ref() == Some(&leaver.eviction));
         let is_over = self.jobs.get(uid).is_none_or(|view| {
             let was_started = view.epoch == Some(leaver.eviction.epoch);
-            let stopped = view.form != Form::Job
-                || (view.is_suspended && !(was_started && self.has_pods_left(uid)));
+            let stopped = match view.form {
+                Form::Job => view.is_suspended && !(was_started && self.has_pods_left(uid)),
+                // A PodDisruptionBudget may hold them back for longer than anyone waits.
+                Form::Pod | Form::Gang => !self.has_pods_to_evict(uid, leaver),
+            };
             let gone = recorded && stopped && self.plans.get(uid).is_none();
             view.has_ended || gone
         });
@@ -128,9 +132,34 @@ impl Observed {
         view.is_some_and(|view| !view.is_quiet) || self.pods.values().any(on_live_node)
     }
 
+    /// Whether pods that were there when the eviction was decided still hold a node that lives.
+    fn has_pods_to_evict(&self, uid: &str, leaver: &Leaver) -> bool {
+        let members = self.members(uid);
+        members.iter().any(|(pod, gated)| {
+            let node = pod.node.as_ref();
+            gated.created <= decided(leaver) && node.is_some_and(|node| !self.is_lost(node))
+        })
+    }
+
+    /// After a restart: pods that outlasted their admission are still to be evicted.
+    pub(super) fn adopt_overdue(&mut self, uid: &str) {
+        let Some(eviction) = self.records.get(uid).and_then(|r| r.spec.eviction.clone()) else {
+            return;
+        };
+        let leaver = Leaver {
+            is_overdue: true,
+            ..Leaver::recorded(eviction)
+        };
+        let evicted = |view: &JobView| view.form != Form::Job && !view.has_ended;
+        if self.jobs.get(uid).is_some_and(evicted) && self.has_pods_to_evict(uid, &leaver) {
+            self.leavers.insert(uid.to_owned(), leaver);
+        }
+    }
+
     /// After a restart: those that were leaving leave, and what is promised stays so.
     pub(super) fn readopt_evictions(&self, news: &mut News) {
-        for uid in self.leavers.keys() {
+        let placed = self.leavers.keys();
+        for uid in placed.filter(|uid| self.plans.contains_key(*uid)) {
             let job = self.jobs.get(uid).map(|view| view.id.clone());
             news.facts.extend(job.map(Event::JobEvicted));
         }

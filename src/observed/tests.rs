@@ -175,3 +175,58 @@ fn a_pod_that_finds_no_place_has_its_job_wait_and_its_node_avoided() {
     let wanted = observed.wanted("j").unwrap();
     assert!(!wanted.needs.allow(&Node::new("a")) && wanted.needs.allow(&Node::new("b")));
 }
+
+/// A PodDisruptionBudget may hold it back for longer than anyone waits.
+#[test]
+fn a_pod_that_may_not_be_evicted_in_time_is_evicted_later() {
+    let mut observed = observed();
+    let node = Node::new("a");
+    observed.apply(Change::Applied(Object::Node(node, true)));
+    let mut manifest = json!({
+        "metadata": {
+            "namespace": "red", "name": "p", "uid": "p", "resourceVersion": "1",
+            "annotations": {"internal.prorata.dev/created-by": "alice"},
+        },
+        "spec": {
+            "schedulingGates": [{"name": "prorata.dev/queue"}],
+            "containers": [{"name": "c", "resources": {"limits": {"nvidia.com/gpu": 1}}}],
+        },
+        "status": {},
+    });
+    let pod = |manifest: &serde_json::Value| {
+        let pod = serde_json::from_value(manifest.clone()).unwrap();
+        Object::Pod(PodView::new(&pod, "nvidia.com/gpu"))
+    };
+    observed.apply(Change::Applied(pod(&manifest)));
+    let job = observed.wanted("p").unwrap();
+    let slot = Slot::whole("a".into(), [0].into_iter().collect());
+    observed.admit(&job, 1, [slot].into_iter().collect());
+    manifest["metadata"]["resourceVersion"] = json!("2");
+    manifest["spec"]["schedulingGates"] = json!([]);
+    manifest["spec"]["nodeName"] = json!("a");
+    observed.apply(Change::Applied(pod(&manifest)));
+    let by = Job::new(JobId::new("blue", "b", "b"), "blue".into(), 1, job.task);
+    let now = Timestamp::from_second(100).unwrap();
+    observed.evict(&job, &by, prorata_core::Rule::Reclaim, now);
+    observed.expire(at(220));
+    observed.plans.remove_mut("p");
+    let mut spec = translate::desired_spec(&job, translate::Form::Pod, None, "nvidia.com/gpu");
+    spec.eviction = Some(observed.leaver("p").unwrap().eviction.clone());
+    let record = RecordView {
+        name: "p".to_owned(),
+        namespace: "red".to_owned(),
+        version: 1,
+        generation: 1,
+        spec,
+        status: crate::api::QueuedJobStatus::default(),
+    };
+    observed.apply(Change::Applied(Object::QueuedJob(Box::new(record))));
+    assert!(observed.leaver("p").is_some() && !observed.bypasses("p"));
+    assert!(observed.wanted("p").is_some(), "it stays in the queue");
+    // So it does after a restart.
+    observed.leavers.clear();
+    observed.begin(BTreeMap::new());
+    assert!(observed.leaver("p").is_some() && !observed.bypasses("p"));
+    observed.apply(Change::Deleted(pod(&manifest)));
+    assert!(observed.leaver("p").is_none());
+}

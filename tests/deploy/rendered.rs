@@ -163,6 +163,17 @@ fn the_controller_reads_what_the_chart_configures() {
     assert_eq!(fixed.reserve_after.as_secs(), 900);
 }
 
+#[test]
+fn without_a_probe_there_is_no_trace_of_it() {
+    let Some(chart) = Chart::find_or_skip() else {
+        return;
+    };
+    let rendered = chart.render(&["--set=controller.probe=false"]);
+    assert_eq!(configuration(&objects(&rendered)).extender.probe, None);
+    assert!(!rendered.contains("prorata-scheduler-tls"), "{rendered}");
+    assert!(!rendered.contains("port: 53"), "{rendered}");
+}
+
 /// What the controller makes of its ConfigMap.
 fn configuration(objects: &[Value]) -> Configuration {
     let text = &object(objects, "ConfigMap", "prorata-controller")["data"]["prorata.yaml"];
@@ -188,7 +199,10 @@ fn the_binary_knows_the_command_line_of_the_deployment() {
     assert!(mounted(args.config.parent().unwrap().to_str().unwrap()));
     let config = configuration(&objects);
     let tls = config.extender.tls.unwrap();
-    for file in [tls.cert_file, tls.key_file, tls.client_ca_file] {
+    let probe = config.extender.probe.unwrap();
+    let ours = [tls.cert_file, tls.key_file, tls.client_ca_file];
+    let as_scheduler = [probe.cert_file, probe.key_file, probe.ca_file].map(Option::unwrap);
+    for file in ours.into_iter().chain(as_scheduler) {
         assert!(
             mounted(file.parent().unwrap().to_str().unwrap()),
             "{}",

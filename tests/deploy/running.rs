@@ -29,6 +29,8 @@ pub(crate) async fn site(cluster: &Cluster) -> Site {
                 ("0.0.0.0:8443", &extender.to_string()),
                 ("0.0.0.0:8080", &health.to_string()),
                 ("/etc/prorata/tls", tls.to_str().unwrap()),
+                ("/etc/prorata/probe", scheduler_tls.to_str().unwrap()),
+                ("prorata.prorata-system.svc:8443", &extender.to_string()),
             ],
         ),
     );

@@ -34,7 +34,12 @@ app.kubernetes.io/component: scheduler
 {{- define "prorata.configuration" -}}
 {{- $tls := dict "certFile" "/etc/prorata/tls/tls.crt" "keyFile" "/etc/prorata/tls/tls.key" "clientCaFile" "/etc/prorata/tls/ca.crt" -}}
 {{- $fixed := dict "apiVersion" "config.prorata.dev/v1alpha1" "kind" "Configuration" "gpuResource" .Values.gpuResource -}}
-{{- $_ := set $fixed "extender" (dict "address" "0.0.0.0:8443" "tls" $tls) -}}
+{{- $extender := dict "address" "0.0.0.0:8443" "tls" $tls -}}
+{{- if .Values.controller.probe -}}
+{{- $probe := dict "url" "https://prorata.prorata-system.svc:8443" "certFile" "/etc/prorata/probe/tls.crt" "keyFile" "/etc/prorata/probe/tls.key" "caFile" "/etc/prorata/probe/ca.crt" -}}
+{{- $_ := set $extender "probe" $probe -}}
+{{- end -}}
+{{- $_ := set $fixed "extender" $extender -}}
 {{- $_ := set $fixed "health" (dict "address" "0.0.0.0:8080") -}}
 {{- mergeOverwrite (deepCopy .Values.controller.configuration) $fixed | toYaml -}}
 {{- end -}}
