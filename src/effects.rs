@@ -403,7 +403,7 @@ fn record_name(job: &JobId, form: Form) -> String {
         Form::Job => "job",
     };
     let legal = |c: char| match c.to_ascii_lowercase() {
-        c @ ('a'..='z' | '0'..='9' | '.') => c,
+        c @ ('a'..='z' | '0'..='9') => c,
         _ => '-',
     };
     let name: String = job.name().chars().map(legal).take(NAME_MAX).collect();
@@ -431,4 +431,17 @@ fn is_failed_test(status: &Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let mut messages = causes.map(|cause| &cause.message).chain([&status.message]);
     messages.any(|message| message.contains("testing value ") || message.contains("testing path "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_name_of_a_gang_makes_a_valid_name_of_its_record() {
+        for (gang, name) in [("ranks.", "gang-ranks--1a2b"), (".A_b", "gang--A-b-1a2b")] {
+            let job = JobId::new("red", gang, "1a2b-3c");
+            assert_eq!(record_name(&job, Form::Gang), name.to_lowercase());
+        }
+    }
 }

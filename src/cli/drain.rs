@@ -9,6 +9,8 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use tokio::time::Instant;
 
+mod pods;
+
 use super::cluster::{Cluster, ClusterArgs, Scope};
 use super::failure::Failure;
 use super::object::Target;
@@ -24,11 +26,13 @@ const LOOK: Duration = Duration::from_millis(500);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The node is cordoned, and every queued job that has a pod on it is stopped and queued again, with its
-age kept and its backoffLimit untouched. It ends when no such job has a place there any more. Pods
-that are in no queue are left alone: `kubectl drain` evicts those. `kubectl uncordon` puts the node
+age kept and its backoffLimit untouched. Pods that are queued themselves, alone or in a gang, cannot
+be stopped: those on the node are evicted, which a PodDisruptionBudget may put off, and whoever made
+them may make them anew. It ends when no such job or pod is there any more. Pods that are in no queue
+are left alone: `kubectl drain` evicts those. `kubectl uncordon` puts the node
 back to work.
 
-It takes the rights to change nodes, and Jobs in every namespace.
+It takes the rights to change nodes, and Jobs in every namespace, and to evict pods.
 
 Examples:
   prorata drain node-07
@@ -51,7 +55,13 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
     let jobs = on_node(&cluster, &args.node).await?;
     if args.dry_run {
-        let line = |job: &Entry| format!("{}/{} would queue again\n", job.namespace, job.name);
+        let line = |job: &Entry| {
+            let what = match is_of_pods(job) {
+                true => "would lose its pods there",
+                false => "would queue again",
+            };
+            format!("{}/{} {what}\n", job.namespace, job.name)
+        };
         return output::print(&jobs.iter().map(line).collect::<String>());
     }
     cordon(&cluster, &args.node).await?;
@@ -63,7 +73,11 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
         let left = on_node(&cluster, &args.node).await?;
         for job in &left {
             let key = job.key_of_admission();
-            if !told.contains(&key) && requeue(&cluster, job).await? {
+            if is_of_pods(job) {
+                for pod in pods::evict(&cluster, job, &args.node).await? {
+                    output::print(&format!("{}/{pod} is evicted\n", job.namespace))?;
+                }
+            } else if !told.contains(&key) && requeue(&cluster, job).await? {
                 output::print(&format!("{}/{} queues again\n", job.namespace, job.name))?;
                 told.push(key);
             }
@@ -95,7 +109,19 @@ fn late(node: &str, left: &[Entry]) -> Failure {
 async fn on_node(cluster: &Cluster, node: &str) -> Result<Vec<Entry>, Failure> {
     let mut entries = queue::read(cluster, &Scope::All).await?;
     entries.retain(|entry| entry.state != State::Finished && entry.nodes.contains_key(node));
-    Ok(entries)
+    let mut left = Vec::new();
+    for entry in entries {
+        // A gang keeps the places of its pods that have left.
+        if !is_of_pods(&entry) || !pods::on_node(cluster, &entry, node).await?.is_empty() {
+            left.push(entry);
+        }
+    }
+    Ok(left)
+}
+
+/// Whether it is a pod that is queued itself, or a gang of such: neither has a suspend field.
+fn is_of_pods(entry: &Entry) -> bool {
+    (entry.api_version.as_str(), entry.kind.as_str()) == ("v1", "Pod")
 }
 
 async fn cordon(cluster: &Cluster, node: &str) -> Result<(), Failure> {

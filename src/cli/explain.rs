@@ -12,7 +12,7 @@ use super::output::{self, Format, OutputArgs, Paint};
 use super::queue::{self, Entry, Seen};
 use super::shares::{Holding, tree};
 use super::{list, object, remedy, share, words};
-use crate::api::{State, Tenant, labels};
+use crate::api::{Forecast, State, Tenant, labels};
 
 /// How many of those ahead are named; the rest is counted.
 const AHEAD_SHOWN: usize = 8;
@@ -204,6 +204,9 @@ impl Explanation {
         if !self.entry.message.is_empty() {
             lines.push(field("Why", &self.entry.message));
         }
+        if let Some(forecast) = &self.entry.forecast {
+            lines.push(field("Starts", &starts(forecast, now)));
+        }
         if let Some(holding) = &self.tenant_holds {
             lines.push(field("Tenant", &holds(holding)));
         }
@@ -277,6 +280,18 @@ impl Explanation {
         };
         self.events.iter().map(line).collect()
     }
+}
+
+/// P50 to P90, and what they rest on.
+fn starts(forecast: &Forecast, now: Timestamp) -> String {
+    let from_now = |moment: &str| format!("{} ({moment})", queue::until(moment, now));
+    let (p50, p90) = (forecast.p50.as_deref(), forecast.p90.as_deref());
+    let when = match (p50.map(from_now), p90.map(from_now)) {
+        (Some(p50), Some(p90)) => format!("P50 {p50} – P90 {p90}"),
+        (Some(p50), None) => format!("P50 {p50} – P90 in more than 30 days"),
+        (None, _) => "P50 in more than 30 days".to_owned(),
+    };
+    format!("{when}; {}", forecast.detail)
 }
 
 fn holds(holding: &Holding) -> String {
@@ -354,6 +369,26 @@ lab/train is WAITING (CapacityFull), position 2 of 2 in the queue of vision
           • say how long it runs at most, by the annotation `prorata.dev/max-duration: 90m` on the Job: it may then fill a gap before a reservation
   Log     49m ago: CapacityFull: too little is free
 "
+        );
+    }
+
+    #[test]
+    fn when_a_job_starts() {
+        let forecast = json!({
+            "position": 1, "p50": "1970-01-01T00:55:00Z", "detail": "none comes before it",
+            "asOf": "1970-01-01T00:50:00Z",
+        });
+        let waits = |forecast| entry("train", 60, json!({"status": {"forecast": forecast}}));
+        let text = explain(vec![waits(forecast.clone())], "train");
+        let starts = "\n  Starts  P50 ~5m (1970-01-01T00:55:00Z) – P90 in more than 30 days; none comes before it\n";
+        assert!(text.contains(starts), "{text}");
+
+        let mut both = forecast;
+        both["p90"] = json!("1970-01-01T02:50:00Z");
+        let text = explain(vec![waits(both)], "train");
+        assert!(
+            text.contains(" – P90 ~2h (1970-01-01T02:50:00Z); "),
+            "{text}"
         );
     }
 

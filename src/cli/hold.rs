@@ -1,5 +1,6 @@
 //! `hold` and `resume`: the user's own suspend field.
 
+use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, ClusterArgs};
@@ -56,7 +57,7 @@ pub(super) async fn hold(args: &HoldArgs) -> Result<(), Failure> {
                 Failure::new(what).help("add --stop, if what they have not saved may be lost")
             );
         }
-        target.merge("hold", held(target.suspend(true)?)).await?;
+        hold_one(&target, args.stop).await?;
         let stopped = if target.is_admitted() {
             "; its pods are ending"
         } else {
@@ -79,6 +80,24 @@ pub(super) async fn resume(args: &ResumeArgs) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Without `stop` it applies to the job as it was read alone: one that has started since goes on.
+async fn hold_one(target: &Target, stop: bool) -> Result<(), Failure> {
+    let mut change = held(target.suspend(true)?);
+    if !stop {
+        change["metadata"]["resourceVersion"] = json!(target.object.resource_version());
+    }
+    match target.merge("hold", change).await {
+        Err(failure) if !stop && failure.is_conflict() => {
+            let what = format!(
+                "{} has changed meanwhile, and may have started: it is not on hold",
+                target.full_name()
+            );
+            Err(Failure::new(what).help("look at it by `prorata explain`, and try again"))
+        }
+        merged => merged.map(drop),
+    }
 }
 
 /// A job that waits is suspended already, by the queue; the annotation says that its user wants it.

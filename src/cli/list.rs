@@ -14,7 +14,8 @@ use crate::api::State;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Waiting jobs stand in the order of their tenant's queue; POS is the place in it, and is shown where
-the whole queue may be read (-A).
+the whole queue may be read (-A). STARTS is how long it takes from now until a job starts, as likely
+less as more, where that has been foretold; `prorata explain` says more.
 
 Examples:
   prorata list                              what runs and waits in this namespace
@@ -123,7 +124,7 @@ pub(super) fn resource_name(entry: &Entry) -> String {
 
 fn table(entries: &[Entry], all: bool, wide: bool, now: Timestamp) -> Table {
     let mut titles = vec![
-        "NAME", "TENANT", "GPUS", "PRIORITY", "STATE", "POS", "WAIT", "REASON",
+        "NAME", "TENANT", "GPUS", "PRIORITY", "STATE", "POS", "WAIT", "STARTS", "REASON",
     ];
     if all {
         titles.insert(0, "NAMESPACE");
@@ -150,6 +151,7 @@ fn row(entry: &Entry, all: bool, wide: bool, now: Timestamp) -> Vec<Cell> {
         Cell::new(entry.standing(), tone(entry)),
         position.unwrap_or_default().into(),
         words::span(entry.waited(now)).into(),
+        entry.starts(now).into(),
         reason.into(),
     ];
     if all {
@@ -193,8 +195,11 @@ mod tests {
             "spec": {"admission": admission},
             "status": {"state": "Admitted", "reason": "Admitted", "message": "", "conditions": [condition]},
         });
+        let forecast =
+            json!({"position": 1, "p50": "1970-01-01T00:53:15Z", "detail": "", "asOf": ""});
+        let waits = json!({"status": {"forecast": forecast}});
         ordered(
-            vec![entry("wait", 60, json!({})), entry("sft", 0, admitted)],
+            vec![entry("wait", 60, waits), entry("sft", 0, admitted)],
             true,
         )
     }
@@ -206,9 +211,9 @@ mod tests {
         assert_eq!(
             text,
             "\
-NAME   TENANT   GPUS   PRIORITY   STATE      POS   WAIT   REASON
-sft    vision   8      0          Admitted   -     2m     -
-wait   vision   8      0          Waiting    1     41m    CapacityFull
+NAME   TENANT   GPUS   PRIORITY   STATE      POS   WAIT   STARTS   REASON
+sft    vision   8      0          Admitted   -     2m     -        -
+wait   vision   8      0          Waiting    1     41m    ~11m     CapacityFull
 "
         );
         let wide = table(&entries(), true, true, now).render(true, Paint(false));

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::cluster::{Cluster, Scope};
 use super::failure::Failure;
 use super::{remedy, words};
-use crate::api::{QueuedJob, State};
+use crate::api::{Forecast, QueuedJob, State};
 use crate::translate::ADMITTED;
 
 /// A job in the queue.
@@ -57,6 +57,9 @@ pub(super) struct Entry {
     /// Since when its places are decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) admitted: Option<Timestamp>,
+    /// When it starts, where that has been foretold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) forecast: Option<Forecast>,
     /// How many of its pods have their place on each node.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) nodes: BTreeMap<String, u32>,
@@ -96,6 +99,7 @@ impl Entry {
             position: None,
             submitted: created.map_or(Timestamp::UNIX_EPOCH, |time| time.0),
             admitted: admitted.map(|condition| condition.last_transition_time.0),
+            forecast: status.forecast,
             nodes,
             epoch: spec.admission.as_ref().map_or(0, |a| a.epoch),
         }
@@ -109,6 +113,12 @@ impl Entry {
     /// How long it has waited, or had waited when it was admitted.
     pub(super) fn waited(&self, now: Timestamp) -> Duration {
         words::between(self.submitted, self.admitted.unwrap_or(now))
+    }
+
+    /// How long from now until it starts, as likely sooner as later: `~5m`; empty where nobody says.
+    pub(super) fn starts(&self, now: Timestamp) -> String {
+        let median = self.forecast.as_ref().and_then(|told| told.p50.as_deref());
+        median.map_or_else(String::new, |at| until(at, now))
     }
 
     /// Where it stands, in one word.
@@ -149,6 +159,12 @@ impl Entry {
         let name = (self.namespace.clone(), self.name.clone());
         (Reverse(self.priority), self.submitted, name)
     }
+}
+
+/// How long until a moment (RFC 3339); the moment as it is written where that cannot be read.
+pub(super) fn until(moment: &str, now: Timestamp) -> String {
+    let span = |at| format!("~{}", words::span(words::between(now, at)));
+    moment.parse().map_or_else(|_| moment.to_owned(), span)
 }
 
 /// As much of the queue as its reader may see.

@@ -35,6 +35,7 @@ pub(crate) async fn the_queue_is_listed_in_its_order(world: &World) {
             "STATE",
             "POS",
             "WAIT",
+            "STARTS",
             "REASON"
         ]
     );
@@ -50,7 +51,7 @@ pub(crate) async fn the_queue_is_listed_in_its_order(world: &World) {
         lines[3][..7],
         ["blue", "never", "blue", "8", "0", "Blocked", "-"]
     );
-    assert_eq!(lines[3][8], "ExceedsMaxQuota");
+    assert_eq!(lines[3][9], "ExceedsMaxQuota");
 
     let filtered = world
         .alice("list -A --tenant red --state waiting --no-headers")

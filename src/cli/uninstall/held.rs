@@ -1,4 +1,5 @@
-//! What the queue holds back, and how it is let go. What a user holds stays held.
+//! What the queue holds back, and how it is let go. What a user holds stays held, without what the
+//! queue has put into it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,6 +29,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub(super) struct Held {
     /// Suspended by the queue.
     jobs: Vec<Job>,
+    /// Suspended by their users, with what the queue put into them.
+    kept: Vec<Job>,
     /// Not suspended, but their template has the queue's gate.
     gated_templates: Vec<Job>,
     /// With the queue's gate.
@@ -41,10 +44,14 @@ impl Held {
         let mut held = Self::default();
         for job in cluster.list(&Scope::All, ListParams::default()).await? {
             let view = JobView::new(&job, labels::GPU_RESOURCE);
-            if view.has_ended || view.is_leaving || view.is_held {
+            if view.has_ended || view.is_leaving {
                 continue;
             }
-            if view.is_suspended {
+            if view.is_held {
+                if view.is_suspended && has_ours(&job) {
+                    held.kept.push(job);
+                }
+            } else if view.is_suspended {
                 if is_ours(&job, &waiting) {
                     held.jobs.push(job);
                 }
@@ -78,7 +85,10 @@ impl Held {
     }
 
     fn is_empty(&self) -> bool {
-        self.jobs.is_empty() && self.gated_templates.is_empty() && self.pods.is_empty()
+        self.jobs.is_empty()
+            && self.kept.is_empty()
+            && self.gated_templates.is_empty()
+            && self.pods.is_empty()
     }
 }
 
@@ -111,6 +121,10 @@ async fn release_once(cluster: &Cluster, held: Held) -> Result<(), Failure> {
         {
             eprintln!("released job {}", full_name(job));
         }
+    }
+    for job in &held.kept {
+        let clean = Value::Array(clean_patch(job));
+        patch(cluster, "clean Job", job, clean).await?;
     }
     for pod in &held.pods {
         if patch(cluster, "release pod", pod, pod_patch(pod))
@@ -182,8 +196,20 @@ fn is_ours(job: &Job, waiting: &BTreeSet<String>) -> bool {
     marked || job.uid().is_some_and(|uid| waiting.contains(&uid))
 }
 
+/// Whether there is anything in it that the queue, or its user for the queue, has put there.
+fn has_ours(job: &Job) -> bool {
+    job.annotations().contains_key(labels::EPOCH) || template_gate(job).is_some()
+}
+
 /// Takes out what was ours, and starts it. It applies to this very Job alone.
 fn job_patch(job: &Job) -> Value {
+    let mut patch = clean_patch(job);
+    patch.push(replace("/spec/suspend", json!(false)));
+    Value::Array(patch)
+}
+
+/// Takes out what was ours, where it is suspended. It applies to this very Job alone.
+fn clean_patch(job: &Job) -> Vec<Value> {
     let mut patch = vec![
         test_uid(job.uid()),
         json!({"op": "test", "path": "/spec/suspend", "value": true}),
@@ -200,8 +226,7 @@ fn job_patch(job: &Job) -> Value {
         let path = format!("/spec/template/spec/schedulingGates/{at}");
         patch.push(json!({"op": "remove", "path": path}));
     }
-    patch.push(replace("/spec/suspend", json!(false)));
-    Value::Array(patch)
+    patch
 }
 
 fn pod_patch(pod: &Pod) -> Value {
@@ -277,4 +302,35 @@ fn full_name(object: &impl kube::ResourceExt) -> String {
         object.namespace().unwrap_or_default(),
         object.name_any()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_user_holds_loses_what_was_ours_and_stays_suspended() {
+        let job = json!({
+            "metadata": {"name": "a", "uid": "u", "annotations": {
+                labels::HELD: "true", labels::EPOCH: "3"}},
+            "spec": {"suspend": true, "template": {"spec": {
+                "containers": [], "schedulingGates": [{"name": "other"}, {"name": labels::GATE}]}}},
+        });
+        let mut job: Job = serde_json::from_value(job).unwrap();
+        assert!(has_ours(&job));
+        let patch = json!(clean_patch(&job)).to_string();
+        for path in [
+            "/template/spec/affinity",
+            "prorata.dev~1epoch",
+            "/schedulingGates/1",
+        ] {
+            assert!(patch.contains(path), "{patch}");
+        }
+        assert!(!patch.contains("replace"), "{patch}");
+        assert!(job_patch(&job).to_string().contains("replace"));
+
+        job.metadata.annotations = None;
+        job.spec.as_mut().unwrap().template.spec = None;
+        assert!(!has_ours(&job));
+    }
 }

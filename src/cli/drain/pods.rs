@@ -1,0 +1,104 @@
+//! The pods of what is queued as pods: which of them are on a node, and their eviction.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, DeleteParams, EvictParams, ListParams, Preconditions};
+use kube::{ResourceExt, core::ObjectMeta};
+
+use super::super::cluster::{Cluster, Scope};
+use super::super::failure::Failure;
+use super::super::queue::Entry;
+use crate::api::labels;
+use crate::translate::{PodView, gang_uid_of_job};
+
+/// The pods of the entry that run on the node, or are on their way there.
+pub(super) async fn on_node(
+    cluster: &Cluster,
+    entry: &Entry,
+    node: &str,
+) -> Result<Vec<Pod>, Failure> {
+    let scope = Scope::Namespace(entry.namespace.clone());
+    let mut pods: Vec<Pod> = cluster.list(&scope, ListParams::default()).await?;
+    pods.retain(|pod| is_of(pod, &entry.uid) && is_on(pod, node));
+    Ok(pods)
+}
+
+/// Evicts them, and gives the names of those that now leave. The next look finds the others.
+pub(super) async fn evict(
+    cluster: &Cluster,
+    entry: &Entry,
+    node: &str,
+) -> Result<Vec<String>, Failure> {
+    let api: Api<Pod> = Api::namespaced(cluster.client().clone(), &entry.namespace);
+    let mut evicted = Vec::new();
+    for pod in on_node(cluster, entry, node).await? {
+        if pod.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        let name = pod.name_any();
+        match api.evict(&name, &this_very(&pod.metadata)).await {
+            Ok(_) => evicted.push(name),
+            // Gone, another by now, or put off by its PodDisruptionBudget.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 429) => {}
+            Err(error) => {
+                let attempt = format!("evict pod {}/{name}", entry.namespace);
+                return Err(Failure::api(&attempt, error));
+            }
+        }
+    }
+    Ok(evicted)
+}
+
+fn this_very(pod: &ObjectMeta) -> EvictParams {
+    let preconditions = Preconditions {
+        uid: pod.uid.clone(),
+        resource_version: None,
+    };
+    EvictParams {
+        delete_options: Some(DeleteParams {
+            preconditions: Some(preconditions),
+            ..DeleteParams::default()
+        }),
+        ..EvictParams::default()
+    }
+}
+
+/// Whether the pod is queued under this UID: its own, or that of its gang.
+fn is_of(pod: &Pod, uid: &str) -> bool {
+    let view = PodView::new(pod, labels::GPU_RESOURCE);
+    let gang = view.gated.as_ref().and_then(|gated| match gated.job() {
+        Some(job) => Some(gang_uid_of_job(job)),
+        None => gated.gang_uid(&view.namespace),
+    });
+    view.uid == uid || gang.is_some_and(|gang| gang == uid)
+}
+
+fn is_on(pod: &Pod, node: &str) -> bool {
+    let bound = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+    let status = pod.status.as_ref();
+    let nominated = status.and_then(|status| status.nominated_node_name.as_deref());
+    let phase = status.and_then(|status| status.phase.as_deref());
+    let is_over = matches!(phase, Some("Succeeded" | "Failed"));
+    !is_over && bound.or(nominated) == Some(node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_pod_is_where_it_runs_or_is_on_its_way_to() {
+        let on_a = |spec: Value, status: Value| {
+            let pod =
+                json!({"metadata": {"name": "p", "uid": "p"}, "spec": spec, "status": status});
+            let pod: Pod = serde_json::from_value(pod).unwrap();
+            assert!(is_of(&pod, "p") && !is_of(&pod, "other"));
+            is_on(&pod, "a")
+        };
+        let spec = |node: Value| json!({"containers": [], "nodeName": node});
+        assert!(on_a(spec(json!("a")), json!({"phase": "Running"})));
+        assert!(!on_a(spec(json!("a")), json!({"phase": "Succeeded"})));
+        assert!(on_a(spec(Value::Null), json!({"nominatedNodeName": "a"})));
+        assert!(!on_a(spec(json!("b")), json!({"nominatedNodeName": "a"})));
+    }
+}
