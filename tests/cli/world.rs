@@ -48,6 +48,10 @@ impl World {
     pub(crate) async fn start() -> Option<Self> {
         let cluster = Cluster::start(Options::default()).await?;
         let site = Site::prepare(&cluster.plane);
+        // What is asked here of the order must not depend on who is evicted meanwhile.
+        let config =
+            std::fs::read_to_string(&site.config).unwrap() + "preemption: {minRuntime: 1h}\n";
+        std::fs::write(&site.config, config).unwrap();
         let kubelet = Kubelet::start(cluster.admin.clone(), KubeletOptions::default());
         Some(Self {
             cluster,

@@ -63,10 +63,11 @@ async fn a_public_trace_lands_where_the_simulator_places_it() {
         machines.len(),
         clock.elapsed()
     );
-    assert_eq!(
-        differences(&simulated(&machines, &pods), &live),
-        Vec::<String>::new()
-    );
+    let differences = differences(&simulated(&machines, &pods), &live);
+    let log = cluster.plane.directory().join("prorata-controller.log");
+    let log = std::fs::read_to_string(log).unwrap();
+    let complaints: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+    assert_eq!(differences, Vec::<String>::new(), "{complaints:#?}");
 }
 
 /// What every pod's node is, once each has one.
