@@ -195,10 +195,11 @@ pub(crate) async fn a_job_gets_another_place_in_the_queue(world: &World) {
         .until_field("red", "third", "priority", &json!(0))
         .await;
 
-    let ran = world.alice("cancel first job/second third -n red").await;
+    // Those that wait first: what the first job leaves would be theirs at once.
+    let ran = world.alice("cancel third job/second first -n red").await;
     assert_eq!(
         ran.good(),
-        "red/first is cancelled; its pods are ending\nred/second is cancelled\nred/third is cancelled\n"
+        "red/third is cancelled\nred/second is cancelled\nred/first is cancelled; its pods are ending\n"
     );
     world
         .alice("cancel nobody -n red")
