@@ -71,7 +71,7 @@ impl Teller {
         let mut news: Vec<(JobId, Eta)> = etas
             .into_iter()
             .map(|(id, eta)| (id, self.calibration.corrected(eta, now)))
-            .filter(|(id, eta)| self.is_news(id, *eta, standings[id].position, now))
+            .filter(|(id, eta)| self.is_news(id, *eta, standings[id].position))
             .collect();
         // Who was told nothing yet comes first, then who is nearest to its turn.
         news.sort_by_key(|(id, _)| (self.told.contains_key(id), standings[id].position));
@@ -90,16 +90,13 @@ impl Teller {
         self.score
     }
 
-    fn is_news(&self, id: &JobId, eta: Eta, position: usize, now: Time) -> bool {
+    fn is_news(&self, id: &JobId, eta: Eta, position: usize) -> bool {
         let Some(told) = self.told.get(id) else {
             return true;
         };
         let moved = told.position.abs_diff(position) * 4 > told.position;
         let (before, at) = told.last;
-        moved
-            || has_moved(before.p50, eta.p50, at)
-            || has_moved(before.p90, eta.p90, at)
-            || before.p50.is_some_and(|p50| p50 < now)
+        moved || has_moved(before.p50, eta.p50, at) || has_moved(before.p90, eta.p90, at)
     }
 
     fn note(&mut self, id: &JobId, eta: Eta, position: usize, now: Time) {
