@@ -15,7 +15,7 @@ use priority_queue::PriorityQueue;
 
 use crate::cluster::Cluster;
 use crate::id::{JobId, TenantId};
-use crate::job::{Job, Kind};
+use crate::job::Kind;
 use crate::policy::Order;
 use crate::queue::{Head, Queue, Turn};
 use crate::resource::Resources;
@@ -231,9 +231,7 @@ impl Claim {
         }
         claim.before = tree.share_now(seat, asked);
         claim.past = cluster.past(seat, *now);
-        let job = cluster.jobs.get(&turn.job).map(|state| &*state.job);
-        let first = job.filter(|job: &&Job| job.cluster_wide);
-        claim.cluster_wide = Reverse(first.map(|job| job.priority));
+        claim.cluster_wide = Reverse(turn.cluster_wide.then_some(turn.priority.0));
         claim
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Turn {
     pub(crate) priority: Reverse<i32>,
     pub(crate) submitted: Time,
     pub(crate) job: JobId,
+    /// Its priority counts across tenants. It stands last, where it decides nothing here.
+    pub(crate) cluster_wide: bool,
 }
 
 /// A running job among those of its tenant that may have to leave. The least goes first: lowest
@@ -241,6 +243,7 @@ impl Turn {
             priority: Reverse(priority),
             submitted: job.submitted,
             job: job.id.clone(),
+            cluster_wide: job.cluster_wide,
         }
     }
 }

@@ -94,13 +94,13 @@ pub(crate) fn reserve(
         touched.extend(nodes);
         until = end;
     }
-    rooms.update(&then, touched.iter().cloned());
+    rooms.show(board, &then, &touched);
     let bounds = Bounds {
         reserved: true,
         charge_max: u64::MAX,
     };
     let placement = placement::place(&then, rooms, board, job.gang, bounds);
-    rooms.update(cluster, touched);
+    rooms.show(board, cluster, &touched);
     let nodes = placement?.slots().map(|slot| slot.node.clone()).collect();
     Some(Reservation {
         job: job.id.clone(),

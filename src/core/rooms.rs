@@ -79,6 +79,9 @@ pub(crate) struct Board {
     users: usize,
     /// What each node means to it.
     seats: Vec<Seat>,
+    /// The place of each node in the order; apart from the seats, which are looked at far more
+    /// often.
+    ranks: Vec<Option<Rank>>,
     /// Tasks that find room, by what each is charged.
     slots: BTreeMap<u64, Slots>,
     /// Tasks that would find room if nothing ran, by what each would be charged.
@@ -106,7 +109,8 @@ struct Seat {
     charge: u64,
     reserved: bool,
     stale: bool,
-    rank: Option<Rank>,
+    /// It has a place in the order.
+    ranked: bool,
 }
 
 /// How many tasks find room.
@@ -163,31 +167,43 @@ impl Rooms {
     /// Nodes have changed, or are new or gone.
     pub(crate) fn update(&mut self, cluster: &Cluster, nodes: impl IntoIterator<Item = NodeId>) {
         for id in nodes {
-            self.update_node(cluster, &id);
+            self.update_node(cluster, &id, None);
         }
     }
 
-    fn update_node(&mut self, cluster: &Cluster, id: &NodeId) {
+    /// Shows nodes to one board alone, as they are in a trial. It must be shown what is so
+    /// afterwards; the other boards never hear of it.
+    pub(crate) fn show(&mut self, board: BoardId, cluster: &Cluster, nodes: &BTreeSet<NodeId>) {
+        for id in nodes {
+            self.update_node(cluster, id, Some(board));
+        }
+    }
+
+    fn update_node(&mut self, cluster: &Cluster, id: &NodeId, only: Option<BoardId>) {
         let known = cluster.nodes.get(id);
         let room = known.and_then(|node| node.room());
         let number = self.number(id);
         let state = room.map(|room| self.states.enter(room.key()));
-        let before = core::mem::replace(&mut self.nodes[number].state, state);
-        let reserved = cluster
-            .reservation
-            .as_ref()
-            .is_some_and(|r| r.nodes.contains(id));
-        self.nodes[number].reserved = reserved;
+        let reserved = is_reserved(cluster, id);
         let spec = known.and_then(|node| node.spec.as_ref());
-        let same = match (&self.nodes[number].spec, spec) {
+        let entry = &mut self.nodes[number];
+        let same = match (&entry.spec, spec) {
             (Some(before), Some(spec)) => Arc::ptr_eq(before, spec),
             (None, None) => true,
             _ => false,
         };
+        let before = core::mem::replace(&mut entry.state, state);
+        let is_as_before = same && (before, entry.reserved) == (state, reserved);
+        entry.reserved = reserved;
         if !same {
-            self.nodes[number].spec = spec.cloned();
+            entry.spec = spec.cloned();
         }
-        for board in &mut self.boards {
+        let boards = match only {
+            _ if is_as_before => &mut [],
+            Some(board) => &mut self.boards[board..=board],
+            None => &mut *self.boards,
+        };
+        for board in boards {
             if !same {
                 board.look_at(number, spec, cluster);
             }
@@ -212,6 +228,7 @@ impl Rooms {
         self.index.insert(id.clone(), number);
         for board in &mut self.boards {
             board.seats.push(Seat::default());
+            board.ranks.push(None);
         }
         number
     }
@@ -258,8 +275,8 @@ impl Rooms {
             let entry = &self.nodes[number];
             let rank = board.rank(number, entry, &mut self.states, cluster);
             let seat = &mut board.seats[number];
-            seat.stale = false;
-            if let Some(before) = core::mem::replace(&mut seat.rank, rank.clone()) {
+            (seat.stale, seat.ranked) = (false, rank.is_some());
+            if let Some(before) = core::mem::replace(&mut board.ranks[number], rank.clone()) {
                 board.order.remove(&before);
             }
             board.order.extend(rank);
@@ -290,6 +307,11 @@ impl Rooms {
     }
 }
 
+fn is_reserved(cluster: &Cluster, node: &NodeId) -> bool {
+    let reservation = cluster.reservation.as_ref();
+    reservation.is_some_and(|r| r.nodes.contains(node))
+}
+
 impl Board {
     fn new(shape: &Shape, ask: Ask, rooms: &Rooms, cluster: &Cluster) -> Self {
         let mut board = Self {
@@ -298,6 +320,7 @@ impl Board {
             needs: shape.needs.clone(),
             users: 0,
             seats: Vec::new(),
+            ranks: Vec::new(),
             slots: BTreeMap::new(),
             empty: BTreeMap::new(),
             empty_total: (0, 0),
@@ -308,6 +331,7 @@ impl Board {
             memo: Vec::new(),
         };
         board.seats.resize_with(rooms.nodes.len(), Seat::default);
+        board.ranks.resize(rooms.nodes.len(), None);
         for (number, entry) in rooms.nodes.iter().enumerate() {
             board.look_at(number, entry.spec.as_ref(), cluster);
             board.seat(number, entry.state, entry.reserved, &rooms.states, cluster);
@@ -408,7 +432,7 @@ impl Board {
             }
             self.total = self.total.less(less).plus(more);
         }
-        if !seat.stale && (seat.count > 0 || seat.rank.is_some()) {
+        if !seat.stale && (seat.count > 0 || seat.ranked) {
             seat.stale = true;
             self.stale.push(number);
         }

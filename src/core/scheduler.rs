@@ -476,10 +476,9 @@ impl Scheduler {
             reserved,
             charge_max: u64::MAX,
         };
-        self.rooms.update(then, then.news.nodes.iter().cloned());
+        self.rooms.show(board, then, &then.news.nodes);
         let placement = placement::place(then, &mut self.rooms, board, gang, bounds);
-        self.rooms
-            .update(&self.cluster, then.news.nodes.iter().cloned());
+        self.rooms.show(board, &self.cluster, &then.news.nodes);
         placement
     }
 
