@@ -50,6 +50,7 @@ mod rules;
 pub mod scheduler;
 pub mod share;
 pub mod snapshot;
+mod states;
 mod task;
 pub mod tenant;
 pub mod time;

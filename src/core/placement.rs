@@ -29,6 +29,10 @@ pub(crate) struct Rank {
     pub(crate) node: NodeId,
     /// The node's number, which never decides.
     pub(crate) number: usize,
+    /// Tasks that found room there when the node was put in order, and what each is charged;
+    /// neither decides.
+    pub(crate) count: u32,
+    pub(crate) charge: u64,
 }
 
 impl Rank {
@@ -56,6 +60,8 @@ impl Rank {
             memory,
             node: node.0.clone(),
             number: node.1,
+            count: 0,
+            charge: 0,
         }
     }
 }
@@ -205,11 +211,9 @@ fn label_of<'c>(cluster: &'c Cluster, node: &NodeId, label: &Text) -> Option<&'c
 
 /// Of the nodes that hold the whole gang, the one with the least room for more; then the first.
 fn tightest(rooms: &Rooms, board: BoardId, gang: u32, bounds: Bounds) -> Option<usize> {
-    let seats = rooms.at(board);
-    let count = |rank: &&Rank| seats.count(rank.number);
-    let holds = |rank: &&Rank| count(rank) >= gang && is_within(rooms, board, rank.number, bounds);
-    let node = seats.order().filter(holds).min_by_key(count)?;
-    Some(node.number)
+    let holds = |rank: &&Rank| rank.count >= gang && is_within(rooms, rank, bounds);
+    let nodes = rooms.at(board).order().filter(holds);
+    Some(nodes.min_by_key(|rank| rank.count)?.number)
 }
 
 /// Of the domains that hold the whole gang, the one with the least room for more; then the first.
@@ -222,9 +226,9 @@ fn smallest<D: Ord + Copy>(
 ) -> Option<D> {
     let mut held: BTreeMap<D, u64> = BTreeMap::new();
     let nodes = rooms.at(board).order();
-    for rank in nodes.filter(|rank| is_within(rooms, board, rank.number, bounds)) {
+    for rank in nodes.filter(|rank| is_within(rooms, rank, bounds)) {
         if let Some(domain) = domain(&rank.node) {
-            *held.entry(domain).or_default() += u64::from(rooms.at(board).count(rank.number));
+            *held.entry(domain).or_default() += u64::from(rank.count);
         }
     }
     let whole = held
@@ -233,9 +237,8 @@ fn smallest<D: Ord + Copy>(
     Some(whole.min_by_key(|(_, count)| *count)?.0)
 }
 
-fn is_within(rooms: &Rooms, board: BoardId, node: usize, bounds: Bounds) -> bool {
-    let charge = rooms.at(board).charge(node);
-    charge <= bounds.charge_max && (bounds.reserved || !rooms.is_reserved(node))
+fn is_within(rooms: &Rooms, rank: &Rank, bounds: Bounds) -> bool {
+    rank.charge <= bounds.charge_max && (bounds.reserved || !rooms.is_reserved(rank.number))
 }
 
 /// Task by task to the node that comes first; what a task takes changes its node's rank.
@@ -292,7 +295,7 @@ fn untouched(
     allowed: &dyn Fn(&Rank) -> bool,
 ) -> Vec<Rank> {
     let wanted = usize::try_from(gang).unwrap_or(usize::MAX);
-    let usable = |rank: &&Rank| is_within(rooms, board, rank.number, bounds) && allowed(rank);
+    let usable = |rank: &&Rank| is_within(rooms, rank, bounds) && allowed(rank);
     let Place::Random(seed) = cluster.policy.place else {
         return rooms
             .at(board)

@@ -19,6 +19,7 @@ use crate::node::Spec;
 use crate::placement::{self, Rank};
 use crate::resource::Resources;
 use crate::room::Room;
+use crate::states::{Memo, States};
 
 /// A board, by its number.
 pub(crate) type BoardId = usize;
@@ -49,24 +50,8 @@ struct Entry {
     reserved: bool,
     /// As it was when it was last looked at.
     spec: Option<Arc<Spec>>,
-}
-
-/// The rooms that nodes have now, each once.
-#[derive(Clone, Debug, Default)]
-struct States {
-    index: BTreeMap<Room, usize>,
-    all: Vec<State>,
-    unused: Vec<usize>,
-}
-
-#[derive(Clone, Debug)]
-struct State {
-    room: Room,
-    nodes: usize,
-    /// Grows when the number is given to another room.
-    generation: u32,
-    /// What is lost in it to fragmentation, once that was asked.
-    loss: Option<i64>,
+    /// What it means to each board: a change of one node goes through them in a row.
+    seats: Vec<Seat>,
 }
 
 /// One kind of task, and the nodes as they look to it.
@@ -77,10 +62,7 @@ pub(crate) struct Board {
     needs: Arc<Needs>,
     /// Kinds of jobs that wait at it.
     users: usize,
-    /// What each node means to it.
-    seats: Vec<Seat>,
-    /// The place of each node in the order; apart from the seats, which are looked at far more
-    /// often.
+    /// The place of each node in the order.
     ranks: Vec<Option<Rank>>,
     /// Tasks that find room, by what each is charged.
     slots: BTreeMap<u64, Slots>,
@@ -96,9 +78,9 @@ pub(crate) struct Board {
     order: BTreeSet<Rank>,
     /// Nodes whose place in the order is out of date.
     stale: Vec<usize>,
-    memo: Vec<Memo>,
 }
 
+/// A node as it looks to a board.
 #[derive(Clone, Debug, Default)]
 struct Seat {
     allowed: bool,
@@ -145,16 +127,6 @@ impl Slots {
     }
 }
 
-/// What was found out about a state.
-#[derive(Clone, Copy, Debug, Default)]
-struct Memo {
-    generation: u32,
-    known: bool,
-    count: u32,
-    charge: u64,
-    score: Option<i64>,
-}
-
 impl Rooms {
     /// Nothing is known of any node yet; draws go on.
     pub(crate) fn drawn_from(drawn: u64) -> Self {
@@ -186,7 +158,13 @@ impl Rooms {
         let state = room.map(|room| self.states.enter(room.key()));
         let reserved = is_reserved(cluster, id);
         let spec = known.and_then(|node| node.spec.as_ref());
-        let entry = &mut self.nodes[number];
+        let Self {
+            nodes,
+            states,
+            boards,
+            ..
+        } = self;
+        let entry = &mut nodes[number];
         let same = match (&entry.spec, spec) {
             (Some(before), Some(spec)) => Arc::ptr_eq(before, spec),
             (None, None) => true,
@@ -198,19 +176,21 @@ impl Rooms {
         if !same {
             entry.spec = spec.cloned();
         }
-        let boards = match only {
-            _ if is_as_before => &mut [],
-            Some(board) => &mut self.boards[board..=board],
-            None => &mut *self.boards,
+        let concerned = match only {
+            _ if is_as_before => 0..0,
+            Some(board) => board..board + 1,
+            None => 0..boards.len(),
         };
-        for board in boards {
+        let all = boards.iter_mut().zip(&mut entry.seats).enumerate();
+        for (id, (board, seat)) in all.skip(concerned.start).take(concerned.len()) {
             if !same {
-                board.look_at(number, spec, cluster);
+                board.look_at(seat, spec, cluster);
             }
-            board.seat(number, state, reserved, &self.states, cluster);
+            let found = board.find(id, states, (state, seat), cluster);
+            board.seat(seat, number, found, reserved);
         }
         if let Some(before) = before {
-            self.states.leave(before);
+            states.leave(before);
         }
     }
 
@@ -224,10 +204,10 @@ impl Rooms {
             state: None,
             reserved: false,
             spec: None,
+            seats: alloc::vec![Seat::default(); self.boards.len()],
         });
         self.index.insert(id.clone(), number);
         for board in &mut self.boards {
-            board.seats.push(Seat::default());
             board.ranks.push(None);
         }
         number
@@ -241,11 +221,18 @@ impl Rooms {
             return Some(*board);
         }
         let ask = Ask::of(&shape.task, &shape.needs)?;
-        let board = Board::new(shape, ask, self, cluster);
-        let number = self.boards.len();
+        let mut board = Board::new(shape, ask, self.nodes.len());
+        let id = self.boards.len();
+        for (number, entry) in self.nodes.iter_mut().enumerate() {
+            let mut seat = Seat::default();
+            board.look_at(&mut seat, entry.spec.as_ref(), cluster);
+            let found = board.find(id, &mut self.states, (entry.state, &seat), cluster);
+            board.seat(&mut seat, number, found, entry.reserved);
+            entry.seats.push(seat);
+        }
         self.boards.push(board);
-        self.board_of.insert(key, number);
-        Some(number)
+        self.board_of.insert(key, id);
+        Some(id)
     }
 
     pub(crate) fn at(&self, board: BoardId) -> &Board {
@@ -269,12 +256,12 @@ impl Rooms {
     }
 
     /// Brings the order of a board up to date.
-    pub(crate) fn sort(&mut self, cluster: &Cluster, board: BoardId) {
-        let board = &mut self.boards[board];
+    pub(crate) fn sort(&mut self, cluster: &Cluster, id: BoardId) {
+        let board = &mut self.boards[id];
         for number in core::mem::take(&mut board.stale) {
-            let entry = &self.nodes[number];
-            let rank = board.rank(number, entry, &mut self.states, cluster);
-            let seat = &mut board.seats[number];
+            let entry = &mut self.nodes[number];
+            let rank = board.rank(id, &mut self.states, (number, entry), cluster);
+            let seat = &mut entry.seats[id];
             (seat.stale, seat.ranked) = (false, rank.is_some());
             if let Some(before) = core::mem::replace(&mut board.ranks[number], rank.clone()) {
                 board.order.remove(&before);
@@ -284,10 +271,10 @@ impl Rooms {
     }
 
     /// The score of a room on a board, remembered where some node has such a room.
-    pub(crate) fn score(&mut self, cluster: &Cluster, board: BoardId, room: &Room) -> i64 {
-        let board = &mut self.boards[board];
-        match self.states.index.get(&room.key()).copied() {
-            Some(state) => board.score(state, &mut self.states, cluster),
+    pub(crate) fn score(&mut self, cluster: &Cluster, id: BoardId, room: &Room) -> i64 {
+        let board = &self.boards[id];
+        match self.states.of(room) {
+            Some(state) => self.states.score(state, (id, board), cluster),
             None => {
                 let lost = placement::loss(&cluster.policy, room);
                 placement::score(&cluster.policy, (room, lost), &board.task, &board.ask)
@@ -298,7 +285,7 @@ impl Rooms {
     /// Whether a node would have room for a task of a board if nothing ran there.
     pub(crate) fn suits_when_empty(&self, board: BoardId, node: &NodeId) -> bool {
         let number = self.index.get(node);
-        number.is_some_and(|number| self.boards[board].seats[*number].empty > 0)
+        number.is_some_and(|number| self.nodes[*number].seats[board].empty > 0)
     }
 
     /// Whether a node, by its number, is kept for the job with the reservation.
@@ -313,14 +300,14 @@ fn is_reserved(cluster: &Cluster, node: &NodeId) -> bool {
 }
 
 impl Board {
-    fn new(shape: &Shape, ask: Ask, rooms: &Rooms, cluster: &Cluster) -> Self {
-        let mut board = Self {
+    /// A board that knows of so many nodes, and nothing about them.
+    fn new(shape: &Shape, ask: Ask, nodes: usize) -> Self {
+        Self {
             task: shape.task,
             ask,
             needs: shape.needs.clone(),
             users: 0,
-            seats: Vec::new(),
-            ranks: Vec::new(),
+            ranks: alloc::vec![None; nodes],
             slots: BTreeMap::new(),
             empty: BTreeMap::new(),
             empty_total: (0, 0),
@@ -328,15 +315,7 @@ impl Board {
             total: Slots::default(),
             order: BTreeSet::new(),
             stale: Vec::new(),
-            memo: Vec::new(),
-        };
-        board.seats.resize_with(rooms.nodes.len(), Seat::default);
-        board.ranks.resize(rooms.nodes.len(), None);
-        for (number, entry) in rooms.nodes.iter().enumerate() {
-            board.look_at(number, entry.spec.as_ref(), cluster);
-            board.seat(number, entry.state, entry.reserved, &rooms.states, cluster);
         }
-        board
     }
 
     /// Tasks that find room, whatever they are charged.
@@ -364,7 +343,7 @@ impl Board {
         self.empty_total.1
     }
 
-    fn look_at(&mut self, number: usize, spec: Option<&Arc<Spec>>, cluster: &Cluster) {
+    fn look_at(&mut self, seat: &mut Seat, spec: Option<&Arc<Spec>>, cluster: &Cluster) {
         let spec = spec.filter(|spec| spec.node.schedulable && self.needs.allow(&spec.node));
         let room = spec.map(|spec| &spec.room);
         let empty = room
@@ -375,7 +354,6 @@ impl Board {
                 .policy
                 .charge(room.model(), room.milli_for(&self.ask))
         });
-        let seat = &mut self.seats[number];
         if let Some(before) = self.empty.get_mut(&seat.empty_charge) {
             *before -= u64::from(seat.empty);
         }
@@ -388,34 +366,12 @@ impl Board {
         (seat.allowed, seat.empty, seat.empty_charge) = (spec.is_some(), empty, charge);
     }
 
-    /// Tasks that find room on a node, by its number.
-    pub(crate) fn count(&self, number: usize) -> u32 {
-        self.seats[number].count
-    }
-
-    /// What a task is charged on a node, by its number.
-    pub(crate) fn charge(&self, number: usize) -> u64 {
-        self.seats[number].charge
-    }
-
     /// The nodes with room, in the order in which they are to be taken. Sort it first.
     pub(crate) fn order(&self) -> impl Iterator<Item = &Rank> {
         self.order.iter()
     }
 
-    fn seat(
-        &mut self,
-        number: usize,
-        state: Option<usize>,
-        reserved: bool,
-        states: &States,
-        cluster: &Cluster,
-    ) {
-        let found = match state {
-            Some(state) if self.seats[number].allowed => self.look(state, states, cluster),
-            _ => Memo::default(),
-        };
-        let seat = &mut self.seats[number];
+    fn seat(&mut self, seat: &mut Seat, number: usize, found: Memo, reserved: bool) {
         let before = (seat.count, seat.charge, seat.reserved);
         let after = (found.count, found.charge, reserved);
         if before != after {
@@ -438,83 +394,33 @@ impl Board {
         }
     }
 
-    fn look(&mut self, state: usize, states: &States, cluster: &Cluster) -> Memo {
-        if self.memo.len() <= state {
-            self.memo.resize_with(state + 1, Memo::default);
+    /// What its tasks find on a node that has this room: nothing where they may not go.
+    fn find(
+        &self,
+        id: BoardId,
+        states: &mut States,
+        (state, seat): (Option<usize>, &Seat),
+        cluster: &Cluster,
+    ) -> Memo {
+        match state.filter(|_| seat.allowed) {
+            Some(state) => *states.look(state, (id, self), cluster),
+            None => Memo::default(),
         }
-        let State {
-            room, generation, ..
-        } = &states.all[state];
-        let memo = &mut self.memo[state];
-        if !memo.known || memo.generation != *generation {
-            let milli = room.milli_for(&self.ask);
-            *memo = Memo {
-                generation: *generation,
-                known: true,
-                count: room.times(&self.task, &self.ask),
-                charge: cluster.policy.charge(room.model(), milli),
-                score: None,
-            };
-        }
-        *memo
-    }
-
-    fn score(&mut self, state: usize, states: &mut States, cluster: &Cluster) -> i64 {
-        if let Some(score) = self.look(state, states, cluster).score {
-            return score;
-        }
-        let State { room, loss, .. } = &mut states.all[state];
-        let lost = *loss.get_or_insert_with(|| placement::loss(&cluster.policy, room));
-        let score = placement::score(&cluster.policy, (room, lost), &self.task, &self.ask);
-        self.memo[state].score = Some(score);
-        score
     }
 
     fn rank(
-        &mut self,
-        number: usize,
-        entry: &Entry,
+        &self,
+        id: BoardId,
         states: &mut States,
+        (number, entry): (usize, &Entry),
         cluster: &Cluster,
     ) -> Option<Rank> {
-        let state = entry.state.filter(|_| self.seats[number].count > 0)?;
-        let score = self.score(state, states, cluster);
-        let free = &states.all[state].room.free;
-        Some(Rank::new(&cluster.policy, score, free, (&entry.id, number)))
-    }
-}
-
-impl States {
-    /// One more node has this room.
-    fn enter(&mut self, room: Room) -> usize {
-        if let Some(state) = self.index.get(&room) {
-            self.all[*state].nodes += 1;
-            return *state;
-        }
-        let number = self.unused.pop().unwrap_or(self.all.len());
-        self.index.insert(room.clone(), number);
-        match self.all.get_mut(number) {
-            Some(state) => {
-                state.generation += 1;
-                (state.room, state.nodes, state.loss) = (room, 1, None);
-            }
-            None => self.all.push(State {
-                room,
-                nodes: 1,
-                generation: 0,
-                loss: None,
-            }),
-        }
-        number
-    }
-
-    /// One node less has this room.
-    fn leave(&mut self, number: usize) {
-        let state = &mut self.all[number];
-        state.nodes -= 1;
-        if state.nodes == 0 {
-            self.index.remove(&state.room);
-            self.unused.push(number);
-        }
+        let seat = &entry.seats[id];
+        let state = entry.state.filter(|_| seat.count > 0)?;
+        let score = states.score(state, (id, self), cluster);
+        let free = &states.room(state).free;
+        let mut rank = Rank::new(&cluster.policy, score, free, (&entry.id, number));
+        (rank.count, rank.charge) = (seat.count, seat.charge);
+        Some(rank)
     }
 }
