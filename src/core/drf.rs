@@ -6,6 +6,7 @@
 //! queue that may enter, not only its head.
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::hash::{BuildHasherDefault, Hasher};
@@ -64,7 +65,7 @@ struct Entrant {
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) seat: Seat,
-    pub(crate) kind: Kind,
+    pub(crate) kind: Arc<Kind>,
     pub(crate) turn: Turn,
     /// What its tenant would be charged.
     pub(crate) request: Resources,

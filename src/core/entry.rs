@@ -18,11 +18,11 @@ pub(crate) struct Startable;
 
 impl Entry for Startable {
     fn enter(&self, arena: &Arena<'_>, seat: Seat, head: &Head, _: &Turn) -> Option<Resources> {
-        let kind = &head.kind;
         let board = arena.rooms.at(head.board?);
-        if board.total().all < u64::from(kind.shape.gang) {
+        if board.total().all < u64::from(head.gang) {
             return None;
         }
+        let kind = &head.kind;
         let fit = trial::fit(arena.cluster, seat, kind, board.found(), arena.now, false)?;
         Some(fit.request)
     }

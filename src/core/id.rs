@@ -62,42 +62,97 @@ name! {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct JobId(Arc<JobName>);
 
+/// A job's names, one after the other, so that one comparison orders by all of them.
 // The order of the fields is the order of the rule.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(from = "Names", into = "Names"))]
 struct JobName {
+    /// Namespace, name and UID, with a [`BETWEEN`] after each of the first two.
+    text: Box<str>,
+    /// Where the namespace ends, and where the name does.
+    ends: (usize, usize),
+}
+
+/// It comes before all that a name may hold, so that a name goes before those that it begins.
+const BETWEEN: char = '\0';
+
+/// A job's names as they are written down.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct Names {
     namespace: Box<str>,
     name: Box<str>,
     uid: Box<str>,
+}
+
+impl JobName {
+    fn new(namespace: &str, name: &str, uid: &str) -> Self {
+        let text = [namespace, name, uid].join(BETWEEN.encode_utf8(&mut [0]));
+        let first = namespace.len();
+        Self {
+            text: text.into(),
+            ends: (first, first + 1 + name.len()),
+        }
+    }
+}
+
+impl Default for JobName {
+    fn default() -> Self {
+        Self::new("", "", "")
+    }
+}
+
+impl From<Names> for JobName {
+    fn from(names: Names) -> Self {
+        Self::new(&names.namespace, &names.name, &names.uid)
+    }
+}
+
+impl From<JobName> for Names {
+    fn from(job: JobName) -> Self {
+        let job = JobId(Arc::new(job));
+        Self {
+            namespace: job.namespace().into(),
+            name: job.name().into(),
+            uid: job.uid().into(),
+        }
+    }
+}
+
+impl fmt::Debug for JobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Names::from(self.clone());
+        f.debug_struct("JobName")
+            .field("namespace", &names.namespace)
+            .field("name", &names.name)
+            .field("uid", &names.uid)
+            .finish()
+    }
 }
 
 impl JobId {
     /// The job `namespace/name` with this UID.
     #[must_use]
     pub fn new(namespace: &str, name: &str, uid: &str) -> Self {
-        Self(Arc::new(JobName {
-            namespace: namespace.into(),
-            name: name.into(),
-            uid: uid.into(),
-        }))
+        Self(Arc::new(JobName::new(namespace, name, uid)))
     }
 
     /// The namespace that it lives in.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        &self.0.namespace
+        &self.0.text[..self.0.ends.0]
     }
 
     /// Its name within the namespace.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.0.name
+        &self.0.text[self.0.ends.0 + 1..self.0.ends.1]
     }
 
     /// Its UID; empty where names are unique for good, as in a script.
     #[must_use]
     pub fn uid(&self) -> &str {
-        &self.0.uid
+        &self.0.text[self.0.ends.1 + 1..]
     }
 }
 

@@ -3,6 +3,7 @@
 //! It follows from the cluster's jobs, and can be dropped and made again.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use core::cmp::Reverse;
 use core::time::Duration;
 
@@ -102,10 +103,11 @@ impl Line {
     }
 }
 
-/// What the first job of a kind stands for.
+/// What the first job of a kind stands for. A cycle goes through all of them, so they are small.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
-    pub(crate) kind: Kind,
+    pub(crate) kind: Arc<Kind>,
+    pub(crate) gang: u32,
     /// Where room for them is counted; `None` where no cluster could run them.
     pub(crate) board: Option<BoardId>,
 }
@@ -162,7 +164,7 @@ impl Queue {
                 group.board = seated(cluster, rooms, kind);
             }
             for head in line.heads.values_mut() {
-                head.board = line.waiting.get(&head.kind).and_then(|group| group.board);
+                head.board = line.waiting.get(&*head.kind).and_then(|group| group.board);
             }
         }
     }
@@ -184,7 +186,8 @@ impl Queue {
         if first.is_none_or(|first| turn < *first) {
             first.and_then(|first| heads.remove(first));
             let board = group.board;
-            heads.insert(turn.clone(), Head { kind, board });
+            let (kind, gang) = (Arc::new(kind), job.gang);
+            heads.insert(turn.clone(), Head { kind, gang, board });
         }
         group.turns.insert(turn);
     }

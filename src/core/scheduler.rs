@@ -61,8 +61,9 @@ pub struct Scheduler {
     has_changed: bool,
 }
 
-/// Jobs for which a search ends alike: of one tenant, shape and priority, and evicted as often.
-type Like = (Seat, Kind, i32, u32);
+/// Jobs for which a search ends alike: of one tenant and priority, evicted as often, and of one
+/// shape.
+type Like = (Seat, i32, u32, Kind);
 
 /// No further search for victims begins in a cycle once so many have been looked at. The others
 /// have their turn in the next cycles, so that each cycle is short and none is forgotten.
@@ -389,9 +390,9 @@ impl Scheduler {
         let kind = candidate.kind.of_any_length();
         (
             candidate.seat,
-            kind,
             turn.priority.0,
             evicted.unwrap_or_default(),
+            kind,
         )
     }
 
