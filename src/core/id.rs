@@ -177,3 +177,29 @@ impl fmt::Display for TaskId {
         write!(f, "{}[{}]", self.job, self.index)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_are_ordered_by_namespace_then_name_then_uid() {
+        let ordered = [
+            JobId::new("a", "b", "2"),
+            JobId::new("a", "b-c", "1"),
+            JobId::new("a", "bc", ""),
+            JobId::new("a-b", "a", ""),
+            JobId::new("ab", "", "x"),
+        ];
+        assert!(ordered.is_sorted());
+        let parts = ordered.map(|id| [id.namespace(), id.name(), id.uid()].join("/"));
+        assert_eq!(parts, ["a/b/2", "a/b-c/1", "a/bc/", "a-b/a/", "ab//x"]);
+    }
+
+    #[test]
+    fn a_job_without_a_name_is_the_first() {
+        let none = JobId::default();
+        assert!(none < JobId::new("", "", "1"));
+        assert_eq!((none.namespace(), none.name(), none.uid()), ("", "", ""));
+    }
+}

@@ -258,16 +258,20 @@ impl Rooms {
     /// Brings the order of a board up to date.
     pub(crate) fn sort(&mut self, cluster: &Cluster, id: BoardId) {
         let board = &mut self.boards[id];
-        for number in core::mem::take(&mut board.stale) {
+        let mut stale = core::mem::take(&mut board.stale);
+        for number in stale.drain(..) {
             let entry = &mut self.nodes[number];
             let rank = board.rank(id, &mut self.states, (number, entry), cluster);
             let seat = &mut entry.seats[id];
             (seat.stale, seat.ranked) = (false, rank.is_some());
-            if let Some(before) = core::mem::replace(&mut board.ranks[number], rank.clone()) {
-                board.order.remove(&before);
+            let before = core::mem::replace(&mut board.ranks[number], rank.clone());
+            if before != rank {
+                before.map(|before| board.order.remove(&before));
+                board.order.extend(rank);
             }
-            board.order.extend(rank);
         }
+        // Its memory serves the next changes.
+        board.stale = stale;
     }
 
     /// The score of a room on a board, remembered where some node has such a room.
