@@ -111,6 +111,7 @@ fn follow(server: &Server) -> Following {
         kind: Kind::Namespace,
         api: Api::<Namespace>::all(server.client()),
         fields: None,
+        is_optional: false,
         view: namespace,
         heard: heard.clone(),
         metrics: Metrics::default(),
