@@ -125,7 +125,7 @@ impl Observed {
 
     /// Whether a suspended Job has pods of its last start that may still end: not those on nodes
     /// that are lost.
-    fn has_pods_left(&self, uid: &str) -> bool {
+    pub(super) fn has_pods_left(&self, uid: &str) -> bool {
         let view = self.jobs.get(uid);
         let on_live_node = |pod: &PodView| {
             let node = pod.node.as_ref();

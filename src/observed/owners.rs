@@ -170,3 +170,146 @@ impl Observed {
 fn is_of_what_it_makes(view: &JobView) -> bool {
     matches!(view.form, Form::Composite(kind) if kind.templates == Templates::Made)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Classes, Patience};
+    use super::*;
+    use crate::kinds::Composite;
+    use crate::watch::{Change, Kind, Object};
+    use k8s_openapi::api::core::v1::Pod;
+    use prorata_core::{Event, Placement, Slot};
+    use serde_json::{Value, json};
+
+    const GPU: &str = "nvidia.com/gpu";
+
+    fn owned(uid: &str, version: u32, owner: Option<(&str, &str, &str)>) -> Value {
+        let owners = owner.map(|(api_version, kind, owner)| {
+            json!({"apiVersion": api_version, "kind": kind, "name": "o", "uid": owner, "controller": true})
+        });
+        let owners: Vec<Value> = owners.into_iter().collect();
+        json!({
+            "namespace": "red", "name": uid, "uid": uid, "resourceVersion": version.to_string(),
+            "ownerReferences": owners,
+        })
+    }
+
+    fn pods(gpus: u32) -> Value {
+        let limits = match gpus {
+            0 => json!({}),
+            gpus => json!({GPU: gpus}),
+        };
+        json!({"containers": [{"name": "c", "resources": {"limits": limits}}]})
+    }
+
+    /// A JobSet of a Job of two pods, with this status.
+    fn set(version: u32, suspend: bool, conditions: Value) -> Object {
+        let job =
+            json!({"spec": {"parallelism": 2, "completions": 2, "template": {"spec": pods(1)}}});
+        let object = json!({
+            "metadata": owned("set", version, None),
+            "spec": {"suspend": suspend, "replicatedJobs": [{"name": "w", "template": job}]},
+            "status": {"conditions": conditions},
+        });
+        let kind = Composite::of_owner("jobset.x-k8s.io/v1alpha2", "JobSet").unwrap();
+        let object = serde_json::from_value(object).unwrap();
+        Object::Job(Box::new(JobView::of_composite(kind, &object, GPU)))
+    }
+
+    fn job(suspend: bool) -> Object {
+        let object = json!({
+            "metadata": owned("job", 1, Some(("jobset.x-k8s.io/v1alpha2", "JobSet", "set"))),
+            "spec": {"suspend": suspend, "parallelism": 2, "completions": 2, "template": {"spec": pods(1)}},
+        });
+        Object::Job(Box::new(JobView::new(
+            &serde_json::from_value(object).unwrap(),
+            GPU,
+        )))
+    }
+
+    fn pod(uid: &str, gpus: u32) -> Object {
+        let mut spec = pods(gpus);
+        spec["nodeName"] = json!("a");
+        let object =
+            json!({"metadata": owned(uid, 1, Some(("batch/v1", "Job", "job"))), "spec": spec});
+        let pod: Pod = serde_json::from_value(object).unwrap();
+        Object::Pod(PodView::new(&pod, GPU))
+    }
+
+    /// The JobSet is admitted.
+    fn observed() -> Observed {
+        let mut observed = Observed::new(GPU, Classes::default(), Patience::default());
+        let red = Object::Namespace("red".to_owned(), Some("red".into()));
+        observed.apply(Change::Applied(red));
+        observed.apply(Change::Applied(set(1, true, json!([]))));
+        let job = observed.wanted("set").unwrap();
+        assert_eq!(job.gang, 2);
+        let slot = |gpu: u32| Slot::whole("a".into(), [gpu].into_iter().collect());
+        let placement: Placement = [slot(0), slot(1)].into_iter().collect();
+        observed.admit(&job, 1, placement);
+        observed
+    }
+
+    fn bound(news: &News) -> usize {
+        let is_bound = |fact: &&Event| matches!(fact, Event::TaskBound(..));
+        news.facts.iter().filter(is_bound).count()
+    }
+
+    #[test]
+    fn pods_are_their_job_sets_in_whatever_order_they_are_seen() {
+        let mut observed = observed();
+        let early = observed.apply(Change::Applied(pod("early", 1)));
+        assert_eq!(bound(&early), 0, "whose part its Job is was not known");
+        let news = observed.apply(Change::Applied(job(false)));
+        assert_eq!(bound(&news), 1);
+        assert_eq!(bound(&observed.apply(Change::Applied(pod("late", 1)))), 1);
+        assert!(observed.plan("set").unwrap().is_full());
+        assert_eq!(observed.top("job"), "set");
+        assert!(observed.bypassing().is_empty(), "it runs as a part");
+    }
+
+    #[test]
+    fn pods_without_gpus_take_no_place() {
+        let mut observed = observed();
+        observed.apply(Change::Applied(job(false)));
+        let news = observed.apply(Change::Applied(pod("driver", 0)));
+        assert_eq!(bound(&news), 0);
+        let takes_room = |fact: &Event| matches!(fact, Event::PodBound(..));
+        assert!(news.facts.iter().any(takes_room), "{news:?}");
+    }
+
+    /// Its operator may say so while pods of it are still ending.
+    #[test]
+    fn what_is_over_keeps_the_room_of_the_pods_that_are_left() {
+        let mut observed = observed();
+        observed.apply(Change::Applied(job(false)));
+        observed.apply(Change::Applied(pod("left", 1)));
+        let done = json!([{"type": "Completed", "status": "True"}]);
+        let news = observed.apply(Change::Applied(set(2, false, done)));
+        let id = observed.job("set").unwrap().id.clone();
+        assert!(news.facts.contains(&Event::JobWithdrawn(id)));
+        let takes_room =
+            |fact: &Event| matches!(fact, Event::PodBound(pod, ..) if *pod == "left".into());
+        assert!(news.facts.iter().any(takes_room), "{news:?}");
+    }
+
+    #[test]
+    fn it_is_stopping_until_its_parts_are_quiet() {
+        let mut observed = observed();
+        observed.apply(Change::Applied(job(true)));
+        let quiet = json!([{"type": "Suspended", "status": "True"}]);
+        observed.apply(Change::Applied(set(2, true, quiet)));
+        assert!(observed.has_pods_left("set"), "its Job does not say so yet");
+        observed.apply(Change::Listed(Kind::Job, Vec::new()));
+        assert!(!observed.has_pods_left("set"));
+        assert_eq!(observed.top("job"), "job");
+    }
+
+    #[test]
+    fn a_ring_of_owners_has_an_end() {
+        let mut owners = RedBlackTreeMapSync::default();
+        owners.insert_mut("a".to_owned(), "b".to_owned());
+        owners.insert_mut("b".to_owned(), "a".to_owned());
+        assert_eq!(topmost(&owners, "a"), "a");
+    }
+}
