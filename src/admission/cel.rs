@@ -35,24 +35,39 @@ pub(super) fn controllers(object: &str) -> String {
     }
 }
 
+/// Whether `object` says that an object of an operator's controls it.
+pub(super) fn is_operated() -> String {
+    let kinds = kinds();
+    format!(
+        "[{{{kinds}}}].exists(kinds,\n  \
+         object.metadata.?ownerReferences.orValue([]).exists(o,\n  \
+         o.?controller.orValue(false) && o.kind in kinds && o.apiVersion.startsWith(kinds[o.kind][0] + '/')))"
+    )
+}
+
 /// Whether the operator asks whose object controls this one: whoever may update the status of such
 /// objects, which users may not.
 ///
 /// Ask it late, as [`trusted`].
 pub(super) fn by_operator() -> String {
-    let mut kinds: Vec<String> = COMPOSITES
-        .iter()
-        .map(|kind| format!("'{}': ['{}', '{}']", kind.kind, kind.group(), kind.plural))
-        .collect();
-    kinds.dedup();
+    let kinds = kinds();
     format!(
         "[{{{kinds}}}].exists(kinds,\n  \
          object.metadata.?ownerReferences.orValue([]).exists(o,\n  \
          o.?controller.orValue(false) && o.kind in kinds && o.apiVersion.startsWith(kinds[o.kind][0] + '/') &&\n  \
          authorizer.group(kinds[o.kind][0]).resource(kinds[o.kind][1]).subresource('status')\n  \
-         .namespace(request.namespace).check('update').allowed()))",
-        kinds = kinds.join(", ")
+         .namespace(request.namespace).check('update').allowed()))"
     )
+}
+
+/// Group and plural of each kind of the table, as the entries of a map.
+fn kinds() -> String {
+    let mut kinds: Vec<String> = COMPOSITES
+        .iter()
+        .map(|kind| format!("'{}': ['{}', '{}']", kind.kind, kind.group(), kind.plural))
+        .collect();
+    kinds.dedup();
+    kinds.join(", ")
 }
 
 /// The annotations of `object` or `oldObject`; `path` leads to the holder of the metadata.

@@ -104,6 +104,7 @@ impl Family {
             )],
             vec![
                 variable("trusted", cel::trusted()),
+                variable("claimed", cel::is_operated()),
                 variable("operated", cel::by_operator()),
                 variable("new", "request.operation == 'CREATE'"),
                 variable("gpu", self.asks(gpu_resource)),
@@ -239,10 +240,12 @@ fn validations() -> Vec<Validation> {
     ]
 }
 
-/// Whoever could say that an object is a part of another would get its places.
+/// Whoever could say that an object is a part of another would get its places: also suspended, for
+/// the operator would start it with the rest.
 pub(super) fn owned_by_whom() -> Validation {
     validation(
-        "!variables.gpu || variables.new || size(variables.owners) == 0 || variables.owners == variables.oldOwners || variables.operated || variables.trusted",
+        "!variables.gpu || (variables.new ? !variables.claimed : size(variables.owners) == 0 || variables.owners == variables.oldOwners) ||\n\
+         variables.operated || variables.trusted",
         "only the operator of a controller gives it what asks for GPUs: leave ownerReferences as they are",
     )
 }

@@ -144,6 +144,7 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
 fn variables(gpu_resource: &str) -> Vec<Variable> {
     vec![
         variable("trusted", cel::trusted()),
+        variable("claimed", cel::is_operated()),
         variable("operated", cel::by_operator()),
         variable("new", "request.operation == 'CREATE'"),
         variable("gated", cel::is_gated(TEMPLATE)),

@@ -361,6 +361,23 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_of_a_part_is_told_its_place_in_the_whole() {
+        let mut view = view(false);
+        let refused = json!({"a": NOT_ADMITTED, "b": NOT_ADMITTED});
+        let answer = ask(Some(&view), "red", "part", "0", 1);
+        assert_eq!(answer["FailedAndUnresolvableNodes"], refused);
+        let owners = [("part", "set"), ("set", "job-uid")];
+        for (part, owner) in owners {
+            view.owners.insert_mut(part.to_owned(), owner.to_owned());
+        }
+        let answer = ask(Some(&view), "red", "part", "0", 1);
+        assert_eq!(answer["NodeNames"], json!(["a"]));
+        // An owner of another namespace's is nobody's.
+        let answer = ask(Some(&view), "blue", "part", "0", 1);
+        assert_eq!(answer["NodeNames"], json!(["b"]));
+    }
+
+    #[test]
     fn other_pods_get_only_what_is_not_promised() {
         let view = view(false);
         assert_eq!(

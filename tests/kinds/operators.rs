@@ -173,7 +173,10 @@ async fn make_pods(client: &Client, object: &DynamicObject) -> kube::Result<()> 
     let suspended = object.data["spec"]["runPolicy"]["suspend"] == true;
     let over = object.data["status"]["conditions"]
         .as_array()
-        .is_some_and(|all| all.iter().any(|c| c["type"] == "Succeeded"));
+        .is_some_and(|all| {
+            all.iter()
+                .any(|c| c["type"] == "Succeeded" && c["status"] == "True")
+        });
     let selector = ListParams::default().labels(&format!("operated-by={}", object.name_any()));
     let there = pods.list(&selector).await?.items;
     let mut succeeded = 0;
