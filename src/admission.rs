@@ -7,6 +7,7 @@
 //! reach other tenants all the same is looked at.
 
 mod cel;
+mod composites;
 mod isolation;
 mod jobs;
 mod pods;
@@ -22,21 +23,27 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 use crate::api::labels;
+use composites::Family;
 
-/// The policies that change requests, in the order of their names.
+/// The policies that change requests.
 #[must_use]
 pub fn mutating(gpu_resource: &str) -> Vec<MutatingAdmissionPolicy> {
-    vec![
+    let mut policies = vec![
         jobs::queue_new(gpu_resource),
         jobs::queue_again(gpu_resource),
         pods::queue_new(gpu_resource),
-    ]
+    ];
+    for family in Family::all() {
+        policies.push(family.queue_new(gpu_resource));
+        policies.push(family.queue_again(gpu_resource));
+    }
+    policies
 }
 
 /// The policies that refuse requests.
 #[must_use]
 pub fn validating(gpu_resource: &str) -> Vec<ValidatingAdmissionPolicy> {
-    vec![
+    let mut policies = vec![
         jobs::guard(gpu_resource),
         pods::guard(gpu_resource),
         isolation::jobs(gpu_resource),
@@ -44,7 +51,10 @@ pub fn validating(gpu_resource: &str) -> Vec<ValidatingAdmissionPolicy> {
         isolation::deletions(),
         isolation::priorities(),
         queuedjobs::guard(),
-    ]
+    ];
+    let families = Family::all();
+    policies.extend(families.iter().map(|family| family.guard(gpu_resource)));
+    policies
 }
 
 /// Puts a mutating policy in force, in the namespaces of tenants.
@@ -146,12 +156,17 @@ fn validating_policy(
     }
 }
 
-fn requests(group: &str, version: &str, resources: &[&str], operations: &[&str]) -> MatchResources {
+fn requests(
+    group: &str,
+    versions: &[&str],
+    resources: &[&str],
+    operations: &[&str],
+) -> MatchResources {
     let owned = |texts: &[&str]| Some(texts.iter().map(|&text| text.to_owned()).collect());
     MatchResources {
         resource_rules: Some(vec![NamedRuleWithOperations {
             api_groups: owned(&[group]),
-            api_versions: owned(&[version]),
+            api_versions: owned(versions),
             resources: owned(resources),
             operations: owned(operations),
             ..Default::default()

@@ -34,7 +34,10 @@ pub fn effect(
         return pods::left(record?, now);
     };
     let Some(job) = snapshot.job(&view.id) else {
-        return finished(view, record?, now);
+        return match observed.is_free(view) {
+            true => Some(freed(view)),
+            false => finished(view, record?, now),
+        };
     };
     let leaver = observed.leaver(uid);
     if leaver.is_some_and(|leaver| awaits_promise(leaver, observed, snapshot)) {
@@ -99,6 +102,21 @@ fn awaits_promise(leaver: &Leaver, observed: &Observed, snapshot: &Snapshot) -> 
 /// For whom a job left last; forgotten when it starts again.
 fn last_eviction(record: Option<&RecordView>) -> Option<Eviction> {
     record?.spec.eviction.clone()
+}
+
+/// What was suspended before anybody could know that it asks for no GPUs goes on.
+fn freed(view: &JobView) -> Effect {
+    Effect {
+        job: view.id.clone(),
+        form: view.form,
+        record: RecordWrite::Keep,
+        patch: Some(translate::free(view)),
+        pods: None,
+        starts: false,
+        condition: None,
+        notice: None,
+        about: None,
+    }
 }
 
 /// A job that is over keeps its record, which says so, until it is deleted.
@@ -194,7 +212,7 @@ type Move = (Notice, Value);
 
 /// Starts the Job, unless this admission has already done so.
 fn start(view: &JobView, plan: &Plan) -> Option<Move> {
-    let due = view.form == Form::Job && view.is_suspended && view.epoch != Some(plan.epoch());
+    let due = view.form.suspends() && view.is_suspended && view.epoch != Some(plan.epoch());
     let notice = Notice {
         reason: "Admitted".to_owned(),
         message: "its places are decided, and its pods are on their way there".to_owned(),
@@ -250,7 +268,7 @@ fn take_back(
 }
 
 /// Our condition on the user's Job: why it waits, and later that it no longer does. A Job that
-/// never waited has none.
+/// never waited has none. The status of other kinds is their operators' alone.
 fn condition(standing: &Standing, view: &JobView, now: Timestamp) -> Option<Value> {
     if view.form != Form::Job {
         return None;

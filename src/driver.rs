@@ -269,6 +269,7 @@ impl Driver {
             bypassing: self.observed.bypassing().clone(),
             namespaces: self.observed.namespaces().clone(),
             groups: self.observed.groups().clone(),
+            owners: self.observed.owners().clone(),
         });
         if !news.facts.is_empty() {
             self.learn(news);

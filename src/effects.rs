@@ -13,7 +13,7 @@ use std::time::Duration;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client};
@@ -23,7 +23,7 @@ use tracing::warn;
 
 use crate::api::{QueuedJob, QueuedJobSpec, QueuedJobStatus, Tenant, TenantStatus, labels};
 use crate::translate::{Form, JobView, PodView, RecordView, TenantView};
-use crate::watch::Object;
+use crate::watch::{self, Object};
 
 pub use pods::{PodName, PodsWrite};
 
@@ -222,7 +222,7 @@ impl Writer {
         } = effect;
         outcome.record = self.record(&job, form, record).await?;
         if let Some(patch) = patch {
-            outcome.view = Some(self.patch(&job, patch).await?);
+            outcome.view = Some(self.patch(&job, form, patch).await?);
         }
         if let Some(pods) = pods {
             let (written, all) = self.pods(&job, pods).await;
@@ -271,15 +271,25 @@ impl Writer {
         Ok(Some(RecordView::new(&written)))
     }
 
-    async fn patch(&self, job: &JobId, patch: Value) -> kube::Result<JobView> {
+    async fn patch(&self, job: &JobId, form: Form, patch: Value) -> kube::Result<JobView> {
         let patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError)?;
         let patch: Patch<()> = Patch::Json(patch);
-        let written = self
-            .jobs(job)
-            .patch(job.name(), &PatchParams::default(), &patch)
-            .await?;
+        let (name, params) = (job.name(), PatchParams::default());
+        let view = match form {
+            Form::Composite(kind) => {
+                let client = self.client.clone();
+                let api: Api<DynamicObject> =
+                    Api::namespaced_with(client, job.namespace(), &watch::resource(kind));
+                let written = api.patch(name, &params, &patch).await?;
+                JobView::of_composite(kind, &written, &self.gpu_resource)
+            }
+            Form::Job | Form::Pod | Form::Gang => {
+                let written = self.jobs(job).patch(name, &params, &patch).await?;
+                JobView::new(&written, &self.gpu_resource)
+            }
+        };
         fault::after_write();
-        Ok(JobView::new(&written, &self.gpu_resource))
+        Ok(view)
     }
 
     async fn condition(&self, job: &JobId, condition: Value) -> kube::Result<JobView> {
@@ -396,9 +406,8 @@ fn new_record(job: &JobId, form: Form, spec: QueuedJobSpec, status: QueuedJobSta
 fn record_name(job: &JobId, form: Form) -> String {
     let uid = job.uid().split('-').next().unwrap_or_default();
     let kind = match form {
-        Form::Gang => "gang",
-        Form::Pod => "pod",
-        Form::Job => "job",
+        Form::Gang => "gang".to_owned(),
+        Form::Pod | Form::Job | Form::Composite(_) => form.kind().to_lowercase(),
     };
     let legal = |c: char| match c.to_ascii_lowercase() {
         c @ ('a'..='z' | '0'..='9') => c,

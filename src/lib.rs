@@ -16,6 +16,7 @@ pub mod extender;
 pub mod forecast;
 pub mod health;
 pub mod install;
+pub mod kinds;
 pub mod leader;
 pub mod manifest;
 pub mod metrics;

@@ -12,11 +12,12 @@ use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use tracing::warn;
 
 use crate::plan::Plan;
-use crate::translate::{self, Form, JobView, Part, PodView, RecordView, TenantView};
+use crate::translate::{self, JobView, Part, PodView, RecordView, TenantView};
 use crate::watch::{Change, Kind, Object};
 use deadlines::Unplaced;
 
 use groups::Groups;
+use owners::Owners;
 
 /// UID of an object.
 pub type Uid = String;
@@ -39,6 +40,8 @@ pub struct Observed {
     pods: BTreeMap<Uid, PodView>,
     /// Which of the pods in the queue start together.
     groups: Groups,
+    /// What each object that is a part of another is held by.
+    owners: Owners,
     /// Admissions in force, by UID of their Job.
     plans: RedBlackTreeMapSync<Uid, Plan>,
     /// Jobs that the core has been told of.
@@ -146,6 +149,12 @@ impl Observed {
     #[must_use]
     pub const fn bypassing(&self) -> &RedBlackTreeSetSync<Uid> {
         &self.bypassing
+    }
+
+    /// What each object that is a part of another is held by, by UID.
+    #[must_use]
+    pub const fn owners(&self) -> &RedBlackTreeMapSync<Uid, Uid> {
+        &self.owners.of_part
     }
 
     /// Why a Job cannot be planned, for its user.
@@ -335,8 +344,9 @@ impl Observed {
             Kind::Namespace => self.namespaces.keys().cloned().collect(),
             Kind::Tenant => self.tenants.keys().map(ToString::to_string).collect(),
             Kind::PriorityClass => self.priorities.keys().cloned().collect(),
-            Kind::Job => {
-                let jobs = self.jobs.iter().filter(|(_, job)| job.form == Form::Job);
+            Kind::Job | Kind::Composite(_) => {
+                let of_kind = |job: &JobView| job.form.suspends() && Kind::of(job.form) == kind;
+                let jobs = self.jobs.iter().filter(|(_, job)| of_kind(job));
                 jobs.map(|(uid, _)| uid.clone()).collect()
             }
             Kind::QueuedJob => self.records.keys().cloned().collect(),
@@ -363,6 +373,7 @@ impl Observed {
                     let starts_in_part = view.part != Part::Whole;
                     news.touched.insert(uid.clone());
                     self.jobs.insert(uid.clone(), *view);
+                    self.link(&uid, news);
                     if starts_in_part {
                         self.join_pods_of(&uid, news);
                     }
@@ -403,8 +414,9 @@ impl Observed {
                 self.priorities.remove(key);
                 news.touched.extend(self.jobs.keys().cloned());
             }
-            Kind::Job => {
+            Kind::Job | Kind::Composite(_) => {
                 self.jobs.remove(key);
+                self.unlink(key, news);
                 news.touched.insert(key.to_owned());
             }
             Kind::QueuedJob => {
@@ -433,43 +445,6 @@ impl Observed {
         self.tenants.insert(view.id.clone(), view);
     }
 
-    fn put_node(&mut self, node: Node, is_ready: bool, news: &mut News) {
-        let was_lost = self.lost.contains(&node.id) || !self.nodes.contains_key(&node.id);
-        if is_ready {
-            self.unready.remove(&node.id);
-            self.lost.remove(&node.id);
-        } else if !self.lost.contains(&node.id) {
-            self.unready.entry(node.id.clone()).or_default();
-        }
-        if was_lost {
-            news.touched.extend(self.jobs_on(&node.id));
-        }
-        let known = self.nodes.insert(node.id.clone(), node.clone());
-        if known.as_ref() != Some(&node) {
-            news.touched.extend(self.planned_on(&node.id));
-            news.facts.push(Event::NodeSeen(node));
-        }
-    }
-
-    /// Jobs with a place on this node.
-    fn planned_on(&self, node: &NodeId) -> Vec<Uid> {
-        let there = |(_, plan): &(&Uid, &Plan)| plan.placement().slots().any(|s| s.node == *node);
-        self.plans
-            .iter()
-            .filter(there)
-            .map(|(uid, _)| uid.clone())
-            .collect()
-    }
-
-    /// Jobs with a place or a pod on this node.
-    fn jobs_on(&self, node: &NodeId) -> Vec<Uid> {
-        let there = |pod: &&PodView| pod.node.as_ref() == Some(node);
-        let jobs = self.pods.values().filter(there);
-        let mut jobs: Vec<Uid> = jobs.filter_map(|pod| pod.job.clone()).collect();
-        jobs.extend(self.planned_on(node));
-        jobs
-    }
-
     fn assign(&mut self, namespace: String, tenant: Option<TenantId>, news: &mut News) {
         let ours = |(_, job): &(&Uid, &JobView)| job.id.namespace() == namespace;
         news.touched
@@ -487,10 +462,13 @@ mod deadlines;
 mod evictions;
 mod followed;
 mod groups;
+mod nodes;
+mod owners;
 mod pods;
 
 pub use deadlines::{Expired, Patience};
 pub use evictions::Leaver;
+pub use owners::topmost;
 #[cfg(test)]
 mod tests;
 mod wanted;

@@ -3,6 +3,7 @@
 //! Pure: what is read here is all that the rest of the controller keeps of an object, so memory
 //! does not grow with what users put into their manifests.
 
+mod composite;
 mod gated;
 mod job;
 mod needs;
@@ -16,7 +17,7 @@ mod tenant;
 pub use gated::{Gated, JOB_CONTROLLER, gang_uid_of_job, group};
 pub use job::{Form, JOB_CONDITION, JobView, Part};
 pub use node::{is_ready, node};
-pub use plan::{AFFINITY_NODES_MAX, NAME_FIELD as NODE_NAME, release, take_back};
+pub use plan::{AFFINITY_NODES_MAX, NAME_FIELD as NODE_NAME, free, release, take_back};
 pub use pod::{PodView, requests};
 pub use record::{ADMITTED, RecordView, desired_spec, placement, places, task};
 pub use tenant::{TenantView, tenant};
@@ -24,10 +25,19 @@ pub use tenant::{TenantView, tenant};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{self as meta, ObjectMeta, OwnerReference};
 use prorata_core::Time;
 
+use crate::kinds::Composite;
+
 /// The object that controls the one with this metadata, if any.
 fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
     let mut owners = metadata.owner_references.iter().flatten();
     owners.find(|owner| owner.controller == Some(true))
+}
+
+/// UID of the object of an operator's that the one with this metadata is a part of, if it is.
+fn composite_owner(metadata: &ObjectMeta) -> Option<String> {
+    let owner = controller(metadata)?;
+    Composite::of_owner(&owner.api_version, &owner.kind)?;
+    Some(owner.uid.clone())
 }
 
 /// When an object was created.

@@ -22,6 +22,8 @@ pub struct View {
     pub bypassing: RedBlackTreeSetSync<String>,
     /// What each pod that waits in the queue itself does so as, by UID: that of a plan.
     pub groups: RedBlackTreeMapSync<String, String>,
+    /// What each object that is a part of another is held by, by UID.
+    pub owners: RedBlackTreeMapSync<String, String>,
     /// Namespaces that belong to a tenant.
     pub namespaces: RedBlackTreeMapSync<String, TenantId>,
 }

@@ -15,16 +15,19 @@ use tokio::task::JoinSet;
 
 use crate::api;
 use crate::api::labels;
-use crate::translate::{self, JobView, PodView, RecordView, TenantView};
+use crate::kinds::{COMPOSITES, Composite};
+use crate::translate::{self, Form, JobView, PodView, RecordView, TenantView};
 use crate::view::Views;
 
 mod follow;
 mod heard;
+mod served;
 #[cfg(test)]
 mod tests;
 
 use follow::Follower;
 pub use heard::Heard;
+pub(crate) use served::resource;
 
 /// A kind that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +42,8 @@ pub enum Kind {
     Tenant,
     /// QueuedJobs.
     QueuedJob,
+    /// Objects that operators make Jobs or pods of: the place of their kind in the table.
+    Composite(u8),
     /// Jobs.
     Job,
     /// Pods.
@@ -47,21 +52,63 @@ pub enum Kind {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        match self {
+            Self::Composite(_) => match self.composite() {
+                Some(kind) => f.write_str(&kind.full_name()),
+                None => f.write_str("unknown"),
+            },
+            plain => fmt::Debug::fmt(plain, f),
+        }
     }
 }
 
 impl Kind {
     /// Every kind, in the order in which first lists are taken up: what others depend on first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 16] = [
         Self::Node,
         Self::Namespace,
         Self::PriorityClass,
         Self::Tenant,
         Self::QueuedJob,
+        Self::Composite(0),
+        Self::Composite(1),
+        Self::Composite(2),
+        Self::Composite(3),
+        Self::Composite(4),
+        Self::Composite(5),
+        Self::Composite(6),
+        Self::Composite(7),
+        Self::Composite(8),
         Self::Job,
         Self::Pod,
     ];
+
+    /// Its place among all.
+    #[must_use]
+    pub fn index(self) -> usize {
+        let place = Self::ALL.iter().position(|kind| *kind == self);
+        place.expect("all are known")
+    }
+
+    /// The kind of objects that operators make Jobs or pods of, if it is one.
+    #[must_use]
+    pub fn composite(self) -> Option<&'static Composite> {
+        match self {
+            Self::Composite(place) => COMPOSITES.get(usize::from(place)),
+            _ => None,
+        }
+    }
+
+    /// The same the other way round.
+    #[must_use]
+    pub fn of(form: Form) -> Self {
+        let Form::Composite(wanted) = form else {
+            return Self::Job;
+        };
+        let mut all = Self::ALL.into_iter();
+        all.find(|kind| kind.composite() == Some(wanted))
+            .unwrap_or(Self::Job)
+    }
 }
 
 /// Of pods in the queue: those that have been let go first, then by index, age and name.
@@ -80,7 +127,7 @@ pub enum Object {
     Tenant(Box<TenantView>),
     /// A QueuedJob.
     QueuedJob(Box<RecordView>),
-    /// A Job.
+    /// A Job, or an object that an operator makes some or pods of.
     Job(Box<JobView>),
     /// A pod.
     Pod(PodView),
@@ -89,14 +136,14 @@ pub enum Object {
 impl Object {
     /// Its kind.
     #[must_use]
-    pub const fn kind(&self) -> Kind {
+    pub fn kind(&self) -> Kind {
         match self {
             Self::Node(..) => Kind::Node,
             Self::Namespace(..) => Kind::Namespace,
             Self::PriorityClass(..) => Kind::PriorityClass,
             Self::Tenant(_) => Kind::Tenant,
             Self::QueuedJob(_) => Kind::QueuedJob,
-            Self::Job(_) => Kind::Job,
+            Self::Job(job) => Kind::of(job.form),
             Self::Pod(_) => Kind::Pod,
         }
     }
@@ -175,6 +222,7 @@ pub fn start(
     watches.add(Kind::QueuedJob, |record: &api::QueuedJob| {
         Some(Object::QueuedJob(Box::new(RecordView::new(record))))
     });
+    watches.add_composites(gpu_resource);
     watches.set
 }
 
@@ -194,12 +242,39 @@ impl Watches<'_> {
             kind,
             api: Api::all(self.client.clone()),
             fields: fields(kind),
+            is_optional: false,
             view,
             heard: self.views.heard().clone(),
             metrics: self.views.metrics().clone(),
             inbox: self.inbox.clone(),
         };
-        self.set.spawn(follower.run());
+        self.set.spawn(async move {
+            let _ = follower.run().await;
+        });
+    }
+
+    /// Kinds that come and go with their operators.
+    fn add_composites(&mut self, gpu_resource: &str) {
+        let (sender, served) = tokio::sync::watch::channel(None);
+        self.set.spawn(served::discover(
+            self.client.clone(),
+            self.views.heard().clone(),
+            sender,
+        ));
+        for kind in Kind::ALL {
+            if let Some(composite) = kind.composite() {
+                let optional = served::Optional {
+                    kind,
+                    composite,
+                    gpu_resource: gpu_resource.to_owned(),
+                    client: self.client.clone(),
+                    heard: self.views.heard().clone(),
+                    metrics: self.views.metrics().clone(),
+                    inbox: self.inbox.clone(),
+                };
+                self.set.spawn(optional.run(served.clone()));
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Whatever may be absent is read by `?`, because a policy that fails to evaluate refuses.
 
 use crate::api::labels::{CONTROLLER_USER, GATE, INTERNAL_PREFIX};
+use crate::kinds::COMPOSITES;
 
 /// Whether a container of the pod spec at `spec` names the GPU resource.
 pub(super) fn asks_for_gpus(spec: &str, gpu_resource: &str) -> String {
@@ -11,6 +12,62 @@ pub(super) fn asks_for_gpus(spec: &str, gpu_resource: &str) -> String {
          '{gpu_resource}' in c.?resources.?limits.orValue({{}}) ||\n  \
          '{gpu_resource}' in c.?resources.?requests.orValue({{}}))"
     )
+}
+
+/// The same where any part of the way to the pod spec may be absent: `spec` reads it by `?`.
+pub(super) fn may_ask_for_gpus(spec: &str, gpu_resource: &str) -> String {
+    format!(
+        "({spec}.?containers.orValue([]) + {spec}.?initContainers.orValue([])).exists(c,\n  \
+         '{gpu_resource}' in c.?resources.?limits.orValue({{}}) ||\n  \
+         '{gpu_resource}' in c.?resources.?requests.orValue({{}}))"
+    )
+}
+
+/// UIDs of what says that it controls `object` or `oldObject`.
+pub(super) fn controllers(object: &str) -> String {
+    let read = format!(
+        "{object}.metadata.?ownerReferences.orValue([]).filter(o, o.?controller.orValue(false)).map(o, o.uid)"
+    );
+    if object == "oldObject" {
+        format!("oldObject == null ? [] : {read}")
+    } else {
+        read
+    }
+}
+
+/// Whether `object` says that an object of an operator's controls it.
+pub(super) fn is_operated() -> String {
+    let kinds = kinds();
+    format!(
+        "[{{{kinds}}}].exists(kinds,\n  \
+         object.metadata.?ownerReferences.orValue([]).exists(o,\n  \
+         o.?controller.orValue(false) && o.kind in kinds && o.apiVersion.startsWith(kinds[o.kind][0] + '/')))"
+    )
+}
+
+/// Whether the operator asks whose object controls this one: whoever may update the status of such
+/// objects, which users may not.
+///
+/// Ask it late, as [`trusted`].
+pub(super) fn by_operator() -> String {
+    let kinds = kinds();
+    format!(
+        "[{{{kinds}}}].exists(kinds,\n  \
+         object.metadata.?ownerReferences.orValue([]).exists(o,\n  \
+         o.?controller.orValue(false) && o.kind in kinds && o.apiVersion.startsWith(kinds[o.kind][0] + '/') &&\n  \
+         authorizer.group(kinds[o.kind][0]).resource(kinds[o.kind][1]).subresource('status')\n  \
+         .namespace(request.namespace).check('update').allowed()))"
+    )
+}
+
+/// Group and plural of each kind of the table, as the entries of a map.
+fn kinds() -> String {
+    let mut kinds: Vec<String> = COMPOSITES
+        .iter()
+        .map(|kind| format!("'{}': ['{}', '{}']", kind.kind, kind.group(), kind.plural))
+        .collect();
+    kinds.dedup();
+    kinds.join(", ")
 }
 
 /// The annotations of `object` or `oldObject`; `path` leads to the holder of the metadata.

@@ -24,15 +24,15 @@ const NAMES_DEVICES: &str = "c.?env.orValue([]).exists(e,\n  \
 
 /// The pods of a tenant, and containers that are added to them later.
 pub(super) fn pods(gpu_resource: &str) -> ValidatingAdmissionPolicy {
-    let mut constraints = requests("", "v1", &["pods"], &["CREATE"]);
-    let later = requests("", "v1", &["pods/ephemeralcontainers"], &["UPDATE"]);
+    let mut constraints = requests("", &["v1"], &["pods"], &["CREATE"]);
+    let later = requests("", &["v1"], &["pods/ephemeralcontainers"], &["UPDATE"]);
     extend(&mut constraints, later);
     guard("prorata-pods-isolated", constraints, POD, gpu_resource)
 }
 
 /// The Jobs of a tenant: what their pods would be refused for is told at once.
 pub(super) fn jobs(gpu_resource: &str) -> ValidatingAdmissionPolicy {
-    let constraints = requests("batch", "v1", &["jobs"], &["CREATE"]);
+    let constraints = requests("batch", &["v1"], &["jobs"], &["CREATE"]);
     guard("prorata-jobs-isolated", constraints, TEMPLATE, gpu_resource)
 }
 
@@ -70,8 +70,8 @@ fn guard(
 
 /// A pod that is deleted goes within the same time, whatever its deletion says.
 pub(super) fn deletions() -> ValidatingAdmissionPolicy {
-    let mut constraints = requests("", "v1", &["pods"], &["DELETE"]);
-    let evictions = requests("", "v1", &["pods/eviction"], &["CREATE"]);
+    let mut constraints = requests("", &["v1"], &["pods"], &["DELETE"]);
+    let evictions = requests("", &["v1"], &["pods/eviction"], &["CREATE"]);
     extend(&mut constraints, evictions);
     let grace = "request.operation == 'DELETE'\n  \
         ? dyn(request).?options.?gracePeriodSeconds.orValue(0)\n  \
@@ -94,10 +94,10 @@ pub(super) fn deletions() -> ValidatingAdmissionPolicy {
 /// kube-scheduler evicts pods of lower priority for any pod, so a class of its own choice would give
 /// a tenant the room of all others. Each Tenant is a parameter; the namespace's own has the say.
 pub(super) fn priorities() -> ValidatingAdmissionPolicy {
-    let mut constraints = requests("", "v1", &["pods"], &["CREATE"]);
+    let mut constraints = requests("", &["v1"], &["pods"], &["CREATE"]);
     extend(
         &mut constraints,
-        requests("batch", "v1", &["jobs"], &["CREATE"]),
+        requests("batch", &["v1"], &["jobs"], &["CREATE"]),
     );
     let class = "request.resource.resource == 'pods'\n  \
         ? dyn(object).spec.?priorityClassName.orValue('')\n  \

@@ -7,6 +7,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingAdmissionPolicy, ValidatingAdmissionPolicy, Validation, Variable,
 };
 
+use super::composites;
 use super::{cel, condition, mutating_policy, requests, validating_policy, validation, variable};
 use crate::api::labels::{CREATED_BY, HELD};
 
@@ -61,7 +62,7 @@ pub(super) fn queue_new(gpu_resource: &str) -> MutatingAdmissionPolicy {
     );
     mutating_policy(
         "prorata-jobs-created",
-        requests("batch", "v1", &["jobs"], &["CREATE"]),
+        requests("batch", &["v1"], &["jobs"], &["CREATE"]),
         vec![
             condition("topmost", TOPMOST),
             condition("asks-for-gpus", cel::asks_for_gpus(TEMPLATE, gpu_resource)),
@@ -93,7 +94,7 @@ pub(super) fn queue_again(gpu_resource: &str) -> MutatingAdmissionPolicy {
         format!("{SUSPENDED} != {WAS_SUSPENDED} ||\n({SUSPENDED} && {IN_PART} && !{gated})");
     mutating_policy(
         "prorata-jobs-updated",
-        requests("batch", "v1", &["jobs"], &["UPDATE"]),
+        requests("batch", &["v1"], &["jobs"], &["UPDATE"]),
         vec![
             condition("suspend-or-gang-changes", changes),
             condition(
@@ -127,7 +128,7 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
         "prorata-jobs",
         requests(
             "batch",
-            "v1",
+            &["v1"],
             &["jobs", "jobs/status"],
             &["CREATE", "UPDATE"],
         ),
@@ -143,6 +144,8 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
 fn variables(gpu_resource: &str) -> Vec<Variable> {
     vec![
         variable("trusted", cel::trusted()),
+        variable("claimed", cel::is_operated()),
+        variable("operated", cel::by_operator()),
         variable("new", "request.operation == 'CREATE'"),
         variable("gated", cel::is_gated(TEMPLATE)),
         variable("gpu", cel::asks_for_gpus(TEMPLATE, gpu_resource)),
@@ -153,6 +156,8 @@ fn variables(gpu_resource: &str) -> Vec<Variable> {
             format!("oldObject != null && {WAS_SUSPENDED}"),
         ),
         variable("placesChange", PLACES_CHANGE),
+        variable("owners", cel::controllers("object")),
+        variable("oldOwners", cel::controllers("oldObject")),
         variable("annotations", cel::annotations("object", "")),
         variable("oldAnnotations", cel::annotations("oldObject", "")),
         variable(
@@ -195,7 +200,7 @@ fn validations() -> Vec<Validation> {
     let pods = cel::same_internal(new, old, "false", "false");
     vec![
         validation(
-            "!variables.gpu || variables.suspended || variables.gated || (!variables.new && !variables.wasSuspended) || variables.trusted",
+            "!variables.gpu || variables.suspended || variables.gated || (!variables.new && !variables.wasSuspended) || variables.operated || variables.trusted",
             "GPUs here are given out by a queue, and only the queue starts a Job that asks for them: \
              create it with `suspend: true` (a Job made by another controller cannot be queued yet)",
         ),
@@ -204,6 +209,7 @@ fn validations() -> Vec<Validation> {
             "the places of a started Job are decided: to change parallelism or completions, suspend it first \
              (`suspend: true`); released again (`suspend: false`), it waits for new places",
         ),
+        composites::owned_by_whom(),
         validation(
             "!variables.gpu || variables.annotations[?'prorata.dev/gang'].orValue('none').matches('^(none|[1-9][0-9]{0,4})$')",
             "annotation prorata.dev/gang of a Job is `none` when each of its pods may start alone, or the number of \

@@ -21,15 +21,16 @@ pub(super) fn queue_new(gpu_resource: &str) -> MutatingAdmissionPolicy {
         created_by = cel::pointer(CREATED_BY),
         gate = cel::add_gate(SPEC, "/spec"),
     );
-    // The Job controller makes pods of Jobs that the queue has started; those of a Job that starts
-    // in part have the gate from its template.
+    // The Job controller and operators make pods of what the queue has started; those of a Job that
+    // starts in part have the gate from its template.
     let by_itself = format!(
-        "request.userInfo.username != '{JOB_CONTROLLER}' ||\n{}",
+        "(request.userInfo.username != '{JOB_CONTROLLER}' &&\n!({})) ||\n{}",
+        cel::by_operator(),
         cel::is_gated(SPEC)
     );
     mutating_policy(
         "prorata-pods-created",
-        requests("", "v1", &["pods"], &["CREATE"]),
+        requests("", &["v1"], &["pods"], &["CREATE"]),
         vec![
             condition("asks-for-gpus", cel::asks_for_gpus(SPEC, gpu_resource)),
             condition("queues-by-itself", by_itself),
@@ -51,7 +52,7 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
     );
     validating_policy(
         "prorata-pods",
-        requests("", "v1", &["pods"], &["CREATE", "UPDATE"]),
+        requests("", &["v1"], &["pods"], &["CREATE", "UPDATE"]),
         vec![condition(
             "asks-for-gpus-or-carries-our-annotations",
             concerned,
@@ -64,6 +65,7 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
                 "ofJob",
                 format!("request.userInfo.username == '{JOB_CONTROLLER}'"),
             ),
+            variable("operated", cel::by_operator()),
             variable("gated", cel::is_gated(SPEC)),
             variable(
                 "wasGated",
@@ -90,7 +92,7 @@ fn validations() -> Vec<Validation> {
              nodeSelector",
         ),
         validation(
-            "!variables.new || !variables.gpu || variables.gated || variables.ofJob || variables.trusted",
+            "!variables.new || !variables.gpu || variables.gated || variables.ofJob || variables.operated || variables.trusted",
             "GPUs here are given out by a queue, and another policy has removed its scheduling gate \
              prorata.dev/queue from this pod",
         ),

@@ -20,7 +20,7 @@ pub(super) fn guard() -> ValidatingAdmissionPolicy {
         NAME,
         requests(
             GROUP,
-            "v1alpha1",
+            &["v1alpha1"],
             &["queuedjobs"],
             &["CREATE", "UPDATE", "DELETE"],
         ),

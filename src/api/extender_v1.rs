@@ -60,6 +60,9 @@ pub struct Metadata {
 /// Who made a pod.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Owner {
+    /// API group and version of the owner.
+    #[serde(default, rename = "apiVersion")]
+    pub api_version: String,
     /// Kind of the owner.
     pub kind: String,
     /// UID of the owner.

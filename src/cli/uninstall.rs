@@ -6,6 +6,7 @@
 //! nothing holds back any more. Definitions go last, because the records say what was held. It may
 //! be run again after a failure, and goes on where it ended.
 
+mod composites;
 mod held;
 
 use std::fmt::Debug;

@@ -15,7 +15,7 @@ use crate::translate::{Form, Gated, JobView, PodView, RecordView};
 
 /// What is to be done to the pods of this job, if anything is.
 pub(super) fn write(observed: &Observed, snapshot: &Snapshot, view: &JobView) -> Option<PodsWrite> {
-    if view.form == Form::Job {
+    if view.form.suspends() {
         return None;
     }
     let members = observed.members(view.id.uid());

@@ -8,6 +8,8 @@ use prorata_core::{NodeId, Resource, Resources};
 
 use super::{Offers, Seats};
 use crate::api::extender_v1::{Args, FilterResult, HostPriority, Owner, Pod};
+use crate::kinds::Composite;
+use crate::observed::topmost;
 use crate::plan::Plan;
 use crate::translate;
 use crate::view::View;
@@ -123,8 +125,9 @@ impl<'a> Concern<'a> {
             };
         }
         let owners = &pod.metadata.owner_references;
-        let owner = owners.iter().find(|o| o.controller && o.kind == "Job");
-        let plan = owner.and_then(|owner| view.plans.get(&owner.uid));
+        let owner = owners.iter().find(|o| o.controller && may_hold(o));
+        let owner = owner.map(|owner| topmost(&view.owners, &owner.uid));
+        let plan = owner.and_then(|owner| view.plans.get(owner));
         // Owners are of the same namespace; a pod that claims another one's is nobody's.
         let plan = plan.filter(|plan| plan.job().namespace() == pod.metadata.namespace);
         match plan {
@@ -167,11 +170,17 @@ fn let_go<'a>(
     }
 }
 
+/// Whether an object of this kind may hold pods back.
+fn may_hold(owner: &Owner) -> bool {
+    owner.kind == "Job" || Composite::of_owner(&owner.api_version, &owner.kind).is_some()
+}
+
 /// Whether the queue has not let this pod through yet. In a tenant's namespace only the Job
-/// controller makes pods that ask for GPUs, and whoever may bypass the queue.
-fn waits(view: &View, pod: &Pod, owner: Option<&Owner>) -> bool {
+/// controller and operators make pods that ask for GPUs, and whoever may bypass the queue. `owner`
+/// is the UID of what holds the pod.
+fn waits(view: &View, pod: &Pod, owner: Option<&str>) -> bool {
     let queued = view.namespaces.contains_key(&pod.metadata.namespace);
-    queued && owner.is_some_and(|owner| !view.bypassing.contains(&owner.uid))
+    queued && owner.is_some_and(|owner| !view.bypassing.contains(owner))
 }
 
 /// A pod of an admitted Job: its planned node alone.
@@ -290,6 +299,7 @@ mod tests {
             plans: Default::default(),
             bypassing: Default::default(),
             groups: Default::default(),
+            owners: Default::default(),
             namespaces: Default::default(),
         };
         view.namespaces.insert_mut("red".to_owned(), "red".into());
@@ -348,6 +358,23 @@ mod tests {
         // Nor does it help to name another job, or none.
         let answer = ask(Some(&view(false)), "red", "forged", "0", 1);
         assert_eq!(answer["FailedAndUnresolvableNodes"], refused);
+    }
+
+    #[test]
+    fn a_pod_of_a_part_is_told_its_place_in_the_whole() {
+        let mut view = view(false);
+        let refused = json!({"a": NOT_ADMITTED, "b": NOT_ADMITTED});
+        let answer = ask(Some(&view), "red", "part", "0", 1);
+        assert_eq!(answer["FailedAndUnresolvableNodes"], refused);
+        let owners = [("part", "set"), ("set", "job-uid")];
+        for (part, owner) in owners {
+            view.owners.insert_mut(part.to_owned(), owner.to_owned());
+        }
+        let answer = ask(Some(&view), "red", "part", "0", 1);
+        assert_eq!(answer["NodeNames"], json!(["a"]));
+        // An owner of another namespace's is nobody's.
+        let answer = ask(Some(&view), "blue", "part", "0", 1);
+        assert_eq!(answer["NodeNames"], json!(["b"]));
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! What our processes may do in the cluster: no verb that is not called, no wildcard and no
 //! secret.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use k8s_openapi::api::rbac::v1::{
     ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
 };
 
 use crate::api::{GROUP, labels};
+use crate::kinds::COMPOSITES;
 
 /// What a reflector calls; the controller reads in no other way.
 const FOLLOW: &[&str] = &["list", "watch"];
@@ -15,7 +18,7 @@ const LEASES: &str = "coordination.k8s.io";
 /// What the controller may do.
 #[must_use]
 pub fn controller_role() -> ClusterRole {
-    ClusterRole {
+    let mut role = ClusterRole {
         metadata: labels::metadata(labels::CONTROLLER),
         rules: Some(vec![
             rule("", &["nodes", "namespaces"], FOLLOW),
@@ -35,7 +38,22 @@ pub fn controller_role() -> ClusterRole {
             rule("events.k8s.io", &["events"], &["create", "patch"]),
         ]),
         ..Default::default()
+    };
+    role.rules.get_or_insert_default().extend(composites());
+    role
+}
+
+/// What it may do to objects of operators: suspend and release them. Their status is not ours.
+fn composites() -> Vec<PolicyRule> {
+    let mut plurals: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for kind in &COMPOSITES {
+        plurals.entry(kind.group()).or_default().insert(kind.plural);
     }
+    let rules = plurals.into_iter().map(|(group, plurals)| {
+        let plurals: Vec<&str> = plurals.into_iter().collect();
+        rule(group, &plurals, &["list", "watch", "patch"])
+    });
+    rules.collect()
 }
 
 /// Gives the role to the controller's service account.

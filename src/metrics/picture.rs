@@ -188,6 +188,7 @@ mod tests {
             plans: Default::default(),
             bypassing: Default::default(),
             groups: Default::default(),
+            owners: Default::default(),
             namespaces: Default::default(),
         });
         let text = Metrics::default().render(&views).unwrap();

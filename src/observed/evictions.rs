@@ -97,7 +97,9 @@ impl Observed {
         let is_over = self.jobs.get(uid).is_none_or(|view| {
             let was_started = view.epoch == Some(leaver.eviction.epoch);
             let stopped = match view.form {
-                Form::Job => view.is_suspended && !(was_started && self.has_pods_left(uid)),
+                Form::Job | Form::Composite(_) => {
+                    view.is_suspended && !(was_started && self.has_pods_left(uid))
+                }
                 // A PodDisruptionBudget may hold them back for longer than anyone waits.
                 Form::Pod | Form::Gang => !self.has_pods_to_evict(uid, leaver),
             };
@@ -115,7 +117,7 @@ impl Observed {
     #[must_use]
     pub fn is_stopping(&self, uid: &str) -> bool {
         let was_started = self.jobs.get(uid).is_some_and(|view| {
-            let was_started = view.form == Form::Job && view.epoch.is_some();
+            let was_started = view.form.suspends() && view.epoch.is_some();
             was_started && view.is_suspended && !view.has_ended && self.has_pods_left(uid)
         });
         was_started || self.leavers.contains_key(uid)
@@ -123,13 +125,14 @@ impl Observed {
 
     /// Whether a suspended Job has pods of its last start that may still end: not those on nodes
     /// that are lost.
-    fn has_pods_left(&self, uid: &str) -> bool {
+    pub(super) fn has_pods_left(&self, uid: &str) -> bool {
         let view = self.jobs.get(uid);
         let on_live_node = |pod: &PodView| {
             let node = pod.node.as_ref();
             pod.job.as_deref() == Some(uid) && node.is_some_and(|node| !self.is_lost(node))
         };
-        view.is_some_and(|view| !view.is_quiet) || self.pods.values().any(on_live_node)
+        let is_quiet = view.is_none_or(|view| view.is_quiet) && self.parts_are_quiet(uid);
+        !is_quiet || self.pods.values().any(on_live_node)
     }
 
     /// Whether pods that were there when the eviction was decided still hold a node that lives.
@@ -150,7 +153,7 @@ impl Observed {
             is_overdue: true,
             ..Leaver::recorded(eviction)
         };
-        let evicted = |view: &JobView| view.form != Form::Job && !view.has_ended;
+        let evicted = |view: &JobView| !view.form.suspends() && !view.has_ended;
         if self.jobs.get(uid).is_some_and(evicted) && self.has_pods_to_evict(uid, &leaver) {
             self.leavers.insert(uid.to_owned(), leaver);
         }

@@ -167,7 +167,7 @@ impl Observed {
             return None;
         }
         match view.form {
-            Form::Job => None,
+            Form::Job | Form::Composite(_) => None,
             Form::Gang => {
                 let members = self.groups.pods.get(uid).map_or(0, BTreeSet::len);
                 let members = u32::try_from(members).unwrap_or(u32::MAX);

@@ -1,9 +1,10 @@
 //! Pods: whose seat they take, that they only take room, or that they find none.
 
-use prorata_core::{Event, JobId, NodeId, PodId, TaskId};
+use prorata_core::{Event, JobId, NodeId, PodId, Resource, Resources, TaskId};
 
 use super::{News, Observed, Uid, Unscheduled};
-use crate::translate::PodView;
+use crate::plan::Plan;
+use crate::translate::{Form, PodView};
 
 impl Observed {
     pub(super) fn put_pod(&mut self, mut pod: PodView, news: &mut News) {
@@ -17,7 +18,8 @@ impl Observed {
         // Whoever was a Job's stays so, even if the Job is deleted without its pods.
         let known = known.and_then(|known| known.job.clone());
         let group = known.is_none().then(|| self.join(&pod)).flatten();
-        pod.job = known.or(group).or(pod.job);
+        let owner = pod.job.map(|owner| self.top(&owner));
+        pod.job = known.or(group).or(owner);
         let group = pod.job.clone().filter(|_| pod.gated.is_some());
         self.pods.insert(uid.clone(), pod);
         if let Some(group) = group {
@@ -28,7 +30,8 @@ impl Observed {
 
     /// Of pods without a node only those matter that kube-scheduler cannot place.
     pub(super) fn put_unbound(&mut self, pod: PodView, news: &mut News) {
-        let job = pod.job.filter(|job| {
+        let owner = pod.job.map(|owner| self.top(&owner));
+        let job = owner.filter(|job| {
             let view = self.jobs.get(job);
             view.is_some_and(|view| view.id.namespace() == pod.namespace)
         });
@@ -106,11 +109,19 @@ impl Observed {
         let view = self.jobs.get(job).filter(|view| owns(&view.id));
         // Where there is no tenant, users make pods of any owner that they like.
         let queued = self.namespaces.contains_key(&pod.namespace);
-        if queued && view.is_some_and(|view| view.has_ended) {
+        let has_ended = queued && view.is_some_and(|view| view.has_ended);
+        let is_job = view.is_some_and(|view| view.form == Form::Job);
+        if has_ended && is_job {
             return;
         }
         let mut plan = self.plans.get(job).filter(|plan| owns(plan.job())).cloned();
-        if self.detached.contains(uid) {
+        // An operator may say that all is over while pods of it are still ending.
+        if self.detached.contains(uid) || has_ended {
+            plan = None;
+        }
+        // Pods without GPUs are in no gang that asks for some.
+        let is_seatless = |plan: &Plan| asks(&plan.shape().task) && !asks(&pod.takes);
+        if plan.as_ref().is_some_and(is_seatless) {
             plan = None;
         }
         match plan.as_mut().and_then(|plan| plan.seat(pod)) {
@@ -171,4 +182,8 @@ impl Observed {
             self.place(&pod, news);
         }
     }
+}
+
+fn asks(task: &Resources) -> bool {
+    task.get(Resource::Gpu) > 0
 }

@@ -7,7 +7,7 @@ use prorata_core::{Event, Hold, Job, Needs, NodeId, Resources, TaskId};
 
 use super::{News, Observed};
 use crate::plan::Plan;
-use crate::translate::{self, Form, JobView};
+use crate::translate::{self, JobView};
 
 impl Observed {
     /// Adds the facts about every job that was touched.
@@ -35,6 +35,9 @@ impl Observed {
             } else if let Some(id) = self.told.get(uid) {
                 news.facts.push(Event::JobWithdrawn(id.clone()));
                 let ended = self.jobs.get(uid).is_some_and(|job| job.has_ended);
+                if ended {
+                    self.detach_pods_of_composite(uid, news);
+                }
                 news.facts.extend(self.vacated(uid, ended));
             }
         }
@@ -70,14 +73,16 @@ impl Observed {
     fn has_started(&self, view: &JobView) -> bool {
         self.plans.get(view.id.uid()).is_some_and(|plan| {
             let released = view.epoch == Some(plan.epoch()) && !view.is_suspended;
-            view.form != Form::Job && view.has_begun || released
+            !view.form.suspends() && view.has_begun || released
         })
     }
 
     /// Only who may break the glass starts a Job that asks for GPUs, and no Job without GPUs is
     /// ever asked about.
     pub(super) fn bypasses(&self, uid: &str) -> bool {
-        let started = |view: &JobView| !view.is_suspended && !view.has_ended;
+        // What is a part of another object is held or started with that.
+        let started =
+            |view: &JobView| !view.is_suspended && !view.has_ended && view.owner.is_none();
         self.jobs.get(uid).is_some_and(started)
             && self.plans.get(uid).is_none()
             && !self.leavers.contains_key(uid)
@@ -101,7 +106,7 @@ impl Observed {
             facts.extend(self.vacated(uid, false));
         }
         // Its pods are evicted one by one, and others may come to the gang meanwhile.
-        if view.form != Form::Job && self.leavers.contains_key(uid) {
+        if !view.form.suspends() && self.leavers.contains_key(uid) {
             facts.extend(self.vacated(uid, false));
         }
         let saved = view.checkpointed.map(|at| (job.id.clone(), at));
@@ -115,7 +120,7 @@ impl Observed {
         let both = self.jobs.get(uid).zip(self.plans.get(uid));
         both.is_some_and(|(view, plan)| {
             let released = view.epoch == Some(plan.epoch());
-            view.form == Form::Job && view.is_suspended && released
+            view.form.suspends() && view.is_suspended && released
         })
     }
 

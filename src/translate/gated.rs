@@ -164,6 +164,8 @@ pub fn group(uid: &str, name: Option<&str>, size: u32, pods: &[(&PodView, &Gated
             .min()
             .unwrap_or_default(),
         is_queued: true,
+        asks: true,
+        owner: None,
         is_suspended: pods.iter().any(|(_, gated)| gated.is_waiting),
         is_held: pods.iter().any(|(_, gated)| !gated.is_ready),
         epoch: None,

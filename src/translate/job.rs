@@ -11,9 +11,10 @@ use kube::ResourceExt;
 use prorata_core::{Hold, Job, JobId, Needs, Resources, TenantId, Time};
 
 use super::template::Template;
-use super::{annotation, controller, created, plan, version};
+use super::{annotation, composite_owner, controller, created, plan, version};
 use crate::api::labels;
 use crate::duration;
+use crate::kinds::Composite;
 
 /// What stands for a job of the queue in the cluster, and with it how the queue holds it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum Form {
     Pod,
     /// Pods that start together, by the gate of each.
     Gang,
+    /// An object that an operator makes Jobs or pods of, by its own suspend field.
+    Composite(&'static Composite),
 }
 
 impl Form {
@@ -33,6 +36,7 @@ impl Form {
         match self {
             Self::Job => "batch/v1",
             Self::Pod | Self::Gang => "v1",
+            Self::Composite(kind) => kind.api_version,
         }
     }
 
@@ -42,7 +46,14 @@ impl Form {
         match self {
             Self::Job => "Job",
             Self::Pod | Self::Gang => "Pod",
+            Self::Composite(kind) => kind.kind,
         }
+    }
+
+    /// Whether a suspend field holds it, and ends its pods; otherwise gates do, and evictions.
+    #[must_use]
+    pub const fn suspends(self) -> bool {
+        matches!(self, Self::Job | Self::Composite(_))
     }
 }
 
@@ -71,6 +82,10 @@ pub struct JobView {
     pub created: Time,
     /// Whether the queue starts it: it asks for GPUs, and nothing above it does.
     pub is_queued: bool,
+    /// Whether its pods ask for GPUs.
+    pub asks: bool,
+    /// UID of the object that holds it, where it is a part of one.
+    pub owner: Option<String>,
     /// Whether its spec says so now.
     pub is_suspended: bool,
     /// Its user holds it.
@@ -150,6 +165,8 @@ impl JobView {
             generation: metadata.generation.unwrap_or_default(),
             created: created(metadata),
             is_queued: asked.names_gpus && is_topmost(job) && part == Part::Whole,
+            asks: asked.names_gpus,
+            owner: composite_owner(metadata),
             is_suspended: spec.and_then(|s| s.suspend).unwrap_or_default(),
             is_held: annotation(metadata, labels::HELD) == Some("true"),
             epoch,
@@ -206,7 +223,7 @@ fn part(metadata: &ObjectMeta, template: &PodSpec) -> Part {
 }
 
 /// As many pods as run at the same time, once all have started.
-fn gang(spec: &k8s::JobSpec) -> u32 {
+pub(super) fn gang(spec: &k8s::JobSpec) -> u32 {
     let parallelism = spec.parallelism.unwrap_or(1);
     let completions = spec.completions.unwrap_or(parallelism);
     u32::try_from(parallelism.min(completions)).unwrap_or_default()
@@ -251,7 +268,7 @@ fn active(job: &k8s::Job) -> u32 {
 }
 
 /// What is no moment says nothing.
-fn checkpointed(metadata: &ObjectMeta) -> Option<Time> {
+pub(super) fn checkpointed(metadata: &ObjectMeta) -> Option<Time> {
     let text = annotation(metadata, labels::CHECKPOINTED_AT)?;
     let moment: Timestamp = text.parse().ok()?;
     let ms = u64::try_from(moment.as_millisecond()).ok()?;

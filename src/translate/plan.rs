@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 use prorata_core::{NodeId, Placement};
 use serde_json::{Value, json};
 
-use super::JobView;
+use super::{Form, JobView};
 use crate::api::labels;
 
 /// Beyond so many nodes the plan is not written into the template; Filter alone tells it.
@@ -18,33 +18,61 @@ pub const AFFINITY_NODES_MAX: usize = 32;
 pub const NAME_FIELD: &str = "metadata.name";
 
 /// The one patch that starts a Job: a JSON Patch that unsuspends it and names its nodes. It
-/// applies only to this very Job as it was planned.
+/// applies only to this very Job as it was planned. In the templates of other kinds nobody may
+/// name nodes any more; their nodes are told by Filter alone.
 #[must_use]
 pub fn release(job: &JobView, epoch: i64, placement: &Placement) -> Value {
-    let [key, held] =
-        [labels::EPOCH, labels::HELD].map(|key| key.replace('~', "~0").replace('/', "~1"));
+    let key = labels::EPOCH.replace('~', "~0").replace('/', "~1");
     let annotation = if job.has_annotations {
         json!({"op": "add", "path": format!("/metadata/annotations/{key}"), "value": epoch.to_string()})
     } else {
         let annotations = json!({labels::EPOCH: epoch.to_string()});
         json!({"op": "add", "path": "/metadata/annotations", "value": annotations})
     };
-    let affinity = with_ours(job.affinity.as_ref(), placement);
-    // A hold is an annotation, which no generation counts. To test for null is to test for absence.
-    let unheld = if job.has_annotations {
-        json!({"op": "test", "path": format!("/metadata/annotations/{held}"), "value": null})
-    } else {
-        json!({"op": "test", "path": "/metadata/annotations", "value": null})
-    };
+    let suspend = suspend_path(job.form);
+    let mut patch = vec![
+        json!({"op": "test", "path": "/metadata/uid", "value": job.id.uid()}),
+        json!({"op": "test", "path": "/metadata/generation", "value": job.generation}),
+        unheld(job),
+        json!({"op": "test", "path": suspend, "value": true}),
+        annotation,
+    ];
+    if job.form == Form::Job {
+        let affinity = with_ours(job.affinity.as_ref(), placement);
+        patch.push(json!({"op": "add", "path": "/spec/template/spec/affinity", "value": affinity}));
+    }
+    patch.push(json!({"op": "replace", "path": suspend, "value": false}));
+    Value::Array(patch)
+}
+
+/// The patch that lets one go that the queue has nothing to do with.
+#[must_use]
+pub fn free(job: &JobView) -> Value {
+    let suspend = suspend_path(job.form);
     json!([
         {"op": "test", "path": "/metadata/uid", "value": job.id.uid()},
         {"op": "test", "path": "/metadata/generation", "value": job.generation},
-        unheld,
-        {"op": "test", "path": "/spec/suspend", "value": true},
-        annotation,
-        {"op": "add", "path": "/spec/template/spec/affinity", "value": affinity},
-        {"op": "replace", "path": "/spec/suspend", "value": false},
+        unheld(job),
+        {"op": "test", "path": suspend, "value": true},
+        {"op": "replace", "path": suspend, "value": false},
     ])
+}
+
+/// A hold is an annotation, which no generation counts. To test for null is to test for absence.
+fn unheld(job: &JobView) -> Value {
+    let held = labels::HELD.replace('~', "~0").replace('/', "~1");
+    let path = match job.has_annotations {
+        true => format!("/metadata/annotations/{held}"),
+        false => "/metadata/annotations".to_owned(),
+    };
+    json!({"op": "test", "path": path, "value": null})
+}
+
+const fn suspend_path(form: Form) -> &'static str {
+    match form {
+        Form::Composite(kind) => kind.suspend_path(),
+        Form::Job | Form::Pod | Form::Gang => "/spec/suspend",
+    }
 }
 
 /// The patch that takes a start back: the Job is suspended, and may be planned anew once its pods
@@ -52,11 +80,12 @@ pub fn release(job: &JobView, epoch: i64, placement: &Placement) -> Value {
 #[must_use]
 pub fn take_back(job: &JobView, epoch: i64) -> Value {
     let key = labels::EPOCH.replace('~', "~0").replace('/', "~1");
+    let suspend = suspend_path(job.form);
     json!([
         {"op": "test", "path": "/metadata/uid", "value": job.id.uid()},
         {"op": "test", "path": format!("/metadata/annotations/{key}"), "value": epoch.to_string()},
-        {"op": "test", "path": "/spec/suspend", "value": false},
-        {"op": "replace", "path": "/spec/suspend", "value": true},
+        {"op": "test", "path": suspend, "value": false},
+        {"op": "replace", "path": suspend, "value": true},
     ])
 }
 

@@ -8,6 +8,7 @@ use prorata_core::{NodeId, Resource, Resources};
 use prorata_simulator::quantity::{self, QuantityError};
 
 use super::{annotation, controller, gated::Gated, node::counted};
+use crate::kinds::Composite;
 
 /// Annotation and label by which the Job controller numbers the pods of an indexed Job.
 const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
@@ -19,7 +20,7 @@ pub struct PodView {
     pub uid: String,
     /// Its namespace.
     pub namespace: String,
-    /// UID of the Job that controls it; of one that came into the queue by itself, of what it
+    /// UID of the Job, or object of an operator's, that controls it; of one that came into the queue by itself, of what it
     /// queues as.
     pub job: Option<String>,
     /// Its completion index, if the Job is indexed.
@@ -43,7 +44,10 @@ impl PodView {
         let gated = Gated::new(pod, gpu_resource).map(Arc::new);
         let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
         // Who makes a pod can have it say what controls it, unless the API server has seen to it.
-        let job = controller(&pod.metadata).filter(|owner| owner.kind == "Job" && gated.is_none());
+        let owner = controller(&pod.metadata).filter(|_| gated.is_none());
+        let job = owner.filter(|owner| {
+            owner.kind == "Job" || Composite::of_owner(&owner.api_version, &owner.kind).is_some()
+        });
         let index = annotation(&pod.metadata, COMPLETION_INDEX);
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
         let all = counted(gpu_resource).into_iter();

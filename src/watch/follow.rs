@@ -33,6 +33,8 @@ pub(super) struct Follower<K, V> {
     pub(super) api: Api<K>,
     /// Only objects with these fields.
     pub(super) fields: Option<&'static str>,
+    /// Whether it may be that the API server does not know it.
+    pub(super) is_optional: bool,
     /// What is kept of an object.
     pub(super) view: V,
     pub(super) heard: Heard,
@@ -40,10 +42,13 @@ pub(super) struct Follower<K, V> {
     pub(super) inbox: mpsc::Sender<Change>,
 }
 
-/// Why a watch is not taken up again.
-enum End {
+/// Why a watch is not taken up again, or a kind is not followed any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
     /// What was missed can be learnt from a list only.
     Outdated,
+    /// The API server does not know the kind, which may come and go.
+    Unserved,
     /// Nobody listens any more.
     Unwanted,
 }
@@ -53,11 +58,14 @@ where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     V: Fn(&K) -> Option<Object> + Send,
 {
-    /// Runs until nobody listens any more.
-    pub(super) async fn run(self) {
+    /// Runs until nobody listens any more, or what may go is gone.
+    pub(super) async fn run(self) -> End {
         let mut pause = Pause::default();
         loop {
             let listed = match tokio::time::timeout(LIST_WITHIN, self.list()).await {
+                Ok(Err(kube::Error::Api(status))) if status.code == 404 && self.is_optional => {
+                    return End::Unserved;
+                }
                 Ok(listed) => listed.map_err(|error| error.to_string()),
                 Err(_) => Err(format!("no answer within {LIST_WITHIN:?}")),
             };
@@ -77,10 +85,10 @@ where
                 .await
                 .is_none()
             {
-                return;
+                return End::Unwanted;
             }
             if let End::Unwanted = self.watch(version, &mut pause).await {
-                return;
+                return End::Unwanted;
             }
         }
     }
@@ -113,6 +121,9 @@ where
                 Err(_) => return End::Outdated,
                 // The version is so old that the API server cannot say what has happened since.
                 Ok(Err(kube::Error::Api(status))) if status.code == 410 => return End::Outdated,
+                Ok(Err(kube::Error::Api(status))) if status.code == 404 && self.is_optional => {
+                    return End::Outdated;
+                }
                 Ok(Err(error)) => {
                     warn!(kind = ?self.kind, %error, "a watch cannot be opened");
                     self.metrics.broke_off(self.kind);

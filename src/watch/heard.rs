@@ -40,13 +40,13 @@ impl Heard {
     pub fn word(&self, kind: Kind) {
         let now = self.0.start.elapsed().as_millis();
         let now = u64::try_from(now).unwrap_or(u64::MAX);
-        self.0.last[kind as usize].store(now, Ordering::Relaxed);
+        self.0.last[kind.index()].store(now, Ordering::Relaxed);
     }
 
     /// When it last did; as if at the start, if never.
     #[must_use]
     pub fn last(&self, kind: Kind) -> Instant {
-        let last = self.0.last[kind as usize].load(Ordering::Relaxed);
+        let last = self.0.last[kind.index()].load(Ordering::Relaxed);
         self.0.start + Duration::from_millis(last)
     }
 

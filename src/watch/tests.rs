@@ -111,6 +111,7 @@ fn follow(server: &Server) -> Following {
         kind: Kind::Namespace,
         api: Api::<Namespace>::all(server.client()),
         fields: None,
+        is_optional: false,
         view: namespace,
         heard: heard.clone(),
         metrics: Metrics::default(),
@@ -289,4 +290,14 @@ async fn a_good_watch_is_checked_by_a_list_every_hour() {
     assert_eq!(following.next().await, "= b");
     assert_eq!(clock.elapsed().as_secs(), 3600);
     assert_eq!(server.requests()[..3], ["list", "watch 1", "list"]);
+}
+
+/// Of the table no row is forgotten.
+#[test]
+fn each_kind_of_operators_is_followed() {
+    for (place, row) in crate::kinds::COMPOSITES.iter().enumerate() {
+        let kind = Kind::of(crate::translate::Form::Composite(row));
+        assert_eq!(kind, Kind::Composite(u8::try_from(place).unwrap()));
+        assert_eq!(Kind::ALL[kind.index()], kind);
+    }
 }

@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 /// Verb, group, resource and subresource.
 type Right = (&'static str, &'static str, &'static str, &'static str);
 
-const MUST: [Right; 18] = [
+const MUST: [Right; 22] = [
     ("list", "", "nodes", ""),
     ("watch", "", "pods", ""),
     ("patch", "", "pods", ""),
@@ -22,6 +22,10 @@ const MUST: [Right; 18] = [
     ("watch", "batch", "jobs", ""),
     ("patch", "batch", "jobs", ""),
     ("patch", "batch", "jobs", "status"),
+    ("watch", "jobset.x-k8s.io", "jobsets", ""),
+    ("patch", "jobset.x-k8s.io", "jobsets", ""),
+    ("list", "trainer.kubeflow.org", "trainjobs", ""),
+    ("patch", "kubeflow.org", "pytorchjobs", ""),
     ("list", "scheduling.k8s.io", "priorityclasses", ""),
     ("watch", "prorata.dev", "tenants", ""),
     ("patch", "prorata.dev", "tenants", "status"),
@@ -33,7 +37,7 @@ const MUST: [Right; 18] = [
     ("patch", "events.k8s.io", "events", ""),
 ];
 
-const MUST_NOT: [Right; 31] = [
+const MUST_NOT: [Right; 34] = [
     ("get", "", "secrets", ""),
     ("list", "", "secrets", ""),
     ("get", "", "configmaps", ""),
@@ -56,6 +60,9 @@ const MUST_NOT: [Right; 31] = [
     ("create", "batch", "jobs", ""),
     ("delete", "batch", "jobs", ""),
     ("deletecollection", "batch", "jobs", ""),
+    ("create", "jobset.x-k8s.io", "jobsets", ""),
+    ("patch", "jobset.x-k8s.io", "jobsets", "status"),
+    ("delete", "kubeflow.org", "mpijobs", ""),
     ("create", "apps", "daemonsets", ""),
     ("patch", "prorata.dev", "tenants", ""),
     ("create", "prorata.dev", "tenants", ""),

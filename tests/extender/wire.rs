@@ -453,6 +453,7 @@ fn view(nodes: usize) -> View {
     View {
         bypassing: Default::default(),
         groups: Default::default(),
+        owners: Default::default(),
         snapshot: core.snapshot(),
         plans,
         namespaces,

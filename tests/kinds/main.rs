@@ -5,7 +5,9 @@
 
 #[path = "../cluster/mod.rs"]
 mod cluster;
+mod composites;
 mod evictions;
+mod operators;
 mod parts;
 mod pods;
 mod table;
@@ -14,7 +16,12 @@ mod world;
 
 use std::time::Duration;
 
+use prorata_controlplane::JobSets;
+use tokio::sync::Mutex;
 use world::World;
+
+/// One control plane at a time: two would be slow enough to disturb each other.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Short, so that the test need not wait for what nobody waits for.
 const PATIENCE: &str = "preemption: {victimTimeout: 6s}\n";
@@ -30,6 +37,7 @@ spec: {guaranteed: {gpu: 4}}
 /// One control plane for all of it, with our controller running; each leaves no pod behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_waits_runs_and_leaves() {
+    let _turn = TURN.lock().await;
     let Some(mut world) = World::start_with(Duration::ZERO, PATIENCE).await else {
         return;
     };
@@ -56,5 +64,39 @@ async fn every_kind_waits_runs_and_leaves() {
     let _controller = world.controller().await;
     pods::a_restart_changes_nothing(&world).await;
     parts::jobs_of_a_cron_job_are_held_like_any_other(&world).await;
+    world.assert_healthy();
+}
+
+/// Kinds that come after the controller has started, with the operators that know them.
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_of_operators_wait_run_and_leave_whole() {
+    let _turn = TURN.lock().await;
+    let Some(job_sets) = JobSets::find_or_skip() else {
+        return;
+    };
+    let patience = format!("{PATIENCE}nodeLostAfter: 1s\n");
+    let Some(mut world) = World::start_with(world::TERMINATION, &patience).await else {
+        return;
+    };
+    world.cluster.apply(LAB);
+    let mut controller = world.controller().await;
+    let mut operators = operators::start(&world, &job_sets).await;
+
+    composites::a_job_set_waits_and_starts_whole(&world).await;
+    composites::its_user_holds_it(&world).await;
+    composites::it_makes_room_and_comes_back(&world).await;
+    composites::a_lost_node_fails_nothing(&world).await;
+    composites::forged_owners_get_no_places(&world).await;
+    composites::pods_of_an_operator_start_whole(&world).await;
+    composites::unequal_pods_get_equal_places(&world).await;
+    composites::a_train_job_is_held_above_its_job_set(&world).await;
+    composites::a_train_job_without_gpus_is_let_go(&world).await;
+
+    composites::begin(&world).await;
+    controller.kill().unwrap();
+    let _controller = world.controller().await;
+    composites::a_restart_changes_nothing(&world).await;
+    composites::a_kind_may_go(&world).await;
+    operators.job_sets.check().unwrap();
     world.assert_healthy();
 }

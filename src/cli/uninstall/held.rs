@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::super::cluster::{Cluster, Scope};
 use super::super::failure::Failure;
+use super::composites;
 use crate::api::{QueuedJob, State, labels};
 use crate::translate::JobView;
 
@@ -33,6 +34,8 @@ pub(super) struct Held {
     kept: Vec<Job>,
     /// Not suspended, but their template has the queue's gate.
     gated_templates: Vec<Job>,
+    /// Objects of operators, suspended by the queue or with what it put into them.
+    composites: Vec<composites::Part>,
     /// With the queue's gate.
     pods: Vec<Pod>,
 }
@@ -59,6 +62,7 @@ impl Held {
                 held.gated_templates.push(job);
             }
         }
+        held.composites = composites::find(cluster.client(), &waiting).await?;
         let pods = cluster.list(&Scope::All, ListParams::default()).await?;
         held.pods = pods
             .into_iter()
@@ -75,7 +79,11 @@ impl Held {
     /// Says what there is.
     pub(super) fn tell(&self) {
         let (jobs, pods) = (self.jobs.len(), self.pods.len());
-        eprintln!("the queue holds {jobs} Jobs and {pods} pods");
+        let others = match self.composites.len() {
+            0 => String::new(),
+            count => format!(", {count} objects of operators"),
+        };
+        eprintln!("the queue holds {jobs} Jobs{others} and {pods} pods");
         for job in &self.gated_templates {
             eprintln!(
                 "{} runs with the queue's gate in its template",
@@ -88,6 +96,7 @@ impl Held {
         self.jobs.is_empty()
             && self.kept.is_empty()
             && self.gated_templates.is_empty()
+            && self.composites.is_empty()
             && self.pods.is_empty()
     }
 }
@@ -125,6 +134,9 @@ async fn release_once(cluster: &Cluster, held: Held) -> Result<(), Failure> {
     for job in &held.kept {
         let clean = Value::Array(clean_patch(job));
         patch(cluster, "clean Job", job, clean).await?;
+    }
+    for part in &held.composites {
+        part.release(cluster.client()).await?;
     }
     for pod in &held.pods {
         if patch(cluster, "release pod", pod, pod_patch(pod))
@@ -188,7 +200,7 @@ async fn waiting(cluster: &Cluster) -> Result<BTreeSet<String>, Failure> {
 }
 
 /// Whether the queue has suspended it: our policy marked it as it came, or we wrote a record of it.
-fn is_ours(job: &Job, waiting: &BTreeSet<String>) -> bool {
+pub(super) fn is_ours(job: &impl ResourceExt, waiting: &BTreeSet<String>) -> bool {
     let marks = [labels::CREATED_BY, labels::EPOCH];
     let marked = marks
         .iter()
@@ -252,16 +264,16 @@ fn gate(gates: &[PodSchedulingGate]) -> Option<usize> {
     gates.iter().position(|gate| gate.name == labels::GATE)
 }
 
-fn test_uid(uid: Option<String>) -> Value {
+pub(super) fn test_uid(uid: Option<String>) -> Value {
     json!({"op": "test", "path": "/metadata/uid", "value": uid})
 }
 
-fn remove_annotation(annotation: &str) -> Value {
+pub(super) fn remove_annotation(annotation: &str) -> Value {
     let key = annotation.replace('~', "~0").replace('/', "~1");
     json!({"op": "remove", "path": format!("/metadata/annotations/{key}")})
 }
 
-fn replace(path: &str, value: Value) -> Value {
+pub(super) fn replace(path: &str, value: Value) -> Value {
     json!({"op": "replace", "path": path, "value": value})
 }
 
@@ -281,22 +293,23 @@ where
     let api: Api<K> = Api::namespaced(cluster.client().clone(), &namespace);
     let patch = serde_json::from_value(patch).map_err(|error| Failure::new(error.to_string()))?;
     let patch: Patch<()> = Patch::Json(patch);
-    match api
-        .patch(&object.name_any(), &PatchParams::default(), &patch)
-        .await
-    {
+    let name = object.name_any();
+    let patched = api.patch(&name, &PatchParams::default(), &patch).await;
+    settled(patched, &format!("{verb} {}", full_name(object)))
+}
+
+/// What came of a patch; `None` as [`patch`] has it.
+pub(super) fn settled<K>(patched: kube::Result<K>, attempt: &str) -> Result<Option<K>, Failure> {
+    match patched {
         Ok(object) => Ok(Some(object)),
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => Ok(None),
         // A policy of ours that is still in force.
         Err(kube::Error::Api(status)) if status.message.contains("denied request") => Ok(None),
-        Err(error) => Err(Failure::api(
-            &format!("{verb} {}", full_name(object)),
-            error,
-        )),
+        Err(error) => Err(Failure::api(attempt, error)),
     }
 }
 
-fn full_name(object: &impl kube::ResourceExt) -> String {
+pub(super) fn full_name(object: &impl kube::ResourceExt) -> String {
     format!(
         "{}/{}",
         object.namespace().unwrap_or_default(),

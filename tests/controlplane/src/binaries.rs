@@ -75,6 +75,7 @@ const CONTROL_PLANE: GoModule = GoModule {
     -X k8s.io/component-base/version.gitVersion=v1.37.1 \
     -X k8s.io/component-base/version.gitMajor=1 \
     -X k8s.io/component-base/version.gitMinor=37",
+    kept: &[],
     notice: "building etcd and Kubernetes for the tests: about 6 minutes the first time",
 };
 

@@ -18,6 +18,9 @@ pub(crate) struct GoModule {
     pub(crate) package: &'static str,
     /// `-ldflags` of the build.
     pub(crate) linker_flags: &'static str,
+    /// Files of modules that it depends on, kept beside the program: under which name, of which
+    /// module, and where that has it.
+    pub(crate) kept: &'static [(&'static str, &'static str, &'static str)],
     /// What is said while it is built.
     pub(crate) notice: &'static str,
 }
@@ -45,7 +48,8 @@ impl GoModule {
             .sources
             .iter()
             .flat_map(|(name, text)| [*name, *text])
-            .chain(iter::once(self.linker_flags));
+            .chain(iter::once(self.linker_flags))
+            .chain(self.kept.iter().flat_map(|kept| [kept.0, kept.1, kept.2]));
         texts
             .flat_map(str::bytes)
             .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -83,6 +87,12 @@ impl GoModule {
             .stdin(Stdio::null())
             .stderr(Stdio::piped());
         self.run(go)?;
+        for (name, of, path) in self.kept {
+            let source = root_of(of, module.path())?.join(path);
+            // A copy of what is read-only in Go's cache could not be written again.
+            let text = fs::read(&source).when(format_args!("read {}", source.display()))?;
+            fs::write(directory.join(name), text).when(format_args!("write {name}"))?;
+        }
         fs::rename(&built, binary).when(format_args!("put {} into the cache", self.name))
     }
 
@@ -103,6 +113,24 @@ impl GoModule {
             output,
         })
     }
+}
+
+/// The directory in which Go keeps a module that the one at `from` depends on.
+fn root_of(module: &str, from: &Path) -> Result<PathBuf> {
+    let mut go = Command::new("go");
+    go.args(["list", "-m", "-f", "{{.Dir}}", module])
+        .current_dir(from)
+        .env("GOTOOLCHAIN", "local")
+        .stdin(Stdio::null());
+    let listed = go.output().when("run `go list`")?;
+    if listed.status.success() {
+        let path = String::from_utf8_lossy(&listed.stdout);
+        return Ok(PathBuf::from(path.trim()));
+    }
+    Err(Error::Build {
+        status: listed.status,
+        output: String::from_utf8_lossy(&listed.stderr).into_owned(),
+    })
 }
 
 fn cache() -> Result<PathBuf> {

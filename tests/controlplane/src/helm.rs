@@ -20,6 +20,7 @@ const HELM: GoModule = GoModule {
     ],
     package: "helm.sh/helm/v4/cmd/helm",
     linker_flags: "-s -w",
+    kept: &[],
     notice: "building helm for the tests: about a minute the first time",
 };
 

@@ -14,17 +14,20 @@ pub enum User {
     ControllerManager,
     /// Our controller's service account; it may do what the role that we install allows.
     Controller,
+    /// Operators of workloads; they may do nothing until a test binds a role to them.
+    Operator,
     /// An ordinary user; she may do nothing until a test binds a role to her.
     Alice,
 }
 
 impl User {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Admin,
         Self::Scheduler,
         Self::ControllerManager,
         Self::Controller,
+        Self::Operator,
         Self::Alice,
     ];
 
@@ -36,6 +39,7 @@ impl User {
             Self::Scheduler => "system:kube-scheduler",
             Self::ControllerManager => "system:kube-controller-manager",
             Self::Controller => "system:serviceaccount:prorata-system:prorata-controller",
+            Self::Operator => "system:serviceaccount:operators:operator",
             Self::Alice => "alice",
         }
     }
@@ -47,6 +51,7 @@ impl User {
             Self::Scheduler => "kube-scheduler.kubeconfig",
             Self::ControllerManager => "kube-controller-manager.kubeconfig",
             Self::Controller => "prorata-controller.kubeconfig",
+            Self::Operator => "operator.kubeconfig",
             Self::Alice => "alice.kubeconfig",
         }
     }
@@ -55,7 +60,7 @@ impl User {
         match self {
             Self::Admin => "system:masters",
             Self::Controller => "system:serviceaccounts,system:serviceaccounts:prorata-system",
-            Self::Scheduler | Self::ControllerManager | Self::Alice => "",
+            Self::Scheduler | Self::ControllerManager | Self::Operator | Self::Alice => "",
         }
     }
 }
