@@ -65,6 +65,7 @@ impl Teller {
         let standings = standings(snapshot);
         let question = Question {
             jobs: Some(first_of_each(&standings)),
+            threads: super::threads(),
             ..Question::default()
         };
         let etas = forecast(snapshot, now, &self.watched.history, &question);
