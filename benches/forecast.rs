@@ -7,9 +7,10 @@
 //!
 //! 5,000 GPUs on 625 nodes, 20 tenants of which half are guaranteed something, gangs of 1 to 16
 //! pods of 1 to 8 GPUs, two priorities; nobody leaves for equal shares alone. The run times of
-//! 500 jobs are known. The work is drawn from a fixed seed, and everything runs on one thread.
+//! 500 jobs are known. The work is drawn from a fixed seed. The runs share all processors, or one.
 
 use std::hint::black_box;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use criterion::Criterion;
@@ -31,15 +32,21 @@ fn main() {
         .configure_from_args();
     let cluster = Cluster::full();
     let question = Question::default();
-    for (name, history) in [
-        ("nobody arrives", cluster.history(false)),
-        ("others arrive", cluster.history(true)),
+    let alone = Question {
+        threads: NonZeroUsize::MIN,
+        ..Question::default()
+    };
+    for (name, history, question) in [
+        ("nobody arrives, one thread", cluster.history(false), &alone),
+        ("nobody arrives", cluster.history(false), &question),
+        ("others arrive, one thread", cluster.history(true), &alone),
+        ("others arrive", cluster.history(true), &question),
     ] {
         criterion.bench_function(
             &format!("forecast, {name}/1000 waiting, 50 runs"),
             |bench| {
                 bench.iter(|| {
-                    let told = forecast(&cluster.snapshot, cluster.now, &history, &question);
+                    let told = forecast(&cluster.snapshot, cluster.now, &history, question);
                     black_box(told)
                 });
             },

@@ -4,9 +4,11 @@
 //! simulator play the core forward from it ([`prorata_simulator::forecast`]), and sends the driver
 //! what has changed enough to be worth a write. It learns from the pictures how long jobs run and
 //! which arrive, and scores what it foretold against what happened. It takes at most a tenth
-//! of one processor's time.
+//! of one processor's time, and never more than half of the processors at once.
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use prorata_simulator::forecast::Score;
@@ -25,7 +27,7 @@ use told::Teller;
 
 /// The least time between two looks.
 const EVERY: Duration = Duration::from_secs(10);
-/// Foretelling takes at most one part in so many of the time.
+/// Foretelling takes at most one part in so many of one processor's time.
 const PARTS: u32 = 10;
 /// Batches that the driver has not taken up yet.
 const BATCHES_MAX: usize = 4;
@@ -85,9 +87,21 @@ async fn foretell(views: Views, sender: mpsc::Sender<Batch>) {
         };
         teller = looked;
         views.scored().set(teller.score());
-        pause = EVERY.max(began.elapsed() * (PARTS - 1));
+        pause = EVERY.max(rest(began.elapsed()));
         if !batch.is_empty() && sender.send(batch).await.is_err() {
             return;
         }
     }
+}
+
+/// Threads that foretell: the others are left to whoever decides and answers.
+fn threads() -> NonZeroUsize {
+    let half = available_parallelism().map_or(0, |all| all.get() / 2);
+    NonZeroUsize::new(half).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// How long to do nothing after all threads have worked for so long.
+fn rest(worked: Duration) -> Duration {
+    let threads = u32::try_from(threads().get()).unwrap_or(u32::MAX);
+    worked.saturating_mul(threads.saturating_mul(PARTS) - 1)
 }

@@ -5,10 +5,13 @@
 //! over the runs is the answer. The same snapshot, history and seed give the same numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use prorata_core::reason::Outlook;
 use prorata_core::{JobId, Reason, Snapshot, Time, Verdict};
+use rayon::ThreadPoolBuilder;
+use rayon::prelude::*;
 
 pub use calibration::Calibration;
 pub use history::History;
@@ -38,16 +41,19 @@ pub struct Question {
     /// Whose start is asked for; `None`: that of all that wait for their turn. A run ends when
     /// these have started.
     pub jobs: Option<BTreeSet<JobId>>,
+    /// Futures that are played at the same time. The numbers are the same for any.
+    pub threads: NonZeroUsize,
 }
 
 impl Default for Question {
-    /// All jobs, 50 times, up to 30 days.
+    /// All jobs, 50 times, up to 30 days, with all processors.
     fn default() -> Self {
         Self {
             runs: 50,
             seed: 1,
             horizon: Duration::from_secs(30 * 24 * 3600),
             jobs: None,
+            threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         }
     }
 }
@@ -100,16 +106,28 @@ fn starts(
     let present = present.with_arrivals(history);
     let mut starts: BTreeMap<JobId, Vec<Time>> =
         asked.iter().map(|id| (id.clone(), Vec::new())).collect();
-    for run in 0..question.runs {
-        let future = Future::new(&present, asked, history, question, run);
-        for (job, at) in future.play() {
-            if let Some(times) = starts.get_mut(&job) {
-                times.push(at);
-            }
+    let play = |run| Future::new(&present, asked, history, question, run).play();
+    for (job, at) in each(question, play).into_iter().flatten() {
+        if let Some(times) = starts.get_mut(&job) {
+            times.push(at);
         }
     }
     let eta = |(id, times)| (id, Eta::of(times, question.runs));
     starts.into_iter().map(eta).collect()
+}
+
+/// What comes of each run, in their order, whoever was faster.
+fn each<T: Send>(question: &Question, play: impl Fn(u32) -> T + Sync + Send) -> Vec<T> {
+    let runs = 0..question.runs;
+    let threads = question.threads.get().min(runs.len());
+    let pool = ThreadPoolBuilder::new().num_threads(threads);
+    let pool = (threads > 1).then(|| pool.build().ok()).flatten();
+    let Some(pool) = pool else {
+        // Alone, or the system gives no more threads.
+        return runs.map(play).collect();
+    };
+    // One at a time: runs differ in length.
+    pool.install(|| runs.into_par_iter().with_max_len(1).map(play).collect())
 }
 
 impl Eta {

@@ -1,6 +1,7 @@
 //! What is foretold about the start of jobs, where the answer is known.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use prorata_core::{
@@ -157,21 +158,25 @@ fn those_that_arrive_lately_are_expected_to_come_again() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_numbers() {
+fn the_same_seed_gives_the_same_numbers_on_any_number_of_threads() {
     let jobs: Vec<Job> = (0..40)
         .map(|n| job(&format!("j{n:02}"), 1 + n % 4, n))
         .collect();
     let snapshot = snapshot(&jobs);
     let history = ran(&[60, 600, HOUR, 5 * HOUR]);
-    let told = |seed| {
+    let told = |seed, threads| {
         let question = Question {
             seed,
+            threads: NonZeroUsize::new(threads).unwrap(),
             ..Question::default()
         };
         forecast(&snapshot, at(100), &history, &question)
     };
-    assert_eq!(told(1), told(1));
-    assert_ne!(told(1), told(2));
+    let alone = told(1, 1);
+    for threads in [1, 2, 3, 7] {
+        assert_eq!(told(1, threads), alone, "{threads} threads");
+    }
+    assert_ne!(told(2, 1), alone);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::cluster::{Cluster, Scope};
 use super::failure::Failure;
 use super::{remedy, words};
-use crate::api::{Forecast, QueuedJob, State};
+use crate::api::{Amount, Forecast, QueuedJob, State, labels};
 use crate::translate::ADMITTED;
 
 /// A job in the queue.
@@ -63,6 +63,9 @@ pub(super) struct Entry {
     /// How many of its pods have their place on each node.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) nodes: BTreeMap<String, u32>,
+    /// The resource by which its pods name GPUs.
+    #[serde(skip)]
+    pub(super) gpu_resource: String,
     /// The number of its admission.
     #[serde(skip)]
     epoch: i64,
@@ -101,6 +104,7 @@ impl Entry {
             admitted: admitted.map(|condition| condition.last_transition_time.0),
             forecast: status.forecast,
             nodes,
+            gpu_resource: gpu_resource(&spec.requests),
             epoch: spec.admission.as_ref().map_or(0, |a| a.epoch),
         }
     }
@@ -159,6 +163,14 @@ impl Entry {
         let name = (self.namespace.clone(), self.name.clone());
         (Reverse(self.priority), self.submitted, name)
     }
+}
+
+/// What the pods of a record ask for that is no CPU or memory: their name of GPUs.
+fn gpu_resource(requests: &BTreeMap<String, Amount>) -> String {
+    let plain = [Resource::Cpu.name(), Resource::Memory.name()];
+    let mut others = requests.keys().filter(|key| !plain.contains(&key.as_str()));
+    let gpus = others.next().map(String::as_str);
+    gpus.unwrap_or(labels::GPU_RESOURCE).to_owned()
 }
 
 /// How long until a moment (RFC 3339); the moment as it is written where that cannot be read.
@@ -242,6 +254,17 @@ pub(super) mod tests {
                 .for_each(|(key, change)| json_patch(&mut value[key], change)),
             other => *value = other.clone(),
         }
+    }
+
+    #[test]
+    fn the_name_of_gpus_is_the_one_that_the_record_has() {
+        let name = |keys: &[&str]| {
+            let amount = |key: &&str| ((*key).to_owned(), Amount("1".to_owned()));
+            gpu_resource(&keys.iter().map(amount).collect())
+        };
+        assert_eq!(name(&["amd.com/gpu", "cpu", "memory"]), "amd.com/gpu");
+        assert_eq!(name(&["cpu", "memory", "z.example/gpu"]), "z.example/gpu");
+        assert_eq!(name(&["cpu"]), labels::GPU_RESOURCE);
     }
 
     #[test]

@@ -8,9 +8,9 @@ use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use super::cluster::from;
-use super::cluster::requests::suspended;
 use super::world::{World, run};
+use crate::cluster::from;
+use crate::cluster::requests::suspended;
 
 /// Two pods of two GPUs.
 const TRAIN: &str = "\

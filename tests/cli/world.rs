@@ -10,9 +10,9 @@ use kube::api::{DeleteParams, ListParams};
 use prorata_controlplane::{Kubelet, KubeletOptions, Options, Process, User, nodes};
 use serde_json::Value;
 
-use super::cluster::Cluster;
-use super::cluster::controller::Site;
-use super::cluster::requests::create;
+use crate::cluster::Cluster;
+use crate::cluster::controller::Site;
+use crate::cluster::requests::create;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -257,7 +257,7 @@ fn blocking(line: &str, input: &str) -> Output {
 
 /// A Job of so many pods with so many GPUs each.
 pub(crate) fn gang(name: &str, pods: u32, gpus: u32) -> Job {
-    let mut job = super::cluster::job(name, gpus);
+    let mut job = crate::cluster::job(name, gpus);
     let spec = job.spec.as_mut().unwrap();
     let pods = i32::try_from(pods).unwrap();
     (spec.parallelism, spec.completions) = (Some(pods), Some(pods));

@@ -25,8 +25,14 @@ impl Site {
         Self::prepare_with(plane, "")
     }
 
-    /// The same with more lines of configuration for our controller.
+    /// The same with more lines of configuration for our controller. The Lease is short unless
+    /// they say how long it is.
     pub(crate) fn prepare_with(plane: &ControlPlane, more: &str) -> Self {
+        let election = if more.contains("leaderElection:") {
+            ""
+        } else {
+            "leaderElection: {leaseDuration: 3s, renewDeadline: 2s, retryPeriod: 500ms}\n"
+        };
         let directory = plane.directory();
         let (extender, health) = (free_address(), free_address());
         let authority = plane.authority();
@@ -44,7 +50,7 @@ impl Site {
             "apiVersion: config.prorata.dev/v1alpha1\nkind: Configuration\n\
              extender:\n  address: {extender}\n  tls:\n    certFile: {}\n    keyFile: {}\n    clientCaFile: {}\n\
              health:\n  address: {health}\n\
-             leaderElection: {{leaseDuration: 3s, renewDeadline: 2s, retryPeriod: 500ms}}\n{more}",
+             {election}{more}",
             server.certificate.display(),
             server.key.display(),
             authority.certificate().display(),

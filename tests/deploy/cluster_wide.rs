@@ -12,9 +12,9 @@ use prorata::api::QueuedJob;
 use prorata_controlplane::{Kubelet, KubeletOptions, Options, nodes};
 use serde_json::{Value, json};
 
+use super::{Chart, kubectl, object, objects, read, removed, rights, root, running, text};
 use crate::cluster::requests::{eventually, suspended};
 use crate::cluster::{Cluster, prorata};
-use crate::{Chart, kubectl, object, objects, read, removed, rights, root, running, text};
 
 /// Everything that the chart can render.
 const ALL: &str = "--set=scheduler.enabled=true,certificates.source=certManager";

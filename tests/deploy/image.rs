@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::{read, text};
+use super::{read, text};
 
 /// What the image distroless/cc holds of glibc and GCC.
 const IN_THE_IMAGE: [&str; 8] = [

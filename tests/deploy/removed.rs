@@ -10,10 +10,10 @@ use prorata::api::labels::{EPOCH, HELD};
 use prorata_controlplane::User;
 use serde_json::{Value, json};
 
+use super::cluster_wide::job;
+use super::{Chart, kubectl, text};
 use crate::cluster::Cluster;
 use crate::cluster::requests::{eventually, pod_of, start, suspend, suspended};
-use crate::cluster_wide::job;
-use crate::{Chart, kubectl, text};
 
 pub(crate) async fn nothing_of_a_users_is_left_behind(cluster: &Cluster, chart: &Chart) {
     let jobs: Api<Job> = Api::namespaced(cluster.admin.clone(), "red");

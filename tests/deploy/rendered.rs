@@ -4,7 +4,7 @@ use prorata::config::Configuration;
 use prorata::manifest::Document;
 use serde_json::Value;
 
-use crate::{Chart, compare, object, objects, read};
+use super::{Chart, compare, object, objects, read};
 
 #[test]
 fn the_chart_is_in_order() {

@@ -13,9 +13,9 @@ use prorata_controlplane::{Kubelet, KubeletOptions, Options, nodes};
 use prorata_simulator::play;
 use prorata_simulator::trace::{self, TraceNode, TracePod};
 
-use super::cluster::Cluster;
-use super::cluster::controller::Site;
-use super::{data, simulated};
+use super::{CALM, LONG_LEASE, data, simulated};
+use crate::cluster::Cluster;
+use crate::cluster::controller::Site;
 
 const TENANT: &str = "openb";
 /// So many pods, unless `PRORATA_OPENB` says how many.
@@ -47,7 +47,7 @@ async fn a_public_trace_lands_where_the_simulator_places_it() {
         .await
         .unwrap();
     cluster.apply(&manifests(&pods));
-    let site = Site::prepare_with(&cluster.plane, "preemption: {enabled: false}\n");
+    let site = Site::prepare_with(&cluster.plane, &[CALM, LONG_LEASE].concat());
     cluster
         .plane
         .start_scheduler(site.scheduler_config())

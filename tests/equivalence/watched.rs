@@ -16,8 +16,8 @@ use prorata_controlplane::GPU;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
-use super::cluster::Cluster;
 use super::inputs::JobName;
+use crate::cluster::Cluster;
 
 /// How long nothing must have changed.
 const QUIET: Duration = Duration::from_millis(200);

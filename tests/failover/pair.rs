@@ -7,7 +7,7 @@ use std::process::Command;
 use prorata_controlplane::{Process, User};
 
 use super::proxy::Proxy;
-use super::world::World;
+use crate::outage::world::World;
 
 /// The two, and what stands around them.
 pub(crate) struct Pair {
@@ -130,7 +130,7 @@ impl Pair {
     async fn get(&self, which: usize, path: &'static str) -> Option<String> {
         let address = self.controllers[which].health;
         let asked =
-            tokio::task::spawn_blocking(move || super::cluster::controller::get(address, path));
+            tokio::task::spawn_blocking(move || crate::cluster::controller::get(address, path));
         asked.await.unwrap()
     }
 }

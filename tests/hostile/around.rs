@@ -6,10 +6,10 @@ use kube::api::{Patch, PatchParams};
 use prorata::api::labels::GATE;
 use serde_json::{Value, json};
 
+use super::world::{World, job_manifest, pod_manifest, refusal};
+use super::{Row, row};
 use crate::cluster::from;
 use crate::cluster::requests::{create, eventually};
-use crate::world::{World, job_manifest, pod_manifest, refusal};
-use crate::{Row, row};
 
 pub(crate) async fn attacks(world: &World) -> Vec<Row> {
     let mut rows = priorities(world).await;

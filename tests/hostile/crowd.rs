@@ -6,9 +6,9 @@ use futures::{StreamExt, stream};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{DeleteParams, ListParams, PostParams};
 
+use super::world::{World, job};
+use super::{Row, row};
 use crate::cluster::requests::{create, eventually};
-use crate::world::{World, job};
-use crate::{Row, row};
 
 /// How many in CI.
 const JOBS: u32 = 300;

@@ -8,10 +8,10 @@ use kube::{Resource, ResourceExt};
 use prorata::api::Tenant;
 use serde_json::{Value, json};
 
+use super::world::{World, job_manifest, pod_manifest, refusal};
+use super::{Row, row};
 use crate::cluster::from;
 use crate::cluster::requests::{create, eventually, patch};
-use crate::world::{World, job_manifest, pod_manifest, refusal};
-use crate::{Row, row};
 
 /// In seconds.
 const WEEK: u32 = 7 * 24 * 60 * 60;

@@ -8,10 +8,10 @@ use kube::api::{Api, DeleteParams, PostParams};
 use prorata::api::{QueuedJob, Tenant};
 use serde_json::{Value, json};
 
+use super::world::{World, refusal};
+use super::{Row, row};
 use crate::cluster::requests::patch;
 use crate::cluster::{from, queued_job};
-use crate::world::{World, refusal};
-use crate::{Row, row};
 
 pub(crate) async fn attacks(world: &World) -> Vec<Row> {
     let face = serde_json::to_value(queued_job("hers", "1", 5)).unwrap();

@@ -7,10 +7,10 @@ use kube::api::{Api, Patch, PatchParams};
 use prorata::api::labels::{EPOCH, GATE};
 use serde_json::{Value, json};
 
+use super::world::{World, job_manifest, pod_manifest, refusal};
+use super::{Row, row};
 use crate::cluster::from;
 use crate::cluster::requests::{create, eventually, patch, pinned_to, suspend, suspended};
-use crate::world::{World, job_manifest, pod_manifest, refusal};
-use crate::{Row, row};
 
 pub(crate) async fn attacks(world: &World) -> Vec<Row> {
     let gated = create(&world.hers::<Pod>(), &from(pod_manifest("gated", 8))).await;

@@ -10,8 +10,8 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use prorata::api::State;
 use serde_json::json;
 
-use super::cluster::requests::{patch, suspend, suspended};
 use super::world::{NODES, TERMINATION, World, gang, is_complete, node, phase, stored, with};
+use crate::cluster::requests::{patch, suspend, suspended};
 
 const BOTH: [&str; 8] = [
     NODES[0], NODES[0], NODES[0], NODES[0], NODES[1], NODES[1], NODES[1], NODES[1],
@@ -393,9 +393,9 @@ pub(crate) async fn a_job_that_may_not_start_holds_nothing(world: &World) {
                 dry_run: true,
                 ..Default::default()
             };
-            let mut probe = super::cluster::requests::json(&probe);
+            let mut probe = crate::cluster::requests::json(&probe);
             probe["metadata"]["annotations"] = json!({ "example.com/probe": "" });
-            jobs.create(&dry_run, &super::cluster::from(probe))
+            jobs.create(&dry_run, &crate::cluster::from(probe))
                 .await
                 .is_err()
         })
@@ -450,7 +450,7 @@ pub(crate) async fn who_may_break_the_glass_gets_what_is_free(world: &World) {
         .until_running("urgent", "queued", &[NODES[0]; 4])
         .await;
     let pods: Api<Pod> = Api::namespaced(world.cluster.admin.clone(), "urgent");
-    let bare = super::cluster::pod("bare", 2);
+    let bare = crate::cluster::pod("bare", 2);
     pods.create(&kube::api::PostParams::default(), &bare)
         .await
         .unwrap();

@@ -14,9 +14,9 @@ use prorata::api::{QueuedJob, State};
 use prorata_controlplane::{Kubelet, KubeletOptions, Options, Process, nodes};
 use serde_json::{Value, json};
 
-use super::cluster::controller::Site;
-use super::cluster::requests::{create, forget_what_always_differs, json as manifest};
-use super::cluster::{Cluster, from, job, pod};
+use crate::cluster::controller::Site;
+use crate::cluster::requests::{create, forget_what_always_differs, json as manifest};
+use crate::cluster::{Cluster, from, job, pod};
 
 /// How long a pod takes to end once it is deleted, where that matters.
 pub(crate) const TERMINATION: Duration = Duration::from_secs(2);

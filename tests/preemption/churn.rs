@@ -9,7 +9,7 @@ use kube::api::{Api, ListParams};
 use prorata::api::QueuedJob;
 use serde_json::json;
 
-use super::world::{World, gang, is_complete, with};
+use crate::outage::world::{World, gang, is_complete, with};
 
 /// How long Jobs keep coming; `PRORATA_CHURN_SECONDS` says otherwise.
 const CHURN: Duration = Duration::from_secs(20);
@@ -49,7 +49,15 @@ pub(crate) async fn nothing_flaps(world: &World) {
         assert!(began.elapsed() < span + patience, "never end: {left:?}");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    for (name, times) in evictions(world).await {
+    let evictions = evictions(world).await;
+    eprintln!(
+        "{} Jobs over within {:?}; {} evictions, of one Job at most {}",
+        names.len(),
+        began.elapsed(),
+        evictions.values().sum::<i32>(),
+        evictions.values().max().unwrap_or(&0),
+    );
+    for (name, times) in evictions {
         assert!(times <= EVICTIONS_MAX, "{name} left {times} times");
     }
     let records: Api<QueuedJob> = Api::all(world.cluster.admin.clone());

@@ -1,19 +1,21 @@
 //! The controller ends after its first write, after a later one, and so on through all that a
 //! story takes. Another one takes over each time, and the story ends the same.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures::future::join_all;
 use prorata::api::State;
-use prorata_controlplane::{Kubelet, KubeletOptions, Process};
+use prorata_controlplane::Process;
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use super::world::{NODES, World, gang, is_complete, with};
+use crate::outage::world::{NODES, World, gang, is_complete, with};
 
 /// More writes than the story takes.
 const WRITES_MAX: u32 = 80;
 /// A crash after the first write, and after each so many more; `PRORATA_CRASH_EVERY` says otherwise.
-const EVERY: usize = 3;
+const EVERY: u32 = 3;
 
 /// What is left of a story but for names and UIDs.
 #[derive(Debug, PartialEq)]
@@ -26,24 +28,47 @@ struct End {
     failed: i32,
 }
 
-pub(crate) async fn a_crash_after_any_write_changes_nothing(world: &mut World) {
-    world.kubelet = Kubelet::start(world.cluster.admin.clone(), KubeletOptions::default());
+/// Plays the story in all worlds at the same time, one crash after the other in each.
+pub(crate) async fn a_crash_after_any_write_changes_nothing(worlds: &[World]) {
     let every = std::env::var("PRORATA_CRASH_EVERY").ok();
     let step = every.and_then(|text| text.parse().ok()).unwrap_or(EVERY);
-    let expected = End {
-        evicted: vec!["leaves".to_owned()],
-        epochs: 3,
-        failed: 0,
+    let crashes = Crashes {
+        step,
+        next: AtomicU32::new(1),
+        is_over: AtomicBool::new(false),
     };
-    for writes in (1..=WRITES_MAX).step_by(step) {
-        let (end, crashed) = story(world, writes).await;
-        assert_eq!(end, expected, "after {writes} writes");
-        if !crashed {
-            eprintln!("the story takes fewer than {writes} writes");
-            return;
+    join_all(worlds.iter().map(|world| crashes.play(world))).await;
+}
+
+/// After how many writes there is a crash in the next story.
+struct Crashes {
+    step: u32,
+    next: AtomicU32,
+    /// A story has ended without a crash.
+    is_over: AtomicBool,
+}
+
+impl Crashes {
+    async fn play(&self, world: &World) {
+        let expected = End {
+            evicted: vec!["leaves".to_owned()],
+            epochs: 3,
+            failed: 0,
+        };
+        while !self.is_over.load(Ordering::SeqCst) {
+            let writes = self.next.fetch_add(self.step, Ordering::SeqCst);
+            assert!(
+                writes <= WRITES_MAX,
+                "the story takes more than {WRITES_MAX} writes"
+            );
+            let (end, crashed) = story(world, writes).await;
+            assert_eq!(end, expected, "after {writes} writes");
+            if !crashed {
+                eprintln!("the story takes fewer than {writes} writes");
+                self.is_over.store(true, Ordering::SeqCst);
+            }
         }
     }
-    panic!("the story takes more than {WRITES_MAX} writes");
 }
 
 /// Our controller, and the one that takes over.
@@ -149,5 +174,8 @@ async fn story(world: &World, writes: u32) -> (End, bool) {
     // What is said last may be said a moment later.
     tokio::time::sleep(Duration::from_millis(300)).await;
     crashed |= process.check().is_err();
+    // Its end is waited for, but not by the other worlds.
+    let gone = tokio::task::spawn_blocking(move || drop(process));
+    gone.await.unwrap();
     (end, crashed)
 }

@@ -7,8 +7,8 @@ use kube::api::{Api, DeleteParams};
 use prorata::api::{State, Tenant};
 use serde_json::json;
 
-use super::cluster::requests::{patch, suspend, suspended};
-use super::world::{NODES, World, gang, with};
+use crate::cluster::requests::{patch, suspend, suspended};
+use crate::outage::world::{NODES, World, gang, with};
 
 /// Pods that take longer to end than anybody waits for them.
 pub(crate) fn slow_to_end() -> serde_json::Value {

@@ -6,9 +6,9 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use prorata::api::State;
 use serde_json::json;
 
-use super::cluster::from;
-use super::cluster::requests::patch;
-use super::world::{NODES, World, gang, with};
+use crate::cluster::from;
+use crate::cluster::requests::patch;
+use crate::outage::world::{NODES, World, gang, with};
 
 /// A Job that must not lose a single pod to a failure.
 fn strict(name: &str, pods: usize) -> k8s_openapi::api::batch::v1::Job {

@@ -7,7 +7,6 @@ use kube::{ResourceExt, core::ObjectMeta};
 use super::super::cluster::{Cluster, Scope};
 use super::super::failure::Failure;
 use super::super::queue::Entry;
-use crate::api::labels;
 use crate::translate::{PodView, gang_uid_of_job};
 
 /// The pods of the entry that run on the node, or are on their way there.
@@ -18,7 +17,7 @@ pub(super) async fn on_node(
 ) -> Result<Vec<Pod>, Failure> {
     let scope = Scope::Namespace(entry.namespace.clone());
     let mut pods: Vec<Pod> = cluster.list(&scope, ListParams::default()).await?;
-    pods.retain(|pod| is_of(pod, &entry.uid) && is_on(pod, node));
+    pods.retain(|pod| is_of(pod, entry) && is_on(pod, node));
     Ok(pods)
 }
 
@@ -62,14 +61,14 @@ fn this_very(pod: &ObjectMeta) -> EvictParams {
     }
 }
 
-/// Whether the pod is queued under this UID: its own, or that of its gang.
-fn is_of(pod: &Pod, uid: &str) -> bool {
-    let view = PodView::new(pod, labels::GPU_RESOURCE);
+/// Whether the pod is queued as this: alone, or in its gang.
+fn is_of(pod: &Pod, entry: &Entry) -> bool {
+    let view = PodView::new(pod, &entry.gpu_resource);
     let gang = view.gated.as_ref().and_then(|gated| match gated.job() {
         Some(job) => Some(gang_uid_of_job(job)),
         None => gated.gang_uid(&view.namespace),
     });
-    view.uid == uid || gang.is_some_and(|gang| gang == uid)
+    view.uid == entry.uid || gang.is_some_and(|gang| gang == entry.uid)
 }
 
 fn is_on(pod: &Pod, node: &str) -> bool {
@@ -83,7 +82,9 @@ fn is_on(pod: &Pod, node: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::queue::tests::entry;
     use super::*;
+    use crate::api::labels;
     use serde_json::{Value, json};
 
     #[test]
@@ -92,7 +93,8 @@ mod tests {
             let pod =
                 json!({"metadata": {"name": "p", "uid": "p"}, "spec": spec, "status": status});
             let pod: Pod = serde_json::from_value(pod).unwrap();
-            assert!(is_of(&pod, "p") && !is_of(&pod, "other"));
+            assert!(is_of(&pod, &entry("p", 0, json!({}))));
+            assert!(!is_of(&pod, &entry("other", 0, json!({}))));
             is_on(&pod, "a")
         };
         let spec = |node: Value| json!({"containers": [], "nodeName": node});
@@ -100,5 +102,28 @@ mod tests {
         assert!(!on_a(spec(json!("a")), json!({"phase": "Succeeded"})));
         assert!(on_a(spec(Value::Null), json!({"nominatedNodeName": "a"})));
         assert!(!on_a(spec(json!("b")), json!({"nominatedNodeName": "a"})));
+    }
+
+    #[test]
+    fn a_gang_is_found_by_whatever_name_its_gpus_have() {
+        let member = |gpus: &str| {
+            let pod = json!({
+                "metadata": {
+                    "name": "p", "namespace": "lab", "uid": "p",
+                    "annotations": {labels::CREATED_BY: "alice", labels::GANG: "g", labels::GANG_SIZE: "2"},
+                },
+                "spec": {"containers": [{"name": "c", "resources": {"limits": {gpus: "1"}}}]},
+                "status": {},
+            });
+            serde_json::from_value::<Pod>(pod).unwrap()
+        };
+        for gpus in [labels::GPU_RESOURCE, "amd.com/gpu"] {
+            let view = PodView::new(&member(gpus), gpus);
+            let gang = view.gated.unwrap().gang_uid("lab").unwrap();
+            let mut gang = entry(&gang, 0, json!({}));
+            gang.gpu_resource = gpus.to_owned();
+            assert!(is_of(&member(gpus), &gang), "{gpus}");
+            assert!(!is_of(&member("example.com/other"), &gang), "{gpus}");
+        }
     }
 }

@@ -4,12 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../cluster/mod.rs"]
-mod cluster;
 mod pair;
 mod proxy;
-#[path = "../outage/world.rs"]
-mod world;
 
 use std::time::{Duration, Instant};
 
@@ -19,10 +15,10 @@ use kube::api::{Api, ListParams};
 use prorata_controlplane::Options;
 use serde_json::json;
 
-use cluster::{from, pod};
+use crate::cluster::{from, pod};
+use crate::outage::world::{NODES, World, gang, is_complete, phase};
 use pair::Pair;
 use proxy::Mode;
-use world::{NODES, World, gang, is_complete, phase};
 
 const LEASE: Duration = Duration::from_secs(3);
 
@@ -152,9 +148,9 @@ async fn an_extender_in_trouble_stops_releases_and_nothing_else(
         .await;
     let clock = Instant::now();
     let pods: Api<Pod> = Api::namespaced(world.cluster.alice.clone(), "red");
-    let mut cpu = cluster::requests::json(&pod(&name("cpu"), 0));
+    let mut cpu = crate::cluster::requests::json(&pod(&name("cpu"), 0));
     cpu["metadata"]["annotations"] = json!({ "prorata.dev/test-run-seconds": "0.1" });
-    cluster::requests::create(&pods, &from(cpu)).await;
+    crate::cluster::requests::create(&pods, &from(cpu)).await;
     world
         .until("what has no GPUs runs", async || {
             phase(&world.pod("red", &name("cpu")).await) == "Succeeded"

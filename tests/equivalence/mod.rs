@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "../cluster/mod.rs"]
-mod cluster;
 #[path = "../../simulator/tests/data/mod.rs"]
 mod data;
 mod inputs;
@@ -16,8 +14,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use cluster::Cluster;
-use cluster::controller::Site;
+use crate::cluster::Cluster;
+use crate::cluster::controller::Site;
 use inputs::{Inputs, JobName};
 use kube::Api;
 use kube::api::ListParams;
@@ -25,8 +23,14 @@ use prorata::api::QueuedJob;
 use prorata_controlplane::{Kubelet, KubeletOptions, Options, nodes};
 use watched::Watched;
 
+/// The simulated world ends a victim's pods in another time than a kubelet does.
+const CALM: &str = "preemption: {enabled: false}\n";
+/// A Lease that a controller without any other keeps, however busy the machine is.
+const LONG_LEASE: &str =
+    "leaderElection: {leaseDuration: 120s, renewDeadline: 100s, retryPeriod: 5s}\n";
+
 /// A cluster with the inputs applied, while no controller of ours runs.
-async fn prepared(inputs: &Inputs) -> Option<(Cluster, Site, Kubelet)> {
+async fn prepared(inputs: &Inputs, configuration: &str) -> Option<(Cluster, Site, Kubelet)> {
     let mut cluster = Cluster::start(Options::default()).await?;
     cluster.install().await;
     let shape = nodes::Shape::default();
@@ -34,8 +38,7 @@ async fn prepared(inputs: &Inputs) -> Option<(Cluster, Site, Kubelet)> {
         .await
         .unwrap();
     cluster.apply(&inputs.manifests());
-    // The simulated world ends a victim's pods in another time than a kubelet does.
-    let site = Site::prepare_with(&cluster.plane, "preemption: {enabled: false}\n");
+    let site = Site::prepare_with(&cluster.plane, configuration);
     cluster
         .plane
         .start_scheduler(site.scheduler_config())
@@ -48,7 +51,8 @@ async fn prepared(inputs: &Inputs) -> Option<(Cluster, Site, Kubelet)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_cluster_decides_as_the_simulator_does() {
     let inputs = Inputs::new();
-    let Some((cluster, site, kubelet)) = prepared(&inputs).await else {
+    let Some((cluster, site, kubelet)) = prepared(&inputs, &[CALM, LONG_LEASE].concat()).await
+    else {
         return;
     };
     let decisions = log_decisions(&site);
@@ -83,7 +87,7 @@ async fn a_real_cluster_decides_as_the_simulator_does() {
     );
     assert_no_overload(&watched, &kubelet);
     drop(controller);
-    let replayed = cluster::prorata(&["sim", "replay", &decisions.display().to_string()]);
+    let replayed = crate::cluster::prorata(&["sim", "replay", &decisions.display().to_string()]);
     assert!(
         replayed.starts_with("the same 120 decisions in "),
         "{replayed}"
@@ -136,7 +140,7 @@ fn assert_no_overload(watched: &Watched, kubelet: &Kubelet) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_changes_nothing_that_has_happened() {
     let inputs = Inputs::new();
-    let Some((cluster, site, kubelet)) = prepared(&inputs).await else {
+    let Some((cluster, site, kubelet)) = prepared(&inputs, CALM).await else {
         return;
     };
     let watched = Watched::new(&cluster).await;

@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod changing;
-#[path = "../cluster/mod.rs"]
-mod cluster;
 mod demo;
 mod doctoring;
 mod looking;

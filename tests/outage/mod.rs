@@ -3,11 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../cluster/mod.rs"]
-mod cluster;
-mod outage;
+mod away;
 mod queue;
-mod world;
+pub(crate) mod world;
 
 use std::time::Duration;
 
@@ -22,12 +20,12 @@ async fn an_outage_blocks_gpu_pods_and_nothing_else() {
     let mut controller = world.controller().await;
     controller.kill().unwrap();
 
-    outage::what_has_no_gpus_is_stored_as_without_us_and_runs(&world).await;
-    outage::a_gpu_job_of_a_tenant_waits(&world).await;
-    outage::a_gpu_pod_without_tenant_waits_for_the_extender(&world).await;
+    away::what_has_no_gpus_is_stored_as_without_us_and_runs(&world).await;
+    away::a_gpu_job_of_a_tenant_waits(&world).await;
+    away::a_gpu_pod_without_tenant_waits_for_the_extender(&world).await;
 
     let _controller = world.controller().await;
-    outage::what_waited_goes_on(&world).await;
+    away::what_waited_goes_on(&world).await;
     world.assert_healthy();
 }
 

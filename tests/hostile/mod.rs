@@ -4,8 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod around;
-#[path = "../cluster/mod.rs"]
-mod cluster;
 mod crowd;
 mod immunity;
 mod objects;
@@ -69,6 +67,6 @@ fn compare(table: &[Row]) {
     let recorded = fs::read_to_string(&file).unwrap();
     assert!(
         recorded == wanted,
-        "docs/threats.md differs; `BLESS=1 cargo test --test hostile` records:\n{lines}"
+        "docs/threats.md differs; `BLESS=1 cargo test --test live hostile` records:\n{lines}"
     );
 }

@@ -4,9 +4,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use prorata::api::State;
 
-use super::cluster::pod;
-use super::cluster::requests::{create, suspended};
 use super::world::{NODES, World, gang, is_complete, node, phase, plain, stored};
+use crate::cluster::pod;
+use crate::cluster::requests::{create, suspended};
 
 /// Of namespaces without tenant and of a tenant's alike.
 pub(crate) async fn what_has_no_gpus_is_stored_as_without_us_and_runs(world: &World) {

@@ -2,8 +2,6 @@
 //! run, upgraded and removed.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../cluster/mod.rs"]
-mod cluster;
 mod cluster_wide;
 mod image;
 mod removed;
@@ -20,7 +18,7 @@ use prorata_controlplane::{Helm, User};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use cluster::Cluster;
+use crate::cluster::Cluster;
 
 /// helm, and a place for its files.
 struct Chart {
@@ -105,7 +103,7 @@ fn compare(file: &str, wanted: &str) {
     }
     assert!(
         fs::read_to_string(&path).unwrap_or_default() == wanted,
-        "{file} is not what it should be; `BLESS=1 cargo test --test deploy` records it"
+        "{file} is not what it should be; `BLESS=1 cargo test --test live deploy` records it"
     );
 }
 

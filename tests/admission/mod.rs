@@ -2,14 +2,12 @@
 //! our controller: each rule seen to hold, and nothing beyond the rules touched.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "../cluster/mod.rs"]
-mod cluster;
 mod guards;
 mod jobs;
 mod objects;
 
-use cluster::requests::{create, forget_what_always_differs, json, suspend};
-use cluster::{Cluster, from, job, pod};
+use crate::cluster::requests::{create, forget_what_always_differs, json, suspend};
+use crate::cluster::{Cluster, from, job, pod};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;

@@ -1,0 +1,21 @@
+//! What needs the real control plane, in one program: most of it is waiting, so that as many of
+//! these tests run at the same time as there are processors, each with control planes of its own.
+
+#[path = "../admission/mod.rs"]
+mod admission;
+#[path = "../cli/mod.rs"]
+mod cli;
+#[path = "../cluster/mod.rs"]
+mod cluster;
+#[path = "../deploy/mod.rs"]
+mod deploy;
+#[path = "../equivalence/mod.rs"]
+mod equivalence;
+#[path = "../failover/mod.rs"]
+mod failover;
+#[path = "../hostile/mod.rs"]
+mod hostile;
+#[path = "../outage/mod.rs"]
+mod outage;
+#[path = "../preemption/mod.rs"]
+mod preemption;
