@@ -73,7 +73,7 @@ pub(crate) async fn queue_alone(nodes: u32) -> Option<(Cluster, Site, Process)> 
     };
     let cluster = Cluster::start(plane).await?;
     cluster.install().await;
-    cluster.apply(&workload::tenants(nodes));
+    cluster.apply(&workload::tenants());
     for team in TEAMS {
         cluster.namespace(team, Some(team)).await;
     }

@@ -1,7 +1,8 @@
 //! What Jobs cost that wait: memory, writes, and how long a new process takes to read them.
 //!
-//! A few Jobs hold the only node; all others wait for it. Then the controller is killed, another
-//! node is added, and the next controller is started: its first decision is to start Jobs there.
+//! A few Jobs hold the only node; all others wait for it. Then the controller is told to end, as for
+//! an upgrade, a node is added, and the next controller is started: its first decision is to start
+//! Jobs there.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ const STEADY: Duration = Duration::from_secs(20);
 
 /// Lets so many Jobs wait.
 pub(crate) async fn print(jobs: usize) -> Option<()> {
-    let (cluster, site, mut controller) = queue_alone(1).await?;
+    let (cluster, site, controller) = queue_alone(1).await?;
     create(&cluster.alice, "runs", 0..8).await;
     until_started(&cluster, TEAMS[0], "runs-000000").await;
     let clock = Instant::now();
@@ -35,7 +36,7 @@ pub(crate) async fn print(jobs: usize) -> Option<()> {
     let resident = resident_mib(&controller);
     let peak = peak_mib(&controller);
     let writes = steady_writes(&cluster).await;
-    controller.kill().unwrap();
+    drop(controller);
     let room = [("new".to_owned(), nodes::Shape::default())];
     nodes::create_all(&cluster.admin, room).await.unwrap();
     let clock = Instant::now();

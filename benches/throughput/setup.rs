@@ -90,7 +90,7 @@ impl Rig {
         match setup {
             Setup::Stock | Setup::StockPods => rig.add_scheduler(json!({})).await,
             Setup::Extender => rig.add_extender().await,
-            Setup::Prorata | Setup::ProrataPods => rig.add_prorata(nodes).await,
+            Setup::Prorata | Setup::ProrataPods => rig.add_prorata().await,
         }
         for team in workload::TEAMS {
             let tenant = setup.is_ours().then_some(team);
@@ -132,9 +132,9 @@ impl Rig {
         self._extender = Some(extender);
     }
 
-    async fn add_prorata(&mut self, nodes: u32) {
+    async fn add_prorata(&mut self) {
         self.cluster.install().await;
-        self.cluster.apply(&workload::tenants(nodes));
+        self.cluster.apply(&workload::tenants());
         let site = Site::prepare(&self.cluster.plane).unhurried();
         self.cluster
             .plane

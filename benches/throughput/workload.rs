@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, Resource, ResourceExt as _};
+use prorata::api::labels::PREEMPTIBLE;
 use prorata_controlplane::GPU;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -106,14 +107,11 @@ pub(crate) const fn jobs_on(nodes: u32) -> usize {
     (pods / PODS_PER_JOB).saturating_sub(WARM_UP_JOBS)
 }
 
-/// The manifests of the tenants, each of which owns a part of so many nodes: pods that nobody would
-/// make anew may only use that.
-pub(crate) fn tenants(nodes: u32) -> String {
-    let each = nodes as usize * GPUS_PER_NODE / TEAMS.len();
+/// The manifests of the tenants.
+pub(crate) fn tenants() -> String {
     let tenant = |team| {
         format!(
-            "---\napiVersion: prorata.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {team}}}\n\
-             spec: {{guaranteed: {{gpu: {each}}}}}\n"
+            "---\napiVersion: prorata.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {team}}}\nspec: {{weight: 1}}\n"
         )
     };
     TEAMS.map(tenant).concat()
@@ -169,8 +167,10 @@ pub(crate) fn job(name: &str, pods: usize) -> Job {
     }))
 }
 
+/// A pod that may use what its tenant does not own, since its user does not mind its eviction.
 fn pod(name: &str) -> Pod {
-    from(json!({ "metadata": { "name": name }, "spec": pod_spec() }))
+    let metadata = json!({ "name": name, "annotations": { PREEMPTIBLE: "true" } });
+    from(json!({ "metadata": metadata, "spec": pod_spec() }))
 }
 
 fn pod_spec() -> Value {
