@@ -69,19 +69,34 @@ pub fn effect(
     };
     let starts = start.is_some();
     let back = || take_back(view, plan?, observed, snapshot);
-    let move_ = start.or(stop).or_else(back);
+    let stop = stop.or_else(|| if starts { None } else { back() });
     let forecast = explained.forecast(uid);
+    let was_told = record.is_some_and(|record| waits(record.status.state));
     let record = record_write(record, Some(spec), &standing, forecast, now);
     let is_news = is_news(&record, &standing);
     let pods = pods::write(observed, snapshot, view);
+    // That a Job waits no more is said when it has been started.
+    let condition = condition(&standing, view, now).filter(|_| !starts);
+    let (notice, patch) = match stop {
+        Some((notice, patch)) => (Some(notice), Some(patch)),
+        None => {
+            let said = if starts {
+                // A Job is told by its condition, which follows; what has none is told now.
+                (was_told && view.form != Form::Job).then(|| told(&standing))
+            } else {
+                notice(&standing, condition.as_ref(), is_news)
+                    .or_else(|| pods::notice(pods.as_ref()?, was_told))
+            };
+            (said, start)
+        }
+    };
     let effect = Effect {
         job: view.id.clone(),
         form: view.form,
-        condition: condition(&standing, view, now),
-        notice: notice(&standing, move_.as_ref(), is_news)
-            .or_else(|| pods.as_ref().map(pods::notice)),
+        condition,
+        notice,
         about: pods::about(observed, view),
-        patch: move_.map(|(_, patch)| patch),
+        patch,
         pods,
         starts,
         record,
@@ -207,26 +222,17 @@ fn status(standing: &Standing, forecast: Option<Forecast>, now: Timestamp) -> Qu
     }
 }
 
-/// A patch of the Job, and what its user is told.
-type Move = (Notice, Value);
+/// A patch of the Job that ends its pods, and what its user is told.
+type Stop = (Notice, Value);
 
 /// Starts the Job, unless this admission has already done so.
-fn start(view: &JobView, plan: &Plan) -> Option<Move> {
+fn start(view: &JobView, plan: &Plan) -> Option<Value> {
     let due = view.form.suspends() && view.is_suspended && view.epoch != Some(plan.epoch());
-    let notice = Notice {
-        reason: "Admitted".to_owned(),
-        message: "its places are decided, and its pods are on their way there".to_owned(),
-    };
-    due.then(|| {
-        (
-            notice,
-            translate::release(view, plan.epoch(), plan.placement()),
-        )
-    })
+    due.then(|| translate::release(view, plan.epoch(), plan.placement()))
 }
 
 /// Ends the pods of a Job that leaves for another, unless it has been suspended already.
-fn evict(view: &JobView, eviction: &Eviction) -> Option<Move> {
+fn evict(view: &JobView, eviction: &Eviction) -> Option<Stop> {
     let runs = !view.is_suspended && view.epoch == Some(eviction.epoch);
     let notice = Notice {
         reason: "Evicted".to_owned(),
@@ -242,7 +248,7 @@ fn take_back(
     plan: &Plan,
     observed: &Observed,
     snapshot: &Snapshot,
-) -> Option<Move> {
+) -> Option<Stop> {
     let released = !view.is_suspended && view.epoch == Some(plan.epoch());
     let has = |node: &NodeId| {
         let spec = observed.node(node);
@@ -291,15 +297,25 @@ fn condition(standing: &Standing, view: &JobView, now: Timestamp) -> Option<Valu
     })
 }
 
-fn notice(standing: &Standing, move_: Option<&Move>, is_news: bool) -> Option<Notice> {
-    if let Some((notice, _)) = move_ {
-        return Some(notice.clone());
-    }
-    let waits = matches!(standing.state, State::Waiting | State::Held);
-    (waits && is_news).then(|| Notice {
+/// What the user is told of where the job stands: why it waits when that is new, and that it waits
+/// no more if the Job says that it does. One that never waited is told nothing.
+fn notice(standing: &Standing, condition: Option<&Value>, is_news: bool) -> Option<Notice> {
+    let is_told = match waits(Some(standing.state)) {
+        true => is_news,
+        false => standing.state == State::Admitted && condition.is_some(),
+    };
+    is_told.then(|| told(standing))
+}
+
+fn told(standing: &Standing) -> Notice {
+    Notice {
         reason: standing.reason.clone(),
         message: standing.message.clone(),
-    })
+    }
+}
+
+const fn waits(state: Option<State>) -> bool {
+    matches!(state, Some(State::Waiting | State::Held))
 }
 
 const fn is_admitted(standing: &Standing) -> &'static str {

@@ -316,7 +316,8 @@ impl Driver {
                 let (job, by) = both.expect("those that were decided about are known");
                 let news = self.observed.evict(job, by, rule, Timestamp::now());
                 self.learn(news);
-                self.work.report(preemptor.uid());
+                // The room is on its record before anybody leaves it.
+                self.work.admissions.push_back(preemptor.uid().to_owned());
             }
         }
     }
@@ -349,8 +350,7 @@ impl Driver {
     fn look_at(&mut self, uid: Uid) {
         let leaving: Vec<Uid> = self.observed.leaving_for(&uid).cloned().collect();
         self.work.admissions.extend(leaving);
-        let starts = self.observed.plan(&uid).is_some_and(|plan| !plan.is_full());
-        if starts || self.observed.leaver(&uid).is_some() {
+        if self.observed.plan(&uid).is_some() || self.observed.leaver(&uid).is_some() {
             self.work.admissions.push_back(uid);
         } else {
             self.work.report(&uid);

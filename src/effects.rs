@@ -4,6 +4,7 @@
 //! longer so, the write fails and nothing has happened: the watch brings the news, and whoever
 //! asked asks anew.
 
+mod events;
 mod fault;
 mod merge;
 mod pods;
@@ -15,19 +16,22 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client};
 use prorata_core::{JobId, TenantId};
 use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::api::{QueuedJob, QueuedJobSpec, QueuedJobStatus, Tenant, TenantStatus, labels};
+use crate::api::{
+    Admission, Eviction, Place, QueuedJob, QueuedJobSpec, QueuedJobStatus, Tenant, TenantStatus,
+    labels,
+};
 use crate::translate::{Form, JobView, PodView, RecordView, TenantView};
 use crate::watch::{self, Object};
+use events::Events;
 
 pub use pods::{PodName, PodsWrite};
 
-/// Characters of a name that are part of its record's: a record's may have 253.
+/// Characters of a name that are part of its record's or its Events': theirs may have 253.
 const NAME_MAX: usize = 200;
 
 /// How long the writes about one job may take.
@@ -77,6 +81,12 @@ impl Effect {
         let kept = matches!(self.record, RecordWrite::Keep);
         !kept || self.patch.is_some() || self.pods.is_some() || self.condition.is_some()
     }
+
+    /// Whether somebody's start waits for it. The rest only reports.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        self.patch.is_some() || self.pods.is_some() || self.record.binds()
+    }
 }
 
 /// A write of our record.
@@ -93,6 +103,22 @@ pub enum RecordWrite {
 }
 
 impl RecordWrite {
+    /// Whether it changes who has which room.
+    fn binds(&self) -> bool {
+        fn bond(spec: &QueuedJobSpec) -> (Option<&Admission>, Option<&Eviction>, &[Place]) {
+            (
+                spec.admission.as_ref(),
+                spec.eviction.as_ref(),
+                &spec.promise,
+            )
+        }
+        match self {
+            Self::Create(spec, _) => bond(spec) != (None, None, &[]),
+            Self::Change(before, spec, _) => bond(spec) != bond(&before.spec),
+            Self::Delete(_) | Self::Keep => false,
+        }
+    }
+
     /// Whether it puts an eviction on record that was not there.
     fn evicts(&self) -> bool {
         match self {
@@ -106,7 +132,7 @@ impl RecordWrite {
 }
 
 /// An Event on the user's object.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Notice {
     /// What happened to it: a stable code.
     pub reason: String,
@@ -161,7 +187,7 @@ impl Failure {
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
-    events: Recorder,
+    events: Events,
     gpu_resource: String,
 }
 
@@ -169,12 +195,8 @@ impl Writer {
     /// Writes through this client.
     #[must_use]
     pub fn new(client: Client, gpu_resource: &str) -> Self {
-        let reporter = Reporter {
-            controller: labels::CONTROLLER.to_owned(),
-            instance: None,
-        };
         Self {
-            events: Recorder::new(client.clone(), reporter),
+            events: Events::new(client.clone()),
             client,
             gpu_resource: gpu_resource.to_owned(),
         }
@@ -261,7 +283,9 @@ impl Writer {
                 let before = json!({"spec": record.spec, "status": record.status});
                 let after = json!({"spec": *spec, "status": *status});
                 let mut patch = merge::difference(&before, &after);
-                patch["metadata"] = json!({"resourceVersion": record.version.to_string()});
+                // Nobody else writes records: who wrote which field need not be kept, nor compared.
+                patch["metadata"] =
+                    json!({"resourceVersion": record.version.to_string(), "managedFields": [{}]});
                 let patch = Patch::Merge(patch);
                 api.patch(&record.name, &PatchParams::default(), &patch)
                     .await?
@@ -346,14 +370,7 @@ impl Writer {
 
     /// An Event that cannot be written is no reason to do anything twice.
     async fn notify(&self, job: &JobId, regarding: ObjectReference, notice: Notice) {
-        let event = Event {
-            type_: EventType::Normal,
-            reason: notice.reason,
-            note: Some(notice.message),
-            action: "Queueing".to_owned(),
-            secondary: None,
-        };
-        if let Err(error) = self.events.publish(&event, &regarding).await {
+        if let Err(error) = self.events.tell(regarding, notice).await {
             warn!(%job, %error, "an Event could not be written");
         } else {
             fault::after_write();

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::api::Forecast;
 use crate::forecast::Batch;
 use crate::observed::Uid;
+use crate::status::Standing;
 
 /// More jobs than that are many.
 const FEW: usize = 256;
@@ -54,7 +55,7 @@ impl Explained {
         self.is_outdated.then_some(self.next)
     }
 
-    /// Asks the core, and returns the jobs that wait for another reason than before.
+    /// Asks the core, and returns the jobs of which something else is to be read than before.
     pub fn ask(&mut self, scheduler: &mut Scheduler) -> Vec<JobId> {
         let began = Instant::now();
         let changed = scheduler.explain();
@@ -63,8 +64,11 @@ impl Explained {
         let mut jobs = Vec::new();
         for (id, verdict) in changed {
             if let Verdict::Waiting(reason) = verdict {
-                self.reasons.insert(id.clone(), reason);
-                jobs.push(id);
+                let before = self.reasons.insert(id.clone(), reason.clone());
+                // Mostly only numbers have changed that nobody is told.
+                if before.is_none_or(|before| reads(before) != reads(reason)) {
+                    jobs.push(id);
+                }
             }
         }
         let now = Instant::now();
@@ -102,6 +106,10 @@ impl Explained {
             snapshot.verdict(job)
         }
     }
+}
+
+fn reads(reason: Reason) -> Standing {
+    Standing::of(&Verdict::Waiting(reason), None)
 }
 
 fn is_waiting(snapshot: &Snapshot, job: &JobId) -> bool {

@@ -4,7 +4,8 @@
 //!
 //! 15,000 Jobs of 30 tenants in 5 groups, three classes each, all streams starting together.
 //! Nothing but the queue is measured, as there: no scheduler, no pods; a runner ends each Job its
-//! run time after it was admitted, and forgets it when it is evicted. Each tenant owns 20 GPUs and
+//! run time after it was admitted, and forgets it when it is evicted. The clock stops when the last
+//! has ended; what is reported later is counted too. Each tenant owns 20 GPUs and
 //! may have 100 more of its group's; owners reclaim, and classes preempt within their tenant.
 //!
 //! Kueue's test has CPUs where this has GPUs, and only Workload objects where this has Jobs with a
@@ -14,7 +15,10 @@
 
 #[path = "../../tests/cluster/mod.rs"]
 mod cluster;
+#[path = "../costs.rs"]
+mod costs;
 mod load;
+#[path = "../requests.rs"]
 mod requests;
 mod runner;
 
@@ -28,6 +32,7 @@ use prorata_controlplane::{Options as Plane, Process, nodes};
 
 use cluster::Cluster;
 use cluster::controller::Site;
+use costs::{Times, peak_mib};
 use load::{CLASSES, Load};
 use requests::Requests;
 use runner::{Observed, Runner};
@@ -63,17 +68,18 @@ async fn main() -> ExitCode {
     let load = Load::new(options.percent);
     let runner = Runner::start(&cluster.admin, &load);
     let requests = Requests::so_far(&cluster.admin).await;
-    let before = controller.cpu_time().unwrap();
+    let before = Times::so_far(&cluster.plane, &controller);
     let clock = Instant::now();
     load.submit(&cluster.alice).await;
     let submitted = clock.elapsed();
     let observed = runner.until_ended(load.jobs(), PATIENCE).await;
+    costs::until_idle(&cluster.plane, &controller).await;
+    let times = Times::so_far(&cluster.plane, &controller);
     let requests = Requests::so_far(&cluster.admin).await.since(&requests);
-    let cpu = controller.cpu_time().unwrap() - before;
-    println!(
-        "{}",
-        report(&load, &observed, submitted, cpu, &requests, &controller)
-    );
+    let requests = requests.without("POST jobs", load.jobs());
+    let requests = requests.without("PATCH jobs/status", observed.writes);
+    println!("{}", report(&load, &observed, submitted, &controller));
+    println!("{}", cost(&load, &before, &times, &requests));
     ExitCode::SUCCESS
 }
 
@@ -89,25 +95,18 @@ async fn prepared() -> Option<(Cluster, Process)> {
     nodes::create(&cluster.admin, load::NODES, &load::node())
         .await
         .unwrap();
-    let site = Site::prepare(&cluster.plane);
+    let site = Site::prepare(&cluster.plane).unhurried();
     let mut config = std::fs::OpenOptions::new()
         .append(true)
         .open(&site.config)
         .unwrap();
-    writeln!(config, "preemption: {{minRuntime: 0s}}").unwrap();
+    writeln!(config, "preemption: {{minRuntime: 1ms}}").unwrap();
     let controller = site.start(&cluster.plane).await;
     Some((cluster, controller))
 }
 
-fn report(
-    load: &Load,
-    observed: &Observed,
-    submitted: Duration,
-    cpu: Duration,
-    requests: &Requests,
-    controller: &Process,
-) -> String {
-    let jobs = f64::from(u32::try_from(load.jobs()).unwrap());
+fn report(load: &Load, observed: &Observed, submitted: Duration, controller: &Process) -> String {
+    let jobs = count(load.jobs());
     let seconds = observed.makespan.as_secs_f64();
     let capacity = f64::from(load::GPUS) * seconds;
     let mut text = String::new();
@@ -118,20 +117,16 @@ fn report(
          | created within | {:.0} s |\n\
          | makespan | {seconds:.0} s |\n\
          | admitted per second | {:.0} |\n\
-         | evictions | {} |\n\
-         | controller's CPU per Job | {:.2} ms |\n\
-         | controller's writes per Job | {:.2} |\n\
-         | controller's memory at most | {:.0} MiB |\n\
          | share of the quota in use | {:.0} % |\n\
-         | useful GPU-seconds of capacity x makespan | {:.0} % |",
+         | useful GPU-seconds of capacity x makespan | {:.0} % |\n\
+         | evictions | {} |\n\
+         | controller's memory at most | {:.0} MiB |",
         submitted.as_secs_f64(),
         jobs / seconds,
-        observed.evictions,
-        cpu.as_secs_f64() * 1000.0 / jobs,
-        requests.ours(load.jobs(), observed.ends) / jobs,
-        peak_mib(controller),
         100.0 * observed.held_gpu_seconds / capacity,
         100.0 * load.gpu_seconds() / capacity,
+        observed.evictions,
+        peak_mib(controller),
     );
     for (class, waits) in CLASSES.iter().zip(&observed.waits) {
         let mean = waits.iter().map(Duration::as_secs_f64).sum::<f64>() / waits.len().max(1) as f64;
@@ -144,15 +139,24 @@ fn report(
     text
 }
 
-/// The most memory that a process ever had in RAM.
-fn peak_mib(process: &Process) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: u32 = line
-        .unwrap()
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .unwrap();
-    f64::from(kib) / 1024.0
+/// What each process spent for a Job, and what the controller wrote.
+fn cost(load: &Load, before: &Times, after: &Times, requests: &Requests) -> String {
+    let jobs = count(load.jobs());
+    let [controller, api_server, etcd] = after.each_since(before, load.jobs());
+    let mut text = format!(
+        "| per Job | |\n|---|---|\n\
+         | controller's CPU | {controller:.2} ms |\n\
+         | API server's CPU | {api_server:.2} ms |\n\
+         | etcd's CPU | {etcd:.2} ms |\n\
+         | controller's writes | {:.2} |\n",
+        requests.sum() / jobs,
+    );
+    for (kind, all) in requests.each() {
+        let _ = writeln!(text, "| of these {kind} | {:.2} |", all / jobs);
+    }
+    text
+}
+
+fn count(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap())
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -10,7 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
@@ -28,12 +30,15 @@ pub(crate) struct Observed {
     pub(crate) evictions: usize,
     /// Jobs that were ended.
     pub(crate) ends: usize,
+    /// Writes of the runner.
+    pub(crate) writes: usize,
 }
 
 /// Follows all Jobs in the background.
 pub(crate) struct Runner {
     ends: mpsc::UnboundedReceiver<End>,
     task: JoinHandle<()>,
+    writes: Arc<AtomicUsize>,
     begun: Instant,
 }
 
@@ -60,10 +65,16 @@ impl Runner {
     /// Begins to follow.
     pub(crate) fn start(client: &Client, load: &Load) -> Self {
         let (sender, ends) = mpsc::unbounded_channel();
-        let task = tokio::spawn(follow(client.clone(), load.jobs(), sender));
+        let writer = Writer {
+            client: client.clone(),
+            writes: Arc::default(),
+        };
+        let writes = writer.writes.clone();
+        let task = tokio::spawn(follow(writer, load.jobs(), sender));
         Self {
             ends,
             task,
+            writes,
             begun: Instant::now(),
         }
     }
@@ -76,6 +87,7 @@ impl Runner {
             held_gpu_seconds: 0.0,
             evictions: 0,
             ends: 0,
+            writes: 0,
         };
         while observed.ends < jobs {
             let end = tokio::time::timeout(patience, self.ends.recv()).await;
@@ -94,13 +106,14 @@ impl Runner {
             observed.held_gpu_seconds += f64::from(CLASSES[class].gpus) * held.as_secs_f64();
         }
         observed.makespan = self.begun.elapsed();
+        observed.writes = self.writes.load(Ordering::Relaxed);
         self.task.abort();
         observed
     }
 }
 
-async fn follow(client: Client, jobs: usize, ends: mpsc::UnboundedSender<End>) {
-    let all: Api<Job> = Api::all(client.clone());
+async fn follow(writer: Writer, jobs: usize, ends: mpsc::UnboundedSender<End>) {
+    let all: Api<Job> = Api::all(writer.client.clone());
     let mut events = pin!(
         watcher(all, watcher::Config::default())
             .default_backoff()
@@ -113,7 +126,7 @@ async fn follow(client: Client, jobs: usize, ends: mpsc::UnboundedSender<End>) {
         tokio::select! {
             job = events.next() => {
                 let job = job.unwrap().unwrap();
-                let end = take_up(&client, &job, &mut seen, &mut timers);
+                let end = take_up(&writer, &job, &mut seen, &mut timers);
                 left -= usize::from(matches!(end, Some(End::Done { .. })));
                 end.map(|end| ends.send(end));
             }
@@ -124,7 +137,7 @@ async fn follow(client: Client, jobs: usize, ends: mpsc::UnboundedSender<End>) {
 
 /// A Job is new, has been started, stopped or ended.
 fn take_up(
-    client: &Client,
+    writer: &Writer,
     job: &Job,
     seen: &mut BTreeMap<String, Seen>,
     timers: &mut JoinSet<()>,
@@ -150,12 +163,13 @@ fn take_up(
     let runs = job.spec.as_ref()?.suspend == Some(false);
     match (&known.running, runs) {
         (None, true) => {
-            let timer = timers.spawn(end(client.clone(), job.clone(), CLASSES[class].runs));
+            let timer = timers.spawn(writer.clone().run(job.clone(), CLASSES[class].runs));
             known.running = Some((Instant::now(), timer));
             None
         }
         (Some((since, timer)), false) => {
             timer.abort();
+            timers.spawn(writer.clone().stop(job.clone()));
             let held = since.elapsed();
             known.running = None;
             Some(End::Evicted { class, held })
@@ -164,24 +178,58 @@ fn take_up(
     }
 }
 
-/// Runs a Job, and says that it is complete.
-async fn end(client: Client, job: Job, runs: Duration) {
-    let started = Timestamp::now();
-    tokio::time::sleep(runs).await;
-    let now = Timestamp::now();
-    let condition =
-        |kind: &str| json!({ "type": kind, "status": "True", "lastTransitionTime": now });
-    let patch = json!({ "metadata": { "uid": job.uid() }, "status": {
-        "startTime": started,
-        "completionTime": now,
-        "succeeded": 1,
-        "conditions": [condition("SuccessCriteriaMet"), condition("Complete")],
-    } });
-    let api: Api<Job> = Api::namespaced(client, &job.namespace().unwrap());
-    let patch = Patch::Strategic(patch);
-    api.patch_status(&job.name_any(), &PatchParams::default(), &patch)
-        .await
-        .unwrap();
+/// Who writes what the Job controller would.
+#[derive(Clone)]
+struct Writer {
+    client: Client,
+    writes: Arc<AtomicUsize>,
+}
+
+impl Writer {
+    /// Runs a Job, and says that it is complete.
+    async fn run(self, job: Job, runs: Duration) {
+        let started = Timestamp::now();
+        let clock = Instant::now();
+        if is_stopped(&job) {
+            let resumed = json!({ "conditions": [condition("Suspended", "False")] });
+            self.write(&job, resumed).await;
+        }
+        tokio::time::sleep_until(clock + runs).await;
+        let status = json!({
+            "startTime": started,
+            "completionTime": Timestamp::now(),
+            "succeeded": 1,
+            "conditions": [condition("SuccessCriteriaMet", "True"), condition("Complete", "True")],
+        });
+        self.write(&job, status).await;
+    }
+
+    /// Says that an evicted Job has no pods any more.
+    async fn stop(self, job: Job) {
+        let stopped = json!({ "conditions": [condition("Suspended", "True")] });
+        self.write(&job, stopped).await;
+    }
+
+    async fn write(&self, job: &Job, status: Value) {
+        let api: Api<Job> = Api::namespaced(self.client.clone(), &job.namespace().unwrap());
+        let patch = Patch::Strategic(json!({ "metadata": { "uid": job.uid() }, "status": status }));
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        api.patch_status(&job.name_any(), &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+    }
+}
+
+fn condition(kind: &str, status: &str) -> Value {
+    json!({ "type": kind, "status": status, "lastTransitionTime": Timestamp::now() })
+}
+
+/// Whether its last word is that it has no pods.
+fn is_stopped(job: &Job) -> bool {
+    let status = job.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|condition| condition.type_ == "Suspended" && condition.status == "True")
 }
 
 fn class(name: &str) -> usize {

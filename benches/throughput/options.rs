@@ -7,8 +7,12 @@ use crate::setup::Setup;
 use crate::workload;
 
 const EXAMPLE: &str = "\
-Example, about 8 minutes on two cores:
+Examples:
   cargo bench --bench throughput -- --nodes 500,2000,5000 --rounds 3
+  cargo bench --bench throughput -- --nodes 100 --setups stock-pods,prorata-pods
+  cargo bench --bench throughput -- --latency 200 --nodes 100
+  cargo bench --bench throughput -- --admissions 5000
+  cargo bench --bench throughput -- --queue 100000
 
 Nothing else should run on the machine meanwhile.";
 
@@ -17,31 +21,41 @@ Nothing else should run on the machine meanwhile.";
 #[command(name = "throughput", after_help = EXAMPLE)]
 pub(crate) struct Options {
     /// Numbers of nodes, of 8 GPUs each
-    #[arg(long, value_delimiter = ',', default_value = "500,2000,5000")]
+    #[arg(long, value_delimiter = ',', default_value = "100,500,2000,5000")]
     pub(crate) nodes: Vec<u32>,
     /// Measurements of each set-up with each number of nodes
     #[arg(long, default_value_t = 3, value_parser = at_least_one)]
     pub(crate) rounds: usize,
-    /// Jobs in each measurement, of 4 pods with 1 GPU each
+    /// Jobs in each measurement, of 4 pods with 1 GPU each; or as many as the nodes hold
     #[arg(long, default_value_t = 250, value_parser = at_least_one)]
     pub(crate) jobs: usize,
     /// Set-ups that are measured
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Setup::ALL)]
     pub(crate) setups: Vec<Setup>,
+    /// Instead: how long each of so many Jobs takes from its creation to its pod's node, one after
+    /// the other
+    #[arg(long, value_name = "JOBS", value_parser = at_least_one)]
+    pub(crate) latency: Option<usize>,
+    /// Instead: how fast the queue alone starts so many Jobs, and what it writes for each
+    #[arg(long, value_name = "JOBS", value_parser = at_least_one)]
+    pub(crate) admissions: Option<usize>,
+    /// Instead: what so many Jobs cost that wait
+    #[arg(long, value_name = "JOBS", value_parser = at_least_one)]
+    pub(crate) queue: Option<usize>,
     /// Said by cargo
     #[arg(long, hide = true)]
     pub(crate) bench: bool,
 }
 
 impl Options {
-    /// Ends the process where the pods would not all find room.
+    /// Ends the process where no Job would find room.
     pub(crate) fn check(&self) {
-        let fewest = workload::nodes_for(self.jobs);
-        if let Some(few) = self.nodes.iter().find(|nodes| **nodes < fewest) {
-            let problem = format!(
-                "--nodes {few}: {} jobs need at least {fewest} nodes",
-                self.jobs
-            );
+        if let Some(few) = self
+            .nodes
+            .iter()
+            .find(|nodes| workload::jobs_on(**nodes) == 0)
+        {
+            let problem = format!("--nodes {few}: too few for the warm-up and a Job");
             Self::command()
                 .error(ErrorKind::ValueValidation, problem)
                 .exit();

@@ -17,7 +17,7 @@ pub(crate) struct Sample {
     pub(crate) setup: Setup,
     pub(crate) round: usize,
     pub(crate) figures: Figures,
-    /// Jobs of which our controller had not yet written that they run.
+    /// Of how many Jobs or pods our controller had not yet written that they run.
     pub(crate) unreported: usize,
     /// Cores that were busy with something else meanwhile.
     pub(crate) elsewhere: f64,
@@ -46,19 +46,21 @@ const COLUMNS: [(Figure, &str, usize); 8] = [
     (Figure::ControllerPeakMib, "prorata's memory", 0),
 ];
 
+/// What is compared with what.
+const PAIRS: [(Setup, Setup); 2] = [
+    (Setup::Stock, Setup::Prorata),
+    (Setup::StockPods, Setup::ProrataPods),
+];
+
 impl Sample {
     /// In one line, while others are still to come.
     pub(crate) fn line(&self) -> String {
-        let mut line = format!("{:>5} nodes  {:<9}", self.nodes, self.setup.name());
+        let mut line = format!("{:>5} nodes  {:<13}", self.nodes, self.setup.name());
         for (figure, heading, digits) in COLUMNS {
             let _ = write!(line, " {heading} {:.digits$} ", self.figures[&figure]);
         }
         if self.unreported > 0 {
-            let _ = write!(
-                line,
-                " ({} Jobs not yet reported as running)",
-                self.unreported
-            );
+            let _ = write!(line, " ({} not yet reported as running)", self.unreported);
         }
         if self.elsewhere > ELSEWHERE_MAX {
             let _ = write!(
@@ -96,12 +98,12 @@ impl Report {
     pub(crate) fn markdown(&self) -> String {
         let Machine { processor, cores } = &self.machine;
         let intro = format!(
-            "{} Jobs × 4 pods of 1 GPU; {cores} × {processor}. Median (least–most); \
-             milliseconds of processor time per pod; memory is the peak, in MiB.",
+            "{} Jobs × 4 pods of 1 GPU, or as many as the nodes hold; {cores} × {processor}. \
+             Median (least–most); milliseconds of processor time per pod; memory is the peak, in MiB.",
             self.jobs
         );
         let figures = table(["nodes", "set-up"], &self.rows());
-        let ratios = table(["nodes", "prorata / stock"], &self.ratios());
+        let ratios = table(["nodes", "ours / stock"], &self.ratios());
         [intro, figures, ratios].join("\n\n")
     }
 
@@ -126,19 +128,24 @@ impl Report {
     }
 
     fn ratios(&self) -> Vec<Vec<String>> {
-        let both = |nodes: u32| [Setup::Stock, Setup::Prorata].map(|setup| (nodes, setup));
         let cells = self.cells();
         let mut sizes: Vec<u32> = cells.iter().map(|(nodes, _)| *nodes).collect();
         sizes.dedup();
-        sizes.retain(|nodes| both(*nodes).iter().all(|cell| cells.contains(cell)));
-        let row = |nodes: u32| {
-            let figures = COLUMNS.map(|(figure, ..)| self.ratio(nodes, figure));
-            [nodes.to_string(), String::new()]
-                .into_iter()
-                .chain(figures)
-                .collect()
-        };
-        sizes.into_iter().map(row).collect()
+        let mut rows = Vec::new();
+        for nodes in sizes {
+            for (stock, ours) in PAIRS {
+                if [stock, ours]
+                    .iter()
+                    .all(|setup| cells.contains(&(nodes, *setup)))
+                {
+                    let figures =
+                        COLUMNS.map(|(figure, ..)| self.ratio(nodes, (stock, ours), figure));
+                    let names = [nodes.to_string(), ours.name().to_owned()];
+                    rows.push(names.into_iter().chain(figures).collect());
+                }
+            }
+        }
+        rows
     }
 
     fn range(&self, nodes: u32, setup: Setup, figure: Figure, digits: usize) -> String {
@@ -153,9 +160,9 @@ impl Report {
         )
     }
 
-    fn ratio(&self, nodes: u32, figure: Figure) -> String {
+    fn ratio(&self, nodes: u32, (stock, ours): (Setup, Setup), figure: Figure) -> String {
         let of = |setup| median(&self.sorted(nodes, setup, figure));
-        let (stock, ours) = (of(Setup::Stock), of(Setup::Prorata));
+        let (stock, ours) = (of(stock), of(ours));
         if stock == 0.0 {
             return "–".to_owned();
         }

@@ -1,10 +1,9 @@
-//! The three set-ups that are compared.
+//! The set-ups that are compared.
 
 use std::fs;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, ListParams};
 use prorata::api::{QueuedJob, State};
 use prorata_controlplane::{GPU, Options, Process, User, nodes};
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use crate::cluster::Cluster;
 use crate::cluster::controller::Site;
 use crate::extender::Extender;
-use crate::workload;
+use crate::workload::{self, Form};
 
 /// Who decides where pods go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
@@ -26,10 +25,20 @@ pub(crate) enum Setup {
     Extender,
     /// What `prorata install` prints, and our controller.
     Prorata,
+    /// The first with pods instead of Jobs.
+    StockPods,
+    /// The third with pods, which wait by a gate.
+    ProrataPods,
 }
 
 impl Setup {
-    pub(crate) const ALL: [Self; 3] = [Self::Stock, Self::Extender, Self::Prorata];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Stock,
+        Self::Extender,
+        Self::Prorata,
+        Self::StockPods,
+        Self::ProrataPods,
+    ];
 
     /// Those asked for, each round beginning with another: what drifts hits all alike.
     pub(crate) fn in_turn(round: usize, asked: &[Self]) -> Vec<Self> {
@@ -43,7 +52,21 @@ impl Setup {
             Self::Stock => "stock",
             Self::Extender => "extender",
             Self::Prorata => "prorata",
+            Self::StockPods => "stock, pods",
+            Self::ProrataPods => "prorata, pods",
         }
+    }
+
+    /// What its users create.
+    pub(crate) const fn form(self) -> Form {
+        match self {
+            Self::Stock | Self::Extender | Self::Prorata => Form::Jobs,
+            Self::StockPods | Self::ProrataPods => Form::Pods,
+        }
+    }
+
+    const fn is_ours(self) -> bool {
+        matches!(self, Self::Prorata | Self::ProrataPods)
     }
 }
 
@@ -65,12 +88,12 @@ impl Rig {
             _extender: None,
         };
         match setup {
-            Setup::Stock => rig.add_scheduler(json!({})).await,
+            Setup::Stock | Setup::StockPods => rig.add_scheduler(json!({})).await,
             Setup::Extender => rig.add_extender().await,
-            Setup::Prorata => rig.add_prorata().await,
+            Setup::Prorata | Setup::ProrataPods => rig.add_prorata().await,
         }
         for team in workload::TEAMS {
-            let tenant = (setup == Setup::Prorata).then_some(team);
+            let tenant = setup.is_ours().then_some(team);
             rig.cluster.namespace(team, tenant).await;
         }
         nodes::create(&rig.cluster.admin, nodes, &nodes::Shape::default())
@@ -79,19 +102,18 @@ impl Rig {
         Some(rig)
     }
 
-    /// How many Jobs our controller has not yet reported as admitted.
-    pub(crate) async fn unreported(&self) -> usize {
+    /// How many of so many Jobs or pods our controller has not yet reported as admitted.
+    pub(crate) async fn unreported(&self, objects: usize) -> usize {
         if self.controller.is_none() {
             return 0;
         }
         let all = ListParams::default();
-        let jobs: Api<Job> = Api::all(self.cluster.admin.clone());
         let records: Api<QueuedJob> = Api::all(self.cluster.admin.clone());
         let admitted = |record: &&QueuedJob| {
             record.status.as_ref().and_then(|s| s.state) == Some(State::Admitted)
         };
         let records = records.list(&all).await.unwrap().items;
-        jobs.list(&all).await.unwrap().items.len() - records.iter().filter(admitted).count()
+        objects - records.iter().filter(admitted).count()
     }
 
     async fn add_extender(&mut self) {
@@ -113,7 +135,7 @@ impl Rig {
     async fn add_prorata(&mut self) {
         self.cluster.install().await;
         self.cluster.apply(&workload::tenants());
-        let site = Site::prepare(&self.cluster.plane);
+        let site = Site::prepare(&self.cluster.plane).unhurried();
         self.cluster
             .plane
             .start_scheduler(site.scheduler_config())

@@ -5,13 +5,17 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Client, ResourceExt as _};
+use kube::{Client, Resource, ResourceExt as _};
+use prorata::api::labels::PREEMPTIBLE;
 use prorata_controlplane::GPU;
-use serde_json::json;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -27,22 +31,34 @@ const WARM_UP_JOBS: usize = 12;
 const CLIENTS: usize = 12;
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Jobs that are created together.
+/// What is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Jobs of four pods, which start together.
+    Jobs,
+    /// As many pods that nobody made, each alone.
+    Pods,
+}
+
+/// Jobs, or pods, that are created together.
 pub(crate) struct Workload {
+    form: Form,
     prefix: &'static str,
     jobs: usize,
 }
 
 impl Workload {
-    pub(crate) const fn warm_up() -> Self {
+    pub(crate) const fn warm_up(form: Form) -> Self {
         Self {
+            form,
             prefix: "warm-up",
             jobs: WARM_UP_JOBS,
         }
     }
 
-    pub(crate) const fn measured(jobs: usize) -> Self {
+    pub(crate) const fn measured(form: Form, jobs: usize) -> Self {
         Self {
+            form,
             prefix: "train",
             jobs,
         }
@@ -52,22 +68,43 @@ impl Workload {
         self.jobs * PODS_PER_JOB
     }
 
+    /// How many objects its users create.
+    pub(crate) const fn objects(&self) -> usize {
+        match self.form {
+            Form::Jobs => self.jobs,
+            Form::Pods => self.pods(),
+        }
+    }
+
     /// Creates them as their users would, several at a time.
     pub(crate) async fn create(&self, client: &Client) {
         let create = |number: usize| async move {
-            let api: Api<Job> = Api::namespaced(client.clone(), TEAMS[number % TEAMS.len()]);
-            let job = job(&format!("{}-{number:04}", self.prefix));
-            api.create(&PostParams::default(), &job).await.unwrap();
+            let name = format!("{}-{number:04}", self.prefix);
+            let team = TEAMS[number % TEAMS.len()];
+            match self.form {
+                Form::Jobs => create(client, team, &job(&name, PODS_PER_JOB)).await,
+                Form::Pods => create(client, team, &pod(&name)).await,
+            }
         };
-        let creations = stream::iter(0..self.jobs).map(create);
+        let creations = stream::iter(0..self.objects()).map(create);
         creations.buffer_unordered(CLIENTS).collect::<()>().await;
     }
 }
 
-/// How many nodes so many Jobs need beside the warm-up.
-pub(crate) fn nodes_for(jobs: usize) -> u32 {
-    let gpus = (jobs + WARM_UP_JOBS) * PODS_PER_JOB;
-    u32::try_from(gpus.div_ceil(GPUS_PER_NODE)).unwrap_or(u32::MAX)
+/// Creates one object.
+pub(crate) async fn create<R>(client: &Client, namespace: &str, object: &R)
+where
+    R: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    R: Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    let api: Api<R> = Api::namespaced(client.clone(), namespace);
+    api.create(&PostParams::default(), object).await.unwrap();
+}
+
+/// How many Jobs find room on so many nodes beside the warm-up.
+pub(crate) const fn jobs_on(nodes: u32) -> usize {
+    let pods = nodes as usize * GPUS_PER_NODE;
+    (pods / PODS_PER_JOB).saturating_sub(WARM_UP_JOBS)
 }
 
 /// The manifests of the tenants.
@@ -117,21 +154,32 @@ impl Drop for Bound {
     }
 }
 
-fn job(name: &str) -> Job {
+/// A Job of so many pods with a GPU each.
+pub(crate) fn job(name: &str, pods: usize) -> Job {
     from(json!({
         "metadata": { "name": name },
         "spec": {
-            "parallelism": PODS_PER_JOB,
-            "completions": PODS_PER_JOB,
+            "parallelism": pods,
+            "completions": pods,
             "completionMode": "Indexed",
-            "template": { "spec": {
-                "restartPolicy": "Never",
-                "containers": [{
-                    "name": "main",
-                    "image": "train",
-                    "resources": { "requests": { "cpu": "2", "memory": "8Gi" }, "limits": { GPU: "1" } },
-                }],
-            } },
+            "template": { "spec": pod_spec() },
         },
     }))
+}
+
+/// A pod that may use what its tenant does not own, since its user does not mind its eviction.
+fn pod(name: &str) -> Pod {
+    let metadata = json!({ "name": name, "annotations": { PREEMPTIBLE: "true" } });
+    from(json!({ "metadata": metadata, "spec": pod_spec() }))
+}
+
+fn pod_spec() -> Value {
+    json!({
+        "restartPolicy": "Never",
+        "containers": [{
+            "name": "main",
+            "image": "train",
+            "resources": { "requests": { "cpu": "2", "memory": "8Gi" }, "limits": { GPU: "1" } },
+        }],
+    })
 }

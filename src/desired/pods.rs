@@ -62,19 +62,20 @@ pub(super) fn about(observed: &Observed, view: &JobView) -> Option<PodName> {
     (view.form == Form::Gang).then(|| members.first().map(name))?
 }
 
-/// What the users of the pods are told.
-pub(super) fn notice(write: &PodsWrite) -> Notice {
+/// What the users of the pods are told: of a start only those who were told that they wait.
+pub(super) fn notice(write: &PodsWrite, was_told: bool) -> Option<Notice> {
     let (reason, message) = match write {
+        PodsWrite::LetGo(_) if !was_told => return None,
         PodsWrite::LetGo(_) => (
             "Admitted",
             "its place is decided, and it is on its way there",
         ),
         PodsWrite::Evict(_) => ("Evicted", "its place is another's: it is asked to leave"),
     };
-    Notice {
+    Some(Notice {
         reason: reason.to_owned(),
         message: message.to_owned(),
-    }
+    })
 }
 
 /// Where a job stands, with what to do about it where nobody would make its pods anew.

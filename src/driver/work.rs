@@ -11,8 +11,19 @@ use crate::observed::Uid;
 
 /// Writes under way at the same time.
 const WRITES_MAX: usize = 32;
-/// Of these, reports that no pod waits for.
+/// Of these, reports that no pod waits for, while nothing else is under way.
 const REPORTS_MAX: usize = 4;
+/// And while something is.
+const REPORTS_BESIDE: usize = 1;
+/// More jobs to be reported about are a flood.
+const FLOOD: usize = 256;
+
+/// Where a job stood that is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Queue {
+    Admissions,
+    Reports,
+}
 
 /// Jobs about which something may have to be written.
 #[derive(Default)]
@@ -36,27 +47,36 @@ impl Work {
         }
     }
 
+    /// Whether so much is to be reported that only what lasts can be.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.reports.len() > FLOOD
+    }
+
     /// The next job to look at: admissions in order, then reports if there are few under way. A
     /// job about which a write is under way is looked at again when that is done. None while as
     /// many writes as there may be are under way.
-    pub(super) fn next(&mut self) -> Option<Uid> {
+    pub(super) fn next(&mut self) -> Option<(Uid, Queue)> {
         if self.writes.len() >= WRITES_MAX {
             return None;
         }
         while let Some(uid) = self.admissions.pop_front() {
             if !self.busy.contains_key(&uid) {
-                return Some(uid);
+                return Some((uid, Queue::Admissions));
             }
         }
-        let under_way = self.busy.values().filter(|is_report| **is_report).count();
-        if under_way >= REPORTS_MAX {
+        let reports = self.busy.values().filter(|is_report| **is_report).count();
+        let most = match self.busy.len() - reports {
+            0 => REPORTS_MAX,
+            _ => REPORTS_BESIDE,
+        };
+        if reports >= most {
             return None;
         }
         loop {
             let uid = self.reports.pop_front()?;
             self.reported.remove(&uid);
             if !self.busy.contains_key(&uid) {
-                return Some(uid);
+                return Some((uid, Queue::Reports));
             }
         }
     }

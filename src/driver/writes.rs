@@ -7,6 +7,7 @@ use prorata_core::{JobId, Snapshot};
 use tracing::{debug, warn};
 
 use super::Driver;
+use super::work::Queue;
 use crate::desired;
 use crate::effects::{Effect, Failure, Outcome};
 use crate::observed::Uid;
@@ -20,8 +21,7 @@ impl Driver {
     pub(super) fn write(&mut self) {
         let snapshot = self.scheduler.snapshot();
         while let Some((uid, effect)) = self.next_effect(&snapshot) {
-            let is_report = effect.patch.is_none() && effect.pods.is_none();
-            self.work.busy.insert(uid, is_report);
+            self.work.busy.insert(uid, !effect.is_urgent());
             let writer = self.writer.clone();
             self.work
                 .writes
@@ -30,7 +30,7 @@ impl Driver {
     }
 
     fn next_effect(&mut self, snapshot: &Snapshot) -> Option<(Uid, Effect)> {
-        while let Some(uid) = self.work.next() {
+        while let Some((uid, queue)) = self.work.next() {
             let effect = desired::effect(
                 &self.observed,
                 snapshot,
@@ -43,9 +43,20 @@ impl Driver {
                 true => effect,
                 false => effect.and_then(Effect::without_start),
             };
-            if let Some(effect) = effect {
+            let Some(mut effect) = effect else {
+                continue;
+            };
+            if effect.is_urgent() {
                 return Some((uid, effect));
             }
+            if queue == Queue::Admissions {
+                self.work.report(&uid);
+                continue;
+            }
+            if self.work.is_flooded() {
+                effect.notice = None;
+            }
+            return Some((uid, effect));
         }
         None
     }
