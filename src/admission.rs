@@ -11,6 +11,7 @@ mod isolation;
 mod jobs;
 mod pods;
 mod queuedjobs;
+mod tenancy;
 
 use k8s_openapi::api::admissionregistration::v1::{
     JSONPatch, MatchCondition, MatchResources, MutatingAdmissionPolicy,
@@ -30,6 +31,7 @@ pub fn mutating(gpu_resource: &str) -> Vec<MutatingAdmissionPolicy> {
         jobs::queue_new(gpu_resource),
         jobs::queue_again(gpu_resource),
         pods::queue_new(gpu_resource),
+        tenancy::stamp(),
     ]
 }
 
@@ -44,6 +46,10 @@ pub fn validating(gpu_resource: &str) -> Vec<ValidatingAdmissionPolicy> {
         isolation::deletions(),
         isolation::priorities(),
         queuedjobs::guard(),
+        tenancy::confine(),
+        tenancy::own_jobs(),
+        tenancy::hardened(),
+        tenancy::volumes(),
     ]
 }
 
@@ -54,7 +60,9 @@ pub fn bind_mutating(policy: &MutatingAdmissionPolicy) -> MutatingAdmissionPolic
         metadata: policy.metadata.clone(),
         spec: Some(MutatingAdmissionPolicyBindingSpec {
             policy_name: policy.metadata.name.clone(),
-            match_resources: Some(in_namespaces_of_tenants()),
+            match_resources: Some(in_namespaces_with(label_of(
+                policy.metadata.name.as_deref(),
+            ))),
             ..Default::default()
         }),
     }
@@ -65,7 +73,9 @@ pub fn bind_mutating(policy: &MutatingAdmissionPolicy) -> MutatingAdmissionPolic
 #[must_use]
 pub fn bind_validating(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissionPolicyBinding {
     let name = policy.metadata.name.as_deref();
-    let everywhere = name == Some(queuedjobs::NAME);
+    let everywhere = [queuedjobs::NAME, tenancy::CONFINED]
+        .map(Some)
+        .contains(&name);
     // Every Tenant is a parameter; where there is none, nothing is to be said.
     let param_ref = (name == Some(isolation::PRIORITIES)).then(|| ParamRef {
         selector: Some(LabelSelector::default()),
@@ -77,15 +87,30 @@ pub fn bind_validating(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissio
         spec: ValidatingAdmissionPolicyBindingSpec {
             policy_name: policy.metadata.name.clone().unwrap_or_default(),
             param_ref,
-            match_resources: (!everywhere).then(in_namespaces_of_tenants),
+            match_resources: (!everywhere).then(|| in_namespaces_with(label_of(name))),
             validation_actions: vec!["Deny".to_owned()],
         },
     }
 }
 
-fn in_namespaces_of_tenants() -> MatchResources {
+/// The label of the namespaces in which a policy is in force: those of tenants, or only those that
+/// the controller keeps for one.
+fn label_of(policy: Option<&str>) -> &'static str {
+    let kept = [
+        tenancy::STAMPED,
+        tenancy::OWN_JOBS,
+        tenancy::HARDENED,
+        tenancy::VOLUMES,
+    ];
+    match kept.map(Some).contains(&policy) {
+        true => labels::TEAM,
+        false => labels::TENANT,
+    }
+}
+
+fn in_namespaces_with(label: &str) -> MatchResources {
     let has_tenant = LabelSelectorRequirement {
-        key: labels::TENANT.to_owned(),
+        key: label.to_owned(),
         operator: "Exists".to_owned(),
         values: None,
     };

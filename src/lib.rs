@@ -24,6 +24,7 @@ pub mod plan;
 pub mod probe;
 pub mod status;
 pub mod telemetry;
+pub mod tenancy;
 pub mod tenants;
 pub mod translate;
 mod tree;

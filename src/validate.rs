@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::api::{Amounts, TenantSpec};
 use crate::config::{self, Configuration};
 use crate::manifest::{Document, Problems};
+use crate::tenancy;
 use crate::tenants::{self, Fault, Tenants};
 use crate::translate;
 
@@ -178,6 +179,12 @@ fn tenant(document: &Document) -> Result<(), Problems> {
             problems.push(document.problem(&field, what, "raise the limit or lower the guarantee"));
         }
     }
+    let name = tenant.metadata.name.as_deref().unwrap_or_default();
+    problems.extend(
+        tenancy::problems(name, &tenant.spec)
+            .into_iter()
+            .map(|wrong| document.problem(&wrong.field, wrong.what, wrong.remedy)),
+    );
     if problems.is_empty() {
         Ok(())
     } else {
