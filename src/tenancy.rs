@@ -17,6 +17,7 @@ mod object;
 mod plan;
 mod quantity;
 mod quota;
+pub mod size;
 mod split;
 mod store;
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod export;
 mod file;
 mod kept;
 mod plan;
+mod size;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,8 @@ use crate::tenancy::{Settings, Template, TemplateError};
 pub enum Command {
     /// Print what a file with Tenants would create, change and remove.
     Plan(plan::Args),
+    /// Work out what a team should be guaranteed, and show the arithmetic.
+    Size(size::Args),
     /// Apply the Tenants of a file, and wait until the controller has made all that they want.
     Apply(apply::Args),
     /// Delete a Tenant; its namespaces and data stay unless told otherwise.
@@ -33,6 +36,7 @@ pub enum Command {
 pub(super) async fn execute(command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Plan(args) => return plan::execute(args).await,
+        Command::Size(args) => size::execute(args)?,
         Command::Apply(args) => apply::execute(args).await?,
         Command::Delete(args) => delete::execute(args).await?,
         Command::Export(args) => export::execute(args).await?,

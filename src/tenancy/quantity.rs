@@ -43,7 +43,7 @@ fn decimal(amount: u64, least: usize) -> String {
 /// The number without its factors of `base`, at most five of them, and how many there were.
 fn reduce(mut number: u64, base: u64) -> (u64, usize) {
     let mut power = 0;
-    while number != 0 && number % base == 0 && power < 5 {
+    while number != 0 && number.is_multiple_of(base) && power < 5 {
         number /= base;
         power += 1;
     }

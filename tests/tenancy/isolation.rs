@@ -3,9 +3,10 @@
 use http::{Method, Request};
 use kube::Client;
 use kube::api::{Api, PostParams};
+use prorata::api::labels::CREATED_BY;
 use serde_json::{Value, json};
 
-use crate::cluster::requests::{eventually, message};
+use crate::cluster::requests::{annotations, eventually, message};
 use crate::world::{World, job, tenant};
 
 /// Who tries: an admin, a user and a viewer of the Tenant `vision`.
@@ -128,6 +129,12 @@ fn daily() -> Vec<Attempt> {
             "/apis/batch/v1/namespaces/NS/jobs/others",
             suspend,
             "a",
+        ),
+        change(
+            "take the creator's name off a Job",
+            "/apis/batch/v1/namespaces/NS/jobs/mine",
+            json!({ "metadata": { "annotations": { "internal.prorata.dev/created-by": null } } }),
+            "",
         ),
         create(
             "write a secret",
@@ -347,12 +354,24 @@ async fn people_at_work(world: &World) {
             Api::namespaced(world.client(user).await, "ml-vision-dev");
         for (name, gpus) in names.into_iter().zip([1, 0]) {
             eventually("a user submits", || async {
-                let created = jobs.create(&PostParams::default(), &job(name, gpus)).await;
+                let created = jobs
+                    .create(&PostParams::default(), &forged(name, gpus))
+                    .await;
                 created.is_ok() || jobs.get_opt(name).await.is_ok_and(|job| job.is_some())
             })
             .await;
+            let stored = jobs.get(name).await.unwrap();
+            assert!(annotations(&stored).contains(&(CREATED_BY, user)));
         }
     }
+}
+
+/// A Job that says that somebody else created it.
+fn forged(name: &str, gpus: u32) -> k8s_openapi::api::batch::v1::Job {
+    let mut job = job(name, gpus);
+    let note = (CREATED_BY.to_owned(), "somebody".to_owned());
+    job.metadata.annotations = Some([note].into());
+    job
 }
 
 /// What an attempt is refused with, if it is. Nothing is stored.
