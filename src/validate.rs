@@ -286,6 +286,25 @@ mod tests {
     }
 
     #[test]
+    fn mistakes_in_lists_are_found_at_their_entry() {
+        let found = check(
+            "  environments:\n  - {name: dev, percent: 60}\n  members:\n    admins:\n    - {group: 'system:masters'}",
+        );
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(
+            found[0].starts_with("error: t.yaml:6:")
+                && found[0]
+                    .contains(": spec.environments: have 60 percent together\n  help: change"),
+            "{found:?}"
+        );
+        assert!(
+            found[1]
+                .starts_with("error: t.yaml:9:7: spec.members.admins[0]: names `system:masters`"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
     fn the_tree_of_a_file_has_no_circle_and_no_more_below_than_above() {
         let tenant = |name: &str, spec: &str| {
             format!(

@@ -1,6 +1,8 @@
 //! What is wrong with a spec: the rules of the schema and those of our own readers, each with its
 //! field and a remedy.
 
+mod text;
+
 use std::collections::BTreeSet;
 
 use prorata_core::Resource;
@@ -8,6 +10,8 @@ use prorata_simulator::quantity::{self, QuantityError};
 
 use super::namespace::{Template, is_name};
 use super::plan::{Wrong, child_name};
+use text::{is_bytes, is_cores, is_label, is_money, is_subdomain};
+
 use crate::api::{Amount, Environment, Member, Size, TenantSpec};
 
 const NAME: &str =
@@ -487,62 +491,4 @@ fn wrong(field: &str, what: impl Into<String>, remedy: impl Into<String>) -> Wro
         what: what.into(),
         remedy: remedy.into(),
     }
-}
-
-fn is_label(text: &str) -> bool {
-    let ends = |end: Option<char>| end.is_some_and(|c| c.is_ascii_alphanumeric());
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    text.len() <= 63
-        && ends(text.chars().next())
-        && ends(text.chars().last())
-        && text.chars().all(plain)
-}
-
-/// As the schema has it: small letters and digits at both ends, with dashes and dots between.
-fn is_subdomain(text: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let plain = |b: u8| inner(b) || matches!(b, b'-' | b'.');
-    let bytes = text.as_bytes();
-    let ends = bytes
-        .first()
-        .zip(bytes.last())
-        .is_some_and(|(a, b)| inner(*a) && inner(*b));
-    ends && text.len() <= 253 && text.bytes().all(plain)
-}
-
-/// The same amounts of CPU as the schema's pattern takes.
-fn is_cores(text: &str) -> bool {
-    let digits = |text: &str, most| {
-        (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
-    };
-    match (text.strip_suffix('m'), text.split_once('.')) {
-        (Some(thousandths), _) => digits(thousandths, 9),
-        (None, Some((whole, part))) => digits(whole, 6) && digits(part, 3),
-        (None, None) => digits(text, 6),
-    }
-}
-
-/// The same amounts of bytes as the schema's pattern takes.
-fn is_bytes(text: &str) -> bool {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let most = match &text[digits..] {
-        "" => 14,
-        "k" | "Ki" => 11,
-        "M" | "Mi" => 8,
-        "G" | "Gi" => 5,
-        "T" | "Ti" => 3,
-        _ => 0,
-    };
-    let small = |number: u32| (100..250).contains(&number);
-    let is_small = most != 3 || digits < 3 || text[..3].parse().is_ok_and(small);
-    (1..=most).contains(&digits) && is_small
-}
-
-/// The same amounts of money as the schema's pattern takes.
-fn is_money(text: &str) -> bool {
-    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |text: &str, most| {
-        (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
-    };
-    digits(whole, 12) && digits(part, 6)
 }

@@ -88,3 +88,6 @@ fn namespaces(names: &[&str]) -> Value {
     let named = json!({ "key": "kubernetes.io/metadata.name", "operator": "In", "values": names });
     json!({ "namespaceSelector": { "matchExpressions": [named] } })
 }
+
+#[cfg(test)]
+mod tests;
