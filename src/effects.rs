@@ -5,6 +5,7 @@
 //! asked asks anew.
 
 mod fault;
+mod merge;
 mod pods;
 
 use std::time::Duration;
@@ -257,15 +258,10 @@ impl Writer {
                 api.create(&PostParams::default(), &record).await?
             }
             RecordWrite::Change(record, spec, status) => {
-                let mut spec = serde_json::to_value(&*spec).map_err(kube::Error::SerdeError)?;
-                // A merge patch removes only what it names.
-                for field in ["admission", "eviction", "promise"] {
-                    if spec.get(field).is_none() {
-                        spec[field] = Value::Null;
-                    }
-                }
-                let version = json!({"resourceVersion": record.version.to_string()});
-                let patch = json!({"metadata": version, "spec": spec, "status": *status});
+                let before = json!({"spec": record.spec, "status": record.status});
+                let after = json!({"spec": *spec, "status": *status});
+                let mut patch = merge::difference(&before, &after);
+                patch["metadata"] = json!({"resourceVersion": record.version.to_string()});
                 let patch = Patch::Merge(patch);
                 api.patch(&record.name, &PatchParams::default(), &patch)
                     .await?
@@ -316,11 +312,13 @@ impl Writer {
         &self,
         id: &TenantId,
         version: u64,
-        status: &TenantStatus,
+        (before, after): (&TenantStatus, &TenantStatus),
     ) -> Option<Object> {
         let api: Api<Tenant> = Api::all(self.client.clone());
-        let metadata = json!({"resourceVersion": version.to_string()});
-        let patch = Patch::Merge(json!({"metadata": metadata, "status": status}));
+        let [before, after] = [before, after].map(|status| json!({"status": status}));
+        let mut patch = merge::difference(&before, &after);
+        patch["metadata"] = json!({"resourceVersion": version.to_string()});
+        let patch = Patch::Merge(patch);
         let params = PatchParams::default();
         let patched = api.patch_status(id.as_str(), &params, &patch);
         match tokio::time::timeout(WRITES_WITHIN, patched).await {

@@ -73,7 +73,10 @@ impl Shown {
         self.last = differing.last().copied().cloned();
         let round = differing.into_iter();
         let round: Vec<_> = round
-            .map(|id| (id.clone(), views[id].version, statuses[id].clone()))
+            .map(|id| {
+                let statuses = (views[id].status.clone(), statuses[id].clone());
+                (id.clone(), views[id].version, statuses)
+            })
             .collect();
         let now = Instant::now();
         self.next = now + PAUSE.max((now - began) * PARTS);
@@ -82,8 +85,9 @@ impl Shown {
             self.writes.spawn(async move {
                 let mut written = Vec::new();
                 let all = round.len();
-                for (id, version, status) in round {
-                    let object = writer.show_tenant(&id, version, &status).await;
+                for (id, version, (before, after)) in round {
+                    let statuses = (&before, &after);
+                    let object = writer.show_tenant(&id, version, statuses).await;
                     written.extend(object.map(Change::Applied));
                 }
                 let is_complete = written.len() == all;
