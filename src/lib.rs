@@ -17,6 +17,7 @@ pub mod forecast;
 pub mod health;
 pub mod install;
 pub mod leader;
+pub mod ledger;
 pub mod manifest;
 pub mod metrics;
 pub mod observed;

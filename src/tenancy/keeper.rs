@@ -7,8 +7,8 @@ mod work;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
+use futures::{FutureExt, StreamExt};
 use kube::core::DynamicObject;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
@@ -66,10 +66,13 @@ impl Keeper {
         while tenure.is_held() {
             let retry = self.later.values().map(|(_, at)| *at).min();
             tokio::select! {
-                Some((kind, event)) = events.next() => match event {
-                    Ok(event) => self.store.take(kind, event),
-                    Err(error) => warn!(?kind, %error, "a watch for tenants' objects broke off"),
-                },
+                Some(event) = events.next() => {
+                    self.take(event);
+                    // A burst of them is looked at once.
+                    while let Some(Some(event)) = events.next().now_or_never() {
+                        self.take(event);
+                    }
+                }
                 Some(done) = self.writes.join_next() => {
                     // A write that panicked leaves its tenant busy for ever.
                     self.conclude(done.expect("a write does not panic"));
@@ -100,6 +103,13 @@ impl Keeper {
         Kind::ALL.into_iter().map(stream).collect()
     }
 
+    fn take(&mut self, (kind, event): (Kind, watcher::Result<watcher::Event<DynamicObject>>)) {
+        match event {
+            Ok(event) => self.store.take(kind, event),
+            Err(error) => warn!(?kind, %error, "a watch for tenants' objects broke off"),
+        }
+    }
+
     /// Begins to write for tenants that have to be looked at.
     fn look(&mut self) {
         let free = self.due.iter().filter(|team| !self.busy.contains(*team));
@@ -125,11 +135,10 @@ impl Keeper {
             failures,
         } = outcome;
         self.busy.remove(&team);
-        let count = written.len() + removed.len();
-        written
-            .into_iter()
-            .for_each(|(kind, object)| self.store.put(kind, object));
-        removed.iter().for_each(|key| self.store.remove(key));
+        let count = written.len() + removed;
+        for (kind, object) in written {
+            self.store.answered(kind, object);
+        }
         if failures.is_empty() {
             self.later.remove(&team);
             info!(tenant = team, objects = count, "as its Tenant wants it");

@@ -18,10 +18,14 @@ pub type Key = (Kind, Option<String>, String);
 #[derive(Debug, Default)]
 pub struct Store {
     objects: BTreeMap<Key, DynamicObject>,
+    /// Those that are kept for a Tenant, by its name.
+    by_team: BTreeMap<String, BTreeSet<Key>>,
     /// Kinds whose first list has come.
     listed: BTreeSet<Kind>,
     /// Objects of the list that is coming.
     coming: BTreeMap<Kind, BTreeSet<Key>>,
+    /// The newest version that a watch has told of, by kind.
+    seen: BTreeMap<Kind, u64>,
     /// Tenants about which something was learnt.
     touched: BTreeSet<String>,
 }
@@ -29,6 +33,10 @@ pub struct Store {
 impl Store {
     /// Takes up what a watch says.
     pub(super) fn take(&mut self, kind: Kind, event: watcher::Event<DynamicObject>) {
+        if let watcher::Event::Apply(object) | watcher::Event::Delete(object) = &event {
+            let seen = self.seen.entry(kind).or_default();
+            *seen = version(object).max(*seen);
+        }
         match event {
             watcher::Event::Init => {
                 self.coming.insert(kind, BTreeSet::new());
@@ -59,23 +67,46 @@ impl Store {
         }
     }
 
+    /// What a write was answered with, which the watch may not have told yet. If it has, it may
+    /// have told of the object's end too.
+    pub(super) fn answered(&mut self, kind: Kind, object: DynamicObject) {
+        let seen = self.seen.get(&kind).copied().unwrap_or_default();
+        if version(&object) > seen {
+            self.put(kind, object);
+        }
+    }
+
     /// An object is like this now, unless something newer is known of it.
     pub fn put(&mut self, kind: Kind, mut object: DynamicObject) {
         object.metadata.managed_fields = None;
         let key = key(kind, &object);
         let known = self.objects.get(&key);
         let same = known.filter(|known| known.uid() == object.uid());
-        if same.is_some_and(|known| version(known) > version(&object)) {
+        if same.is_some_and(|known| version(known) >= version(&object)) {
             return;
         }
+        self.remove(&key);
         self.touch(&object);
+        if let Some(team) = object.labels().get(labels::TEAM) {
+            let own = self.by_team.entry(team.clone()).or_default();
+            own.insert(key.clone());
+        }
         self.objects.insert(key, object);
     }
 
     /// An object is gone.
-    pub(super) fn remove(&mut self, key: &Key) {
-        if let Some(object) = self.objects.remove(key) {
-            self.touch(&object);
+    fn remove(&mut self, key: &Key) {
+        let Some(object) = self.objects.remove(key) else {
+            return;
+        };
+        self.touch(&object);
+        if let Some(team) = object.labels().get(labels::TEAM)
+            && let Some(own) = self.by_team.get_mut(team)
+        {
+            own.remove(key);
+            if own.is_empty() {
+                self.by_team.remove(team);
+            }
         }
     }
 
@@ -108,19 +139,9 @@ impl Store {
     }
 
     /// Everything that is kept for a Tenant.
-    pub(super) fn of_team<'a>(
-        &'a self,
-        team: &'a str,
-    ) -> impl Iterator<Item = (&'a Key, &'a DynamicObject)> {
-        let is_its = move |object: &DynamicObject| {
-            object
-                .labels()
-                .get(labels::TEAM)
-                .is_some_and(|of| of == team)
-        };
-        self.objects
-            .iter()
-            .filter(move |(_, object)| is_its(object))
+    pub(super) fn of_team(&self, team: &str) -> impl Iterator<Item = (&Key, &DynamicObject)> {
+        let own = self.by_team.get(team).into_iter().flatten();
+        own.filter_map(|key| Some((key, self.objects.get(key)?)))
     }
 
     /// The namespaces that are labelled as its environments.
@@ -153,4 +174,49 @@ fn version(object: &DynamicObject) -> u64 {
     version
         .and_then(|version| version.parse().ok())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn binding(version: &str, team: &str) -> DynamicObject {
+        let metadata = json!({
+            "name": "users", "namespace": "a", "uid": "1", "resourceVersion": version,
+            "labels": { labels::TEAM: team },
+        });
+        serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_brings_nothing_back() {
+        let (mut store, kind) = (Store::default(), Kind::RoleBinding);
+        store.take(kind, watcher::Event::Apply(binding("5", "red")));
+        store.take(kind, watcher::Event::Delete(binding("7", "red")));
+        store.answered(kind, binding("6", "red"));
+        assert_eq!(store.of_team("red").count(), 0);
+        store.answered(kind, binding("8", "red"));
+        assert_eq!(store.of_team("red").count(), 1);
+    }
+
+    #[test]
+    fn an_object_is_of_the_team_that_its_label_names_last() {
+        let (mut store, kind) = (Store::default(), Kind::RoleBinding);
+        store.take(kind, watcher::Event::Apply(binding("5", "red")));
+        store.take(kind, watcher::Event::Apply(binding("6", "blue")));
+        let count = |team| store.of_team(team).count();
+        assert_eq!((count("red"), count("blue")), (0, 1));
+        assert_eq!(store.touched(), ["blue", "red"].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn what_a_list_does_not_name_is_gone() {
+        let (mut store, kind) = (Store::default(), Kind::RoleBinding);
+        store.take(kind, watcher::Event::Apply(binding("5", "red")));
+        store.take(kind, watcher::Event::Init);
+        store.take(kind, watcher::Event::InitDone);
+        assert_eq!(store.of_team("red").count(), 0);
+        assert!(!store.is_complete());
+    }
 }

@@ -1,15 +1,19 @@
 //! What the controller keeps stays as the Tenant wants it, and is written only when it is not.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
-use prorata::tenancy::Kind;
+use prorata::api::State;
+use prorata::leader::Tenure;
+use prorata::tenancy::{Keeper, Kind, Settings};
 use serde_json::{Value, json};
 
-use crate::cluster::requests::eventually;
-use crate::world::World;
+use crate::cluster::requests::{create, eventually};
+use crate::world::{World, job};
 
 /// Every object that is kept for a Tenant, with its version.
 async fn versions(world: &World, team: &str) -> BTreeMap<String, String> {
@@ -34,17 +38,24 @@ async fn versions(world: &World, team: &str) -> BTreeMap<String, String> {
     versions
 }
 
-/// Neither another look at a Tenant nor another controller writes anything.
+/// Neither another look at a Tenant nor another controller, which begins with nothing, writes
+/// anything, or so much as asks to.
 pub(crate) async fn nothing_is_written_twice(world: &World) {
     world.until_provisioned("vision").await;
     let before = versions(world, "vision").await;
     assert_eq!(before.len(), 3 * (2 + 3 + 3), "{before:?}");
+    let asked = world.writes("vision");
+    assert!(asked >= before.len(), "the audit log has {asked} writes");
     let touch = json!({ "metadata": { "annotations": { "touched": "1" } } });
     merge(world, Kind::Tenant, None, "vision", touch).await;
     let relabel = json!({ "metadata": { "labels": { "somebody": "elses" } } });
     merge(world, Kind::Tenant, None, "vision-dev", relabel).await;
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let controller = &world.cluster.controller;
+    let another = Keeper::new(controller.clone(), controller.clone(), Settings::default());
+    let ended = tokio::time::timeout(Duration::from_secs(2), another.run(Tenure::default())).await;
+    assert!(ended.is_err(), "the other controller has ended");
     assert_eq!(versions(world, "vision").await, before);
+    assert_eq!(world.writes("vision"), asked);
 }
 
 /// Deleted, widened, narrowed or relabelled: it is put right, and an Event says so.
@@ -118,8 +129,15 @@ pub(crate) async fn what_others_change_is_corrected_and_told(world: &World) {
     .await;
 }
 
-/// `prod` goes from the Tenant: its namespace and people stay, and what it owned is the others'.
+/// `prod` goes from the Tenant: its namespace and people stay, and what it owned is the others'. What
+/// runs there runs on, and nothing new starts.
 pub(crate) async fn a_former_environment_keeps_its_data_and_owns_nothing(world: &World) {
+    let jobs: Api<Job> = Api::namespaced(world.client("vision-user").await, "ml-vision-prod");
+    create(&jobs, &job("stays", 1)).await;
+    eventually("it is admitted", || async {
+        world.state("ml-vision-prod", "stays").await == Some(State::Admitted)
+    })
+    .await;
     let environments = json!({ "spec": { "environments": [{ "name": "dev", "percent": 100 }] } });
     merge(world, Kind::Tenant, None, "vision", environments).await;
     world.until_provisioned("vision").await;
@@ -141,6 +159,13 @@ pub(crate) async fn a_former_environment_keeps_its_data_and_owns_nothing(world: 
     );
     let bindings = world.objects(Kind::RoleBinding, Some("ml-vision-prod"));
     assert!(bindings.get_opt("prorata-users").await.unwrap().is_some());
+    create(&jobs, &job("late", 1)).await;
+    eventually("it waits", || async {
+        world.state("ml-vision-prod", "late").await == Some(State::Waiting)
+    })
+    .await;
+    let stays = world.state("ml-vision-prod", "stays").await;
+    assert_eq!(stays, Some(State::Admitted));
 }
 
 async fn merge(world: &World, kind: Kind, namespace: Option<&str>, name: &str, change: Value) {

@@ -47,10 +47,12 @@ async fn make(world: &World, names: &[String]) -> Duration {
             .await
             .unwrap();
     }
+    // However many wait, they ask no more often together.
+    let pause = Duration::from_millis(50) * u32::try_from(names.len().div_ceil(10)).unwrap();
     // There are not GPUs for all at once, so each Job is ended once it was admitted.
     let firsts = names.iter().zip(&users).map(|(name, user)| async move {
         let namespace = format!("ml-{name}-prod");
-        first_job(user, &world.cluster.admin, &namespace).await;
+        first_job(user, &world.cluster.admin, &namespace, pause).await;
         let jobs: Api<k8s_openapi::api::batch::v1::Job> = Api::namespaced(user.clone(), &namespace);
         jobs.delete("first", &kube::api::DeleteParams::background())
             .await

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::DynamicObject;
 use kube::{Client, Config};
+use prorata::api::labels::CONTROLLER_USER;
 use prorata::api::{QueuedJob, State, Tenant};
 use prorata::tenancy::Kind;
 use prorata_controlplane::{Kubelet, KubeletOptions, Options, Process, User, nodes};
@@ -26,7 +27,11 @@ pub(crate) struct World {
 impl World {
     /// Four nodes of eight GPUs, and no Tenant.
     pub(crate) async fn start() -> Option<Self> {
-        let mut cluster = Cluster::start(Options::default()).await?;
+        let options = Options {
+            audit: true,
+            ..Options::default()
+        };
+        let mut cluster = Cluster::start(options).await?;
         cluster.install().await;
         nodes::create(&cluster.admin, 4, &nodes::Shape::default())
             .await
@@ -75,6 +80,36 @@ impl World {
         is_current.then(|| (shown.status == "True", shown.message))
     }
 
+    /// How many requests to write what a Tenant wants the controller has made so far.
+    pub(crate) fn writes(&self, team: &str) -> usize {
+        let kept = Kind::ALL.map(|kind| kind.resource().plural);
+        let log = std::fs::read_to_string(self.cluster.plane.audit_log()).unwrap();
+        let is_write = |line: &&str| {
+            let request: Value = serde_json::from_str(line).unwrap();
+            let about = &request["objectRef"];
+            request["user"]["username"] == CONTROLLER_USER
+                && ["create", "update", "patch", "delete"]
+                    .iter()
+                    .any(|verb| request["verb"] == *verb)
+                && kept.iter().any(|resource| about["resource"] == **resource)
+                && about["subresource"].is_null()
+                && [&about["namespace"], &about["name"]]
+                    .iter()
+                    .any(|text| text.as_str().is_some_and(|text| text.contains(team)))
+        };
+        // The last line may not be written to its end.
+        let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+        whole.lines().filter(is_write).count()
+    }
+
+    /// Where a Job stands in the queue.
+    pub(crate) async fn state(&self, namespace: &str, job: &str) -> Option<State> {
+        let faces: Api<QueuedJob> = Api::namespaced(self.cluster.admin.clone(), namespace);
+        let faces = faces.list(&ListParams::default()).await.unwrap();
+        let face = faces.into_iter().find(|face| face.spec.job.name == job)?;
+        face.status?.state
+    }
+
     /// Waits until all that a Tenant wants is there.
     pub(crate) async fn until_provisioned(&self, tenant: &str) {
         eventually("all is there that the Tenant wants", || async {
@@ -114,14 +149,15 @@ pub(crate) fn job(name: &str, gpus: u32) -> Job {
     }))
 }
 
-/// Creates a Job as soon as its user may, and waits until the queue has admitted it.
-pub(crate) async fn first_job(client: &Client, admin: &Client, namespace: &str) -> Duration {
+/// Creates a Job as soon as its user may, and waits until the queue has admitted it; it looks again
+/// after each pause.
+pub(crate) async fn first_job(client: &Client, admin: &Client, namespace: &str, pause: Duration) {
     let clock = Instant::now();
     let jobs: Api<Job> = Api::namespaced(client.clone(), namespace);
-    let deadline = clock + Duration::from_secs(120);
+    let deadline = clock + Duration::from_secs(300);
     while let Err(error) = jobs.create(&PostParams::default(), &job("first", 1)).await {
         assert!(Instant::now() < deadline, "{namespace}: {error}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(pause).await;
     }
     let faces: Api<QueuedJob> = Api::namespaced(admin.clone(), namespace);
     loop {
@@ -129,12 +165,12 @@ pub(crate) async fn first_job(client: &Client, admin: &Client, namespace: &str) 
         let admitted =
             |face: &QueuedJob| face.status.as_ref().and_then(|s| s.state) == Some(State::Admitted);
         if list.iter().any(admitted) {
-            return clock.elapsed();
+            return;
         }
         assert!(
             Instant::now() < deadline,
             "{namespace}: the first Job is not admitted"
         );
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(pause).await;
     }
 }

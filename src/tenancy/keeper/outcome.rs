@@ -27,8 +27,8 @@ pub(super) struct Outcome {
     pub(super) team: String,
     /// Objects as they are now.
     pub(super) written: Vec<(Kind, DynamicObject)>,
-    /// Objects that are gone.
-    pub(super) removed: Vec<Key>,
+    /// How many objects were removed.
+    pub(super) removed: usize,
     /// What could not be written, and why.
     pub(super) failures: Vec<String>,
 }
@@ -57,7 +57,7 @@ impl Writer {
         let mut outcome = Outcome {
             team: work.team.clone(),
             written: Vec::new(),
-            removed: Vec::new(),
+            removed: 0,
             failures: Vec::new(),
         };
         // Nothing goes into a namespace that is not there.
@@ -89,7 +89,7 @@ impl Writer {
         }
         for key in &work.removals {
             match self.remove(key).await {
-                Ok(()) => outcome.removed.push(key.clone()),
+                Ok(()) => outcome.removed += 1,
                 Err(failure) => outcome.failures.push(failure),
             }
         }
