@@ -56,6 +56,19 @@ pub struct Part {
     pub is_left: bool,
 }
 
+impl Part {
+    /// What it is guaranteed, such as `2 gpu, 60 cpu`; nothing where that is nothing.
+    #[must_use]
+    pub fn owned(&self) -> String {
+        let owned = self.guaranteed.iter().filter(|(_, amount)| *amount > 0);
+        let text = |(resource, amount): &(Resource, u64)| {
+            let amount = super::quantity::text(*resource, *amount);
+            format!("{amount} {}", resource.name())
+        };
+        owned.map(text).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// A namespace that is labelled as an environment of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Left {

@@ -193,19 +193,11 @@ impl Outlook {
             unwanted.len()
         );
         for part in &self.plan.parts {
-            let own = part.guaranteed.iter();
-            let own: Vec<String> = own
-                .map(|(resource, amount)| {
-                    format!(
-                        "{} {resource}",
-                        prorata_core::resource::Amount(*resource, *amount)
-                    )
-                })
-                .collect();
-            let owns = match (part.is_left, own.is_empty()) {
+            let owned = part.owned();
+            let owns = match (part.is_left, owned.is_empty()) {
                 (true, _) => "is of no environment any more, and is kept".to_owned(),
                 (false, true) => "owns nothing, and borrows".to_owned(),
-                (false, false) => format!("owns {}", own.join(", ")),
+                (false, false) => format!("owns {owned}"),
             };
             let _ = write!(summary, "\n  {} ({}) {owns}", part.namespace, part.child);
         }
