@@ -12,6 +12,7 @@ mod isolation;
 mod jobs;
 mod pods;
 mod queuedjobs;
+mod tenancy;
 
 use k8s_openapi::api::admissionregistration::v1::{
     JSONPatch, MatchCondition, MatchResources, MutatingAdmissionPolicy,
@@ -32,6 +33,7 @@ pub fn mutating(gpu_resource: &str) -> Vec<MutatingAdmissionPolicy> {
         jobs::queue_new(gpu_resource),
         jobs::queue_again(gpu_resource),
         pods::queue_new(gpu_resource),
+        tenancy::stamp(),
     ];
     for family in Family::all() {
         policies.push(family.queue_new(gpu_resource));
@@ -51,6 +53,10 @@ pub fn validating(gpu_resource: &str) -> Vec<ValidatingAdmissionPolicy> {
         isolation::deletions(),
         isolation::priorities(),
         queuedjobs::guard(),
+        tenancy::confine(),
+        tenancy::own_jobs(),
+        tenancy::hardened(),
+        tenancy::volumes(),
     ];
     let families = Family::all();
     policies.extend(families.iter().map(|family| family.guard(gpu_resource)));
@@ -64,7 +70,9 @@ pub fn bind_mutating(policy: &MutatingAdmissionPolicy) -> MutatingAdmissionPolic
         metadata: policy.metadata.clone(),
         spec: Some(MutatingAdmissionPolicyBindingSpec {
             policy_name: policy.metadata.name.clone(),
-            match_resources: Some(in_namespaces_of_tenants()),
+            match_resources: Some(in_namespaces_with(label_of(
+                policy.metadata.name.as_deref(),
+            ))),
             ..Default::default()
         }),
     }
@@ -75,7 +83,9 @@ pub fn bind_mutating(policy: &MutatingAdmissionPolicy) -> MutatingAdmissionPolic
 #[must_use]
 pub fn bind_validating(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissionPolicyBinding {
     let name = policy.metadata.name.as_deref();
-    let everywhere = name == Some(queuedjobs::NAME);
+    let everywhere = [queuedjobs::NAME, tenancy::CONFINED]
+        .map(Some)
+        .contains(&name);
     // Every Tenant is a parameter; where there is none, nothing is to be said.
     let param_ref = (name == Some(isolation::PRIORITIES)).then(|| ParamRef {
         selector: Some(LabelSelector::default()),
@@ -87,15 +97,30 @@ pub fn bind_validating(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissio
         spec: ValidatingAdmissionPolicyBindingSpec {
             policy_name: policy.metadata.name.clone().unwrap_or_default(),
             param_ref,
-            match_resources: (!everywhere).then(in_namespaces_of_tenants),
+            match_resources: (!everywhere).then(|| in_namespaces_with(label_of(name))),
             validation_actions: vec!["Deny".to_owned()],
         },
     }
 }
 
-fn in_namespaces_of_tenants() -> MatchResources {
+/// The label of the namespaces in which a policy is in force: those of tenants, or only those that
+/// the controller keeps for one.
+fn label_of(policy: Option<&str>) -> &'static str {
+    let kept = [
+        tenancy::STAMPED,
+        tenancy::OWN_JOBS,
+        tenancy::HARDENED,
+        tenancy::VOLUMES,
+    ];
+    match kept.map(Some).contains(&policy) {
+        true => labels::TEAM,
+        false => labels::TENANT,
+    }
+}
+
+fn in_namespaces_with(label: &str) -> MatchResources {
     let has_tenant = LabelSelectorRequirement {
-        key: labels::TENANT.to_owned(),
+        key: label.to_owned(),
         operator: "Exists".to_owned(),
         values: None,
     };

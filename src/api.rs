@@ -11,7 +11,11 @@ pub use queuedjob::{
     Admission, Eviction, Forecast, JobReference, Place, QueuedJob, QueuedJobSpec, QueuedJobStatus,
     State,
 };
-pub use tenant::{Amounts, Tenant, TenantSpec, TenantStatus};
+pub use tenant::{
+    Amounts, Budget, ClassStorage, Compliance, ComplianceClass, ContainerSizes, Environment,
+    Member, Members, MeshLabel, Network, ObjectCounts, PodSecurity, PodSizes, Port, Protocol,
+    Quotas, Security, SharedService, Size, Storage, Tenant, TenantSpec, TenantStatus,
+};
 
 /// The API group of every object of ours.
 pub const GROUP: &str = "prorata.dev";

@@ -23,6 +23,7 @@ mod share;
 mod shares;
 mod submit;
 mod table;
+mod tenant;
 mod uninstall;
 mod wait;
 mod what_if;
@@ -45,6 +46,9 @@ pub enum Command {
     WhatIf(what_if::Args),
     /// Show what each tenant holds, beside what is due to it.
     Share(share::Args),
+    /// Tenants with environments: what a file would change, make it so, hand namespaces over.
+    #[command(subcommand)]
+    Tenant(tenant::Command),
     /// Create jobs from a file, once the API server has said that it would take all of them.
     Submit(submit::Args),
     /// Wait until a job is admitted, runs, or is over.
@@ -88,6 +92,7 @@ impl Command {
             Self::Explain(args) => explain::execute(&args).await?,
             Self::WhatIf(args) => what_if::execute(&args).await?,
             Self::Share(args) => share::execute(&args).await?,
+            Self::Tenant(command) => return tenant::execute(&command).await,
             Self::Submit(args) => submit::execute(&args).await?,
             Self::Wait(args) => wait::execute(&args).await?,
             Self::Cancel(args) => cancel::execute(&args).await?,

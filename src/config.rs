@@ -18,12 +18,14 @@ mod extender;
 mod leader_election;
 mod logging;
 mod preemption;
+mod tenancy;
 
 pub use decision_log::DecisionLog;
 pub use extender::{Extender, Probe, Tls};
 pub use leader_election::LeaderElection;
 pub use logging::{Format, Level, Logging};
 pub use preemption::Preemption;
+pub use tenancy::Tenancy;
 
 /// `apiVersion` of the file.
 pub const API_VERSION: &str = "config.prorata.dev/v1alpha1";
@@ -81,6 +83,9 @@ pub struct Configuration {
     /// spec.priorityClasses names it.
     #[serde(default)]
     pub protected_classes: BTreeSet<String>,
+    /// What becomes of Tenants with environments.
+    #[serde(default)]
+    pub tenancy: Tenancy,
     /// What is logged, and how.
     #[serde(default)]
     pub logging: Logging,

@@ -20,6 +20,7 @@ use crate::effects::Writer;
 use crate::extender::{self, FilterPolicy};
 use crate::leader::{self, Candidate, Reign, Tenure};
 use crate::observed::{Classes, Patience};
+use crate::tenancy::{self, Keeper};
 use crate::view::Views;
 use crate::{health, probe, telemetry, watch};
 
@@ -80,7 +81,9 @@ pub async fn run(config: Configuration, kubeconfig: Option<&Path>) -> Result<(),
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let (reports, answers) = sync::watch::channel(true);
+    let keeping = keep(&config, &client, &writes, tenure.clone());
     let ended = tokio::select! {
+        () = keeping => Err(Error::Watches),
         () = drive(&config, &client, &writes, (tenure, answers), &views) => Err(Error::Watches),
         () = stand(candidate.as_mut()) => Ok(()),
         () = probe(&config, &reports, &views) => Ok(()),
@@ -157,6 +160,21 @@ async fn drive(
             },
             _ = watches.join_next() => return,
         }
+    }
+}
+
+/// Keeps what Tenants with environments want, whenever this process leads.
+async fn keep(config: &Configuration, client: &Client, writes: &Client, mut tenure: Tenure) {
+    let settings = tenancy::Settings {
+        template: config.tenancy.namespace_template.clone(),
+        gpu_resource: config.gpu_resource.clone(),
+    };
+    loop {
+        while !tenure.is_held() {
+            tenure.change().await;
+        }
+        let keeper = Keeper::new(client.clone(), writes.clone(), settings.clone());
+        keeper.run(tenure.clone()).await;
     }
 }
 

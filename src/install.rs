@@ -4,6 +4,7 @@
 pub mod certificates;
 pub mod rbac;
 pub mod scheduler;
+pub mod tenants;
 
 use std::collections::BTreeMap;
 
@@ -123,6 +124,9 @@ fn render_permissions() -> Result<String, Error> {
     stream.push(&rbac::leader_role())?;
     stream.push(&rbac::leader_binding())?;
     stream.push(&rbac::view_role())?;
+    for role in tenants::roles() {
+        stream.push(&role)?;
+    }
     Ok(stream.text)
 }
 

@@ -97,17 +97,21 @@ impl Document {
             .map_err(|error| self.mistyped(error).into())
     }
 
-    /// Something wrong with a field, given by its path such as `spec.limit.gpu`.
+    /// Something wrong with a field, given by its path such as `spec.limit.gpu`; of one that is
+    /// missing the place is that of what it is missing in.
     pub fn problem(
         &self,
         field: &str,
         what: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Problem {
-        let found = field
-            .split('.')
-            .try_fold(&self.root, Node::child)
-            .unwrap_or(&self.root);
+        let mut found = &self.root;
+        for name in field.split('.') {
+            let Some(inner) = step(found, name) else {
+                break;
+            };
+            found = inner;
+        }
         Problem::new(&self.file, field, what, remedy).at_location(found.location)
     }
 
@@ -177,6 +181,14 @@ impl Document {
         };
         (text, node.location)
     }
+}
+
+/// The child of a name such as `spec` or, in a list, `services[0]`.
+fn step<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
+    let Some((name, index)) = name.strip_suffix(']').and_then(|name| name.split_once('[')) else {
+        return node.child(name);
+    };
+    node.child(name)?.items().get(index.parse::<usize>().ok()?)
 }
 
 fn join(path: &str, field: &str) -> String {

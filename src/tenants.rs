@@ -144,6 +144,9 @@ pub fn statuses(
             condition.observed_generation = Some(view.generation);
             condition.last_transition_time = Time(since(condition, view, now));
         }
+        // Others of ours write conditions too, and a merge replaces the list.
+        let own = |shown: &&Condition| ![READY, COVERED].contains(&shown.type_.as_str());
+        conditions.extend(view.status.conditions.iter().filter(own).cloned());
         let borrowed = snapshot.borrowed(id).unwrap_or_default();
         let guaranteed = tenant.map_or(Resources::ZERO, |tenant| {
             let below = guaranteed_below(&tenants, id);

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::api::{Amounts, TenantSpec};
 use crate::config::{self, Configuration};
 use crate::manifest::{Document, Problems};
+use crate::tenancy;
 use crate::tenants::{self, Fault, Tenants};
 use crate::translate;
 
@@ -178,6 +179,12 @@ fn tenant(document: &Document) -> Result<(), Problems> {
             problems.push(document.problem(&field, what, "raise the limit or lower the guarantee"));
         }
     }
+    let name = tenant.metadata.name.as_deref().unwrap_or_default();
+    problems.extend(
+        tenancy::problems(name, &tenant.spec)
+            .into_iter()
+            .map(|wrong| document.problem(&wrong.field, wrong.what, wrong.remedy)),
+    );
     if problems.is_empty() {
         Ok(())
     } else {
@@ -275,6 +282,25 @@ mod tests {
                 "error: t.yaml:5:16: spec.guaranteed.gpus: there is no such field here\n  help: did you mean `gpu`?",
                 "error: t.yaml:6:3: spec.wieght: there is no such field here\n  help: did you mean `weight`?",
             ]
+        );
+    }
+
+    #[test]
+    fn mistakes_in_lists_are_found_at_their_entry() {
+        let found = check(
+            "  environments:\n  - {name: dev, percent: 60}\n  members:\n    admins:\n    - {group: 'system:masters'}",
+        );
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(
+            found[0].starts_with("error: t.yaml:6:")
+                && found[0]
+                    .contains(": spec.environments: have 60 percent together\n  help: change"),
+            "{found:?}"
+        );
+        assert!(
+            found[1]
+                .starts_with("error: t.yaml:9:7: spec.members.admins[0]: names `system:masters`"),
+            "{found:?}"
         );
     }
 

@@ -131,11 +131,11 @@ pub(super) fn priorities() -> ValidatingAdmissionPolicy {
     policy
 }
 
-fn trusted() -> Variable {
+pub(super) fn trusted() -> Variable {
     variable("trusted", cel::trusted())
 }
 
-fn extend(constraints: &mut MatchResources, more: MatchResources) {
+pub(super) fn extend(constraints: &mut MatchResources, more: MatchResources) {
     let more: Vec<NamedRuleWithOperations> = more.resource_rules.unwrap_or_default();
     constraints
         .resource_rules

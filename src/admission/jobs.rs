@@ -192,7 +192,7 @@ fn validations() -> Vec<Validation> {
         format!("(k == '{HELD}' && {queued} && (variables.suspended || variables.gated))");
     let may_set = format!(
         "\n  (k == '{HELD}' && {queued} && variables.suspended && variables.annotations[k] == 'true') ||\n  \
-         (k == '{CREATED_BY}' && {queued} && variables.new && variables.annotations[k] == request.userInfo.username)"
+         (k == '{CREATED_BY}' && variables.new && variables.annotations[k] == request.userInfo.username)"
     );
     let (new, old) = ("variables.annotations", "variables.oldAnnotations");
     let own = cel::same_internal(new, old, &may_set, &may_drop);

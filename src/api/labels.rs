@@ -9,6 +9,37 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 /// this name on a pod or Job means nothing.
 pub const TENANT: &str = "prorata.dev/tenant";
 
+/// Label of a namespace and of what the controller keeps in it: the Tenant that has it as an
+/// environment. [`TENANT`] then names the child that the environment is.
+pub const TEAM: &str = "prorata.dev/team";
+
+/// Label beside [`TEAM`]: the name of the environment.
+pub const ENVIRONMENT: &str = "prorata.dev/environment";
+
+/// Label of such a namespace: who pays for it.
+pub const COST_CENTER: &str = "prorata.dev/cost-center";
+
+/// Label of such a namespace: where its team belongs.
+pub const DEPARTMENT: &str = "prorata.dev/department";
+
+/// Label of such a namespace: the rules under which its data are kept.
+pub const COMPLIANCE: &str = "prorata.dev/compliance";
+
+/// Label of such a namespace, `"true"` where the file systems of its containers are read-only.
+pub const READ_ONLY_ROOT: &str = "prorata.dev/read-only-root";
+
+/// Label of such a namespace: the RuntimeClass of its pods.
+pub const RUNTIME_CLASS: &str = "prorata.dev/runtime-class";
+
+/// Label of whatever the controller keeps for a Tenant; the value is [`MANAGER`].
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+/// Who keeps it, and the field manager of those writes.
+pub const MANAGER: &str = "prorata";
+
+/// Annotation of what the controller keeps: the fingerprint of what it last wrote there.
+pub const PLAN: &str = "internal.prorata.dev/plan";
+
 /// Prefix of what only the admission policies and the controller may write.
 pub const INTERNAL_PREFIX: &str = "internal.prorata.dev/";
 

@@ -18,6 +18,17 @@ use serde::{Deserialize, Serialize};
 
 use super::amount::Amount;
 
+mod bounds;
+mod environment;
+mod isolation;
+
+pub use bounds::{ClassStorage, ContainerSizes, ObjectCounts, PodSizes, Size, Storage};
+pub use environment::{Environment, Member, Members, Quotas};
+pub use isolation::{
+    Budget, Compliance, ComplianceClass, MeshLabel, Network, PodSecurity, Port, Protocol, Security,
+    SharedService,
+};
+
 /// A team that shares the cluster's GPUs. A namespace belongs to it by the label
 /// `prorata.dev/tenant`.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,8 +94,31 @@ use super::amount::Amount;
     validation = within_limit("gpu"),
     validation = within_limit("cpu"),
     validation = within_limit("memory"),
+    validation = environment::parts_are_the_whole(),
 )]
 pub struct TenantSpec {
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub display_name: Option<String>,
+    /// Who answers for it: a person or an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub owner: Option<String>,
+    /// Who pays for it. Its namespaces are labelled with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 63),
+        regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+    )]
+    pub cost_center: Option<String>,
+    /// Where it belongs. Its namespaces are labelled with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 63),
+        regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+    )]
+    pub department: Option<String>,
     /// The tenant that it is a part of. Nothing: it stands at the top.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
@@ -107,6 +141,47 @@ pub struct TenantSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub priority_classes: Option<Vec<String>>,
+    /// Its parts. For each the controller makes a namespace, with all that is said below, and a
+    /// child of this tenant. Nothing: an administrator labels the tenant's namespaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub environments: Vec<Environment>,
+    /// Whether environments may have more than their part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quotas: Option<Quotas>,
+    /// Who may do what in its namespaces.
+    #[serde(default, skip_serializing_if = "Members::is_empty")]
+    pub members: Members,
+    /// The sizes of its containers.
+    #[serde(default, skip_serializing_if = "ContainerSizes::is_empty")]
+    pub containers: ContainerSizes,
+    /// The sizes of its pods.
+    #[serde(default, skip_serializing_if = "PodSizes::is_empty")]
+    pub pods: PodSizes,
+    /// How many objects there may be in each of its namespaces.
+    #[serde(default, skip_serializing_if = "ObjectCounts::is_empty")]
+    pub objects: ObjectCounts,
+    /// How much storage it may ask for.
+    #[serde(default, skip_serializing_if = "Storage::is_empty")]
+    pub storage: Storage,
+    /// Whom its pods may talk to.
+    #[serde(default, skip_serializing_if = "Network::is_empty")]
+    pub network: Network,
+    /// What its pods may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security: Option<Security>,
+    /// Labels of its namespaces by which a service mesh finds them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub mesh_labels: Vec<MeshLabel>,
+    /// Under which rules its data are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compliance: Option<Compliance>,
+    /// What it may cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
 }
 
 /// What becomes of a tenant. The controller writes it.
@@ -147,12 +222,28 @@ pub struct TenantStatus {
 impl Default for TenantSpec {
     fn default() -> Self {
         Self {
+            display_name: None,
+            owner: None,
+            cost_center: None,
+            department: None,
             parent: None,
             weight: one(),
             guaranteed: Amounts::default(),
             lending_limit: Amounts::default(),
             limit: Amounts::default(),
             priority_classes: None,
+            environments: Vec::new(),
+            quotas: None,
+            members: Members::default(),
+            containers: ContainerSizes::default(),
+            pods: PodSizes::default(),
+            objects: ObjectCounts::default(),
+            storage: Storage::default(),
+            network: Network::default(),
+            security: None,
+            mesh_labels: Vec::new(),
+            compliance: None,
+            budget: None,
         }
     }
 }

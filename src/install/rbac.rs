@@ -1,5 +1,9 @@
 //! What our processes may do in the cluster: no verb that is not called, no wildcard and no
 //! secret.
+//!
+//! What is kept for Tenants reaches beyond our own objects. An admission policy
+//! (`prorata-controller-confined`) narrows those rights to objects that carry our labels, and roles
+//! are handed out by `bind` on three of them, so that no right can be made up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,11 +11,16 @@ use k8s_openapi::api::rbac::v1::{
     ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
 };
 
+use super::tenants;
 use crate::api::{GROUP, labels};
 use crate::kinds::COMPOSITES;
+use crate::tenancy::{ADMIN_ROLE, USER_ROLE, VIEWER_ROLE};
 
 /// What a reflector calls; the controller reads in no other way.
 const FOLLOW: &[&str] = &["list", "watch"];
+
+/// What is kept as a Tenant wants it, and removed when it is not wanted.
+const KEEP: &[&str] = &["list", "watch", "create", "patch", "delete"];
 
 const LEASES: &str = "coordination.k8s.io";
 
@@ -21,14 +30,19 @@ pub fn controller_role() -> ClusterRole {
     let mut role = ClusterRole {
         metadata: labels::metadata(labels::CONTROLLER),
         rules: Some(vec![
-            rule("", &["nodes", "namespaces"], FOLLOW),
+            rule("", &["nodes"], FOLLOW),
+            rule("", &["namespaces"], &["list", "watch", "create", "patch"]),
+            rule("", &["resourcequotas", "limitranges"], KEEP),
+            rule("networking.k8s.io", &["networkpolicies"], KEEP),
+            rule(tenants::RBAC, &["rolebindings"], KEEP),
+            bind(),
             rule("", &["pods"], &["list", "watch", "patch"]),
             rule("", &["pods/status"], &["patch"]),
             rule("", &["pods/eviction"], &["create"]),
             rule("batch", &["jobs"], &["list", "watch", "patch"]),
             rule("batch", &["jobs/status"], &["patch"]),
             rule("scheduling.k8s.io", &["priorityclasses"], FOLLOW),
-            rule(GROUP, &["tenants"], FOLLOW),
+            rule(GROUP, &["tenants"], &["list", "watch", "create", "patch"]),
             rule(GROUP, &["tenants/status"], &["patch"]),
             rule(
                 GROUP,
@@ -129,7 +143,18 @@ pub fn view_role() -> ClusterRole {
     }
 }
 
-fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
+/// The roles that the controller may hand out, though it has not their rights itself.
+fn bind() -> PolicyRule {
+    let mut bind = rule(tenants::RBAC, &["clusterroles"], &["bind"]);
+    bind.resource_names = Some(
+        [ADMIN_ROLE, USER_ROLE, VIEWER_ROLE]
+            .map(str::to_owned)
+            .into(),
+    );
+    bind
+}
+
+pub(super) fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
     let owned = |texts: &[&str]| {
         texts
             .iter()
@@ -150,7 +175,9 @@ mod tests {
 
     #[test]
     fn no_rule_has_a_wildcard_or_reads_secrets() {
-        let roles = [controller_role(), view_role()].map(|role| (role.metadata, role.rules));
+        let [_, user, viewer] = tenants::roles();
+        let roles =
+            [controller_role(), view_role(), user, viewer].map(|role| (role.metadata, role.rules));
         let leader = leader_role();
         for (metadata, rules) in roles.into_iter().chain([(leader.metadata, leader.rules)]) {
             for rule in rules.unwrap() {

@@ -135,10 +135,81 @@ fn right_tenants() -> Vec<Value> {
         json!({ "guaranteed": { "gpu": "1.250", "cpu": "2.0m", "memory": "0.625Gi" } }),
         json!({ "limit": { "gpu": "1.5Ki", "cpu": "0.001k", "memory": "3000m" } }),
         json!({ "limit": { "gpu": "281474976710655m", "memory": 281_474_976_710_655_u64 } }),
+        json!({ "environments": [{ "name": "dev" }, { "name": "staging" }, { "name": "prod" }], "quotas": "hard" }),
+        json!({ "environments": [{ "name": "qa", "percent": 100, "namespace": "old-qa", "priorityClasses": ["low"] }] }),
+        json!({ "environments": [], "costCenter": "CC_1.x", "department": "R-D", "owner": "ada", "displayName": "Ä" }),
+        json!({ "members": { "admins": [{ "user": "ada" }], "users": [{ "group": "a:b" }], "viewers": [{ "user": "system:serviceaccount:a:b" }] } }),
+        json!({ "containers": { "default": { "cpu": 1 }, "min": { "cpu": "250m" }, "max": { "cpu": "1.5", "memory": "64Gi" } } }),
+        json!({ "pods": { "max": { "cpu": 999_999, "memory": 99_999_999_999_999_u64 } } }),
+        json!({ "objects": { "pods": 0, "jobs": 1_000_000 }, "storage": { "total": "249Ti", "classes": [{ "name": "fast.x", "amount": 0 }] } }),
+        json!({ "network": { "internet": true, "services": [{ "namespace": "a", "ports": [{ "port": 1 }, { "port": 65535, "protocol": "UDP" }] }] } }),
+        json!({ "security": { "level": "restricted", "readOnlyRoot": true, "runtimeClass": "gvisor" } }),
+        json!({ "meshLabels": [{ "name": "istio-injection", "value": "enabled" }, { "name": "linkerd.io/inject", "value": "" }] }),
+        json!({ "compliance": { "class": "pci", "nodePool": "Pool_1" }, "budget": { "monthly": "2500.50", "currency": "EUR" } }),
     ]
 }
 
 fn wrong_tenants() -> Vec<Value> {
+    let mut wrong = wrong_amounts();
+    wrong.extend(wrong_environments());
+    wrong
+}
+
+fn wrong_environments() -> Vec<Value> {
+    let one = |more: Value| {
+        let mut environment = json!({ "name": "qa", "percent": 100 });
+        for (key, value) in more.as_object().unwrap() {
+            environment[key] = value.clone();
+        }
+        json!({ "environments": [environment] })
+    };
+    let admin = |member: Value| json!({ "members": { "admins": [member] } });
+    let port =
+        |port: Value| json!({ "network": { "services": [{ "namespace": "a", "ports": [port] }] } });
+    vec![
+        one(json!({ "percent": 99 })),
+        one(json!({ "percent": 101 })),
+        one(json!({ "percent": null })),
+        one(json!({ "name": "Q" })),
+        one(json!({ "name": "a-name-of-more-than-twenty" })),
+        one(json!({ "namespace": "a.b" })),
+        json!({ "environments": [{ "name": "dev" }, { "name": "prod" }] }),
+        json!({ "environments": [{ "name": "a", "percent": 50 }, { "name": "a", "percent": 50 }] }),
+        json!({ "quotas": "soft" }),
+        json!({ "costCenter": "a b" }),
+        json!({ "department": "-" }),
+        json!({ "displayName": "x".repeat(129) }),
+        admin(json!({})),
+        admin(json!({ "user": "a", "group": "b" })),
+        admin(json!({ "user": "" })),
+        admin(json!({ "user": "system:admin" })),
+        admin(json!({ "group": "system:masters" })),
+        admin(json!({ "group": "system:authenticated" })),
+        json!({ "containers": { "max": { "cpu": "1.2345" } } }),
+        json!({ "pods": { "min": { "memory": "1.5Gi" } } }),
+        json!({ "pods": { "min": { "memory": -1 } } }),
+        json!({ "objects": { "pods": -1 } }),
+        json!({ "objects": { "pods": 1_000_001 } }),
+        json!({ "storage": { "total": "250Ti" } }),
+        json!({ "storage": { "classes": [{ "name": "Fast", "amount": "1Gi" }] } }),
+        json!({ "storage": { "classes": [{ "name": "a", "amount": 1 }, { "name": "a", "amount": 1 }] } }),
+        port(json!({ "port": 0 })),
+        port(json!({ "port": 65536 })),
+        port(json!({ "port": 1, "protocol": "SCTP" })),
+        json!({ "network": { "services": [{ "namespace": "*" }] } }),
+        json!({ "security": { "level": "privileged" } }),
+        json!({ "security": { "runtimeClass": "G" } }),
+        json!({ "meshLabels": [{ "name": "pod-security.kubernetes.io/enforce", "value": "privileged" }] }),
+        json!({ "meshLabels": [{ "name": "prorata.dev/tenant", "value": "other" }] }),
+        json!({ "meshLabels": [{ "name": "a/b/c", "value": "x" }] }),
+        json!({ "meshLabels": [{ "name": "a", "value": "x y" }] }),
+        json!({ "compliance": { "class": "gdpr" } }),
+        json!({ "budget": { "monthly": "-1", "currency": "EUR" } }),
+        json!({ "budget": { "monthly": 1, "currency": "eur" } }),
+    ]
+}
+
+fn wrong_amounts() -> Vec<Value> {
     vec![
         json!({ "parent": "Lab" }),
         json!({ "parent": "-" }),

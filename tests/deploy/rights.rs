@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 /// Verb, group, resource and subresource.
 type Right = (&'static str, &'static str, &'static str, &'static str);
 
-const MUST: [Right; 22] = [
+const MUST: [Right; 38] = [
     ("list", "", "nodes", ""),
     ("watch", "", "pods", ""),
     ("patch", "", "pods", ""),
@@ -35,9 +35,26 @@ const MUST: [Right; 22] = [
     ("delete", "prorata.dev", "queuedjobs", ""),
     ("create", "events.k8s.io", "events", ""),
     ("patch", "events.k8s.io", "events", ""),
+    // For Tenants with environments. A policy holds these to what carries our labels: tests/tenancy.
+    ("create", "", "namespaces", ""),
+    ("patch", "", "namespaces", ""),
+    ("create", "prorata.dev", "tenants", ""),
+    ("patch", "prorata.dev", "tenants", ""),
+    ("list", "", "resourcequotas", ""),
+    ("patch", "", "resourcequotas", ""),
+    ("delete", "", "resourcequotas", ""),
+    ("create", "", "limitranges", ""),
+    ("patch", "", "limitranges", ""),
+    ("delete", "", "limitranges", ""),
+    ("create", "networking.k8s.io", "networkpolicies", ""),
+    ("patch", "networking.k8s.io", "networkpolicies", ""),
+    ("delete", "networking.k8s.io", "networkpolicies", ""),
+    ("create", "rbac.authorization.k8s.io", "rolebindings", ""),
+    ("patch", "rbac.authorization.k8s.io", "rolebindings", ""),
+    ("delete", "rbac.authorization.k8s.io", "rolebindings", ""),
 ];
 
-const MUST_NOT: [Right; 34] = [
+const MUST_NOT: [Right; 43] = [
     ("get", "", "secrets", ""),
     ("list", "", "secrets", ""),
     ("get", "", "configmaps", ""),
@@ -56,7 +73,8 @@ const MUST_NOT: [Right; 34] = [
     ("patch", "", "nodes", "status"),
     ("delete", "", "nodes", ""),
     ("get", "", "nodes", "proxy"),
-    ("patch", "", "namespaces", ""),
+    ("delete", "", "namespaces", ""),
+    ("update", "", "namespaces", ""),
     ("create", "batch", "jobs", ""),
     ("delete", "batch", "jobs", ""),
     ("deletecollection", "batch", "jobs", ""),
@@ -64,9 +82,17 @@ const MUST_NOT: [Right; 34] = [
     ("patch", "jobset.x-k8s.io", "jobsets", "status"),
     ("delete", "kubeflow.org", "mpijobs", ""),
     ("create", "apps", "daemonsets", ""),
-    ("patch", "prorata.dev", "tenants", ""),
-    ("create", "prorata.dev", "tenants", ""),
+    ("delete", "prorata.dev", "tenants", ""),
+    ("update", "prorata.dev", "tenants", ""),
+    ("manage", "prorata.dev", "queuedjobs", ""),
     ("bypass", "prorata.dev", "queuedjobs", ""),
+    ("bind", "rbac.authorization.k8s.io", "clusterroles", ""),
+    ("bind", "rbac.authorization.k8s.io", "roles", ""),
+    ("create", "rbac.authorization.k8s.io", "roles", ""),
+    ("patch", "rbac.authorization.k8s.io", "roles", ""),
+    ("create", "rbac.authorization.k8s.io", "clusterroles", ""),
+    ("patch", "rbac.authorization.k8s.io", "clusterroles", ""),
+    ("escalate", "rbac.authorization.k8s.io", "roles", ""),
     ("escalate", "rbac.authorization.k8s.io", "clusterroles", ""),
     (
         "create",

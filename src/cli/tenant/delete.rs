@@ -1,0 +1,77 @@
+//! `tenant delete`: a Tenant goes; its data stay unless told otherwise.
+
+use kube::api::DeleteParams;
+
+use super::kept;
+use crate::cli::cluster::{Cluster, ClusterArgs};
+use crate::cli::failure::Failure;
+use crate::cli::output;
+use crate::tenancy::Kind;
+
+/// Options of `tenant delete`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Its people lose their roles, and its jobs their place in the queue: those that wait, wait for ever,
+those that run, run on. Namespaces stay with all that is in them, bounded and isolated as before.
+
+Examples:
+  prorata tenant delete vision               # says what it would do
+  prorata tenant delete vision --yes
+  prorata tenant delete vision --yes --data  # and its namespaces, with all that is in them")]
+pub struct Args {
+    /// The Tenant
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Do it; without this it only says what it would do
+    #[arg(long)]
+    yes: bool,
+    /// Delete its namespaces too, with their jobs, secrets and volume claims
+    #[arg(long)]
+    data: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
+    let cluster = Cluster::connect(&args.cluster).await?;
+    let name = &args.name;
+    let tenant = kept::tenant(&cluster, name).await?;
+    if tenant.is_none() && !args.data {
+        return Err(Failure::new(format!("there is no Tenant {name}")).help(
+            "`kubectl get tenants` lists them; --data deletes namespaces that one has left",
+        ));
+    }
+    let left = kept::of(&cluster, name).await?.left(name);
+    let namespaces: Vec<&str> = left.iter().map(|left| left.namespace.as_str()).collect();
+    let fate = if args.data { "deleted" } else { "kept" };
+    for namespace in &namespaces {
+        output::print(&format!(
+            "namespace/{namespace} is {fate} with all that is in it\n"
+        ))?;
+    }
+    if !args.yes {
+        return Err(Failure::input(
+            "nothing has been done",
+            "add --yes to delete",
+        ));
+    }
+    if tenant.is_some() {
+        delete(&cluster, Kind::Tenant, name).await?;
+        output::print(&format!("tenant.prorata.dev/{name} deleted\n"))?;
+    }
+    for namespace in namespaces.iter().filter(|_| args.data) {
+        delete(&cluster, Kind::Namespace, namespace).await?;
+        output::print(&format!("namespace/{namespace} deleted\n"))?;
+    }
+    Ok(())
+}
+
+async fn delete(cluster: &Cluster, kind: Kind, name: &str) -> Result<(), Failure> {
+    let deleted = kept::objects(cluster, kind)
+        .delete(name, &DeleteParams::default())
+        .await;
+    let attempt = format!("delete {} {name}", kind.resource().plural);
+    deleted
+        .map(drop)
+        .map_err(|error| Failure::api(&attempt, error))
+}

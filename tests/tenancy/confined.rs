@@ -1,0 +1,133 @@
+//! The controller has rights on namespaces, role bindings and Tenants; a policy holds it to those
+//! that it keeps.
+
+use kube::Client;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::core::DynamicObject;
+use prorata::tenancy::Kind;
+use serde_json::{Value, json};
+
+use crate::cluster::requests::{eventually, message};
+use crate::world::{World, tenant};
+
+pub(crate) async fn the_controller_leaves_alone_what_is_not_its_own(world: &World) {
+    let ours = json!({ "app.kubernetes.io/managed-by": "prorata", "prorata.dev/team": "vision" });
+    let role = |name: &str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name });
+    let mallory =
+        json!([{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "mallory" }]);
+    let binding = |labels: &Value, name: &str| {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": { "name": "mallory", "labels": labels }, "roleRef": role(name), "subjects": mallory,
+        })
+    };
+    let admin = "prorata-tenant-admin";
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "kube-system", "labels": ours } });
+    refused(
+        world,
+        Kind::Namespace,
+        None,
+        "kube-system",
+        namespace,
+        "not Prorata's",
+    )
+    .await;
+    refused(
+        world,
+        Kind::RoleBinding,
+        Some("kube-system"),
+        "mallory",
+        binding(&ours, admin),
+        "that Tenant's namespaces",
+    )
+    .await;
+    refused(
+        world,
+        Kind::RoleBinding,
+        Some("ml-vision-dev"),
+        "mallory",
+        binding(&json!({}), admin),
+        "not Prorata's",
+    )
+    .await;
+    refused(
+        world,
+        Kind::RoleBinding,
+        Some("ml-vision-dev"),
+        "mallory",
+        binding(&ours, "cluster-admin"),
+        "is attempting to grant",
+    )
+    .await;
+    let top = json!({
+        "apiVersion": "prorata.dev/v1alpha1", "kind": "Tenant",
+        "metadata": { "name": "mallory", "labels": ours }, "spec": { "guaranteed": { "gpu": 8 } },
+    });
+    refused(
+        world,
+        Kind::Tenant,
+        None,
+        "mallory",
+        top,
+        "environments of another",
+    )
+    .await;
+    a_namespace_of_the_same_name_is_not_taken_over(world).await;
+}
+
+async fn a_namespace_of_the_same_name_is_not_taken_over(world: &World) {
+    world.cluster.namespace("ml-audio-prod", None).await;
+    let only_prod = json!({ "environments": [{ "name": "prod", "percent": 100 }] });
+    world
+        .cluster
+        .apply(&tenant("audio", 2, &only_prod).to_string());
+    eventually("the Tenant says what is in the way", || async {
+        let told = world.provisioned("audio").await;
+        told.is_some_and(|(all, text)| {
+            !all && text.contains("Namespace ml-audio-prod")
+                && text.contains("prorata tenant adopt")
+        })
+    })
+    .await;
+    let namespace = world
+        .objects(Kind::Namespace, None)
+        .get("ml-audio-prod")
+        .await
+        .unwrap();
+    assert!(!kube::ResourceExt::labels(&namespace).contains_key("prorata.dev/team"));
+    // Kubernetes removes it with its owner, though it learns of a new kind of object every 30 s only.
+    let tenants = world.objects(Kind::Tenant, None);
+    let owner = tenants.get("audio").await.unwrap().metadata.uid;
+    let child = tenants.get("audio-prod").await.unwrap();
+    let owners = child.metadata.owner_references.unwrap();
+    assert_eq!(Some(&owners[0].uid), owner.as_ref());
+    tenants
+        .delete("audio", &DeleteParams::default())
+        .await
+        .unwrap();
+}
+
+/// Applies an object as the controller, and is refused.
+async fn refused(
+    world: &World,
+    kind: Kind,
+    namespace: Option<&str>,
+    name: &str,
+    body: Value,
+    because: &str,
+) {
+    let client: Client = world.cluster.controller.clone();
+    let api: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &kind.resource()),
+        None => Api::all_with(client, &kind.resource()),
+    };
+    let params = PatchParams::apply("prorata").force();
+    let error = api
+        .patch(name, &params, &Patch::Apply(body))
+        .await
+        .unwrap_err();
+    assert!(
+        message(&error).contains(because),
+        "wanted `{because}`, got {error}"
+    );
+}
