@@ -7,11 +7,11 @@ use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams
 use prorata::api::State;
 use serde_json::{Value, json};
 
-use super::cluster::requests::{json as manifest, message, patch};
-use super::cluster::{from, pod};
 use super::operators::{object, of, owner};
 use super::pods::{running, running_when, until_empty, until_running};
-use super::world::{NODES, World, gang};
+use crate::cluster::requests::{json as manifest, message, patch};
+use crate::cluster::{from, pod};
+use crate::outage::world::{NODES, World, gang};
 
 /// A pod template with so many GPUs.
 fn template(gpus: u32) -> Value {

@@ -7,12 +7,12 @@ use kube::api::{Api, DeleteParams, ListParams};
 use prorata::api::{QueuedJob, State};
 use serde_json::json;
 
-use super::cluster::from;
-use super::cluster::requests::create;
 use super::pods::{
     annotated, deployment, running, running_when, stateful_set, until_empty, until_running,
 };
-use super::world::{NODES, World, gang};
+use crate::cluster::from;
+use crate::cluster::requests::create;
+use crate::outage::world::{NODES, World, gang};
 
 const FOUR: [&str; 4] = [NODES[0], NODES[0], NODES[1], NODES[1]];
 

@@ -13,8 +13,8 @@ use prorata::kinds::{COMPOSITES, Composite};
 use prorata_controlplane::{JobSets, Process, User};
 use serde_json::{Value, json};
 
-use super::cluster::from;
-use super::world::{World, phase};
+use crate::cluster::from;
+use crate::outage::world::{World, phase};
 
 /// What operators may do; what users may, as the roles that the projects publish have it: of a
 /// status they may read, and nothing more.

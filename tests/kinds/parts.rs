@@ -8,10 +8,10 @@ use kube::api::{Api, DeleteParams, ListParams};
 use prorata::api::State;
 use serde_json::json;
 
-use super::cluster::requests::{create, json as manifest, patch, suspended};
-use super::cluster::{from, job};
 use super::pods::{running, running_when, until_empty};
-use super::world::{NODES, World, gang, is_complete};
+use crate::cluster::requests::{create, json as manifest, patch, suspended};
+use crate::cluster::{from, job};
+use crate::outage::world::{NODES, World, gang, is_complete};
 
 /// So many pods of one GPU, of which so many start together.
 fn in_part(name: &str, pods: usize, least: &str) -> Job {

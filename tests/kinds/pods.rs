@@ -7,9 +7,9 @@ use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use prorata::api::{QueuedJob, State};
 use serde_json::{Value, json};
 
-use super::cluster::requests::{create, json as manifest, patch};
-use super::cluster::{from, pod};
-use super::world::{NODES, World, node, phase};
+use crate::cluster::requests::{create, json as manifest, patch};
+use crate::cluster::{from, pod};
+use crate::outage::world::{NODES, World, node, phase};
 
 /// A pod of so many GPUs with these annotations, which runs until it is deleted.
 pub(crate) fn annotated(name: &str, gpus: u32, annotations: &Value) -> Pod {

@@ -15,7 +15,11 @@ mod equivalence;
 mod failover;
 #[path = "../hostile/mod.rs"]
 mod hostile;
+#[path = "../kinds/mod.rs"]
+mod kinds;
 #[path = "../outage/mod.rs"]
 mod outage;
 #[path = "../preemption/mod.rs"]
 mod preemption;
+#[path = "../tenancy/mod.rs"]
+mod tenancy;

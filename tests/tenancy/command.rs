@@ -9,7 +9,7 @@ use prorata_controlplane::User;
 use serde_json::json;
 
 use crate::cluster::requests::eventually;
-use crate::world::{World, tenant};
+use crate::tenancy::world::{World, tenant};
 
 pub(crate) async fn plan_apply_adopt_export_and_delete(world: &World) {
     let directory = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use prorata::tenancy::Kind;
 use serde_json::{Value, json};
 
 use crate::cluster::requests::{eventually, message};
-use crate::world::{World, tenant};
+use crate::tenancy::world::{World, tenant};
 
 pub(crate) async fn the_controller_leaves_alone_what_is_not_its_own(world: &World) {
     let ours = json!({ "app.kubernetes.io/managed-by": "prorata", "prorata.dev/team": "vision" });

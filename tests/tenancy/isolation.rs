@@ -9,7 +9,7 @@ use prorata::api::labels::CREATED_BY;
 use serde_json::{Value, json};
 
 use crate::cluster::requests::{annotations, eventually, message};
-use crate::world::{World, job, tenant};
+use crate::tenancy::world::{World, job, tenant};
 use attempts::Attempt;
 
 /// Who tries: an admin, a user and a viewer of the Tenant `vision`.

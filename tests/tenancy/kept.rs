@@ -13,7 +13,7 @@ use prorata::tenancy::{Keeper, Kind, Settings};
 use serde_json::{Value, json};
 
 use crate::cluster::requests::{create, eventually};
-use crate::world::{World, job};
+use crate::tenancy::world::{World, job};
 
 /// Every object that is kept for a Tenant, with its version.
 async fn versions(world: &World, team: &str) -> BTreeMap<String, String> {

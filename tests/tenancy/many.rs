@@ -7,7 +7,7 @@ use prorata::api::Tenant;
 use serde_json::json;
 
 use crate::cluster::from;
-use crate::world::{World, first_job, tenant};
+use crate::tenancy::world::{World, first_job, tenant};
 
 /// How long the first Job of one tenant may take.
 const ONE_WITHIN: Duration = Duration::from_secs(5);

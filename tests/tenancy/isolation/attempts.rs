@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::world::job;
+use crate::tenancy::world::job;
 
 /// What is tried. In others' namespaces nobody may do any of it.
 pub(super) struct Attempt {

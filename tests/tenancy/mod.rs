@@ -3,8 +3,6 @@
 //! `PRORATA_TENANTS=50` makes so many at once and prints how long that takes.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../cluster/mod.rs"]
-mod cluster;
 mod command;
 mod confined;
 mod isolation;

@@ -3,22 +3,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../cluster/mod.rs"]
-mod cluster;
 mod composites;
 mod evictions;
 mod operators;
 mod parts;
 mod pods;
 mod table;
-#[path = "../outage/world.rs"]
-mod world;
 
 use std::time::Duration;
 
+use crate::outage::world::World;
 use prorata_controlplane::JobSets;
 use tokio::sync::Mutex;
-use world::World;
 
 /// One control plane at a time: two would be slow enough to disturb each other.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -75,7 +71,8 @@ async fn objects_of_operators_wait_run_and_leave_whole() {
         return;
     };
     let patience = format!("{PATIENCE}nodeLostAfter: 1s\n");
-    let Some(mut world) = World::start_with(world::TERMINATION, &patience).await else {
+    let Some(mut world) = World::start_with(crate::outage::world::TERMINATION, &patience).await
+    else {
         return;
     };
     world.cluster.apply(LAB);
