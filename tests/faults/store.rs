@@ -226,28 +226,35 @@ pub(crate) fn uid(object: &Value) -> &str {
     str_at(object, "/metadata/uid")
 }
 
+/// What is at a path in an object. Its fields have no slash in their names, so nothing is escaped.
+fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+    let mut fields = path.split('/').skip(1);
+    fields.try_fold(object, |value, field| match value {
+        Value::Array(items) => items.get(field.parse::<usize>().ok()?),
+        value => value.get(field),
+    })
+}
+
 /// A text somewhere in an object, or nothing.
 pub(crate) fn str_at<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    let value = object.pointer(pointer);
+    let value = at(object, pointer);
     value.and_then(Value::as_str).unwrap_or_default()
 }
 
 /// A number somewhere in an object, or zero.
 pub(crate) fn u64_at(object: &Value, pointer: &str) -> u64 {
-    let value = object.pointer(pointer);
+    let value = at(object, pointer);
     value.and_then(Value::as_u64).unwrap_or_default()
 }
 
 pub(crate) fn bool_at(object: &Value, pointer: &str) -> bool {
-    let value = object.pointer(pointer);
+    let value = at(object, pointer);
     value.and_then(Value::as_bool).unwrap_or_default()
 }
 
 /// Whether an object has such a condition, and it holds.
 pub(crate) fn has_condition(object: &Value, type_: &str) -> bool {
-    let all = object
-        .pointer("/status/conditions")
-        .and_then(Value::as_array);
+    let all = at(object, "/status/conditions").and_then(Value::as_array);
     let mut all = all.into_iter().flatten();
     all.any(|condition| condition["type"] == type_ && condition["status"] == "True")
 }

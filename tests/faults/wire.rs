@@ -119,12 +119,13 @@ impl Stream {
         !self.lines.is_closed()
     }
 
-    /// Whether there is more to say.
-    pub(crate) fn lags(&self, store: &Store) -> bool {
+    /// Whether there is more to say. What is of other kinds is passed over.
+    pub(crate) fn lags(&mut self, store: &Store) -> bool {
         let from = usize::try_from(self.version).unwrap();
-        store.log[from..]
-            .iter()
-            .any(|change| change.key.kind == self.kind)
+        let mut rest = store.log[from..].iter();
+        let others = rest.position(|change| change.key.kind == self.kind);
+        self.version += others.unwrap_or(store.log.len() - from) as u64;
+        others.is_some()
     }
 
     /// Says the next thing, so many times.

@@ -237,9 +237,9 @@ impl World {
             .filter(|(_, (at, _))| *at <= now);
         nexts.extend(arrived.map(|(index, _)| Next::Arrives(index)));
         nexts.extend((0..self.replies.len()).map(Next::Answers));
-        let lagging = self.streams.iter().enumerate();
-        let lagging = lagging.filter(|(_, stream)| stream.lags(&self.store));
-        nexts.extend(lagging.map(|(index, _)| Next::Says(index)));
+        let lagging = self.streams.iter_mut().enumerate();
+        let lagging = lagging.filter_map(|(index, stream)| stream.lags(&self.store).then_some(index));
+        nexts.extend(lagging.map(Next::Says));
         nexts.extend(self.batch.due(&self.store).into_iter().map(Next::Syncs));
         nexts.extend(
             self.scheduler
