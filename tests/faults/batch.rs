@@ -224,15 +224,15 @@ fn report(store: &mut Store, key: &Key, job: &str, succeeded: u64, failed: u64) 
 
 /// What is left of things that are gone.
 pub(crate) fn orphans(store: &Store) -> Vec<Key> {
-    let jobs: BTreeSet<&str> = store.all(Kind::Job).map(|(_, job)| uid(job)).collect();
+    let all = store.all(Kind::Job).chain(store.all(Kind::Pod));
+    let there: BTreeSet<&str> = all.map(|(_, object)| uid(object)).collect();
     let mut orphans = Vec::new();
     for kind in [Kind::Pod, Kind::QueuedJob] {
         for (key, object) in store.all(kind) {
-            let is_owned = str_at(object, "/metadata/ownerReferences/0/kind") == "Job";
             let asked = kind == Kind::Pod
                 && !object["metadata"]["deletionTimestamp"].is_null()
                 && !is_tracked(object);
-            if is_owned && !asked && !jobs.contains(owner(object)) {
+            if !owner(object).is_empty() && !asked && !there.contains(owner(object)) {
                 orphans.push(key.clone());
             }
         }

@@ -14,37 +14,56 @@ use super::users::is_held;
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
     until: usize,
-    /// Whose each epoch is.
-    epochs: BTreeMap<u64, String>,
+    /// The places of each admission, by its job and epoch.
+    admissions: BTreeMap<(String, u64), Value>,
+    /// Whether nobody acts on what is long past.
+    is_strict: bool,
 }
 
 impl Checks {
+    /// Nothing has been checked yet.
+    pub(crate) fn new(is_strict: bool) -> Self {
+        Self {
+            is_strict,
+            ..Self::default()
+        }
+    }
+
     /// Checks everything that has happened since the last time.
     pub(crate) fn look(&mut self, store: &Store) {
         let mut room_changes = false;
         for change in &store.log[self.until..] {
             match change.key.kind {
                 Kind::Job => starts_by_its_record(store, change),
-                Kind::QueuedJob => self.epoch_is_its_own(change),
+                Kind::QueuedJob => self.keeps_its_places(change),
                 _ => {}
             }
             room_changes |= matches!(change.key.kind, Kind::QueuedJob | Kind::Pod);
         }
         self.until = store.log.len();
         if room_changes {
-            nothing_is_given_twice(store);
+            nothing_is_given_twice(store, self.is_strict);
         }
     }
 
-    fn epoch_is_its_own(&mut self, change: &Change) {
+    /// The places of an admission never change.
+    fn keeps_its_places(&mut self, change: &Change) {
         let Some(record) = &change.after else {
             return;
         };
         let epoch = u64_at(record, "/spec/admission/epoch");
-        let job = str_at(record, "/spec/job/uid");
         if epoch > 0 {
-            let known = self.epochs.entry(epoch).or_insert_with(|| job.to_owned());
-            assert_eq!(known, job, "two jobs have the admission of epoch {epoch}");
+            let admission = (str_at(record, "/spec/job/uid").to_owned(), epoch);
+            let places = &record["spec"]["admission"]["placement"];
+            let known = self
+                .admissions
+                .entry(admission)
+                .or_insert_with(|| places.clone());
+            assert_eq!(
+                known, places,
+                "the places of epoch {epoch} of {:?}",
+                change.key
+            );
         }
     }
 }
@@ -98,24 +117,25 @@ fn record(store: &Store, version: u64, job: &str) -> Option<super::store::Object
     log.find(theirs)?.after.clone()
 }
 
-/// On each node: the pods that hold GPUs, and the places of admissions in force whose pods are
-/// still to come, are together no more than there are.
-fn nothing_is_given_twice(store: &Store) {
+/// On each node the pods have no more GPUs than there are; nor, where nobody acts on what is long
+/// past, do they together with the places of admissions in force whose pods are still to come.
+fn nothing_is_given_twice(store: &Store, is_strict: bool) {
     let places = places(store);
     for (key, node) in store.all(Kind::Node) {
         let mut held: BTreeMap<&str, u64> = BTreeMap::new();
         for (_, pod) in store.all(Kind::Pod) {
             if str_at(pod, "/spec/nodeName") == key.name && !is_over(pod) {
-                *held.entry(owner(pod)).or_default() += gpus(pod);
+                *held.entry(holder(pod)).or_default() += gpus(pod);
             }
         }
         let taken: u64 = held.values().sum();
+        let all = capacity(node);
         assert!(
-            taken <= capacity(node),
-            "node {}: pods hold {taken} GPUs: {held:?}",
+            taken <= all,
+            "node {}: pods have {taken} GPUs: {held:?}",
             key.name
         );
-        for ((name, job), gpus) in &places {
+        for ((name, job), gpus) in places.iter().filter(|_| is_strict) {
             if *name == key.name {
                 let holds = held.entry(job).or_default();
                 *holds = (*holds).max(*gpus);
@@ -123,40 +143,53 @@ fn nothing_is_given_twice(store: &Store) {
         }
         let given: u64 = held.values().sum();
         assert!(
-            given <= capacity(node),
+            given <= all,
             "node {}: {given} GPUs are given: {held:?}",
             key.name
         );
     }
 }
 
-/// The GPUs of admissions in force, by node and Job.
+/// UID of the job that a pod is of, or is itself.
+fn holder(pod: &Value) -> &str {
+    match owner(pod) {
+        "" => uid(pod),
+        job => job,
+    }
+}
+
+/// The GPUs of admissions in force, by node and job.
 fn places(store: &Store) -> BTreeMap<(String, String), u64> {
     let mut places = BTreeMap::new();
     for (_, record) in store.all(Kind::QueuedJob) {
-        let job = str_at(record, "/spec/job/uid");
-        let Some((_, object)) = store.find(Kind::Job, job) else {
+        let uid = str_at(record, "/spec/job/uid");
+        let admitted = u64_at(record, "/spec/admission/epoch");
+        let gpus = if let Some((_, job)) = store.find(Kind::Job, uid) {
+            let stopped = bool_at(job, "/spec/suspend") && epoch(job) == admitted;
+            if stopped || has_condition(job, "Complete") {
+                continue;
+            }
+            gpus(&job["spec"]["template"])
+        } else if let Some((_, pod)) = store.find(Kind::Pod, uid).filter(|(_, pod)| !is_over(pod)) {
+            gpus(pod)
+        } else {
             continue;
         };
-        let admitted = u64_at(record, "/spec/admission/epoch");
-        let stopped = bool_at(object, "/spec/suspend") && epoch(object) == admitted;
-        if stopped || has_condition(object, "Complete") {
-            continue;
-        }
-        let gpus = gpus(&object["spec"]["template"]);
-        let slots = record
-            .pointer("/spec/admission/placement")
-            .and_then(Value::as_array);
-        for slot in slots.into_iter().flatten() {
+        let slots = &record["spec"]["admission"]["placement"];
+        for slot in slots.as_array().into_iter().flatten() {
             let node = str_at(slot, "/node").to_owned();
-            *places.entry((node, job.to_owned())).or_default() += gpus;
+            *places.entry((node, uid.to_owned())).or_default() += gpus;
         }
     }
     places
 }
 
-/// What is still to come: nothing once every Job is complete, and on record as finished.
+/// What is still to come: nothing once every job is complete, and on record as finished.
 pub(crate) fn unfinished(store: &Store) -> Option<String> {
+    let alone = |pod: &Value| owner(pod).is_empty() && !is_over(pod);
+    if let Some((key, _)) = store.all(Kind::Pod).find(|(_, pod)| alone(pod)) {
+        return Some(format!("pod {}/{} is not over", key.namespace, key.name));
+    }
     for (key, job) in store.all(Kind::Job) {
         if !has_condition(job, "Complete") {
             return Some(format!("{}/{} is not complete", key.namespace, key.name));

@@ -17,6 +17,8 @@ pub(crate) struct Faults {
     pub(crate) storm_ms: u64,
     pub(crate) jobs: u64,
     pub(crate) submits: u64,
+    /// Of what is submitted, pods.
+    pub(crate) pods: u64,
     pub(crate) meddles: u64,
     pub(crate) edits_tenants: u64,
     pub(crate) pods_fail: u64,
@@ -53,6 +55,7 @@ impl Faults {
             storm_ms,
             jobs,
             submits: 20,
+            pods: some(400, 250),
             meddles: some(500, 3),
             edits_tenants: some(200, 2),
             pods_fail: some(300, 100),
@@ -72,6 +75,11 @@ impl Faults {
             nodes_lost: some(300, 1),
             nodes_unready: some(300, 2),
         }
+    }
+
+    /// Whether nobody acts on what is long past.
+    pub(crate) const fn are_recent(&self) -> bool {
+        self.requests_delayed == 0 && self.stale_lists == 0 && self.events_missed == 0
     }
 
     /// How long a request is on its way.
@@ -106,11 +114,22 @@ impl World {
     }
 
     /// A process ends, in the middle of whatever it does, and another takes its place. What it has
-    /// sent may still arrive.
+    /// sent arrives before that or is lost, unless it is among what is on its way for long.
     fn crash(&mut self, index: usize) {
+        self.collect();
         let ended = self.processes.remove(index);
         self.streams.retain(|stream| stream.process != ended.number);
+        let (now, number) = (self.store.now_ms, ended.number);
         drop(ended);
+        for at in (0..self.requests.len()).rev() {
+            let (arrives, sent) = &self.requests[at];
+            if sent.process == number && *arrives <= now {
+                let (_, sent) = self.requests.swap_remove(at);
+                if self.random.chance(500) {
+                    self.arrive(sent);
+                }
+            }
+        }
         self.start_process();
     }
 

@@ -32,7 +32,7 @@ use std::time::Instant;
 use world::World;
 
 /// Seeds that are run where nobody says how many.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 60;
 const THREADS: u64 = 2;
 
 fn number(variable: &str) -> Option<u64> {
@@ -48,11 +48,14 @@ fn run(seed: u64) -> u64 {
     let mut world = World::new(seed);
     let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
     if outcome.is_err() {
+        if number("PRORATA_SEED").is_some() {
+            world.tell();
+        }
         panic!(
             "seed {seed}, after {} steps and {} changes of {:?}: again by PRORATA_SEED={seed} cargo test --test faults",
             world.steps,
             world.store.log.len(),
-            world.faults,
+            world.drawn,
         );
     }
     if number("PRORATA_SEED").is_some() {
@@ -103,7 +106,7 @@ fn no_gpu_is_given_twice_and_no_job_is_lost() {
 /// A seed says everything.
 #[test]
 fn a_seed_has_the_same_story_each_time() {
-    for seed in 0..10 {
+    for seed in 0..3 {
         assert_eq!(run(seed), run(seed), "seed {seed}");
     }
 }

@@ -227,7 +227,7 @@ pub(crate) fn uid(object: &Value) -> &str {
 }
 
 /// What is at a path in an object. Its fields have no slash in their names, so nothing is escaped.
-fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+pub(crate) fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     let mut fields = path.split('/').skip(1);
     fields.try_fold(object, |value, field| match value {
         Value::Array(items) => items.get(field.parse::<usize>().ok()?),

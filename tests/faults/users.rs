@@ -91,6 +91,27 @@ pub(crate) fn submit(store: &mut Store, random: &mut Random, name: &str) {
     store.create(job_key(namespace, name), job, BY);
 }
 
+/// Creates some pod that waits by itself; nobody makes it anew.
+pub(crate) fn submit_pod(store: &mut Store, random: &mut Random, name: &str) {
+    let namespace = *random.pick(&TENANTS);
+    let gpus = random.between(1, 2).to_string();
+    let annotations = json!({
+        labels::CREATED_BY: "alice",
+        labels::PREEMPTIBLE: "true",
+        "seconds": random.between(2, 40).to_string(),
+    });
+    let container = json!({"name": "c", "resources": {"limits": {GPU: gpus}}});
+    let pod = json!({
+        "metadata": {"annotations": annotations},
+        "spec": {
+            "containers": [container], "restartPolicy": "Never",
+            "schedulingGates": [{"name": labels::GATE}],
+        },
+        "status": {"phase": "Pending"},
+    });
+    store.create(key(Kind::Pod, namespace, name), pod, BY);
+}
+
 /// Does something to some Job.
 pub(crate) fn meddle(store: &mut Store, random: &mut Random) {
     let live = |(_, job): &(&Key, &super::store::Object)| !has_condition(job, "Complete");

@@ -26,7 +26,9 @@ const QUIET_MS: u64 = 600_000;
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) random: Random,
+    /// What may go wrong now, and what might at first.
     pub(crate) faults: Faults,
+    pub(crate) drawn: Faults,
     pub(crate) processes: Vec<Process>,
     pub(crate) started: usize,
     outbox: Outbox,
@@ -70,6 +72,8 @@ impl World {
         Self {
             store,
             random,
+            checks: Checks::new(faults.are_recent()),
+            drawn: faults.clone(),
             faults,
             processes: Vec::new(),
             started: 0,
@@ -80,7 +84,6 @@ impl World {
             batch: Batch::default(),
             scheduler: Scheduler::default(),
             kubelet: Kubelet::default(),
-            checks: Checks::default(),
             submitted: 0,
             digest: 0xcbf2_9ce4_8422_2325,
             digested: 0,
@@ -123,6 +126,54 @@ impl World {
         let mut written = self.store.log[from..].iter();
         let idle = written.find(|change| ours(change.by) && change.key.kind != Kind::Lease);
         assert!(idle.is_none(), "all is over, and this is written: {idle:?}");
+    }
+
+    /// What happened last, in short.
+    pub(crate) fn tell(&self) {
+        for change in self.store.log.iter().filter(|c| c.key.kind != Kind::Lease) {
+            let object = change.after.as_deref().cloned().unwrap_or_default();
+            let (spec, status) = (&object["spec"], &object["status"]);
+            let short = match change.key.kind {
+                Kind::Job => format!(
+                    "suspend {} parallelism {} epoch {} held {} active {} {}",
+                    spec["suspend"],
+                    spec["parallelism"],
+                    object["metadata"]["annotations"]["internal.prorata.dev/epoch"],
+                    users::is_held(&object),
+                    status["active"],
+                    status["conditions"],
+                ),
+                Kind::Pod => format!(
+                    "{} on {} {} {}",
+                    status["phase"],
+                    spec["nodeName"],
+                    object["metadata"]["deletionTimestamp"],
+                    spec["schedulingGates"],
+                ),
+                Kind::QueuedJob => format!(
+                    "{} admission {} eviction {} promise {} {} {}",
+                    spec["job"]["uid"],
+                    spec["admission"],
+                    spec["eviction"],
+                    spec["promise"],
+                    status["state"],
+                    status["reason"],
+                ),
+                _ => status.to_string(),
+            };
+            eprintln!(
+                "{:>5} {:?} {:?} {} {} {} {short}",
+                change.version,
+                change.by,
+                change.key.kind,
+                change.key.namespace,
+                change.key.name,
+                super::store::uid(&object)
+                    .split('-')
+                    .next()
+                    .unwrap_or_default(),
+            );
+        }
     }
 
     /// What happened, in numbers: changes by kind, and among them starts and evictions of Jobs.
@@ -181,7 +232,10 @@ impl World {
         if self.submitted < self.faults.jobs && self.random.chance(self.faults.submits) {
             let name = format!("j{}", self.submitted);
             self.submitted += 1;
-            users::submit(&mut self.store, &mut self.random, &name);
+            match self.random.chance(self.faults.pods) {
+                true => users::submit_pod(&mut self.store, &mut self.random, &name),
+                false => users::submit(&mut self.store, &mut self.random, &name),
+            }
         }
         if self.random.chance(self.faults.meddles) {
             users::meddle(&mut self.store, &mut self.random);
@@ -194,11 +248,7 @@ impl World {
     /// Something happens, or nothing but time.
     fn step(&mut self) {
         self.steps += 1;
-        let sent: Vec<Sent> = self.outbox.lock().unwrap().drain(..).collect();
-        for sent in sent {
-            let at = self.store.now_ms + self.faults.delay(&mut self.random);
-            self.requests.push((at, sent));
-        }
+        self.collect();
         self.streams.retain(Stream::is_open);
         self.bookmarks();
         let mut happened = false;
@@ -227,6 +277,15 @@ impl World {
         self.digest();
     }
 
+    /// What has been sent is on its way.
+    pub(crate) fn collect(&mut self) {
+        let sent: Vec<Sent> = self.outbox.lock().unwrap().drain(..).collect();
+        for sent in sent {
+            let at = self.store.now_ms + self.faults.delay(&mut self.random);
+            self.requests.push((at, sent));
+        }
+    }
+
     fn nexts(&mut self) -> Vec<Next> {
         let now = self.store.now_ms;
         let mut nexts = Vec::new();
@@ -238,7 +297,8 @@ impl World {
         nexts.extend(arrived.map(|(index, _)| Next::Arrives(index)));
         nexts.extend((0..self.replies.len()).map(Next::Answers));
         let lagging = self.streams.iter_mut().enumerate();
-        let lagging = lagging.filter_map(|(index, stream)| stream.lags(&self.store).then_some(index));
+        let lagging =
+            lagging.filter_map(|(index, stream)| stream.lags(&self.store).then_some(index));
         nexts.extend(lagging.map(Next::Says));
         nexts.extend(self.batch.due(&self.store).into_iter().map(Next::Syncs));
         nexts.extend(
@@ -288,7 +348,7 @@ impl World {
     }
 
     /// A request reaches the API server.
-    fn arrive(&mut self, sent: Sent) {
+    pub(crate) fn arrive(&mut self, sent: Sent) {
         if self.random.chance(self.faults.requests_fail) {
             let busy = server::status(503, "ServiceUnavailable", "etcd is away");
             self.replies.push((sent.reply, response(503, &busy)));
