@@ -17,8 +17,8 @@ const BY: Author = Author::Kubernetes;
 
 #[derive(Debug, Default)]
 pub(crate) struct Scheduler {
-    /// When a pod is tried again, by UID.
-    later: BTreeMap<String, u64>,
+    /// When a pod is tried again, and how often it was, by UID.
+    later: BTreeMap<String, (u64, u32)>,
     /// Pods that are about to be bound: their UID, and where.
     pub(crate) bindings: Vec<(Key, String, String)>,
 }
@@ -33,7 +33,7 @@ impl Scheduler {
                 && pod["spec"]["schedulingGates"]
                     .as_array()
                     .is_none_or(Vec::is_empty);
-            let later = self.later.get(uid(pod)).copied().unwrap_or_default();
+            let (later, _) = self.later.get(uid(pod)).copied().unwrap_or_default();
             waits && later <= store.now_ms && !self.bindings.iter().any(|(bound, ..)| bound == *key)
         };
         store
@@ -62,8 +62,10 @@ impl Scheduler {
             None => Err("nobody answers".to_owned()),
             Some(process) => process.filter(&args(&pod, &fitting)),
         };
-        let wait = random.between(100, 3000);
-        self.later.insert(uid(&pod).to_owned(), store.now_ms + wait);
+        let (_, tries) = self.later.get(uid(&pod)).copied().unwrap_or_default();
+        let wait = random.between(100, 1000) << tries.min(4);
+        let later = (store.now_ms + wait, tries + 1);
+        self.later.insert(uid(&pod).to_owned(), later);
         match answer {
             Ok(names) if !names.is_empty() => {
                 let node = random.pick(&names).clone();
