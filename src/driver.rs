@@ -5,14 +5,13 @@
 //! at a time for each job, admissions before reports.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use k8s_openapi::jiff::Timestamp;
-use prorata_core::{Decision, Event, Policy, Scheduler, Snapshot, Time};
+use prorata_core::{Decision, Event, Policy, Scheduler, Snapshot};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
+use crate::clock::Clock;
 use crate::decisions::Decisions;
 use crate::effects::Writer;
 use crate::explained::Explained;
@@ -22,17 +21,16 @@ use crate::observed::{Classes, Expired, News, Observed, Patience, Uid};
 use crate::view::{View, Views};
 use crate::watch::{Change, Kind, Object};
 
+mod happening;
 mod shown;
 #[cfg(test)]
 mod tests;
 mod work;
 mod writes;
 
+use happening::{Happening, Sources};
 use shown::Shown;
 use work::Work;
-
-/// Changes taken up at once.
-const BURST_MAX: usize = 4096;
 
 /// The loop's state.
 pub struct Driver {
@@ -46,6 +44,9 @@ pub struct Driver {
     leads: bool,
     /// Whether the extender answers; no job is started while it does not.
     answers: watch::Receiver<bool>,
+    clock: Clock,
+    /// Whether it is foretold when jobs start.
+    foretells: bool,
     gpu_resource: String,
     /// First lists that are still to come.
     unlisted: BTreeSet<Kind>,
@@ -103,6 +104,8 @@ impl Driver {
             tenure: Tenure::default(),
             leads: true,
             answers: watch::channel(true).1,
+            clock: Clock::default(),
+            foretells: true,
             gpu_resource,
             shown: Shown::new(Instant::now()),
             unlisted: Kind::ALL.into(),
@@ -140,37 +143,36 @@ impl Driver {
         self
     }
 
+    /// The same, which reads the time there, and does not foretell when jobs start, for that is
+    /// worked out on another thread: what it does depends on nothing but what it is told.
+    #[must_use]
+    pub fn repeatable(self, clock: Clock) -> Self {
+        Self {
+            clock,
+            foretells: false,
+            ..self
+        }
+    }
+
     /// Runs until nobody sends changes any more, or another controller takes over or has ended.
-    pub async fn run(mut self, mut inbox: mpsc::Receiver<Change>) -> End {
-        let mut burst = Vec::new();
-        let mut forecasts = forecast::start(self.views.clone(), self.leads);
+    pub async fn run(mut self, inbox: mpsc::Receiver<Change>) -> End {
+        let writes = self.leads && self.foretells;
+        let mut sources = Sources::new(inbox, forecast::start(self.views.clone(), writes));
         while self.tenure.is_held() == self.leads {
-            let later = self.work.later.keys().next().copied();
-            let due = later.into_iter().chain(self.explained.due());
-            let due = due.chain(self.wakeup()).min();
-            tokio::select! {
-                count = inbox.recv_many(&mut burst, BURST_MAX) => {
-                    if count == 0 {
-                        return End::Unheard;
-                    }
-                    self.take_up(burst.drain(..));
-                }
-                Some(done) = self.work.writes.join_next() => {
-                    // A write that panicked leaves its job busy for ever.
-                    self.conclude(done.expect("a write does not panic"));
-                }
-                Some(round) = self.shown.writes.join_next() => {
-                    // One that panicked would leave the tenants as they were last shown.
-                    let round = round.expect("a write does not panic");
+            match self.next(&mut sources).await {
+                Happening::Heard(changes) if changes.is_empty() => return End::Unheard,
+                Happening::Heard(changes) => self.take_up(changes.into_iter()),
+                Happening::Written(outcome) => self.conclude(outcome),
+                Happening::Shown(round) => {
                     if !round.is_complete {
                         self.shown.outdate();
                     }
                     self.take_up(round.written.into_iter());
                 }
-                Some(batch) = forecasts.recv() => self.foretell(batch),
-                () = sleep_until(due) => self.retry(),
-                () = self.tenure.change() => {}
-                Ok(()) = self.answers.changed() => self.look_at_plans(),
+                Happening::Foretold(batch) => self.foretell(batch),
+                Happening::Due => self.retry(),
+                Happening::Succession => {}
+                Happening::Probed => self.look_at_plans(),
             }
             if self.unlisted.is_empty() && self.leads {
                 self.explain();
@@ -185,7 +187,7 @@ impl Driver {
     fn wakeup(&self) -> Option<Instant> {
         let core = self.scheduler.next_wakeup().into_iter();
         let at = core.chain(self.observed.next_deadline()).min();
-        let at = at.map(|at| Instant::now() + at.since(now()));
+        let at = at.map(|at| Instant::now() + at.since(self.clock.now()));
         let first = at.into_iter().chain(self.shown.due()).min();
         first.filter(|_| self.leads && self.unlisted.is_empty())
     }
@@ -233,7 +235,7 @@ impl Driver {
         if !facts.is_empty() {
             self.shown.outdate();
         }
-        let now = now();
+        let now = self.clock.now();
         let known = |fact| match fact {
             // Nobody saves work that is still to be done.
             Event::JobCheckpointed(job, at) => Event::JobCheckpointed(job, at.min(now)),
@@ -279,7 +281,7 @@ impl Driver {
 
     fn decide(&mut self) {
         let began = Instant::now();
-        let now = now();
+        let now = self.clock.now();
         let cycle = self.scheduler.cycle(now);
         self.views.metrics().decided(began.elapsed());
         self.decisions
@@ -301,7 +303,7 @@ impl Driver {
                 let job = snapshot.job(&id).expect("what was admitted is known");
                 self.last_epoch += 1;
                 info!(job = %id, epoch = self.last_epoch, %placement, "admitted");
-                let waited = now().since(job.submitted);
+                let waited = self.clock.now().since(job.submitted);
                 self.views.metrics().admitted(&job.tenant, waited);
                 self.observed.admit(job, self.last_epoch, placement);
                 self.work.admissions.push_back(id.uid().to_owned());
@@ -314,7 +316,7 @@ impl Driver {
                 info!(%victim, %preemptor, %rule, "has to leave");
                 let both = snapshot.job(&victim).zip(snapshot.job(&preemptor));
                 let (job, by) = both.expect("those that were decided about are known");
-                let news = self.observed.evict(job, by, rule, Timestamp::now());
+                let news = self.observed.evict(job, by, rule, self.clock.timestamp());
                 self.learn(news);
                 // The room is on its record before anybody leaves it.
                 self.work.admissions.push_back(preemptor.uid().to_owned());
@@ -342,7 +344,9 @@ impl Driver {
     fn show_tenants(&mut self) {
         if self.shown.due().is_some_and(|due| due <= Instant::now()) {
             let snapshot = self.scheduler.snapshot();
-            self.shown.show(&self.observed, &snapshot, &self.writer);
+            let now = self.clock.timestamp();
+            self.shown
+                .show(&self.observed, &snapshot, &self.writer, now);
         }
     }
 
@@ -368,7 +372,7 @@ impl Driver {
 
     fn retry(&mut self) {
         let due = self.work.due(Instant::now());
-        let now = now();
+        let now = self.clock.now();
         let mut decide = self.scheduler.next_wakeup().is_some_and(|at| at <= now);
         if self.leads && self.observed.next_deadline().is_some_and(|at| at <= now) {
             let Expired { news, paused } = self.observed.expire(now);
@@ -392,19 +396,4 @@ impl Driver {
             self.cycle();
         }
     }
-}
-
-async fn sleep_until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// This moment, as the core counts: Unix time.
-pub(crate) fn now() -> Time {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Time::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

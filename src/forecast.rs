@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::api::Forecast;
-use crate::driver::now;
+use crate::clock::Clock;
 use crate::observed::Uid;
 use crate::view::Views;
 
@@ -74,7 +74,7 @@ async fn foretell(views: Views, sender: mpsc::Sender<Batch>) {
         };
         let began = Instant::now();
         let look = move || {
-            let batch = teller.look(&view.snapshot, now());
+            let batch = teller.look(&view.snapshot, Clock::default().now());
             (teller, batch)
         };
         let (looked, batch) = match tokio::task::spawn_blocking(look).await {

@@ -23,7 +23,7 @@ use crate::api::labels;
 use crate::config::LeaderElection;
 use crate::metrics::Metrics;
 
-pub use fence::fenced;
+pub use fence::{Fence, fenced};
 pub use tenure::{Reign, Tenure};
 
 /// One that would lead.

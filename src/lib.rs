@@ -4,6 +4,7 @@ pub mod admission;
 pub mod api;
 pub mod args;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod controller;
 pub mod decisions;

@@ -20,9 +20,10 @@ use super::failure::Failure;
 use super::output::{self, Format, OutputArgs};
 use super::words;
 use crate::api::{QueuedJob, Tenant, labels};
+use crate::clock::Clock;
 use crate::config::{API_VERSION, Configuration, KIND, gpu_resource};
 use crate::controller;
-use crate::driver::{Settings, now};
+use crate::driver::Settings;
 use crate::manifest::{Document, Problems};
 use crate::observed::Observed;
 use crate::status::Standing;
@@ -103,7 +104,7 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
             "ask for GPUs in its pod template, and name a namespace of a tenant by -n",
         )
     })?;
-    let now = now();
+    let now = Clock::default().now();
     let answer = what_if(
         &snapshot(settings.policy, facts, now),
         now,

@@ -60,10 +60,16 @@ impl Shown {
     }
 
     /// Begins to write the statuses that are not as they should be.
-    pub(super) fn show(&mut self, observed: &Observed, snapshot: &Snapshot, writer: &Writer) {
+    pub(super) fn show(
+        &mut self,
+        observed: &Observed,
+        snapshot: &Snapshot,
+        writer: &Writer,
+        at: Timestamp,
+    ) {
         let began = Instant::now();
         let views = observed.tenants();
-        let statuses = tenants::statuses(views, snapshot, Timestamp::now());
+        let statuses = tenants::statuses(views, snapshot, at);
         let differs = |id: &&TenantId| views[*id].status != statuses[*id];
         let mut differing: Vec<&TenantId> = statuses.keys().filter(differs).collect();
         let behind = differing.partition_point(|id| Some(*id) <= self.last.as_ref());

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use prorata_core::{JobId, Snapshot};
 use tracing::{debug, warn};
 
@@ -37,7 +36,7 @@ impl Driver {
                 &self.explained,
                 &self.gpu_resource,
                 &uid,
-                Timestamp::now(),
+                self.clock.timestamp(),
             );
             let effect = match *self.answers.borrow() {
                 true => effect,

@@ -21,11 +21,13 @@ pub fn fenced(mut config: Config, tenure: Tenure) -> kube::Result<Client> {
     Ok(builder.with_layer(&Fence(tenure)).build())
 }
 
-/// What goes around a service that sends.
-pub(super) struct Fence(pub(super) Tenure);
+/// What goes around a service that sends, so that it does only while this tenure lasts.
+#[derive(Clone, Debug)]
+pub struct Fence(pub Tenure);
 
-#[derive(Clone)]
-pub(super) struct Fenced<S> {
+/// A service with the fence around it.
+#[derive(Clone, Debug)]
+pub struct Fenced<S> {
     inner: S,
     tenure: Tenure,
 }

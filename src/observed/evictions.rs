@@ -113,12 +113,16 @@ impl Observed {
 
     /// Whether a Job has been suspended, and its pods have not ended yet: it is not planned
     /// before, or pods of its last start would be taken for those of the next, and whose pods do
-    /// not end would hold room twice.
+    /// not end would hold room twice. Pods of a Job that is planned anew are those of its next
+    /// start, even if they are seen before that is.
     #[must_use]
     pub fn is_stopping(&self, uid: &str) -> bool {
         let was_started = self.jobs.get(uid).is_some_and(|view| {
             let was_started = view.form.suspends() && view.epoch.is_some();
-            was_started && view.is_suspended && !view.has_ended && self.has_pods_left(uid)
+            let plan = self.plans.get(uid);
+            let is_planned = plan.is_some_and(|plan| view.epoch != Some(plan.epoch()));
+            let rests = view.is_suspended && !view.has_ended && !is_planned;
+            was_started && rests && self.has_pods_left(uid)
         });
         was_started || self.leavers.contains_key(uid)
     }

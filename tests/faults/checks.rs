@@ -1,0 +1,208 @@
+//! What must hold in the API server's own truth: at each change, and at the end.
+
+use std::collections::BTreeMap;
+
+use prorata::api::labels;
+use serde_json::Value;
+
+use super::batch::{is_over, owner};
+use super::scheduler::{capacity, gpus};
+use super::store::{Author, Change, Kind, Store, bool_at, has_condition, str_at, u64_at, uid};
+use super::users::is_held;
+
+/// What has been checked so far.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    until: usize,
+    /// The places of each admission, by its job and epoch.
+    admissions: BTreeMap<(String, u64), Value>,
+    /// Whether nobody acts on what is long past.
+    is_strict: bool,
+}
+
+impl Checks {
+    /// Nothing has been checked yet.
+    pub(crate) fn new(is_strict: bool) -> Self {
+        Self {
+            is_strict,
+            ..Self::default()
+        }
+    }
+
+    /// Checks everything that has happened since the last time.
+    pub(crate) fn look(&mut self, store: &Store) {
+        let mut room_changes = false;
+        for change in &store.log[self.until..] {
+            match change.key.kind {
+                Kind::Job => starts_by_its_record(store, change),
+                Kind::QueuedJob => self.keeps_its_places(change),
+                _ => {}
+            }
+            room_changes |= matches!(change.key.kind, Kind::QueuedJob | Kind::Pod);
+        }
+        self.until = store.log.len();
+        if room_changes {
+            nothing_is_given_twice(store, self.is_strict);
+        }
+    }
+
+    /// The places of an admission never change.
+    fn keeps_its_places(&mut self, change: &Change) {
+        let Some(record) = &change.after else {
+            return;
+        };
+        let epoch = u64_at(record, "/spec/admission/epoch");
+        if epoch > 0 {
+            let admission = (str_at(record, "/spec/job/uid").to_owned(), epoch);
+            let places = &record["spec"]["admission"]["placement"];
+            let known = self
+                .admissions
+                .entry(admission)
+                .or_insert_with(|| places.clone());
+            assert_eq!(
+                known, places,
+                "the places of epoch {epoch} of {:?}",
+                change.key
+            );
+        }
+    }
+}
+
+/// Whoever starts a Job has put its admission on record before, and no user holds it.
+fn starts_by_its_record(store: &Store, change: &Change) {
+    let (Some(before), Some(after)) = (&change.before, &change.after) else {
+        return;
+    };
+    let starts = bool_at(before, "/spec/suspend") && !bool_at(after, "/spec/suspend");
+    if !starts {
+        return;
+    }
+    assert!(
+        matches!(change.by, Author::Controller(_)),
+        "only the queue starts {:?}",
+        change.key
+    );
+    assert!(
+        !is_held(before),
+        "{:?} was held, and is started",
+        change.key
+    );
+    let epoch = epoch(after);
+    let recorded = record(store, change.version, uid(after));
+    let admitted = recorded
+        .as_ref()
+        .map(|record| u64_at(record, "/spec/admission/epoch"));
+    assert_eq!(
+        admitted,
+        Some(epoch),
+        "{:?} is started by an admission that is not on record",
+        change.key
+    );
+}
+
+/// The epoch that last started a Job.
+fn epoch(job: &Value) -> u64 {
+    let text = job["metadata"]["annotations"][labels::EPOCH].as_str();
+    text.and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+/// The record of a Job as it was.
+fn record(store: &Store, version: u64, job: &str) -> Option<super::store::Object> {
+    let until = usize::try_from(version).unwrap();
+    let mut log = store.log[..until].iter().rev();
+    let theirs = |change: &&Change| {
+        let object = change.after.as_ref().or(change.before.as_ref()).unwrap();
+        change.key.kind == Kind::QueuedJob && str_at(object, "/spec/job/uid") == job
+    };
+    log.find(theirs)?.after.clone()
+}
+
+/// On each node the pods have no more GPUs than there are; nor, where nobody acts on what is long
+/// past, do they together with the places of admissions in force whose pods are still to come.
+fn nothing_is_given_twice(store: &Store, is_strict: bool) {
+    let places = places(store);
+    for (key, node) in store.all(Kind::Node) {
+        let mut held: BTreeMap<&str, u64> = BTreeMap::new();
+        for (_, pod) in store.all(Kind::Pod) {
+            if str_at(pod, "/spec/nodeName") == key.name && !is_over(pod) {
+                *held.entry(holder(pod)).or_default() += gpus(pod);
+            }
+        }
+        let taken: u64 = held.values().sum();
+        let all = capacity(node);
+        assert!(
+            taken <= all,
+            "node {}: pods have {taken} GPUs: {held:?}",
+            key.name
+        );
+        for ((name, job), gpus) in places.iter().filter(|_| is_strict) {
+            if *name == key.name {
+                let holds = held.entry(job).or_default();
+                *holds = (*holds).max(*gpus);
+            }
+        }
+        let given: u64 = held.values().sum();
+        assert!(
+            given <= all,
+            "node {}: {given} GPUs are given: {held:?}",
+            key.name
+        );
+    }
+}
+
+/// UID of the job that a pod is of, or is itself.
+fn holder(pod: &Value) -> &str {
+    match owner(pod) {
+        "" => uid(pod),
+        job => job,
+    }
+}
+
+/// The GPUs of admissions in force, by node and job.
+fn places(store: &Store) -> BTreeMap<(String, String), u64> {
+    let mut places = BTreeMap::new();
+    for (_, record) in store.all(Kind::QueuedJob) {
+        let uid = str_at(record, "/spec/job/uid");
+        let admitted = u64_at(record, "/spec/admission/epoch");
+        let gpus = if let Some((_, job)) = store.find(Kind::Job, uid) {
+            let stopped = bool_at(job, "/spec/suspend") && epoch(job) == admitted;
+            if stopped || has_condition(job, "Complete") {
+                continue;
+            }
+            gpus(&job["spec"]["template"])
+        } else if let Some((_, pod)) = store.find(Kind::Pod, uid).filter(|(_, pod)| !is_over(pod)) {
+            gpus(pod)
+        } else {
+            continue;
+        };
+        let slots = &record["spec"]["admission"]["placement"];
+        for slot in slots.as_array().into_iter().flatten() {
+            let node = str_at(slot, "/node").to_owned();
+            *places.entry((node, uid.to_owned())).or_default() += gpus;
+        }
+    }
+    places
+}
+
+/// What is still to come: nothing once every job is complete, and on record as finished.
+pub(crate) fn unfinished(store: &Store) -> Option<String> {
+    let alone = |pod: &Value| owner(pod).is_empty() && !is_over(pod);
+    if let Some((key, _)) = store.all(Kind::Pod).find(|(_, pod)| alone(pod)) {
+        return Some(format!("pod {}/{} is not over", key.namespace, key.name));
+    }
+    for (key, job) in store.all(Kind::Job) {
+        if !has_condition(job, "Complete") {
+            return Some(format!("{}/{} is not complete", key.namespace, key.name));
+        }
+        let mut records = store.all(Kind::QueuedJob).map(|(_, record)| record);
+        let record = records.find(|record| str_at(record, "/spec/job/uid") == uid(job));
+        let stands = record.map_or("", |record| str_at(record, "/status/state"));
+        if stands != "Finished" {
+            return Some(format!(
+                "{}/{} is complete, and its record says `{stands}`",
+                key.namespace, key.name
+            ));
+        }
+    }
+    None
+}

@@ -1,0 +1,125 @@
+//! Faults by seed, in one process and on one thread: an API server, a Job controller, a
+//! kube-scheduler and kubelets as models, and around them what really runs in a cluster: watches,
+//! loop, writes, election and extender. At each change of the API server's truth no GPU is given
+//! twice, and nothing starts that is not on record; when things have stopped going wrong, every job
+//! is done, and nobody writes any more.
+//!
+//! A failure names its seed:
+//!
+//! ```sh
+//! PRORATA_SEED=17 cargo test --test faults          # that one again
+//! PRORATA_SEEDS=2000 cargo test --release --test faults
+//! ```
+
+mod batch;
+mod checks;
+mod faults;
+mod kubelet;
+mod patch;
+mod process;
+mod random;
+mod scheduler;
+mod server;
+mod store;
+mod users;
+mod wire;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use world::World;
+
+/// Seeds that are run where nobody says how many.
+const SEEDS: u64 = 60;
+const THREADS: u64 = 2;
+
+/// Seeds that once failed: pods of a Job's next start, seen before the start itself, were taken for
+/// those of its last, and its places were given away.
+const FAILED_ONCE: [u64; 2] = [28, 75];
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable}={text} is no number")),
+    )
+}
+
+/// Runs a seed, and returns a digest of all that happened.
+fn run(seed: u64) -> u64 {
+    let mut world = World::new(seed);
+    let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
+    if outcome.is_err() {
+        if number("PRORATA_SEED").is_some() {
+            world.tell();
+        }
+        panic!(
+            "seed {seed}, after {} steps and {} changes of {:?}: again by PRORATA_SEED={seed} cargo test --test faults",
+            world.steps,
+            world.store.log.len(),
+            world.drawn,
+        );
+    }
+    if number("PRORATA_SEED").is_some() {
+        eprintln!(
+            "seed {seed}: {} steps, {:?}, {:016x}",
+            world.steps,
+            world.tally(),
+            world.digest
+        );
+    }
+    world.digest
+}
+
+#[test]
+fn no_gpu_is_given_twice_and_no_job_is_lost() {
+    if let Some(seed) = number("PRORATA_SEED") {
+        let told = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG);
+        told.without_time().with_writer(std::io::stderr).init();
+        run(seed);
+        return;
+    }
+    let seeds = number("PRORATA_SEEDS").unwrap_or(SEEDS);
+    let began = Instant::now();
+    let next = AtomicU64::new(0);
+    let failed = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds {
+                        return;
+                    }
+                    if catch_unwind(|| run(seed)).is_err() {
+                        failed.lock().unwrap().push(seed);
+                    }
+                }
+            });
+        }
+    });
+    eprintln!("{seeds} seeds in {:?}", began.elapsed());
+    let failed = failed.into_inner().unwrap();
+    assert!(
+        failed.is_empty(),
+        "{} of {seeds} seeds: {failed:?}",
+        failed.len()
+    );
+}
+
+#[test]
+fn what_failed_once_does_not_again() {
+    for seed in FAILED_ONCE {
+        run(seed);
+    }
+}
+
+/// A seed says everything.
+#[test]
+fn a_seed_has_the_same_story_each_time() {
+    for seed in 0..3 {
+        assert_eq!(run(seed), run(seed), "seed {seed}");
+    }
+}

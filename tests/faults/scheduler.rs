@@ -1,0 +1,166 @@
+//! kube-scheduler, as a model: it counts what nodes have and pods ask for, asks the extender, and
+//! binds a moment later.
+
+use std::collections::BTreeMap;
+
+use prorata::api::extender_v1::Args;
+use serde_json::{Value, json};
+
+use super::batch::is_over;
+use super::process::{GPU, Process};
+use super::random::Random;
+use super::store::{
+    Author, Key, Kind, Store, bool_at, has_condition, key, set_condition, str_at, uid,
+};
+
+const BY: Author = Author::Kubernetes;
+
+#[derive(Debug, Default)]
+pub(crate) struct Scheduler {
+    /// When a pod is tried again, and how often it was, by UID.
+    later: BTreeMap<String, (u64, u32)>,
+    /// Pods that are about to be bound: their UID, and where.
+    pub(crate) bindings: Vec<(Key, String, String)>,
+}
+
+impl Scheduler {
+    /// The pods to place.
+    pub(crate) fn due(&self, store: &Store) -> Vec<Key> {
+        let is_due = |(key, pod): &(&Key, &super::store::Object)| {
+            let waits = str_at(pod, "/spec/nodeName").is_empty()
+                && !is_over(pod)
+                && pod["metadata"]["deletionTimestamp"].is_null()
+                && pod["spec"]["schedulingGates"]
+                    .as_array()
+                    .is_none_or(Vec::is_empty);
+            let (later, _) = self.later.get(uid(pod)).copied().unwrap_or_default();
+            waits && later <= store.now_ms && !self.bindings.iter().any(|(bound, ..)| bound == *key)
+        };
+        store
+            .all(Kind::Pod)
+            .filter(is_due)
+            .map(|(key, _)| key.clone())
+            .collect()
+    }
+
+    /// Looks for a node for a pod.
+    pub(crate) fn place(
+        &mut self,
+        store: &mut Store,
+        key: &Key,
+        extender: Option<&Process>,
+        random: &mut Random,
+    ) {
+        let pod = store.get(key).unwrap().clone();
+        let fitting: Vec<String> = store
+            .all(Kind::Node)
+            .filter(|(_, node)| self.fits(store, &pod, node))
+            .map(|(node, _)| node.name.clone())
+            .collect();
+        let answer = match extender {
+            _ if fitting.is_empty() => Ok(Vec::new()),
+            None => Err("nobody answers".to_owned()),
+            Some(process) => process.filter(&args(&pod, &fitting)),
+        };
+        let (_, tries) = self.later.get(uid(&pod)).copied().unwrap_or_default();
+        let wait = random.between(100, 1000) << tries.min(4);
+        let later = (store.now_ms + wait, tries + 1);
+        self.later.insert(uid(&pod).to_owned(), later);
+        match answer {
+            Ok(names) if !names.is_empty() => {
+                let node = random.pick(&names).clone();
+                assert!(
+                    fitting.contains(&node),
+                    "the extender names a node that was not asked about"
+                );
+                self.bindings
+                    .push((key.clone(), uid(&pod).to_owned(), node));
+            }
+            Ok(_) => refuse(store, key, "Unschedulable", "0/3 nodes are available"),
+            Err(_) => refuse(store, key, "SchedulerError", "the extender does not answer"),
+        }
+    }
+
+    /// Whether a node has what a pod asks for, and may have it.
+    fn fits(&self, store: &Store, pod: &Value, node: &Value) -> bool {
+        let name = str_at(node, "/metadata/name");
+        let is_open = has_condition(node, "Ready") && !bool_at(node, "/spec/unschedulable");
+        let about_to = self.bindings.iter().filter(|(_, _, node)| node == name);
+        let about_to = about_to.filter_map(|(key, ..)| Some(gpus(store.get(key)?)));
+        let taken: u64 = taken(store, name) + about_to.sum::<u64>();
+        is_open && names(pod, name) && taken + gpus(pod) <= capacity(node)
+    }
+
+    /// Binds a pod that was to be bound.
+    pub(crate) fn bind(&mut self, store: &mut Store, binding: usize) {
+        let (key, uid, node) = self.bindings.remove(binding);
+        let pod = store.get(&key).filter(|pod| self::uid(pod) == uid);
+        let is_there =
+            pod.is_some_and(|pod| pod["metadata"]["deletionTimestamp"].is_null() && !is_over(pod));
+        if is_there {
+            store.edit(&key, BY, |pod| {
+                pod["spec"]["nodeName"] = node.into();
+                set_condition(pod, json!({"type": "PodScheduled", "status": "True"}));
+            });
+        }
+    }
+}
+
+fn refuse(store: &mut Store, key: &Key, reason: &str, message: &str) {
+    store.edit(key, BY, |pod| {
+        let condition = json!({
+            "type": "PodScheduled", "status": "False", "reason": reason, "message": message,
+        });
+        set_condition(pod, condition);
+    });
+}
+
+fn args(pod: &Value, names: &[String]) -> Args {
+    let args = json!({"Pod": pod, "Nodes": null, "NodeNames": names});
+    // A raw part is read from a text only.
+    serde_json::from_str(&args.to_string()).unwrap()
+}
+
+/// Whether the pod's required node affinity lets it on a node of this name.
+fn names(pod: &Value, node: &str) -> bool {
+    let required = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
+    let Some(terms) = pod.pointer(required).and_then(Value::as_array) else {
+        return true;
+    };
+    terms
+        .iter()
+        .any(|term| term["matchFields"][0]["values"][0] == node)
+}
+
+/// The GPUs that a pod asks for.
+pub(crate) fn gpus(pod: &Value) -> u64 {
+    let limits = &pod["spec"]["containers"][0]["resources"]["limits"];
+    let text = limits[GPU].as_str().unwrap_or_default();
+    text.parse().unwrap_or_default()
+}
+
+/// The GPUs that a node offers.
+pub(crate) fn capacity(node: &Value) -> u64 {
+    let text = node["status"]["allocatable"][GPU]
+        .as_str()
+        .unwrap_or_default();
+    text.parse().unwrap_or_default()
+}
+
+/// The GPUs that pods on a node of this name have.
+pub(crate) fn taken(store: &Store, node: &str) -> u64 {
+    let there = |pod: &Value| str_at(pod, "/spec/nodeName") == node && !is_over(pod);
+    let pods = store.all(Kind::Pod).filter(|(_, pod)| there(pod));
+    pods.map(|(_, pod)| gpus(pod)).sum()
+}
+
+/// A node by its name.
+pub(crate) fn node_key(name: &str) -> Key {
+    key(Kind::Node, "", name)
+}
+
+/// How long a pod runs.
+pub(crate) fn runtime_ms(pod: &Value) -> u64 {
+    let seconds = str_at(pod, "/metadata/annotations/seconds");
+    seconds.parse::<u64>().unwrap_or(1) * 1000
+}

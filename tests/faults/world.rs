@@ -1,0 +1,437 @@
+//! The whole: what can happen next, which of it does, and what time it is then.
+
+use axum::body::Body;
+use axum::http::Response;
+use tokio::sync::oneshot;
+
+use super::batch::{self, Batch};
+use super::checks::{Checks, unfinished};
+use super::faults::Faults;
+use super::kubelet::Kubelet;
+use super::process::Process;
+use super::random::Random;
+use super::scheduler::Scheduler;
+use super::server::{self, Answer};
+use super::store::{Author, Kind, Store};
+use super::users;
+use super::wire::{Outbox, Sent, Stream, response};
+
+/// When it all begins.
+const BEGIN_MS: u64 = 1_800_000_000_000;
+/// Everything is over by then, once nothing goes wrong any more. An event that was never sent is
+/// made up for by the list of every hour.
+const CALM_MS_MAX: u64 = 20 * 60 * 1000;
+const CALM_MS_MAX_IF_MISSED: u64 = 80 * 60 * 1000;
+/// Nobody writes anything for so long when all is over.
+const QUIET_MS: u64 = 600_000;
+
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) random: Random,
+    /// What may go wrong now, and what might at first.
+    pub(crate) faults: Faults,
+    pub(crate) drawn: Faults,
+    pub(crate) processes: Vec<Process>,
+    pub(crate) started: usize,
+    outbox: Outbox,
+    /// Requests on their way, and when they arrive at the earliest.
+    pub(crate) requests: Vec<(u64, Sent)>,
+    /// Answers on their way back.
+    replies: Vec<(oneshot::Sender<Response<Body>>, Response<Body>)>,
+    pub(crate) streams: Vec<Stream>,
+    batch: Batch,
+    scheduler: Scheduler,
+    pub(crate) kubelet: Kubelet,
+    checks: Checks,
+    submitted: u64,
+    /// A digest of all that happened.
+    pub(crate) digest: u64,
+    digested: usize,
+    pub(crate) steps: u64,
+    next_bookmark_ms: u64,
+}
+
+/// One thing that can happen.
+#[derive(Clone, Debug)]
+enum Next {
+    Arrives(usize),
+    Answers(usize),
+    Says(usize),
+    Syncs(String),
+    Places(super::store::Key),
+    Binds(usize),
+    Lives(super::store::Key),
+    Collects(super::store::Key),
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let faults = Faults::draw(&mut random);
+        let mut store = Store::default();
+        store.now_ms = BEGIN_MS;
+        users::furnish(&mut store);
+        Self {
+            store,
+            random,
+            checks: Checks::new(faults.are_recent()),
+            drawn: faults.clone(),
+            faults,
+            processes: Vec::new(),
+            started: 0,
+            outbox: Outbox::default(),
+            requests: Vec::new(),
+            replies: Vec::new(),
+            streams: Vec::new(),
+            batch: Batch::default(),
+            scheduler: Scheduler::default(),
+            kubelet: Kubelet::default(),
+            submitted: 0,
+            digest: 0xcbf2_9ce4_8422_2325,
+            digested: 0,
+            steps: 0,
+            next_bookmark_ms: 0,
+        }
+    }
+
+    /// Runs the story of the seed to its end.
+    pub(crate) fn run(&mut self) {
+        for _ in 0..self.faults.controllers {
+            self.start_process();
+        }
+        let stormy_until = BEGIN_MS + self.faults.storm_ms;
+        while self.store.now_ms < stormy_until {
+            self.people();
+            self.strike();
+            self.step();
+        }
+        self.calm();
+        let within = match self.drawn.events_missed {
+            0 => CALM_MS_MAX,
+            _ => CALM_MS_MAX_IF_MISSED,
+        };
+        let calm_until = self.store.now_ms + within;
+        while let Some(what) = unfinished(&self.store) {
+            assert!(self.store.now_ms < calm_until, "{what}");
+            self.step();
+        }
+        self.quiet();
+    }
+
+    /// Nobody writes anything any more.
+    fn quiet(&mut self) {
+        let settled = self.store.now_ms + 60_000;
+        while self.store.now_ms < settled {
+            self.step();
+        }
+        let (until, from) = (self.store.now_ms + QUIET_MS, self.store.log.len());
+        while self.store.now_ms < until {
+            self.step();
+        }
+        let ours = |by| matches!(by, Author::Controller(_));
+        let mut written = self.store.log[from..].iter();
+        let idle = written.find(|change| ours(change.by) && change.key.kind != Kind::Lease);
+        assert!(idle.is_none(), "all is over, and this is written: {idle:?}");
+    }
+
+    /// What happened last, in short.
+    pub(crate) fn tell(&self) {
+        for change in self.store.log.iter().filter(|c| c.key.kind != Kind::Lease) {
+            let object = change.after.as_deref().cloned().unwrap_or_default();
+            let (spec, status) = (&object["spec"], &object["status"]);
+            let short = match change.key.kind {
+                Kind::Job => format!(
+                    "suspend {} parallelism {} epoch {} held {} active {} {}",
+                    spec["suspend"],
+                    spec["parallelism"],
+                    object["metadata"]["annotations"]["internal.prorata.dev/epoch"],
+                    users::is_held(&object),
+                    status["active"],
+                    status["conditions"],
+                ),
+                Kind::Pod => format!(
+                    "{} on {} {} {}",
+                    status["phase"],
+                    spec["nodeName"],
+                    object["metadata"]["deletionTimestamp"],
+                    spec["schedulingGates"],
+                ),
+                Kind::QueuedJob => format!(
+                    "{} admission {} eviction {} promise {} {} {}",
+                    spec["job"]["uid"],
+                    spec["admission"],
+                    spec["eviction"],
+                    spec["promise"],
+                    status["state"],
+                    status["reason"],
+                ),
+                _ => status.to_string(),
+            };
+            eprintln!(
+                "{:>5} {:?} {:?} {} {} {} {short}",
+                change.version,
+                change.by,
+                change.key.kind,
+                change.key.namespace,
+                change.key.name,
+                super::store::uid(&object)
+                    .split('-')
+                    .next()
+                    .unwrap_or_default(),
+            );
+        }
+    }
+
+    /// What happened, in numbers: changes by kind, and among them starts and evictions of Jobs.
+    pub(crate) fn tally(&self) -> std::collections::BTreeMap<String, usize> {
+        let mut tally = std::collections::BTreeMap::new();
+        let mut count = |what: String| *tally.entry(what).or_default() += 1;
+        count(format!("processes {}", self.started));
+        count(format!(
+            "virtual seconds {}",
+            (self.store.now_ms - BEGIN_MS) / 1000
+        ));
+        for change in &self.store.log {
+            let who = match change.by {
+                Author::Controller(_) => "ours",
+                Author::Kubernetes => "theirs",
+                Author::User => "people's",
+            };
+            count(format!("{:?} {who}", change.key.kind));
+            let (Some(before), Some(after)) = (&change.before, &change.after) else {
+                continue;
+            };
+            if change.key.kind == Kind::Job && change.by != Author::User {
+                match (
+                    super::store::bool_at(before, "/spec/suspend"),
+                    super::store::bool_at(after, "/spec/suspend"),
+                ) {
+                    (true, false) => count("starts".to_owned()),
+                    (false, true) => count("stops".to_owned()),
+                    _ => {}
+                }
+            }
+            if change.key.kind == Kind::QueuedJob
+                && before["spec"]["eviction"].is_null()
+                && !after["spec"]["eviction"].is_null()
+            {
+                count("evictions".to_owned());
+            }
+        }
+        tally
+    }
+
+    pub(crate) fn start_process(&mut self) {
+        let number = self.started;
+        self.started += 1;
+        let elects = self.faults.controllers > 1;
+        self.processes.push(Process::start(
+            number,
+            self.store.now_ms,
+            &self.outbox,
+            elects,
+        ));
+    }
+
+    /// What people do now.
+    fn people(&mut self) {
+        if self.submitted < self.faults.jobs && self.random.chance(self.faults.submits) {
+            let name = format!("j{}", self.submitted);
+            self.submitted += 1;
+            match self.random.chance(self.faults.pods) {
+                true => users::submit_pod(&mut self.store, &mut self.random, &name),
+                false => users::submit(&mut self.store, &mut self.random, &name),
+            }
+        }
+        if self.random.chance(self.faults.meddles) {
+            users::meddle(&mut self.store, &mut self.random);
+        }
+        if self.random.chance(self.faults.edits_tenants) {
+            users::edit_tenant(&mut self.store, &mut self.random);
+        }
+    }
+
+    /// Something happens, or nothing but time.
+    fn step(&mut self) {
+        self.steps += 1;
+        self.collect();
+        self.streams.retain(Stream::is_open);
+        self.bookmarks();
+        let mut happened = false;
+        for _ in 0..self.random.between(1, 4) {
+            let next = self.nexts();
+            if !next.is_empty() {
+                let next = self.random.pick(&next).clone();
+                self.happen(next);
+                happened = true;
+            }
+        }
+        let pause = match happened {
+            true => self.random.between(1, 10),
+            false if self.faults.is_calm => 1000,
+            false => self.random.between(5, 100),
+        };
+        self.store.now_ms += pause;
+        for process in self
+            .processes
+            .iter_mut()
+            .filter(|process| !process.is_frozen)
+        {
+            process.run_to(self.store.now_ms);
+        }
+        self.checks.look(&self.store);
+        self.digest();
+    }
+
+    /// What has been sent is on its way.
+    pub(crate) fn collect(&mut self) {
+        let sent: Vec<Sent> = self.outbox.lock().unwrap().drain(..).collect();
+        for sent in sent {
+            let at = self.store.now_ms + self.faults.delay(&mut self.random);
+            self.requests.push((at, sent));
+        }
+    }
+
+    fn nexts(&mut self) -> Vec<Next> {
+        let now = self.store.now_ms;
+        let mut nexts = Vec::new();
+        let arrived = self
+            .requests
+            .iter()
+            .enumerate()
+            .filter(|(_, (at, _))| *at <= now);
+        nexts.extend(arrived.map(|(index, _)| Next::Arrives(index)));
+        nexts.extend((0..self.replies.len()).map(Next::Answers));
+        let lagging = self.streams.iter_mut().enumerate();
+        let lagging =
+            lagging.filter_map(|(index, stream)| stream.lags(&self.store).then_some(index));
+        nexts.extend(lagging.map(Next::Says));
+        nexts.extend(self.batch.due(&self.store).into_iter().map(Next::Syncs));
+        nexts.extend(
+            self.scheduler
+                .due(&self.store)
+                .into_iter()
+                .map(Next::Places),
+        );
+        nexts.extend((0..self.scheduler.bindings.len()).map(Next::Binds));
+        let lives = self
+            .kubelet
+            .due(&self.store, &mut self.random, self.faults.stubborn);
+        nexts.extend(lives.into_iter().map(Next::Lives));
+        nexts.extend(batch::orphans(&self.store).into_iter().map(Next::Collects));
+        nexts
+    }
+
+    fn happen(&mut self, next: Next) {
+        match next {
+            Next::Arrives(request) => {
+                let (_, sent) = self.requests.swap_remove(request);
+                self.arrive(sent);
+            }
+            Next::Answers(reply) => {
+                let (sender, response) = self.replies.swap_remove(reply);
+                // Whoever has given it up does not hear it.
+                let _ = sender.send(response);
+            }
+            Next::Says(stream) => self.say(stream),
+            Next::Syncs(job) => {
+                let lags = self.random.chance(self.faults.batch_lags);
+                self.batch.sync(&mut self.store, &job, lags);
+            }
+            Next::Places(pod) => {
+                let asked: Vec<&Process> = self.processes.iter().filter(|p| !p.is_frozen).collect();
+                let asked = (!asked.is_empty()).then(|| *self.random.pick(&asked));
+                self.scheduler
+                    .place(&mut self.store, &pod, asked, &mut self.random);
+            }
+            Next::Binds(binding) => self.scheduler.bind(&mut self.store, binding),
+            Next::Lives(pod) => {
+                let fails = self.random.chance(self.faults.pods_fail);
+                self.kubelet.act(&mut self.store, &pod, fails);
+            }
+            Next::Collects(orphan) => batch::collect(&mut self.store, &orphan),
+        }
+    }
+
+    /// A request reaches the API server.
+    pub(crate) fn arrive(&mut self, sent: Sent) {
+        if self.random.chance(self.faults.requests_fail) {
+            let busy = server::status(503, "ServiceUnavailable", "etcd is away");
+            self.replies.push((sent.reply, response(503, &busy)));
+            return;
+        }
+        if self.random.chance(self.faults.requests_lost) {
+            return;
+        }
+        let stale = self.random.chance(self.faults.stale_lists);
+        let age = self.random.below(40);
+        let as_of = stale.then(|| self.store.version().saturating_sub(age));
+        let is_write = sent.is_write();
+        let answer = server::answer(&mut self.store, &sent, as_of);
+        if is_write && self.random.chance(self.faults.replies_lost) {
+            return;
+        }
+        let response = match answer {
+            Answer::Object(code, object) => response(code, &object),
+            Answer::Watch(..) if self.random.chance(self.faults.outdated) => response(
+                410,
+                &server::status(410, "Expired", "too old resource version"),
+            ),
+            Answer::Watch(kind, version) => {
+                let (stream, response) = Stream::open(sent.process, kind, version);
+                self.streams.push(stream);
+                response
+            }
+        };
+        self.replies.push((sent.reply, response));
+    }
+
+    /// A watch says something, or should.
+    fn say(&mut self, stream: usize) {
+        if self.random.chance(self.faults.watches_cut) {
+            self.streams.swap_remove(stream);
+        } else if self.random.chance(self.faults.outdated) {
+            self.streams.swap_remove(stream).outdate();
+        } else {
+            let missed = self.random.chance(self.faults.events_missed);
+            let twice = self.random.chance(self.faults.events_doubled);
+            let times = match (missed, twice) {
+                (true, _) => 0,
+                (_, true) => 2,
+                _ => 1,
+            };
+            self.streams[stream].advance(&self.store, times);
+        }
+    }
+
+    fn bookmarks(&mut self) {
+        if self.store.now_ms >= self.next_bookmark_ms {
+            self.next_bookmark_ms = self.store.now_ms + 30_000;
+            for stream in &mut self.streams {
+                if !stream.lags(&self.store) {
+                    stream.bookmark(&self.store);
+                }
+            }
+        }
+    }
+
+    /// By Fowler, Noll and Vo.
+    fn digest(&mut self) {
+        for change in &self.store.log[self.digested..] {
+            // A Lease says the time of day of this machine.
+            let object = change
+                .after
+                .as_ref()
+                .filter(|_| change.key.kind != Kind::Lease);
+            let object = object.map(ToString::to_string).unwrap_or_default();
+            let line = format!(
+                "{} {:?} {:?} {object}",
+                self.store.now_ms, change.key, change.by
+            );
+            for byte in line.bytes() {
+                self.digest = (self.digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+        self.digested = self.store.log.len();
+    }
+}
