@@ -13,7 +13,7 @@ use kube::CustomResourceExt;
 use serde::Serialize;
 
 use crate::admission;
-use crate::api::{QueuedJob, Tenant, labels};
+use crate::api::{GpuNode, QueuedJob, Tenant, labels};
 use scheduler::SchedulerConfig;
 
 /// Why something could not be printed.
@@ -85,6 +85,7 @@ pub fn render_crds() -> Result<String, Error> {
     let mut stream = Stream::default();
     stream.push(&labelled(Tenant::crd()))?;
     stream.push(&labelled(queued_jobs()))?;
+    stream.push(&labelled(GpuNode::crd()))?;
     Ok(stream.text)
 }
 
