@@ -7,6 +7,7 @@
 //! reach other tenants all the same is looked at.
 
 mod cel;
+mod gpunodes;
 mod isolation;
 mod jobs;
 mod pods;
@@ -44,6 +45,7 @@ pub fn validating(gpu_resource: &str) -> Vec<ValidatingAdmissionPolicy> {
         isolation::deletions(),
         isolation::priorities(),
         queuedjobs::guard(),
+        gpunodes::guard(),
     ]
 }
 
@@ -65,7 +67,7 @@ pub fn bind_mutating(policy: &MutatingAdmissionPolicy) -> MutatingAdmissionPolic
 #[must_use]
 pub fn bind_validating(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissionPolicyBinding {
     let name = policy.metadata.name.as_deref();
-    let everywhere = name == Some(queuedjobs::NAME);
+    let everywhere = matches!(name, Some(queuedjobs::NAME | gpunodes::NAME));
     // Every Tenant is a parameter; where there is none, nothing is to be said.
     let param_ref = (name == Some(isolation::PRIORITIES)).then(|| ParamRef {
         selector: Some(LabelSelector::default()),

@@ -1,6 +1,7 @@
 //! What an administrator installs: every object of ours in the cluster, and the configuration of
 //! kube-scheduler. It renders; it never talks to a cluster.
 
+pub mod agent;
 pub mod certificates;
 pub mod rbac;
 pub mod scheduler;

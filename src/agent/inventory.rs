@@ -105,12 +105,9 @@ impl Inventory {
             return before.cloned().unwrap_or(nothing);
         };
         let mut gpu = Gpu::clone(&seen.identity);
-        let same = before.filter(|before| before.uuid == gpu.uuid);
-        let told: BTreeSet<u32> = gpu.peers.iter().map(|peer| peer.index).collect();
-        let kept = same.iter().flat_map(|before| &before.peers);
-        let kept = kept.filter(|peer| silent.contains(&peer.index) && !told.contains(&peer.index));
-        gpu.peers.extend(kept.cloned().collect::<Vec<_>>());
-        gpu.peers.sort_by_key(|peer| peer.index);
+        if let Some(before) = before {
+            keep_ways(&mut gpu, before, silent);
+        }
         gpu
     }
 
@@ -209,6 +206,8 @@ pub fn continued(
         .iter()
         .filter_map(|gpu| gpu.uuid.clone())
         .collect();
+    let silent = seen.gpus.iter().filter(|gpu| gpu.uuid.is_none());
+    let silent: BTreeSet<u32> = silent.map(|gpu| gpu.index).collect();
     let before = told.map(|told| told.gpus.as_slice()).unwrap_or_default();
     for gpu in seen.gpus.iter_mut().filter(|gpu| gpu.uuid.is_none()) {
         let mut same = before.iter().filter(|before| before.index == gpu.index);
@@ -220,6 +219,11 @@ pub fn continued(
                 message,
                 ..was.clone()
             };
+        }
+    }
+    for gpu in &mut seen.gpus {
+        if let Some(before) = before.iter().find(|before| before.index == gpu.index) {
+            keep_ways(gpu, before, &silent);
         }
     }
     let is_same = before
@@ -240,6 +244,22 @@ pub fn continued(
         condition.observed_generation = generation;
     }
     seen
+}
+
+/// Nobody can ask for the way to a silent card, and it is as it was.
+fn keep_ways(gpu: &mut Gpu, before: &Gpu, silent: &BTreeSet<u32>) {
+    if before.uuid != gpu.uuid {
+        return;
+    }
+    let told: BTreeSet<u32> = gpu.peers.iter().map(|peer| peer.index).collect();
+    let kept = before.peers.iter();
+    let kept = kept.filter(|peer| silent.contains(&peer.index) && !told.contains(&peer.index));
+    gpu.peers.extend(kept.cloned());
+    gpu.peers.sort_by_key(|peer| peer.index);
+    // Links to a silent card cannot be told from links to a switch.
+    if gpu.peers.iter().any(|peer| silent.contains(&peer.index)) {
+        gpu.switch_links = gpu.switch_links.or(before.switch_links);
+    }
 }
 
 /// What a GPU is, without how it is.

@@ -90,7 +90,7 @@ pub fn leader_binding() -> RoleBinding {
     }
 }
 
-/// Lets whoever may view a namespace see its queue.
+/// Lets whoever may view a namespace see its queue, and whoever may view the cluster its GPUs.
 #[must_use]
 pub fn view_role() -> ClusterRole {
     let mut metadata = labels::metadata("prorata-view");
@@ -101,7 +101,7 @@ pub fn view_role() -> ClusterRole {
         .insert(aggregate, "true".to_owned());
     let rules = Some(vec![rule(
         GROUP,
-        &["queuedjobs"],
+        &["queuedjobs", "gpunodes"],
         &["get", "list", "watch"],
     )]);
     ClusterRole {
@@ -111,7 +111,7 @@ pub fn view_role() -> ClusterRole {
     }
 }
 
-fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
+pub(super) fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
     let owned = |texts: &[&str]| {
         texts
             .iter()
@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn no_rule_has_a_wildcard_or_reads_secrets() {
-        let roles = [controller_role(), view_role()].map(|role| (role.metadata, role.rules));
+        let roles = [controller_role(), view_role(), super::super::agent::role()]
+            .map(|role| (role.metadata, role.rules));
         let leader = leader_role();
         for (metadata, rules) in roles.into_iter().chain([(leader.metadata, leader.rules)]) {
             for rule in rules.unwrap() {

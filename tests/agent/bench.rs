@@ -88,9 +88,12 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts one that looks every 50 milliseconds.
+    /// Starts one that looks every 50 milliseconds, unless the arguments say how often.
     pub(crate) fn start(bench: &Bench, arguments: &[&str]) -> Self {
-        let fixed = ["--address", "127.0.0.1:0", "--interval", "50ms"];
+        let mut fixed = vec!["--address", "127.0.0.1:0"];
+        if !arguments.contains(&"--interval") {
+            fixed.extend(["--interval", "50ms"]);
+        }
         let mut agent = bench.agent(&[&fixed, arguments].concat());
         let mut child = agent.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();

@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bench;
+#[path = "../cluster/mod.rs"]
+mod cluster;
+mod cost;
 mod faults;
 mod once;
+mod publishing;
 mod running;

@@ -85,6 +85,8 @@ fn after_a_restart_a_silent_card_is_still_what_it_was() {
     let now = continued(after.status().clone(), Some(&told), None);
     assert_eq!(now.gpus[1].uuid.as_deref(), Some("b"));
     assert_eq!(now.gpus[1].health, Health::Lost);
+    assert_eq!(now.gpus[0].peers.len(), 1, "the way is kept");
+    assert_eq!(now.inventory, 1, "no other cards");
 }
 
 #[test]
