@@ -8,6 +8,7 @@
 
 mod cel;
 mod composites;
+mod gpunodes;
 mod isolation;
 mod jobs;
 mod pods;
@@ -53,6 +54,7 @@ pub fn validating(gpu_resource: &str) -> Vec<ValidatingAdmissionPolicy> {
         isolation::deletions(),
         isolation::priorities(),
         queuedjobs::guard(),
+        gpunodes::guard(),
         tenancy::confine(),
         tenancy::own_jobs(),
         tenancy::hardened(),
@@ -83,7 +85,7 @@ pub fn bind_mutating(policy: &MutatingAdmissionPolicy) -> MutatingAdmissionPolic
 #[must_use]
 pub fn bind_validating(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissionPolicyBinding {
     let name = policy.metadata.name.as_deref();
-    let everywhere = [queuedjobs::NAME, tenancy::CONFINED]
+    let everywhere = [queuedjobs::NAME, gpunodes::NAME, tenancy::CONFINED]
         .map(Some)
         .contains(&name);
     // Every Tenant is a parameter; where there is none, nothing is to be said.

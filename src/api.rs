@@ -2,11 +2,13 @@
 
 pub mod amount;
 pub mod extender_v1;
+pub mod gpunode;
 pub mod labels;
 pub mod queuedjob;
 pub mod tenant;
 
 pub use amount::Amount;
+pub use gpunode::{GpuNode, GpuNodeSpec, GpuNodeStatus};
 pub use queuedjob::{
     Admission, Eviction, Forecast, JobReference, Place, QueuedJob, QueuedJobSpec, QueuedJobStatus,
     State,

@@ -116,6 +116,11 @@ pub struct InstallArgs {
 pub enum InstallPart {
     /// Print the bare configuration of kube-scheduler, for its `--config`.
     SchedulerConfig,
+    /// Print the namespace, account and rights of the agents on GPU nodes.
+    #[command(after_help = "\
+Example:
+  prorata install agent | kubectl apply -f -")]
+    Agent,
     /// Print Secrets with new certificates for the extender and for kube-scheduler.
     ///
     /// A new authority signs both, and its key is forgotten. Where cert-manager runs, let that make
@@ -218,6 +223,7 @@ impl InstallArgs {
         let scheduler = SchedulerConfig::from(self.scheduler);
         match self.part {
             Some(InstallPart::SchedulerConfig) => Ok(scheduler.render()?),
+            Some(InstallPart::Agent) => install::agent::render(),
             Some(InstallPart::Certificates(args)) => certificates::render(args.days, args.names),
             None => Ok(install::render(&scheduler)?),
         }

@@ -4,6 +4,7 @@
 //! writes only what any user may write. What a caller may not read is left out, with a line that
 //! says which right is missing. Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input.
 
+mod agent;
 mod cancel;
 mod cluster;
 #[cfg(feature = "demo")]
@@ -12,6 +13,7 @@ mod doctor;
 mod drain;
 mod explain;
 mod failure;
+mod gpus;
 mod hold;
 mod list;
 mod object;
@@ -49,6 +51,8 @@ pub enum Command {
     /// Tenants with environments: what a file would change, make it so, hand namespaces over.
     #[command(subcommand)]
     Tenant(tenant::Command),
+    /// Show the GPUs of the cluster: what each is, and whether it is healthy.
+    Gpus(gpus::Args),
     /// Create jobs from a file, once the API server has said that it would take all of them.
     Submit(submit::Args),
     /// Wait until a job is admitted, runs, or is over.
@@ -65,6 +69,8 @@ pub enum Command {
     Drain(drain::Args),
     /// Look an installation over: what is wrong, how that was seen, and what to do.
     Doctor(doctor::Args),
+    /// Read the GPUs of this node, and tell the cluster of them; or print them, with --once.
+    Agent(Box<agent::Args>),
     /// Show all of it on this machine: a real control plane, made-up nodes, three teams.
     #[cfg(feature = "demo")]
     Demo(demo::Args),
@@ -93,6 +99,7 @@ impl Command {
             Self::WhatIf(args) => what_if::execute(&args).await?,
             Self::Share(args) => share::execute(&args).await?,
             Self::Tenant(command) => return tenant::execute(&command).await,
+            Self::Gpus(args) => gpus::execute(&args).await?,
             Self::Submit(args) => submit::execute(&args).await?,
             Self::Wait(args) => wait::execute(&args).await?,
             Self::Cancel(args) => cancel::execute(&args).await?,
@@ -101,6 +108,7 @@ impl Command {
             Self::Reprioritise(args) => reprioritise::execute(&args).await?,
             Self::Drain(args) => drain::execute(&args).await?,
             Self::Doctor(args) => doctor::execute(&args).await?,
+            Self::Agent(args) => agent::execute(&args).await?,
             #[cfg(feature = "demo")]
             Self::Demo(args) => return demo::execute(&args).await,
             Self::Uninstall(args) => uninstall::execute(&args).await?,

@@ -1,6 +1,7 @@
 //! What an administrator installs: every object of ours in the cluster, and the configuration of
 //! kube-scheduler. It renders; it never talks to a cluster.
 
+pub mod agent;
 pub mod certificates;
 pub mod rbac;
 pub mod scheduler;
@@ -14,7 +15,7 @@ use kube::CustomResourceExt;
 use serde::Serialize;
 
 use crate::admission;
-use crate::api::{QueuedJob, Tenant, labels};
+use crate::api::{GpuNode, QueuedJob, Tenant, labels};
 use scheduler::SchedulerConfig;
 
 /// Why something could not be printed.
@@ -86,6 +87,7 @@ pub fn render_crds() -> Result<String, Error> {
     let mut stream = Stream::default();
     stream.push(&labelled(Tenant::crd()))?;
     stream.push(&labelled(queued_jobs()))?;
+    stream.push(&labelled(GpuNode::crd()))?;
     Ok(stream.text)
 }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod admission;
+pub mod agent;
 pub mod api;
 pub mod args;
 pub mod cli;

@@ -55,6 +55,9 @@ fn chart_and_kustomize_base_hold_these_very_bytes() {
             compare_text(&format!("{place}/{}", part.file), &part.text);
         }
     }
+    let agent = install::agent::render().unwrap();
+    compare_text("deploy/kustomize/agent/permissions.yaml", &agent);
+    compare_text("deploy/helm/prorata/files/agent-permissions.yaml", &agent);
     let second = SchedulerConfig {
         second: Some("prorata-scheduler".to_owned()),
         ..SchedulerConfig::default()

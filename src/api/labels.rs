@@ -90,6 +90,15 @@ pub const CONTROLLER: &str = "prorata-controller";
 /// The controller as the API server sees it.
 pub const CONTROLLER_USER: &str = "system:serviceaccount:prorata-system:prorata-controller";
 
+/// Namespace of the agents on GPU nodes.
+pub const AGENT_NAMESPACE: &str = "prorata-agent";
+
+/// Name of the agents' service account and of its role.
+pub const AGENT: &str = "prorata-agent";
+
+/// An agent as the API server sees it.
+pub const AGENT_USER: &str = "system:serviceaccount:prorata-agent:prorata-agent";
+
 /// The resource that NVIDIA's device plugin offers; the default of what we manage.
 pub const GPU_RESOURCE: &str = "nvidia.com/gpu";
 

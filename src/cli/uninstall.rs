@@ -107,11 +107,9 @@ async fn remove_the_rest(cluster: &Cluster) -> Result<(), Failure> {
     delete_ours::<ClusterRoleBinding>(cluster).await?;
     delete_ours::<ClusterRole>(cluster).await?;
     delete_ours_in::<RoleBinding>(cluster, "kube-system").await?;
-    delete(
-        &Api::<Namespace>::all(cluster.client().clone()),
-        labels::NAMESPACE,
-    )
-    .await
+    let namespaces = Api::<Namespace>::all(cluster.client().clone());
+    delete(&namespaces, labels::AGENT_NAMESPACE).await?;
+    delete(&namespaces, labels::NAMESPACE).await
 }
 
 /// Deletes every object of a kind that bears our label.

@@ -122,7 +122,7 @@ pub fn leader_binding() -> RoleBinding {
     }
 }
 
-/// Lets whoever may view a namespace see its queue.
+/// Lets whoever may view a namespace see its queue, and whoever may view the cluster its GPUs.
 #[must_use]
 pub fn view_role() -> ClusterRole {
     let mut metadata = labels::metadata("prorata-view");
@@ -133,7 +133,7 @@ pub fn view_role() -> ClusterRole {
         .insert(aggregate, "true".to_owned());
     let rules = Some(vec![rule(
         GROUP,
-        &["queuedjobs"],
+        &["queuedjobs", "gpunodes"],
         &["get", "list", "watch"],
     )]);
     ClusterRole {
@@ -176,8 +176,9 @@ mod tests {
     #[test]
     fn no_rule_has_a_wildcard_or_reads_secrets() {
         let [_, user, viewer] = tenants::roles();
-        let roles =
-            [controller_role(), view_role(), user, viewer].map(|role| (role.metadata, role.rules));
+        let agent = super::super::agent::role();
+        let roles = [controller_role(), view_role(), agent, user, viewer]
+            .map(|role| (role.metadata, role.rules));
         let leader = leader_role();
         for (metadata, rules) in roles.into_iter().chain([(leader.metadata, leader.rules)]) {
             for rule in rules.unwrap() {

@@ -35,6 +35,14 @@ fn kustomize_is_the_chart_with_its_default_values() {
         ),
     );
     compare(
+        "deploy/kustomize/agent/agent.yaml",
+        &only(
+            &chart,
+            &["templates/agent.yaml"],
+            &["--set=agent.enabled=true"],
+        ),
+    );
+    compare(
         "deploy/kustomize/cert-manager/certificates.yaml",
         &only(
             &chart,
@@ -60,7 +68,7 @@ fn only(chart: &Chart, templates: &[&str], values: &[&str]) -> String {
 }
 
 /// What somebody may set, and what helm says to it.
-const WRONG_VALUES: [(&str, &str); 15] = [
+const WRONG_VALUES: [(&str, &str); 16] = [
     (
         "gpuResource=gpu",
         "at '/gpuResource': 'gpu' does not match pattern",
@@ -110,6 +118,7 @@ const WRONG_VALUES: [(&str, &str); 15] = [
         "networkPolicy.schedulerCIDRs={10.0.0.1}",
         "at '/networkPolicy/schedulerCIDRs/0'",
     ),
+    ("agent.enable=true", "at '/agent': additional properties"),
     ("service.clusterIP=prorata", "at '/service/clusterIP'"),
     ("scheduler.name=default-scheduler", "at '/scheduler/name'"),
 ];
@@ -179,6 +188,35 @@ fn configuration(objects: &[Value]) -> Configuration {
     let text = &object(objects, "ConfigMap", "prorata-controller")["data"]["prorata.yaml"];
     let documents = Document::parse("prorata.yaml", text.as_str().unwrap()).unwrap();
     Configuration::read(&documents[0]).unwrap()
+}
+
+/// The agent sees the host's processes, and is held to the strictest standard in all else.
+#[test]
+fn the_agent_is_restricted_but_for_what_it_has_to_see() {
+    use clap::Parser;
+    let objects = objects(&read("deploy/kustomize/agent/agent.yaml"));
+    let pod = &object(&objects, "DaemonSet", "prorata-agent")["spec"]["template"]["spec"];
+    assert_eq!(pod["hostPID"], true);
+    for key in ["hostNetwork", "hostIPC"] {
+        assert!(pod[key].is_null(), "{key}");
+    }
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    let container = &pod["containers"][0];
+    let security = &container["securityContext"];
+    assert!(security["privileged"].is_null());
+    assert_eq!(security["allowPrivilegeEscalation"], false);
+    assert_eq!(security["readOnlyRootFilesystem"], true);
+    assert_eq!(
+        security["capabilities"],
+        serde_json::json!({"drop": ["ALL"]})
+    );
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    assert!(mounts.iter().all(|mount| mount["readOnly"] == true));
+    let args = container["args"].as_array().unwrap();
+    let args = args.iter().map(|argument| argument.as_str().unwrap());
+    // The node's name comes from the pod.
+    let args = ["prorata"].into_iter().chain(args).chain(["--node=a"]);
+    prorata::args::Cli::try_parse_from(args).unwrap();
 }
 
 /// A command line that the binary does not know would be found out by a crash loop.

@@ -21,6 +21,11 @@ app.kubernetes.io/name: prorata
 app.kubernetes.io/component: scheduler
 {{- end -}}
 
+{{- define "prorata.agent" -}}
+app.kubernetes.io/name: prorata
+app.kubernetes.io/component: agent
+{{- end -}}
+
 {{- define "prorata.image" -}}
 {{- $tag := .Values.image.tag | default .Chart.AppVersion -}}
 {{- if .Values.image.digest -}}

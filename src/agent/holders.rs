@@ -1,0 +1,138 @@
+//! Whose a process is: its container by its control group, and the container's name by what the
+//! kubelet writes down beside the logs. No right in the cluster is needed for it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::cgroup::{self, Container};
+use super::reading::{Card, Reading};
+
+/// Where the host shows what is needed; other places for a test.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The host's `/proc`.
+    pub proc: PathBuf,
+    /// Names of running containers, as `POD_NAMESPACE_CONTAINER-ID.log`.
+    pub containers: PathBuf,
+}
+
+/// A container of a pod that uses GPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Holder {
+    /// The pod's UID.
+    pub pod_uid: String,
+    /// The pod's namespace; absent where the kubelet has not written it down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The pod's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// The container's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+}
+
+/// Whose processes are, as far as has been found out.
+#[derive(Debug)]
+pub struct Holders {
+    places: Places,
+    /// By process; what is no pod's is known too.
+    known: BTreeMap<u32, Option<Holder>>,
+}
+
+impl Holders {
+    /// Looks in these places.
+    #[must_use]
+    pub fn new(places: Places) -> Self {
+        Self {
+            places,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// Finds out about the processes of a reading, and forgets those that are not in it: their numbers
+    /// may come again for others.
+    pub fn find(&mut self, reading: &Reading) -> &BTreeMap<u32, Option<Holder>> {
+        let pids: Vec<u32> = pids(reading).collect();
+        self.known.retain(|pid, _| pids.contains(pid));
+        let is_new = |pid: &&u32| self.known.get(pid).is_none_or(is_nameless);
+        let fresh: Vec<u32> = pids.iter().filter(is_new).copied().collect();
+        if fresh.is_empty() {
+            return &self.known;
+        }
+        let names = self.names();
+        for pid in fresh {
+            let file = self.places.proc.join(pid.to_string()).join("cgroup");
+            // A process that has ended meanwhile is asked about again if it is told again.
+            let Ok(groups) = fs::read_to_string(file) else {
+                continue;
+            };
+            let holder = cgroup::container(&groups).map(|container| holder(&container, &names));
+            self.known.insert(pid, holder);
+        }
+        &self.known
+    }
+
+    /// Names by the runtime's id.
+    fn names(&self) -> BTreeMap<String, [String; 3]> {
+        let files = fs::read_dir(&self.places.containers).into_iter().flatten();
+        let names = files.filter_map(|file| name(file.ok()?.file_name().to_str()?));
+        names.collect()
+    }
+}
+
+fn pids(reading: &Reading) -> impl Iterator<Item = u32> + '_ {
+    reading
+        .cards
+        .iter()
+        .flat_map(|card| match card {
+            Card::Seen(seen) => seen.processes.as_deref().unwrap_or_default(),
+            Card::Silent { .. } => &[],
+        })
+        .map(|process| process.pid)
+}
+
+/// The kubelet writes the name down a moment after the container has started.
+fn is_nameless(holder: &Option<Holder>) -> bool {
+    holder.as_ref().is_some_and(|holder| holder.pod.is_none())
+}
+
+/// `POD_NAMESPACE_CONTAINER-ID.log`: none of the names has an underscore.
+fn name(file: &str) -> Option<(String, [String; 3])> {
+    let (names, id) = file.strip_suffix(".log")?.rsplit_once('-')?;
+    let mut names = names.splitn(3, '_').map(str::to_owned);
+    let names = [names.next()?, names.next()?, names.next()?];
+    Some((id.to_owned(), names))
+}
+
+fn holder(of: &Container, names: &BTreeMap<String, [String; 3]>) -> Holder {
+    let mut holder = Holder {
+        pod_uid: of.pod_uid.clone(),
+        ..Holder::default()
+    };
+    if let Some([pod, namespace, container]) = of.id.as_ref().and_then(|id| names.get(id)) {
+        holder.namespace = Some(namespace.clone());
+        holder.pod = Some(pod.clone());
+        holder.container = Some(container.clone());
+    }
+    holder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_read_from_the_end() {
+        let id = "0123456789abcdef";
+        let (read, names) = name(&format!("train-7-x2x4q_vision_main-{id}.log")).unwrap();
+        assert_eq!(read, id);
+        assert_eq!(names, ["train-7-x2x4q", "vision", "main"]);
+        assert_eq!(name("lost+found"), None);
+        assert_eq!(name("a_b-c.log"), None);
+    }
+}

@@ -1,0 +1,71 @@
+//! The agent's port: is it alive, has it looked lately, and what does it see?
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use super::metrics;
+use super::picture::Pictures;
+use crate::metrics::MEDIA_TYPE;
+
+#[derive(Clone)]
+struct Shown {
+    pictures: Pictures,
+    /// A picture older than that says nothing any more.
+    stale: Duration,
+}
+
+/// Answers `/livez`, `/readyz` and `/metrics` until the process ends. The agent is ready while it has
+/// looked within `stale`, whatever it has seen: that is what it is there to tell.
+///
+/// # Errors
+/// When serving fails.
+pub async fn serve(listener: TcpListener, pictures: Pictures, stale: Duration) -> io::Result<()> {
+    let routes = Router::new()
+        .route("/livez", get(|| async { "ok" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(measures))
+        .with_state(Shown { pictures, stale });
+    axum::serve(listener, routes).await
+}
+
+/// Listens.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+async fn ready(State(shown): State<Shown>) -> (StatusCode, String) {
+    let Some(picture) = shown.pictures.latest() else {
+        let why = "nobody has looked at the GPUs yet".to_owned();
+        return (StatusCode::SERVICE_UNAVAILABLE, why);
+    };
+    let age = picture.at.elapsed();
+    match age <= shown.stale {
+        true => (StatusCode::OK, "ok".to_owned()),
+        false => {
+            let why = format!("the last look at the GPUs was {} s ago", age.as_secs());
+            (StatusCode::SERVICE_UNAVAILABLE, why)
+        }
+    }
+}
+
+async fn measures(State(shown): State<Shown>) -> Response {
+    let Some(picture) = shown.pictures.latest() else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    match metrics::render(&picture) {
+        Ok(text) => ([(CONTENT_TYPE, MEDIA_TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

@@ -1,0 +1,183 @@
+//! `gpus`: the GPUs of the cluster, as the agents on the nodes see them.
+
+use kube::ResourceExt;
+use serde::Serialize;
+
+use super::agent::{mode, tone};
+use super::cluster::{Cluster, ClusterArgs};
+use super::failure::Failure;
+use super::output::{self, Format, OutputArgs, Paint};
+use super::table::{Cell, Table};
+use crate::api::GpuNode;
+use crate::api::gpunode::{DRIVER_READY, Gpu, Health};
+
+/// Options of `gpus`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+MODE is how a GPU shows itself: mig and its instances, mps, or default. What it does just now is in the
+metrics of the agent on its node.
+
+Examples:
+  prorata gpus
+  prorata gpus --node gpu-7 -o wide
+  prorata gpus --unhealthy
+  prorata gpus -o json")]
+pub struct Args {
+    /// Only GPUs of this node
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    /// Only GPUs of which something is wrong
+    #[arg(long)]
+    unhealthy: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// A GPU and where it is.
+#[derive(Debug, Serialize)]
+struct Placed {
+    node: String,
+    #[serde(flatten)]
+    gpu: Gpu,
+}
+
+pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
+    let cluster = Cluster::connect(&args.cluster).await?;
+    let mut nodes = cluster.list_all::<GpuNode>().await?;
+    nodes.retain(|node| {
+        args.node
+            .as_ref()
+            .is_none_or(|name| *name == node.name_any())
+    });
+    for node in &nodes {
+        tell_of_driver(node);
+    }
+    let gpus = nodes.into_iter().flat_map(placed);
+    let gpus: Vec<Placed> = gpus.filter(|placed| args.wants(placed)).collect();
+    if gpus.is_empty() && matches!(args.output.output, Format::Table | Format::Wide) {
+        eprintln!(
+            "no such GPU; the agent on each GPU node tells of its own: `kubectl get gpunodes`"
+        );
+        return Ok(());
+    }
+    show(&gpus, args.output)
+}
+
+impl Args {
+    fn wants(&self, placed: &Placed) -> bool {
+        !self.unhealthy || placed.gpu.health != Health::Healthy
+    }
+}
+
+/// A node whose driver does not answer shows old GPUs, or none.
+fn tell_of_driver(node: &GpuNode) {
+    let conditions = node.status.iter().flat_map(|status| &status.conditions);
+    for condition in conditions {
+        if condition.type_ == DRIVER_READY && condition.status != "True" {
+            eprintln!("note: {}: {}", node.name_any(), condition.message);
+        }
+    }
+}
+
+fn placed(node: GpuNode) -> impl Iterator<Item = Placed> {
+    let name = node.name_any();
+    let gpus = node.status.unwrap_or_default().gpus.into_iter();
+    gpus.map(move |gpu| Placed {
+        node: name.clone(),
+        gpu,
+    })
+}
+
+fn show(gpus: &[Placed], output: OutputArgs) -> Result<(), Failure> {
+    match output.output {
+        Format::Json | Format::Yaml => output::serialised(output.output, &gpus),
+        Format::Name => {
+            let mut nodes: Vec<&str> = gpus.iter().map(|placed| placed.node.as_str()).collect();
+            nodes.dedup();
+            let line = |node: &&str| format!("gpunode.prorata.dev/{node}\n");
+            output::print(&nodes.iter().map(line).collect::<String>())
+        }
+        Format::Table | Format::Wide => {
+            let table = table(gpus, output.output == Format::Wide);
+            output::print(&table.render(!output.no_headers, Paint::detect()))
+        }
+    }
+}
+
+fn table(gpus: &[Placed], wide: bool) -> Table {
+    let mut titles = vec![
+        "NODE", "GPU", "MODEL", "MEMORY", "MODE", "HEALTH", "MESSAGE",
+    ];
+    if wide {
+        titles.extend(["UUID", "COMPUTE", "BUS", "NUMA"]);
+    }
+    let mut table = Table::new(&titles);
+    for placed in gpus {
+        table.push(row(placed, wide));
+    }
+    table
+}
+
+fn row(Placed { node, gpu }: &Placed, wide: bool) -> Vec<Cell> {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let mut row: Vec<Cell> = vec![
+        node.as_str().into(),
+        gpu.index.to_string().into(),
+        text(&gpu.model).into(),
+        text(&gpu.memory).into(),
+        mode(gpu).into(),
+        Cell::new(gpu.health.name(), tone(gpu.health)),
+        text(&gpu.message).into(),
+    ];
+    if wide {
+        let numa = gpu.numa_node.map(|node| node.to_string());
+        row.extend([
+            text(&gpu.uuid).into(),
+            text(&gpu.compute_capability).into(),
+            text(&gpu.pci_bus_id).into(),
+            numa.unwrap_or_default().into(),
+        ]);
+    }
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::gpunode::Mig;
+
+    #[test]
+    fn a_table_for_people() {
+        let gpu = Gpu {
+            model: Some("Tesla T4".to_owned()),
+            memory: Some("15360Mi".to_owned()),
+            compute_mode: Some("Default".to_owned()),
+            ..Gpu::default()
+        };
+        let divided = Gpu {
+            index: 1,
+            health: Health::Lost,
+            message: Some("the driver has lost it".to_owned()),
+            mig: Some(Mig {
+                enabled: true,
+                ..Mig::default()
+            }),
+            ..Gpu::default()
+        };
+        let node = "gpu-7".to_owned();
+        let gpus = [gpu, divided].map(|gpu| Placed {
+            node: node.clone(),
+            gpu,
+        });
+        assert_eq!(
+            table(&gpus, false).render(true, Paint(false)),
+            "\
+NODE    GPU   MODEL      MEMORY    MODE      HEALTH    MESSAGE
+gpu-7   0     Tesla T4   15360Mi   default   Healthy   -
+gpu-7   1     -          -         mig:0     Lost      the driver has lost it
+"
+        );
+    }
+}
