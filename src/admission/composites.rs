@@ -55,6 +55,7 @@ impl Family {
     /// Anybody's `suspend: true` holds an object; anybody's `false` ends the hold, and it waits.
     pub(super) fn queue_again(&self, gpu_resource: &str) -> MutatingAdmissionPolicy {
         let held = cel::pointer(HELD);
+        let is_held = format!("'{HELD}' in object.metadata.?annotations.orValue({{}})");
         let patch = format!(
             "{suspended}\n  \
              ? {annotations} + [JSONPatch{{op: 'add', path: '{held}', value: 'true'}}]\n  \
@@ -63,7 +64,6 @@ impl Family {
             suspended = self.suspended("object"),
             annotations = cel::WITH_ANNOTATIONS,
             suspend = self.suspend(),
-            is_held = format!("'{HELD}' in object.metadata.?annotations.orValue({{}})"),
         );
         let changes = format!(
             "{} != {}",

@@ -255,13 +255,15 @@ pub(crate) async fn jobs_of_other_controllers_are_refused(cluster: &Cluster) {
         "given out by a queue",
     )
     .await;
-    let waits = create(
+    refused(
         &jobs,
         &owned("set", "JobSet", "jobset.x-k8s.io/v1alpha2", true),
+        "only the operator of a controller",
     )
     .await;
+    let waits = create(&jobs, &owned("other", "Set", "example.com/v1", true)).await;
     assert!(annotations(&waits).is_empty(), "left to its controller");
-    let started = patch(&jobs, "set", json!({ "spec": { "suspend": false } })).await;
+    let started = patch(&jobs, "other", json!({ "spec": { "suspend": false } })).await;
     assert!(message(&started.unwrap_err()).contains("only the queue starts a Job"));
 }
 
