@@ -49,6 +49,8 @@ pub struct Session<'nvml> {
     driver: GpuDriver,
     events: Option<EventSet<'nvml>>,
     known: Vec<Option<Known>>,
+    /// Cards that did not answer when the others were asked for the ways to them.
+    silent: Vec<u32>,
     looks: u64,
 }
 
@@ -78,6 +80,7 @@ impl<'nvml> Session<'nvml> {
             driver: driver(nvml),
             events: None,
             known: Vec::new(),
+            silent: Vec::new(),
             looks: 0,
         }
     }
@@ -95,13 +98,13 @@ impl<'nvml> Session<'nvml> {
                 .collect();
             self.events = None;
         }
-        let mut cards = Vec::new();
-        for index in 0..count {
-            (round.at)(Some(index));
-            cards.push(match round.skip.contains(&index) {
-                true => silent(index, Silence::Unresponsive),
-                false => self.card(index, round)?,
-            });
+        let mut cards = self.cards(count, round)?;
+        let silent = silent_ones(&cards);
+        if silent != self.silent {
+            // The ways to a card can be told only while it answers.
+            self.known.fill_with(|| None);
+            cards = self.cards(count, round)?;
+            self.silent = silent;
         }
         self.listen(round);
         (round.at)(None);
@@ -111,6 +114,17 @@ impl<'nvml> Session<'nvml> {
             cards,
             xids: self.xids(),
         })
+    }
+
+    fn cards(&mut self, count: u32, round: &Round<'_>) -> Result<Vec<Card>, Error> {
+        let card = |index| {
+            (round.at)(Some(index));
+            match round.skip.contains(&index) {
+                true => Ok(silent(index, Silence::Unresponsive)),
+                false => self.card(index, round),
+            }
+        };
+        (0..count).map(card).collect()
     }
 
     fn card(&mut self, index: u32, round: &Round<'_>) -> Result<Card, Error> {
@@ -197,6 +211,13 @@ impl<'nvml> Session<'nvml> {
         });
         xids.collect()
     }
+}
+
+fn silent_ones(cards: &[Card]) -> Vec<u32> {
+    let silent = cards
+        .iter()
+        .filter(|card| matches!(card, Card::Silent { .. }));
+    silent.map(Card::index).collect()
 }
 
 fn silent(index: u32, why: Silence) -> Card {

@@ -211,6 +211,7 @@ async fn it_writes_only_what_changes(world: &World) {
     bench.change(&machine);
     let back = || async { world.status("gpu-b").await.healthy == 2 };
     eventually("it is back", back).await;
+    assert_eq!(world.status("gpu-b").await.inventory, 1, "no other cards");
 }
 
 async fn nobody_else_writes_the_status(world: &World) {
