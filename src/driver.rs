@@ -162,7 +162,7 @@ impl Driver {
             match self.next(&mut sources).await {
                 Happening::Heard(changes) if changes.is_empty() => return End::Unheard,
                 Happening::Heard(changes) => self.take_up(changes.into_iter()),
-                Happening::Written(outcome) => self.conclude(outcome),
+                Happening::Written(outcome) => self.conclude(*outcome),
                 Happening::Shown(round) => {
                     if !round.is_complete {
                         self.shown.outdate();

@@ -358,7 +358,6 @@ fn mean(
 
 /// What each instance of a divided card does, and who uses it. The driver does not say how much
 /// each process computes there.
-#[expect(clippy::type_complexity, reason = "it is read at one place")]
 fn instances(
     device: &Device<'_>,
     identity: &Gpu,

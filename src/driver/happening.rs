@@ -22,7 +22,7 @@ pub(super) enum Happening {
     /// The API server has said something; nothing is in it when nobody sends changes any more.
     Heard(Vec<Change>),
     /// The writes about a job are done.
-    Written(Outcome),
+    Written(Box<Outcome>),
     /// A round of writes about tenants is done.
     Shown(Round),
     /// Starts of jobs were foretold.
@@ -84,8 +84,9 @@ impl Driver {
                 // were last shown.
                 let next = match (sources.turn + turn) % 7 {
                     0 => sources.heard(context),
-                    1 => some(writes.poll_join_next(context))
-                        .map(|done| Happening::Written(done.expect("a write does not panic"))),
+                    1 => some(writes.poll_join_next(context)).map(|done| {
+                        Happening::Written(Box::new(done.expect("a write does not panic")))
+                    }),
                     2 => some(shown.poll_join_next(context))
                         .map(|done| Happening::Shown(done.expect("a write does not panic"))),
                     3 => some(sources.forecasts.poll_recv(context)).map(Happening::Foretold),

@@ -87,7 +87,9 @@ impl Batch {
             .filter(|p| is_active(p))
             .collect();
         let has = |index: &u64| {
-            let theirs = |pod: &Object| pod["metadata"]["annotations"][INDEX] == index.to_string();
+            let label = index.to_string();
+            let theirs =
+                |pod: &Object| pod["metadata"]["annotations"][INDEX].as_str() == Some(&label);
             pods.iter().any(|(_, pod)| {
                 theirs(pod) && (is_active(pod) || pod["status"]["phase"] == "Succeeded")
             })

@@ -11,6 +11,8 @@
 //! PRORATA_SEEDS=2000 cargo test --release --test faults
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod batch;
 mod checks;
 mod faults;

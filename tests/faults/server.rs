@@ -48,7 +48,7 @@ pub(crate) fn answer(store: &mut Store, sent: &Sent, as_of: Option<u64>) -> Answ
         return failure(404, "NotFound", "it does not exist");
     }
     match (sent.method.as_str(), path.get(2).copied()) {
-        ("GET", None) => Answer::Object(200, Value::clone(&store.get(&key).unwrap())),
+        ("GET", None) => Answer::Object(200, Value::clone(store.get(&key).unwrap())),
         ("PUT", None) => replaced(store, &key, sent, by),
         ("PATCH", subresource) => patched(store, &key, sent, subresource, by),
         ("POST", Some("eviction")) => evicted(store, &key, sent, by),
@@ -82,7 +82,7 @@ fn created(store: &mut Store, key: Key, sent: &Sent, by: Author) -> Answer {
     if !store.create(key.clone(), sent.body.clone(), by) {
         return failure(409, "AlreadyExists", "there is one of that name");
     }
-    Answer::Object(201, Value::clone(&store.get(&key).unwrap()))
+    Answer::Object(201, Value::clone(store.get(&key).unwrap()))
 }
 
 fn replaced(store: &mut Store, key: &Key, sent: &Sent, by: Author) -> Answer {
@@ -91,7 +91,7 @@ fn replaced(store: &mut Store, key: &Key, sent: &Sent, by: Author) -> Answer {
         return failure(409, "Conflict", "the object has been modified");
     }
     store.put(key, sent.body.clone(), by);
-    Answer::Object(200, Value::clone(&store.get(key).unwrap()))
+    Answer::Object(200, Value::clone(store.get(key).unwrap()))
 }
 
 fn patched(
@@ -131,7 +131,7 @@ fn patched(
         return failure(422, "Invalid", &why);
     }
     store.put(key, object, by);
-    Answer::Object(200, Value::clone(&store.get(key).unwrap()))
+    Answer::Object(200, Value::clone(store.get(key).unwrap()))
 }
 
 /// What the API server has against a change.

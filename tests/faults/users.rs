@@ -157,7 +157,7 @@ fn resize(store: &mut Store, job: &Key, random: &mut Random) {
     if bool_at(object, "/spec/suspend") {
         let parallelism = random.between(1, completions.min(4));
         store.edit(job, BY, |job| {
-            job["spec"]["parallelism"] = parallelism.into()
+            job["spec"]["parallelism"] = parallelism.into();
         });
     }
 }
