@@ -8,6 +8,8 @@ mod events;
 mod fault;
 mod merge;
 mod pods;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -119,6 +121,14 @@ impl RecordWrite {
         }
     }
 
+    /// The version of the record that it changes.
+    fn version(&self) -> Option<u64> {
+        match self {
+            Self::Change(record, ..) => Some(record.version),
+            Self::Create(..) | Self::Delete(_) | Self::Keep => None,
+        }
+    }
+
     /// Whether it puts an eviction on record that was not there.
     fn evicts(&self) -> bool {
         match self {
@@ -166,6 +176,9 @@ pub enum Failure {
     /// The API server does not accept it.
     #[error("the API server refuses: {0}")]
     Refused(String),
+    /// It accepts the record, and keeps it as it was: written again at once, it would be for ever.
+    #[error("the API server keeps the record as it was")]
+    Vain,
     /// The API server cannot be asked, or is too busy.
     #[error("the API server does not answer: {0}")]
     Unanswered(String),
@@ -178,6 +191,7 @@ impl Failure {
         match self {
             Self::Stale => "stale",
             Self::Refused(_) => "refused",
+            Self::Vain => "vain",
             Self::Unanswered(_) => "unanswered",
         }
     }
@@ -213,6 +227,7 @@ impl Writer {
             failure: None,
         };
         let (starts, evicts) = (effect.starts, effect.record.evicts());
+        let before = effect.record.version();
         let written = tokio::time::timeout(WRITES_WITHIN, self.write(effect, &mut outcome)).await;
         outcome.evicts = evicts && outcome.record.is_some();
         outcome.failure = match written {
@@ -221,7 +236,10 @@ impl Writer {
                     "something suspends the Job again".to_owned(),
                 ))
             }
-            Ok(Ok(())) => None,
+            Ok(Ok(())) => {
+                let after = outcome.record.as_ref().map(|record| record.version);
+                (before.is_some() && before == after).then_some(Failure::Vain)
+            }
             Ok(Err(error)) => Some(Failure::from(error)),
             Err(_) => Some(Failure::Unanswered(format!(
                 "no answer within {WRITES_WITHIN:?}"
@@ -455,17 +473,4 @@ fn is_failed_test(status: &Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let mut messages = causes.map(|cause| &cause.message).chain([&status.message]);
     messages.any(|message| message.contains("testing value ") || message.contains("testing path "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_name_of_a_gang_makes_a_valid_name_of_its_record() {
-        for (gang, name) in [("ranks.", "gang-ranks--1a2b"), (".A_b", "gang--A-b-1a2b")] {
-            let job = JobId::new("red", gang, "1a2b-3c");
-            assert_eq!(record_name(&job, Form::Gang), name.to_lowercase());
-        }
-    }
 }

@@ -99,7 +99,7 @@ impl Driver {
 
     fn put_off(&mut self, job: &JobId, failure: Failure) {
         let least = match failure {
-            Failure::Refused(_) => REFUSED_FOR_AT_LEAST,
+            Failure::Refused(_) | Failure::Vain => REFUSED_FOR_AT_LEAST,
             Failure::Stale | Failure::Unanswered(_) => Duration::ZERO,
         };
         let wait = self.work.put_off(job.uid(), least);
