@@ -7,10 +7,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, ResourceExt};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use super::inventory::continued;
+use crate::api::gpunode::{DRIVER_READY, Health};
 use crate::api::{GpuNode, GpuNodeSpec, GpuNodeStatus};
 
 /// So often it is looked whether the object is still there and says what it should.
@@ -18,6 +19,10 @@ const RESYNC: Duration = Duration::from_secs(300);
 /// The first pause after a failure, and the longest.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// At least so long after a write nothing is written but what is worse: a card that comes and goes
+/// makes two writes in this time at most.
+const REST: Duration = Duration::from_secs(5);
 
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -33,15 +38,21 @@ pub enum Error {
 /// Writes whatever is to be told, for ever.
 pub async fn run(client: Client, node: &str, mut told: watch::Receiver<Option<GpuNodeStatus>>) {
     let mut pause = PAUSE;
+    let mut last: Option<(Instant, GpuNodeStatus)> = None;
     loop {
         let seen = told.borrow_and_update().clone();
-        if let Some(seen) = seen {
-            match write(&client, node, seen).await {
-                Ok(true) => {
-                    info!(node, "the GpuNode says something else now");
+        let mut next = Instant::now() + RESYNC;
+        if let Some(rested) = rested(last.as_ref(), seen.as_ref()) {
+            next = rested;
+        } else if let Some(seen) = seen {
+            match write(&client, node, seen.clone()).await {
+                Ok(is_written) => {
+                    if is_written {
+                        info!(node, "the GpuNode says something else now");
+                        last = Some((Instant::now(), seen));
+                    }
                     pause = PAUSE;
                 }
-                Ok(false) => pause = PAUSE,
                 Err(error) => {
                     warn!(
                         node,
@@ -55,10 +66,37 @@ pub async fn run(client: Client, node: &str, mut told: watch::Receiver<Option<Gp
             }
         }
         // Nobody who tells any more: the process ends.
-        if let Ok(Err(_)) = timeout(RESYNC, told.changed()).await {
+        if let Ok(Err(_)) = timeout_at(next, told.changed()).await {
             return;
         }
     }
+}
+
+/// Until when what has been seen is not written yet, after what was written last.
+fn rested(
+    last: Option<&(Instant, GpuNodeStatus)>,
+    seen: Option<&GpuNodeStatus>,
+) -> Option<Instant> {
+    let ((at, before), seen) = last.zip(seen)?;
+    let until = *at + REST;
+    let is_early = Instant::now() < until && !is_worse(seen, before);
+    is_early.then_some(until)
+}
+
+/// Whether less work should be given to any GPU.
+fn is_worse(seen: &GpuNodeStatus, before: &GpuNodeStatus) -> bool {
+    let health = |index| {
+        let mut same = before.gpus.iter().filter(move |gpu| gpu.index == index);
+        same.next().map_or(Health::Healthy, |gpu| gpu.health)
+    };
+    let mut gpus = seen.gpus.iter();
+    (is_ready(before) && !is_ready(seen))
+        || gpus.any(|gpu| gpu.health as u8 > health(gpu.index) as u8)
+}
+
+fn is_ready(status: &GpuNodeStatus) -> bool {
+    let mut conditions = status.conditions.iter();
+    conditions.any(|condition| condition.type_ == DRIVER_READY && condition.status == "True")
 }
 
 /// Writes one status, and tells whether that was needed.
@@ -103,4 +141,53 @@ async fn create(api: &Api<GpuNode>, client: &Client, node: &str) -> Result<GpuNo
         status: None,
     };
     Ok(api.create(&PostParams::default(), &object).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::gpunode::Gpu;
+
+    fn status(healths: &[Health]) -> GpuNodeStatus {
+        let gpus = healths.iter().zip(0..).map(|(&health, index)| Gpu {
+            index,
+            health,
+            ..Gpu::default()
+        });
+        GpuNodeStatus {
+            gpus: gpus.collect(),
+            ..GpuNodeStatus::default()
+        }
+    }
+
+    #[test]
+    fn after_a_write_only_what_is_worse_is_written_at_once() {
+        let well = status(&[Health::Healthy; 2]);
+        let sick = status(&[Health::Healthy, Health::Degraded]);
+        let worse = status(&[Health::Healthy, Health::Lost]);
+        let other = status(&[Health::Unhealthy, Health::Healthy]);
+        let now = Instant::now();
+        let waits = |before: &GpuNodeStatus, seen| {
+            rested(Some(&(now, before.clone())), Some(seen)).is_some()
+        };
+        assert!(waits(&sick, &well), "what is better can wait");
+        assert!(waits(&sick, &sick));
+        assert!(!waits(&well, &sick));
+        assert!(!waits(&sick, &worse));
+        assert!(!waits(&worse, &other), "another one");
+        let mut answers = well.clone();
+        answers.conditions.push(ready());
+        assert!(!waits(&answers, &well), "the driver is gone");
+        assert!(rested(None, Some(&well)).is_none(), "nothing is written");
+        let long_ago = now.checked_sub(REST).unwrap();
+        assert!(rested(Some(&(long_ago, sick)), Some(&well)).is_none());
+    }
+
+    fn ready() -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition {
+        serde_json::from_value(serde_json::json!({
+            "type": DRIVER_READY, "status": "True", "reason": "Answers", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }))
+        .unwrap()
+    }
 }
