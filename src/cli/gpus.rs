@@ -1,10 +1,13 @@
 //! `gpus`: the GPUs of the cluster, as the agents on the nodes see them.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use serde::Serialize;
 
 use super::agent::{mode, tone};
-use super::cluster::{Cluster, ClusterArgs};
+use super::cluster::{Cluster, ClusterArgs, if_allowed};
 use super::failure::Failure;
 use super::output::{self, Format, OutputArgs, Paint};
 use super::table::{Cell, Table};
@@ -15,7 +18,8 @@ use crate::api::gpunode::{DRIVER_READY, Gpu, Health};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 MODE is how a GPU shows itself: mig and its instances, mps, or default. What it does just now is in the
-metrics of the agent on its node.
+metrics of the agent on its node. What was told before its node went away is not shown as it was: such a GPU
+is Unresponsive.
 
 Examples:
   prorata gpus
@@ -51,8 +55,17 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
             .as_ref()
             .is_none_or(|name| *name == node.name_any())
     });
-    for node in &nodes {
+    let ready = if_allowed(
+        "the nodes, so that a GPU of one that is away is shown as it was",
+        cluster.list_all::<Node>().await,
+    )?;
+    let ready = ready.map(|nodes| nodes.iter().map(readiness).collect());
+    for node in &mut nodes {
         tell_of_driver(node);
+        if let Some(why) = ready.as_ref().and_then(|ready| away(node, ready)) {
+            eprintln!("note: {}: {why}", node.name_any());
+            grow_old(node, &why);
+        }
     }
     let gpus = nodes.into_iter().flat_map(placed);
     let gpus: Vec<Placed> = gpus.filter(|placed| args.wants(placed)).collect();
@@ -78,6 +91,35 @@ fn tell_of_driver(node: &GpuNode) {
         if condition.type_ == DRIVER_READY && condition.status != "True" {
             eprintln!("note: {}: {}", node.name_any(), condition.message);
         }
+    }
+}
+
+/// A node's name, and the status of its condition `Ready`.
+fn readiness(node: &Node) -> (String, Option<String>) {
+    let conditions = node.status.iter().flat_map(|status| &status.conditions);
+    let mut conditions = conditions.flatten();
+    let ready = conditions.find(|condition| condition.type_ == "Ready");
+    (node.name_any(), ready.map(|ready| ready.status.clone()))
+}
+
+/// Why nobody tells of this node's GPUs any more, if so. Of a node whose kubelet has never said anything
+/// nothing is known.
+fn away(node: &GpuNode, ready: &BTreeMap<String, Option<String>>) -> Option<String> {
+    match ready.get(&node.name_any()) {
+        None => Some("there is no such node any more".to_owned()),
+        Some(Some(status)) if status != "True" => Some(format!(
+            "the node is not ready (Ready={status}), and its GPUs were told of before"
+        )),
+        Some(_) => None,
+    }
+}
+
+/// What was good before need not be any more; what was bad is told as it was.
+fn grow_old(node: &mut GpuNode, why: &str) {
+    let gpus = node.status.iter_mut().flat_map(|status| &mut status.gpus);
+    for gpu in gpus.filter(|gpu| matches!(gpu.health, Health::Healthy | Health::Degraded)) {
+        gpu.health = Health::Unresponsive;
+        gpu.message = Some(why.to_owned());
     }
 }
 
@@ -147,6 +189,37 @@ fn row(Placed { node, gpu }: &Placed, wide: bool) -> Vec<Cell> {
 mod tests {
     use super::*;
     use crate::api::gpunode::Mig;
+
+    #[test]
+    fn what_a_node_told_before_it_went_away_is_not_shown_as_healthy() {
+        let gpu = |health| Gpu {
+            health,
+            ..Gpu::default()
+        };
+        let mut node = GpuNode::new("gpu-7", crate::api::GpuNodeSpec::default());
+        let status = node.status.get_or_insert_default();
+        status.gpus = vec![gpu(Health::Healthy), gpu(Health::Lost)];
+        let kubelet_says = |status: &str| -> BTreeMap<String, Option<String>> {
+            let node: Node = serde_json::from_value(serde_json::json!({
+                "metadata": { "name": "gpu-7" },
+                "status": { "conditions": [
+                    { "type": "MemoryPressure", "status": "False" },
+                    { "type": "Ready", "status": status },
+                ] },
+            }))
+            .unwrap();
+            [readiness(&node)].into()
+        };
+        assert_eq!(away(&node, &kubelet_says("True")), None);
+        assert!(away(&node, &kubelet_says("False")).is_some());
+        let why = away(&node, &kubelet_says("Unknown")).unwrap();
+        assert!(away(&node, &BTreeMap::new()).is_some(), "it is removed");
+        grow_old(&mut node, &why);
+        let gpus = node.status.unwrap().gpus;
+        assert_eq!(gpus[0].health, Health::Unresponsive);
+        assert_eq!(gpus[0].message.as_deref(), Some(why.as_str()));
+        assert_eq!(gpus[1].health, Health::Lost);
+    }
 
     #[test]
     fn a_table_for_people() {
