@@ -64,7 +64,7 @@ impl Inventory {
         let gpus = self.gpus(reading);
         self.has_seen = true;
         self.status.driver = Some(reading.driver.clone());
-        self.show(gpus);
+        show(&mut self.status, gpus);
         self.condition(now, DRIVER_READY, "True", "Answers", "");
         self.tell_health(now);
     }
@@ -141,22 +141,11 @@ impl Inventory {
         if self.failures < FAILURES && self.has_seen {
             return;
         }
-        let mut gpus = self.status.gpus.clone();
-        for gpu in &mut gpus {
-            gpu.health = Health::Unresponsive;
-            gpu.message = Some("the driver does not answer".to_owned());
-        }
         self.status.driver = None;
-        self.show(gpus);
+        let gpus = unanswered(&self.status.gpus);
+        show(&mut self.status, gpus);
         self.condition(now, DRIVER_READY, "False", reason, message);
         self.condition(now, GPUS_HEALTHY, "Unknown", "DriverNotReady", message);
-    }
-
-    fn show(&mut self, gpus: Vec<Gpu>) {
-        let healthy = gpus.iter().filter(|gpu| gpu.health == Health::Healthy);
-        self.status.healthy = u32::try_from(healthy.count()).unwrap_or(u32::MAX);
-        self.status.count = u32::try_from(gpus.len()).unwrap_or(u32::MAX);
-        self.status.gpus = gpus;
     }
 
     fn tell_health(&mut self, now: Timestamp) {
@@ -201,6 +190,10 @@ pub fn continued(
     told: Option<&GpuNodeStatus>,
     generation: Option<i64>,
 ) -> GpuNodeStatus {
+    if seen.driver.is_none() && seen.gpus.is_empty() {
+        // It was away since this process began; the cards are those that were there before.
+        show(&mut seen, unanswered(told.map_or(&[], |told| &told.gpus)));
+    }
     let known: BTreeSet<_> = seen
         .gpus
         .iter()
@@ -244,6 +237,23 @@ pub fn continued(
         condition.observed_generation = generation;
     }
     seen
+}
+
+fn show(status: &mut GpuNodeStatus, gpus: Vec<Gpu>) {
+    let healthy = gpus.iter().filter(|gpu| gpu.health == Health::Healthy);
+    status.healthy = u32::try_from(healthy.count()).unwrap_or(u32::MAX);
+    status.count = u32::try_from(gpus.len()).unwrap_or(u32::MAX);
+    status.gpus = gpus;
+}
+
+/// The cards of a driver that does not answer.
+fn unanswered(gpus: &[Gpu]) -> Vec<Gpu> {
+    let unanswered = gpus.iter().map(|gpu| Gpu {
+        health: Health::Unresponsive,
+        message: Some("the driver does not answer".to_owned()),
+        ..gpu.clone()
+    });
+    unanswered.collect()
 }
 
 /// Nobody can ask for the way to a silent card, and it is as it was.

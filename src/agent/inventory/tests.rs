@@ -90,6 +90,27 @@ fn after_a_restart_a_silent_card_is_still_what_it_was() {
 }
 
 #[test]
+fn a_driver_that_is_away_at_the_start_has_no_other_cards() {
+    let mut before = inventory();
+    before.observe(at(0), &taken(vec![gpu(0, "a", &[1]), gpu(1, "b", &[0])]));
+    let told = continued(before.status().clone(), None, None);
+    let mut after = inventory();
+    after.observe(at(1), &Look::Failed(Error::NoDriver("loading".to_owned())));
+    let away = continued(after.status().clone(), Some(&told), None);
+    assert_eq!((away.count, away.healthy, away.inventory), (2, 0, 1));
+    assert!(
+        away.gpus
+            .iter()
+            .all(|gpu| gpu.health == Health::Unresponsive)
+    );
+    assert_eq!(away.gpus[1].uuid.as_deref(), Some("b"));
+    assert_eq!(continued(after.status().clone(), Some(&away), None), away);
+    after.observe(at(2), &taken(vec![gpu(0, "a", &[1]), gpu(1, "b", &[0])]));
+    let back = continued(after.status().clone(), Some(&away), None);
+    assert_eq!((back.count, back.healthy, back.inventory), (2, 2, 1));
+}
+
+#[test]
 fn a_silent_card_is_still_what_it_was() {
     let mut inventory = inventory();
     inventory.observe(at(0), &taken(vec![gpu(0, "a", &[1]), gpu(1, "b", &[0])]));
