@@ -140,8 +140,9 @@ impl Watcher {
     /// One that has not looked yet.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
+        let (library, pci) = (settings.library.clone(), settings.places.pci.clone());
         Self {
-            reader: Reader::new(settings.library.clone(), settings.deadline),
+            reader: Reader::new(library, pci, settings.deadline),
             inventory: Inventory::new(settings.hold),
             holders: Holders::new(settings.places.clone()),
             xids: BTreeMap::new(),
@@ -168,7 +169,7 @@ impl Watcher {
             *self.xids.entry((xid.card, xid.code)).or_default() += 1;
         }
         let holders = match &reading {
-            Some(reading) => self.holders.find(reading).clone(),
+            Some(reading) => self.holders.find(reading).await.clone(),
             None => BTreeMap::new(),
         };
         Picture {

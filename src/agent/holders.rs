@@ -4,11 +4,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::cgroup::{self, Container};
 use super::reading::{Card, Reading};
+
+/// How long a look waits for the host's files. What comes later is taken in by a later look.
+const WAIT: Duration = Duration::from_secs(1);
 
 /// Where the host shows what is needed; other places for a test.
 #[derive(Clone, Debug)]
@@ -17,6 +23,8 @@ pub struct Places {
     pub proc: PathBuf,
     /// Names of running containers, as `POD_NAMESPACE_CONTAINER-ID.log`.
     pub containers: PathBuf,
+    /// PCI devices, as `DOMAIN:BUS:DEVICE.FUNCTION`.
+    pub pci: PathBuf,
 }
 
 /// A container of a pod that uses GPUs.
@@ -36,12 +44,16 @@ pub struct Holder {
     pub container: Option<String>,
 }
 
+/// What is found out about each process; what is no pod's is known too.
+type Found = BTreeMap<u32, Option<Holder>>;
+
 /// Whose processes are, as far as has been found out.
 #[derive(Debug)]
 pub struct Holders {
     places: Places,
-    /// By process; what is no pod's is known too.
-    known: BTreeMap<u32, Option<Holder>>,
+    known: Found,
+    /// A thread that reads, because the host's files may keep who reads them waiting.
+    reads: Option<oneshot::Receiver<Found>>,
 }
 
 impl Holders {
@@ -50,39 +62,73 @@ impl Holders {
     pub fn new(places: Places) -> Self {
         Self {
             places,
-            known: BTreeMap::new(),
+            known: Found::new(),
+            reads: None,
         }
     }
 
     /// Finds out about the processes of a reading, and forgets those that are not in it: their numbers
     /// may come again for others.
-    pub fn find(&mut self, reading: &Reading) -> &BTreeMap<u32, Option<Holder>> {
+    pub async fn find(&mut self, reading: &Reading) -> &Found {
         let pids: Vec<u32> = pids(reading).collect();
         self.known.retain(|pid, _| pids.contains(pid));
+        self.take_in(Duration::ZERO, &pids).await;
         let is_new = |pid: &&u32| self.known.get(pid).is_none_or(is_nameless);
         let fresh: Vec<u32> = pids.iter().filter(is_new).copied().collect();
-        if fresh.is_empty() {
-            return &self.known;
-        }
-        let names = self.names();
-        for pid in fresh {
-            let file = self.places.proc.join(pid.to_string()).join("cgroup");
-            // A process that has ended meanwhile is asked about again if it is told again.
-            let Ok(groups) = fs::read_to_string(file) else {
-                continue;
-            };
-            let holder = cgroup::container(&groups).map(|container| holder(&container, &names));
-            self.known.insert(pid, holder);
+        if self.reads.is_none() && !fresh.is_empty() {
+            self.reads = Some(read(self.places.clone(), fresh));
+            self.take_in(WAIT, &pids).await;
         }
         &self.known
     }
 
-    /// Names by the runtime's id.
-    fn names(&self) -> BTreeMap<String, [String; 3]> {
-        let files = fs::read_dir(&self.places.containers).into_iter().flatten();
-        let names = files.filter_map(|file| name(file.ok()?.file_name().to_str()?));
-        names.collect()
+    /// Takes in what has been read, and waits no longer than this for it.
+    async fn take_in(&mut self, wait: Duration, pids: &[u32]) {
+        let Some(reads) = &mut self.reads else {
+            return;
+        };
+        let Ok(found) = timeout(wait, reads).await else {
+            return;
+        };
+        self.reads = None;
+        // Where no thread could be had there is nothing.
+        let found = found.unwrap_or_default().into_iter();
+        self.known
+            .extend(found.filter(|(pid, _)| pids.contains(pid)));
     }
+}
+
+/// Reads on a thread of its own, which nobody waits for at the end.
+fn read(places: Places, fresh: Vec<u32>) -> oneshot::Receiver<Found> {
+    let (tell, told) = oneshot::channel();
+    let work = move || {
+        // Who asked may be gone.
+        let _ = tell.send(found(&places, &fresh));
+    };
+    // Where no thread can be had, the channel closes at once.
+    let _ = std::thread::Builder::new()
+        .name("holders".to_owned())
+        .spawn(work);
+    told
+}
+
+fn found(places: &Places, fresh: &[u32]) -> Found {
+    let names = names(places);
+    let one = |&pid: &u32| {
+        let file = places.proc.join(pid.to_string()).join("cgroup");
+        // A process that has ended meanwhile is asked about again if it is told again.
+        let groups = fs::read_to_string(file).ok()?;
+        let container = cgroup::container(&groups);
+        Some((pid, container.map(|container| holder(&container, &names))))
+    };
+    fresh.iter().filter_map(one).collect()
+}
+
+/// Names by the runtime's id.
+fn names(places: &Places) -> BTreeMap<String, [String; 3]> {
+    let files = fs::read_dir(&places.containers).into_iter().flatten();
+    let names = files.filter_map(|file| name(file.ok()?.file_name().to_str()?));
+    names.collect()
 }
 
 fn pids(reading: &Reading) -> impl Iterator<Item = u32> + '_ {

@@ -4,7 +4,8 @@
 
 mod identity;
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
@@ -47,7 +48,11 @@ pub fn open(library: Option<&Path>) -> Result<Nvml, Error> {
 pub struct Session<'nvml> {
     nvml: &'nvml Nvml,
     driver: GpuDriver,
-    events: Option<EventSet<'nvml>>,
+    /// What the kernel says of PCI devices.
+    pci: PathBuf,
+    /// Each card's own set, so that an error is known by it even where its card is lost; `None` where
+    /// the card tells no errors.
+    events: BTreeMap<u32, Option<EventSet<'nvml>>>,
     known: Vec<Option<Known>>,
     /// Cards that did not answer when the others were asked for the ways to them.
     silent: Vec<u32>,
@@ -72,13 +77,14 @@ struct Known {
 }
 
 impl<'nvml> Session<'nvml> {
-    /// Begins to look.
+    /// Begins to look. The kernel shows PCI devices here, such as in `/sys/bus/pci/devices`.
     #[must_use]
-    pub fn begin(nvml: &'nvml Nvml) -> Self {
+    pub fn begin(nvml: &'nvml Nvml, pci: PathBuf) -> Self {
         Self {
             nvml,
             driver: driver(nvml),
-            events: None,
+            pci,
+            events: BTreeMap::new(),
             known: Vec::new(),
             silent: Vec::new(),
             looks: 0,
@@ -96,23 +102,28 @@ impl<'nvml> Session<'nvml> {
             self.known = std::iter::repeat_with(|| None)
                 .take(count as usize)
                 .collect();
-            self.events = None;
+            self.events.clear();
         }
         let mut cards = self.cards(count, round)?;
+        let mut xids = self.xids(round);
         let silent = silent_ones(&cards);
         if silent != self.silent {
             // The ways to a card can be told only while it answers.
             self.known.fill_with(|| None);
             cards = self.cards(count, round)?;
+            // Whether a card that has come back still tells its errors is not known.
+            let is_back = |index: &u32| self.silent.contains(index) && !silent.contains(index);
+            self.events.retain(|index, _| !is_back(index));
             self.silent = silent;
         }
         self.listen(round);
+        xids.extend(self.xids(round));
         (round.at)(None);
         self.looks += 1;
         Ok(Reading {
             driver: self.driver.clone(),
             cards,
-            xids: self.xids(),
+            xids,
         })
     }
 
@@ -144,19 +155,22 @@ impl<'nvml> Session<'nvml> {
         let is_new = slot.is_none();
         let known = slot.get_or_insert_default();
         if is_new || self.looks.is_multiple_of(IDENTITY_EVERY) {
-            let identity = identity::read(self.nvml, &device, index, round)?;
+            let identity = identity::read(self.nvml, &self.pci, &device, index, round)?;
             if *known.identity != identity {
                 known.identity = Arc::new(identity);
             }
         }
+        (round.at)(Some(index));
         if is_new || self.looks.is_multiple_of(SLOW_EVERY) {
             known.slow = slow(&device)?;
         }
+        (round.at)(Some(index));
         let divided = known.identity.mig.as_ref().is_some_and(|mig| mig.enabled);
         let (instances, processes) = match divided {
             true => instances(&device, &known.identity)?,
             false => (Vec::new(), processes(&device, known)?),
         };
+        (round.at)(Some(index));
         let mut load = load(&device)?;
         (load.slow, load.instances) = (known.slow, instances);
         Ok(Seen {
@@ -166,51 +180,53 @@ impl<'nvml> Session<'nvml> {
         })
     }
 
-    /// Asks for the driver's errors, once there are cards to be told of.
+    /// Asks each card for its errors, if it has not been asked since it came. A set stays
+    /// while its card is silent, so that what the driver says last of it is heard.
     fn listen(&mut self, round: &Round<'_>) {
-        if self.events.is_some() {
-            return;
+        if self.looks.is_multiple_of(IDENTITY_EVERY) {
+            self.events.retain(|_, set| set.is_some());
         }
-        let Ok(mut set) = self.nvml.create_event_set() else {
-            return;
-        };
-        let all = 0..self.known.len() as u32;
-        for index in all.filter(|index| !round.skip.contains(index)) {
+        for index in 0..self.known.len() as u32 {
+            if self.events.contains_key(&index) || round.skip.contains(&index) {
+                continue;
+            }
             (round.at)(Some(index));
-            let Ok(device) = self.nvml.device_by_index(index) else {
-                continue;
-            };
-            let supported = device
-                .supported_event_types()
-                .unwrap_or(EventTypes::empty());
-            let wanted = supported & EventTypes::CRITICAL_XID_ERROR;
-            if wanted.is_empty() {
-                continue;
-            }
-            // A set that a card could not be added to is freed by the wrapper.
-            match device.register_events(wanted, set) {
-                Ok(grown) => set = grown,
-                Err(_) => return,
-            }
+            self.events.insert(index, event_set(self.nvml, index));
         }
-        self.events = Some(set);
     }
 
-    fn xids(&self) -> Vec<Xid> {
-        let told = self
-            .events
-            .iter()
-            .flat_map(|set| std::iter::from_fn(|| set.wait(0).ok()).take(XIDS_MAX));
-        let xids = told.filter_map(|event| {
-            let code = match event.event_data? {
-                XidError::Value(code) => Some(code),
-                XidError::Unknown => None,
+    fn xids(&self, round: &Round<'_>) -> Vec<Xid> {
+        let mut xids = Vec::new();
+        for (&card, set) in &self.events {
+            let Some(set) = set.as_ref().filter(|_| !round.skip.contains(&card)) else {
+                continue;
             };
-            let card = event.device.index().ok()?;
-            Some(Xid { card, code })
-        });
-        xids.collect()
+            (round.at)(Some(card));
+            let told = std::iter::from_fn(|| set.wait(0).ok()).take(XIDS_MAX);
+            xids.extend(told.filter_map(|event| {
+                let code = match event.event_data? {
+                    XidError::Value(code) => Some(code),
+                    XidError::Unknown => None,
+                };
+                Some(Xid { card, code })
+            }));
+        }
+        xids
     }
+}
+
+/// A set that is told the errors of this card alone.
+fn event_set(nvml: &Nvml, index: u32) -> Option<EventSet<'_>> {
+    let device = nvml.device_by_index(index).ok()?;
+    let supported = device.supported_event_types().ok()?;
+    let wanted = supported & EventTypes::CRITICAL_XID_ERROR;
+    if wanted.is_empty() {
+        return None;
+    }
+    // A set that the card could not be added to is freed by the wrapper.
+    device
+        .register_events(wanted, nvml.create_event_set().ok()?)
+        .ok()
 }
 
 fn silent_ones(cards: &[Card]) -> Vec<u32> {

@@ -62,6 +62,9 @@ pub struct Args {
     /// Where the kubelet names running containers
     #[arg(long, value_name = "DIR", default_value = "/var/log/containers")]
     containers: PathBuf,
+    /// What the kernel says of PCI devices
+    #[arg(long, value_name = "DIR", default_value = "/sys/bus/pci/devices")]
+    pci: PathBuf,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -95,6 +98,7 @@ impl Args {
             places: Places {
                 proc: self.proc.clone(),
                 containers: self.containers.clone(),
+                pci: self.pci.clone(),
             },
         }
     }

@@ -28,6 +28,10 @@ impl Bench {
         };
         fs::create_dir(bench.path("proc")).unwrap();
         fs::create_dir(bench.path("containers")).unwrap();
+        for card in &machine.cards {
+            let node = card.numa_node.map_or(-1, i64::from);
+            bench.pci(&card.pci_bus_id, node);
+        }
         bench.change(machine);
         bench
     }
@@ -35,6 +39,22 @@ impl Bench {
     /// The machine is another one from now on.
     pub(crate) fn change(&self, machine: &Machine) {
         machine.write(&self.path("machine.json")).unwrap();
+    }
+
+    /// A card, as the kernel shows it: by a domain of four digits, in small letters.
+    fn pci(&self, bus_id: &str, numa_node: i64) {
+        let name = bus_id.strip_prefix("0000").unwrap().to_ascii_lowercase();
+        let dir = self.path("pci").join(name);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("numa_node"), format!("{numa_node}\n")).unwrap();
+    }
+
+    /// A process that keeps whoever asks for its control group waiting.
+    pub(crate) fn process_that_hangs(&self, pid: u32) {
+        let dir = self.path("proc").join(pid.to_string());
+        fs::create_dir_all(&dir).unwrap();
+        let made = Command::new("mkfifo").arg(dir.join("cgroup")).status();
+        assert!(made.unwrap().success());
     }
 
     /// A process in a control group.
@@ -56,6 +76,7 @@ impl Bench {
         agent.arg("agent").arg("--nvml").arg(library());
         agent.arg("--proc").arg(self.path("proc"));
         agent.arg("--containers").arg(self.path("containers"));
+        agent.arg("--pci").arg(self.path("pci"));
         agent.args(arguments);
         agent.env(STATE, self.path("machine.json"));
         agent

@@ -74,8 +74,8 @@ fn processor_seconds(pid: u32) -> f64 {
     ticks / TICKS
 }
 
-/// The most that it has had resident. Of a program that is not optimised the code itself, which lies in a
-/// file, is not counted: what is deployed has less of it.
+/// The most that it has had resident. Of a program that is not optimised only what it has now, without the
+/// code, which lies in a file: what is deployed has less of it.
 fn resident_bytes(pid: u32) -> u64 {
     let field = match cfg!(debug_assertions) {
         true => "RssAnon:",

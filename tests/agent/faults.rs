@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::bench::Bench;
 
 /// Every function about a card that the agent calls.
-const SYMBOLS: [&str; 31] = [
+const SYMBOLS: [&str; 30] = [
     "nvmlSystemGetDriverVersion",
     "nvmlSystemGetNVMLVersion",
     "nvmlSystemGetCudaDriverVersion_v2",
@@ -18,7 +18,6 @@ const SYMBOLS: [&str; 31] = [
     "nvmlDeviceGetSerial",
     "nvmlDeviceGetMinorNumber",
     "nvmlDeviceGetPciInfo_v3",
-    "nvmlDeviceGetNumaNodeId",
     "nvmlDeviceGetArchitecture",
     "nvmlDeviceGetCudaComputeCapability",
     "nvmlDeviceGetMemoryInfo_v2",

@@ -204,7 +204,10 @@ async fn it_writes_only_what_changes(world: &World) {
     assert!(status.gpus[1].uuid.is_some(), "what it was is still known");
     drop(running);
     // The next agent has never seen that card.
-    let _next = agent(&bench, &world.b, "gpu-b");
+    let next = agent(&bench, &world.b, "gpu-b");
+    next.until("it has looked", |metrics| {
+        metrics.get("prorata_agent_looks_total", &[]) >= Some(2.0)
+    });
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert_eq!(world.status("gpu-b").await, status);
     machine.cards[1].lost = false;

@@ -141,3 +141,103 @@ fn a_call_that_returns_after_all_brings_its_card_back() {
     bench.change(&machine);
     agent.until("it answers again", |metrics| is(metrics, "0", "Healthy"));
 }
+
+#[test]
+fn a_driver_that_starts_slowly_is_waited_for() {
+    let mut machine = profile::t4(2);
+    machine.faults.push(Fault {
+        symbol: "nvmlInit_v2".to_owned(),
+        hang_ms: 1_500,
+        ..Fault::default()
+    });
+    let bench = Bench::new(&machine);
+    let agent = Running::start(&bench, &["--no-publish", "--deadline", "300ms"]);
+    let up = agent.until("it is up", |metrics| is(metrics, "1", "Healthy"));
+    assert!(is(&up, "0", "Healthy"));
+    let failures = up.get("prorata_agent_looks_failed_total", &[]);
+    assert_eq!(failures, Some(0.0), "and nothing is told against it");
+}
+
+#[test]
+fn a_driver_that_starts_too_slowly_is_not_begun_again() {
+    let mut machine = profile::t4(2);
+    machine.faults.push(Fault {
+        symbol: "nvmlInit_v2".to_owned(),
+        hang_ms: 1_500,
+        ..Fault::default()
+    });
+    let bench = Bench::new(&machine);
+    let agent = Running::start(&bench, &["--no-publish", "--deadline", "50ms"]);
+    agent.until("it is waited for", |metrics| {
+        metrics.get("prorata_agent_driver_up", &[]) == Some(0.0)
+    });
+    agent.until("it is up", |metrics| {
+        is(metrics, "0", "Healthy") && is(metrics, "1", "Healthy")
+    });
+}
+
+#[test]
+fn what_each_call_takes_is_no_ones_fault() {
+    let mut machine = profile::t4(4);
+    // Each look asks for each card; together that is more than the deadline.
+    machine.faults.push(Fault {
+        symbol: "nvmlDeviceGetUtilizationRates".to_owned(),
+        hang_ms: 150,
+        ..Fault::default()
+    });
+    let bench = Bench::new(&machine);
+    let agent = Running::start(&bench, &["--no-publish", "--deadline", "400ms"]);
+    let all = agent.until("it has looked", |metrics| {
+        metrics.get("prorata_agent_looks_total", &[]) >= Some(3.0)
+    });
+    for gpu in ["0", "1", "2", "3"] {
+        assert!(is(&all, gpu, "Healthy"), "{gpu}: {}", all.0);
+    }
+}
+
+#[test]
+fn an_error_is_known_by_its_card_although_that_is_lost_or_was() {
+    let mut machine = profile::t4(3);
+    machine.cards[0].lost = true;
+    // Of the second card the driver tells nothing.
+    machine.faults.push(Fault {
+        symbol: "nvmlDeviceRegisterEvents".to_owned(),
+        card: Some(1),
+        code: 999,
+        ..Fault::default()
+    });
+    let bench = Bench::new(&machine);
+    let agent = Running::start(&bench, &["--no-publish"]);
+    agent.until("one is lost", |metrics| is(metrics, "0", "Lost"));
+    machine.cards[0].lost = false;
+    bench.change(&machine);
+    agent.until("it is back", |metrics| is(metrics, "0", "Healthy"));
+    machine.events.push(Event { card: 0, xid: 48 });
+    machine.events.push(Event { card: 2, xid: 79 });
+    machine.cards[2].lost = true;
+    bench.change(&machine);
+    let errors = "prorata_gpu_xid_errors_total";
+    let told = |gpu, kind| [("gpu", gpu), ("kind", kind)];
+    agent.until("both are told", |metrics| {
+        metrics.get(errors, &told("0", "48")) == Some(1.0)
+            && metrics.get(errors, &told("2", "79")) == Some(1.0)
+    });
+}
+
+#[test]
+fn a_file_of_the_host_that_does_not_answer_holds_nobody_up() {
+    let mut machine = profile::t4(1);
+    machine.cards[0].processes = vec![Process {
+        pid: 41,
+        memory: Some(3 << 30),
+        sm: Some(70),
+        memory_bandwidth: 20,
+    }];
+    let bench = Bench::new(&machine);
+    bench.process_that_hangs(41);
+    let agent = Running::start(&bench, &["--no-publish"]);
+    agent.until("it goes on", |metrics| {
+        metrics.get("prorata_agent_looks_total", &[]) >= Some(5.0)
+    });
+    assert_eq!(agent.get("/readyz").0, 200);
+}

@@ -1,5 +1,8 @@
 //! What a card is: read when it appears, and now and then.
 
+use std::fs;
+use std::path::Path;
+
 use nvml_wrapper::enum_wrappers::device::{ComputeMode, TopologyLevel};
 use nvml_wrapper::enums::device::DeviceArchitecture;
 use nvml_wrapper::error::NvmlError;
@@ -14,6 +17,7 @@ const LINKS_MAX: u32 = 18;
 /// What the card of this number is.
 pub(super) fn read(
     nvml: &Nvml,
+    pci: &Path,
     device: &Device<'_>,
     index: u32,
     round: &Round<'_>,
@@ -28,8 +32,8 @@ pub(super) fn read(
         model: known(device.name())?,
         serial: known(device.serial())?,
         minor: known(device.minor_number())?,
+        numa_node: bus_id.as_ref().and_then(|id| numa_node(pci, id)),
         pci_bus_id: bus_id,
-        numa_node: known(device.numa_node_id())?,
         architecture: known(device.architecture())?.and_then(architecture),
         compute_capability: capability.map(|c| format!("{}.{}", c.major, c.minor)),
         memory: memory.map(|memory| mebibytes(memory.total)),
@@ -41,6 +45,16 @@ pub(super) fn read(
         peers,
         ..Gpu::default()
     })
+}
+
+/// The NUMA node beside a card, as the kernel says; NVML tells only of cards that are one themselves.
+/// The kernel writes -1 where it does not know, and a domain of four digits where NVML writes eight.
+fn numa_node(pci: &Path, bus_id: &str) -> Option<u32> {
+    let (domain, place) = bus_id.split_once(':')?;
+    let domain = u32::from_str_radix(domain, 16).ok()?;
+    let device = format!("{domain:04x}:{}", place.to_ascii_lowercase());
+    let node = fs::read_to_string(pci.join(device).join("numa_node")).ok()?;
+    node.trim().parse().ok()
 }
 
 fn mebibytes(bytes: u64) -> String {
