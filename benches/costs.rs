@@ -1,6 +1,6 @@
 //! What a control plane without kube-scheduler and our controller have spent so far.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prorata_controlplane::{ControlPlane, Process, Program};
 
@@ -43,9 +43,12 @@ impl Times {
 pub(crate) async fn until_idle(plane: &ControlPlane, controller: &Process) {
     const SPAN: Duration = Duration::from_secs(2);
     const IDLE: Duration = Duration::from_millis(200);
+    const WITHIN: Duration = Duration::from_secs(300);
+    let clock = Instant::now();
     let mut before = Times::so_far(plane, controller).total();
     loop {
         tokio::time::sleep(SPAN).await;
+        assert!(clock.elapsed() < WITHIN, "something goes on and on");
         let now = Times::so_far(plane, controller).total();
         if now - before < IDLE {
             return;

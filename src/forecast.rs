@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use prorata_simulator::forecast::Score;
+use prorata_simulator::forecast::{Question, Score};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -100,8 +100,9 @@ fn threads() -> NonZeroUsize {
     NonZeroUsize::new(half).unwrap_or(NonZeroUsize::MIN)
 }
 
-/// How long to do nothing after all threads have worked for so long.
+/// How long to do nothing after all threads that have something to do have worked for so long.
 fn rest(worked: Duration) -> Duration {
     let threads = u32::try_from(threads().get()).unwrap_or(u32::MAX);
+    let threads = threads.min(Question::default().runs);
     worked.saturating_mul(threads.saturating_mul(PARTS) - 1)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use prorata_core::{JobId, Snapshot};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::Driver;
@@ -52,9 +53,7 @@ impl Driver {
                 self.work.report(&uid);
                 continue;
             }
-            if self.work.is_flooded() {
-                effect.notice = None;
-            }
+            effect.notice = effect.notice.filter(|_| self.work.may_tell(Instant::now()));
             return Some((uid, effect));
         }
         None
