@@ -48,15 +48,7 @@ pub fn effect(
     if leaver.is_some_and(|leaver| awaits_promise(leaver, observed, snapshot)) {
         return None;
     }
-    let standing = match leaver {
-        Some(leaver) => Standing::leaving(&leaver.eviction),
-        None if observed.is_stopping(uid) && !view.is_held => Standing::stopping(),
-        None => {
-            let verdict = explained.verdict(snapshot, &view.id)?;
-            let standing = Standing::of(&verdict, observed.obstacle(uid).as_deref());
-            pods::advised(standing, view)
-        }
-    };
+    let standing = standing(observed, snapshot, explained, view)?;
     // What one that leaves still holds is on record until it is free.
     let holds = leaver.is_some() || snapshot.placement(&view.id).is_some();
     let plan = observed.plan(uid).filter(|_| holds);
@@ -110,6 +102,25 @@ pub fn effect(
         record,
     };
     effect.changes_anything().then_some(effect)
+}
+
+/// Where the job stands; `None` while it waits and it has not been explained why.
+fn standing(
+    observed: &Observed,
+    snapshot: &Snapshot,
+    explained: &Explained,
+    view: &JobView,
+) -> Option<Standing> {
+    let uid = view.id.uid();
+    if let Some(leaver) = observed.leaver(uid) {
+        return Some(Standing::leaving(&leaver.eviction));
+    }
+    if observed.is_stopping(uid) && !view.is_held {
+        return Some(Standing::stopping());
+    }
+    let verdict = explained.verdict(snapshot, &view.id)?;
+    let standing = Standing::of(&verdict, observed.obstacle(uid).as_deref());
+    Some(pods::advised(standing, view))
 }
 
 /// Nobody leaves before it is on record what for: after a crash the room goes to the same job.

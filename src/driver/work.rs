@@ -137,8 +137,10 @@ mod tests {
 
     #[test]
     fn reports_take_turns_with_admissions_while_none_is_under_way() {
-        let mut work = Work::default();
-        work.admissions = ["a", "b", "c"].map(str::to_owned).into();
+        let mut work = Work {
+            admissions: ["a", "b", "c"].map(str::to_owned).into(),
+            ..Work::default()
+        };
         work.report("w");
         work.report("x");
         let next = |work: &mut Work| work.next().map(|(uid, _)| uid);

@@ -227,34 +227,8 @@ pub(crate) async fn forged_owners_get_no_places(world: &World) {
         .unwrap();
     let owners = json!([owner(&set, "JobSet")]);
 
-    let mut forged = manifest(&gang("forged", 1));
-    forged["metadata"]["ownerReferences"] = owners.clone();
+    forged_parts_are_refused(world, &owners).await;
     let jobs = world.jobs("sets");
-    let error = jobs
-        .create(&PostParams::default(), &from(forged.clone()))
-        .await;
-    let error = message(&error.unwrap_err());
-    assert!(error.contains("only the queue starts a Job"), "{error}");
-    // Suspended, the operator would start it with its own.
-    forged["spec"]["suspend"] = json!(true);
-    let error = jobs
-        .create(&PostParams::default(), &from(forged))
-        .await
-        .unwrap_err();
-    assert!(message(&error).contains("only the operator"), "{error}");
-
-    // Without GPUs it would be waited for, and what it asks for taken for what the whole does.
-    let mut plain = manifest(&job("plain", 0));
-    plain["metadata"]["ownerReferences"] = owners.clone();
-    let error = jobs.create(&PostParams::default(), &from(plain)).await;
-    let error = message(&error.unwrap_err());
-    assert!(error.contains("only the operator"), "{error}");
-    let mut plain = manifest(&pod("plain", 0));
-    plain["metadata"]["ownerReferences"] = owners.clone();
-    let all: Api<Pod> = Api::namespaced(world.cluster.alice.clone(), "sets");
-    let error = all.create(&PostParams::default(), &from(plain)).await;
-    let error = message(&error.unwrap_err());
-    assert!(error.contains("only the operator"), "{error}");
 
     world.submit("sets", &gang("waits", 8)).await;
     world
@@ -289,6 +263,38 @@ pub(crate) async fn forged_owners_get_no_places(world: &World) {
     let now = DeleteParams::default().grace_period(0);
     pods.delete("alone", &now).await.unwrap();
     delete(world, "sets", "JobSet", "true").await;
+}
+
+/// Of Jobs and pods that say whose they are, with and without GPUs, running and suspended.
+async fn forged_parts_are_refused(world: &World, owners: &Value) {
+    let owned = |object: &Value, suspend: bool| {
+        let mut object = object.clone();
+        object["metadata"]["ownerReferences"] = owners.clone();
+        if suspend {
+            object["spec"]["suspend"] = json!(true);
+        }
+        object
+    };
+    let forged = manifest(&gang("forged", 1));
+    let jobs = world.jobs("sets");
+    let pods: Api<Pod> = Api::namespaced(world.cluster.alice.clone(), "sets");
+    refused(&jobs, owned(&forged, false), "only the queue starts a Job").await;
+    // Suspended, the operator would start it with its own.
+    refused(&jobs, owned(&forged, true), "only the operator").await;
+    // Without GPUs it would be waited for, and what it asks for taken for what the whole does.
+    let plain = manifest(&job("plain", 0));
+    refused(&jobs, owned(&plain, false), "only the operator").await;
+    let plain = manifest(&pod("plain", 0));
+    refused(&pods, owned(&plain, false), "only the operator").await;
+}
+
+async fn refused<K>(api: &Api<K>, object: Value, words: &str)
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned + serde::Serialize,
+{
+    let answer = api.create(&PostParams::default(), &from(object)).await;
+    let error = message(&answer.unwrap_err());
+    assert!(error.contains(words), "{error}");
 }
 
 /// A PyTorchJob whose roles ask for different amounts.
