@@ -5,6 +5,8 @@
 
 mod pods;
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use prorata_core::{NodeId, Snapshot};
@@ -17,6 +19,9 @@ use crate::observed::{Leaver, Observed};
 use crate::plan::Plan;
 use crate::status::Standing;
 use crate::translate::{self, ADMITTED, Form, JOB_CONDITION, JobView, RecordView};
+
+/// What is admitted so soon did not wait. Moments on record are in whole seconds.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// The next thing to write about the Job of this UID, if anything is. Nothing is while it waits
 /// and it has not been explained why.
@@ -68,10 +73,13 @@ pub fn effect(
         None => (plan.and_then(|plan| start(view, plan)), None),
     };
     let starts = start.is_some();
-    let back = || take_back(view, plan?, observed, snapshot);
+    let back = || match observed.runs_unplanned(uid) {
+        true => Some(requeue(view)),
+        false => take_back(view, plan?, observed, snapshot),
+    };
     let stop = stop.or_else(|| if starts { None } else { back() });
     let forecast = explained.forecast(uid);
-    let was_told = record.is_some_and(|record| waits(record.status.state));
+    let was_told = record.is_some_and(|record| has_waited(record, view));
     let record = record_write(record, Some(spec), &standing, forecast, now);
     let is_news = is_news(&record, &standing);
     let pods = pods::write(observed, snapshot, view);
@@ -241,6 +249,16 @@ fn evict(view: &JobView, eviction: &Eviction) -> Option<Stop> {
     runs.then(|| (notice, translate::take_back(view, eviction.epoch)))
 }
 
+/// Suspends what was let go as one without GPUs, and asks for some now.
+fn requeue(view: &JobView) -> Stop {
+    let notice = Notice {
+        reason: "Requeued".to_owned(),
+        message: "it asks for GPUs now, which are given out by a queue: it waits for them"
+            .to_owned(),
+    };
+    (notice, translate::take_back(view, translate::FREED))
+}
+
 /// Takes the start back: a node of the plan has gone before its pod came or with its pod on it, or
 /// kube-scheduler cannot place a pod.
 fn take_back(
@@ -260,7 +278,7 @@ fn take_back(
         return None;
     } else if observed.is_refused(uid) {
         observed.obstacle(uid)?.into_owned()
-    } else if let Some(node) = plan.lost_node(view.remaining, has) {
+    } else if let Some(node) = plan.lost_node(observed.remaining(view), has) {
         format!("node {node}, where it was to run, does not take its pods any more")
     } else {
         let node = observed.lost_node(uid)?;
@@ -307,6 +325,14 @@ fn notice(standing: &Standing, condition: Option<&Value>, is_news: bool) -> Opti
     is_told.then(|| told(standing))
 }
 
+/// Whether its user is told that it waits no more. The record says first that it is admitted, and
+/// may do so for several tries to start it.
+fn has_waited(record: &RecordView, view: &JobView) -> bool {
+    let waited = record.admitted().map(|at| at.since(view.created));
+    let waited = waited.is_some_and(|waited| waited > AT_ONCE);
+    waits(record.status.state) || (waited && !view.has_begun)
+}
+
 fn told(standing: &Standing) -> Notice {
     Notice {
         reason: standing.reason.clone(),
@@ -322,5 +348,56 @@ const fn is_admitted(standing: &Standing) -> &'static str {
     match standing.state {
         State::Admitted => "True",
         State::Waiting | State::Held | State::Finished => "False",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::Composite;
+
+    fn record(state: &str, status: &str, at: &str) -> RecordView {
+        let job = json!({"apiVersion": "v1", "kind": "JobSet", "name": "set", "uid": "u"});
+        let condition = json!({
+            "type": ADMITTED, "status": status, "reason": "r", "message": "m",
+            "lastTransitionTime": at,
+        });
+        let object = json!({
+            "apiVersion": "prorata.dev/v1alpha1", "kind": "QueuedJob",
+            "metadata": {"name": "set", "namespace": "red"},
+            "spec": {"job": job, "tenant": "red", "priority": 0, "gang": 1, "gpus": "1"},
+            "status": {"state": state, "reason": "r", "message": "m", "conditions": [condition]},
+        });
+        RecordView::new(&serde_json::from_value(object).unwrap())
+    }
+
+    fn view() -> JobView {
+        let kind = Composite::of_owner("jobset.x-k8s.io/v1alpha2", "JobSet").unwrap();
+        let metadata = json!({
+            "name": "set", "namespace": "red", "uid": "u",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        });
+        let object = json!({"metadata": metadata, "spec": {"suspend": true}});
+        JobView::of_composite(
+            kind,
+            &serde_json::from_value(object).unwrap(),
+            "nvidia.com/gpu",
+        )
+    }
+
+    #[test]
+    fn a_second_try_to_start_it_is_told_like_the_first() {
+        let view = view();
+        let waits = record("Waiting", "False", "2026-01-01T00:00:00Z");
+        assert!(has_waited(&waits, &view));
+        let admitted = record("Admitted", "True", "2026-01-01T00:01:00Z");
+        assert!(has_waited(&admitted, &view));
+        let at_once = record("Admitted", "True", "2026-01-01T00:00:01Z");
+        assert!(!has_waited(&at_once, &view));
+        let others_have_gone = JobView {
+            has_begun: true,
+            ..view
+        };
+        assert!(!has_waited(&admitted, &others_have_gone));
     }
 }

@@ -267,7 +267,15 @@ impl Writer {
         if let Some(pods) = pods {
             let (written, all) = self.pods(&job, pods).await;
             outcome.pods = written;
-            all?;
+            // Of what is done in part nothing is told later.
+            if let Err(error) = all {
+                let notice = notice.filter(|_| !outcome.pods.is_empty());
+                if let Some(notice) = notice {
+                    self.notify(&job, subject(&job, form, about.as_ref()), notice)
+                        .await;
+                }
+                return Err(error);
+            }
         }
         if let Some(condition) = condition {
             outcome.view = Some(self.condition(&job, condition).await?);

@@ -195,7 +195,10 @@ impl Observed {
         match change {
             Change::Applied(object) => self.put(object, &mut news),
             Change::Deleted(object) => self.drop(object.kind(), &object.key(), &mut news),
-            Change::Listed(kind, objects) => self.relist(kind, objects, &mut news),
+            Change::Listed(kind, objects) => {
+                self.relist(kind, objects, &mut news);
+                self.readopt(kind, &mut news);
+            }
         }
         self.tell(&mut news);
         news

@@ -2,6 +2,7 @@
 //!
 //! Each object is trimmed to its view on the way, so that the inbox stays small.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
 
 use k8s_openapi::api::batch::v1::Job;
@@ -10,7 +11,7 @@ use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::{Api, Client, Resource, ResourceExt};
 use prorata_core::{TenantId, Time};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::api;
@@ -204,6 +205,7 @@ pub fn start(
         client,
         views,
         inbox,
+        told: watch::Sender::new(BTreeSet::new()),
         set: JoinSet::new(),
     };
     watches.add(Kind::Node, move |node: &Node| {
@@ -230,6 +232,8 @@ struct Watches<'a> {
     client: &'a Client,
     views: &'a Views,
     inbox: &'a mpsc::Sender<Change>,
+    /// The kinds of which a list was told.
+    told: watch::Sender<BTreeSet<Kind>>,
     set: JoinSet<()>,
 }
 
@@ -243,6 +247,7 @@ impl Watches<'_> {
             api: Api::all(self.client.clone()),
             fields: fields(kind),
             is_optional: false,
+            told: self.told.clone(),
             view,
             heard: self.views.heard().clone(),
             metrics: self.views.metrics().clone(),
@@ -255,12 +260,9 @@ impl Watches<'_> {
 
     /// Kinds that come and go with their operators.
     fn add_composites(&mut self, gpu_resource: &str) {
-        let (sender, served) = tokio::sync::watch::channel(None);
-        self.set.spawn(served::discover(
-            self.client.clone(),
-            self.views.heard().clone(),
-            sender,
-        ));
+        let (sender, served) = watch::channel(None);
+        self.set
+            .spawn(served::discover(self.client.clone(), sender));
         for kind in Kind::ALL {
             if let Some(composite) = kind.composite() {
                 let optional = served::Optional {
@@ -269,6 +271,7 @@ impl Watches<'_> {
                     gpu_resource: gpu_resource.to_owned(),
                     client: self.client.clone(),
                     heard: self.views.heard().clone(),
+                    told: self.told.clone(),
                     metrics: self.views.metrics().clone(),
                     inbox: self.inbox.clone(),
                 };

@@ -23,10 +23,11 @@ pub(super) fn may_ask_for_gpus(spec: &str, gpu_resource: &str) -> String {
     )
 }
 
-/// UIDs of what says that it controls `object` or `oldObject`.
+/// What `object` or `oldObject` says that it is controlled by: its UID, and as what it is known.
 pub(super) fn controllers(object: &str) -> String {
     let read = format!(
-        "{object}.metadata.?ownerReferences.orValue([]).filter(o, o.?controller.orValue(false)).map(o, o.uid)"
+        "{object}.metadata.?ownerReferences.orValue([]).filter(o, o.?controller.orValue(false))\n  \
+         .map(o, o.uid + ' ' + o.apiVersion + ' ' + o.kind)"
     );
     if object == "oldObject" {
         format!("oldObject == null ? [] : {read}")
@@ -42,6 +43,16 @@ pub(super) fn is_operated() -> String {
         "[{{{kinds}}}].exists(kinds,\n  \
          object.metadata.?ownerReferences.orValue([]).exists(o,\n  \
          o.?controller.orValue(false) && o.kind in kinds && o.apiVersion.startsWith(kinds[o.kind][0] + '/')))"
+    )
+}
+
+/// Whether `object` says so, and did not say the same before.
+pub(super) fn claims() -> String {
+    format!(
+        "({} &&\n(oldObject == null || ({}) != ({})))",
+        is_operated(),
+        controllers("object"),
+        controllers("oldObject")
     )
 }
 

@@ -89,9 +89,10 @@ impl Family {
     /// The last word on them.
     pub(super) fn guard(&self, gpu_resource: &str) -> ValidatingAdmissionPolicy {
         let concerned = format!(
-            "!({}) &&\n({} ||\n{} ||\n{})",
+            "!({}) &&\n({} ||\n{} ||\n{} ||\n{})",
             cel::by_controller(),
             self.asks(gpu_resource),
+            cel::claims(),
             cel::has_internal(&cel::annotations("object", "")),
             cel::has_internal(&cel::annotations("oldObject", "")),
         );
@@ -99,7 +100,7 @@ impl Family {
             &self.name(),
             self.requests(&["CREATE", "UPDATE"]),
             vec![condition(
-                "asks-for-gpus-or-carries-our-annotations",
+                "asks-for-gpus-or-claims-an-owner-or-carries-our-annotations",
                 concerned,
             )],
             vec![
@@ -241,11 +242,14 @@ fn validations() -> Vec<Validation> {
 }
 
 /// Whoever could say that an object is a part of another would get its places: also suspended, for
-/// the operator would start it with the rest.
+/// the operator would start it with the rest. And what a part asks for, GPUs or none, is what the
+/// whole is taken to ask for, and the whole waits for its parts to end.
 pub(super) fn owned_by_whom() -> Validation {
     validation(
-        "!variables.gpu || (variables.new ? !variables.claimed : size(variables.owners) == 0 || variables.owners == variables.oldOwners) ||\n\
+        "(variables.claimed\n  \
+         ? !variables.new && variables.owners == variables.oldOwners\n  \
+         : !variables.gpu || variables.new || size(variables.owners) == 0 || variables.owners == variables.oldOwners) ||\n\
          variables.operated || variables.trusted",
-        "only the operator of a controller gives it what asks for GPUs: leave ownerReferences as they are",
+        "only the operator of a controller gives it its parts: leave ownerReferences as they are",
     )
 }

@@ -27,9 +27,11 @@ const OLD_GANG_VALUE: &str = "variables.oldAnnotations[?'prorata.dev/gang'].orVa
 const TOPMOST: &str = "!object.metadata.?ownerReferences.orValue([]).exists(o,\n  \
     o.?controller.orValue(false) && !(o.kind == 'CronJob' && o.apiVersion.startsWith('batch/')))";
 
-/// Whether a request may change more than the status: those to `jobs/status` can change annotations.
+/// Whether a request may change more than the status: those to `jobs/status` can change
+/// annotations and owners.
 const MORE_THAN_STATUS: &str = "request.?subResource.orValue('') != 'status' ||\n  \
-    object.metadata.?annotations.orValue({}) != oldObject.metadata.?annotations.orValue({})";
+    object.metadata.?annotations.orValue({}) != oldObject.metadata.?annotations.orValue({}) ||\n  \
+    object.metadata.?ownerReferences.orValue([]) != oldObject.metadata.?ownerReferences.orValue([])";
 
 const SUSPEND: &str = "[JSONPatch{op: 'add', path: '/spec/suspend', value: true}]";
 
@@ -118,9 +120,10 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
     ];
     // One expression, cheapest part first: the API server evaluates every condition of a list.
     let concerned = format!(
-        "!({}) &&\n({MORE_THAN_STATUS}) &&\n({} ||\n{} ||\n{})",
+        "!({}) &&\n({MORE_THAN_STATUS}) &&\n({} ||\n{} ||\n{} ||\n{})",
         cel::by_controller(),
         cel::asks_for_gpus(TEMPLATE, gpu_resource),
+        cel::claims(),
         cel::has_claims(TEMPLATE),
         carries_ours.join(" ||\n")
     );
@@ -133,7 +136,7 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
             &["CREATE", "UPDATE"],
         ),
         vec![condition(
-            "asks-for-gpus-or-carries-our-annotations",
+            "asks-for-gpus-or-claims-an-owner-or-carries-our-annotations",
             concerned,
         )],
         variables(gpu_resource),

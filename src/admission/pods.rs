@@ -45,7 +45,8 @@ pub(super) fn queue_new(gpu_resource: &str) -> MutatingAdmissionPolicy {
 pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
     let gpu = cel::asks_for_gpus(SPEC, gpu_resource);
     let concerned = format!(
-        "{gpu} ||\n{} ||\n{} ||\n{}",
+        "{gpu} ||\n{} ||\n{} ||\n{} ||\n{}",
+        cel::claims(),
         cel::has_claims(SPEC),
         cel::has_internal(&cel::annotations("object", "")),
         cel::has_internal(&cel::annotations("oldObject", "")),
@@ -54,7 +55,7 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
         "prorata-pods",
         requests("", &["v1"], &["pods"], &["CREATE", "UPDATE"]),
         vec![condition(
-            "asks-for-gpus-or-carries-our-annotations",
+            "asks-for-gpus-or-claims-an-owner-or-carries-our-annotations",
             concerned,
         )],
         vec![
@@ -65,6 +66,7 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
                 "ofJob",
                 format!("request.userInfo.username == '{JOB_CONTROLLER}'"),
             ),
+            variable("claims", cel::claims()),
             variable("operated", cel::by_operator()),
             variable("gated", cel::is_gated(SPEC)),
             variable(
@@ -100,6 +102,11 @@ fn validations() -> Vec<Validation> {
             "!variables.gpu || !variables.wasGated || variables.gated || variables.trusted",
             "GPUs here are given out by a queue, and only the queue lets a pod go that asks for them: leave the \
              scheduling gate prorata.dev/queue as it is",
+        ),
+        // One that asks for GPUs has our gate from the start: it queues by itself, whoever owns it.
+        validation(
+            "!variables.claims || (variables.gpu && variables.new) || variables.operated || variables.trusted",
+            "only the operator of a controller gives it its pods: leave ownerReferences as they are",
         ),
         validation(
             format!("(variables.new && variables.ofJob) ||\n({own}) ||\nvariables.trusted"),

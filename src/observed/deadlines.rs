@@ -203,7 +203,7 @@ impl Observed {
             return;
         }
         let refused = self.unscheduled.values().any(|pod| pod.job == uid);
-        if refused || view.active.max(self.active_parts(uid)) < view.remaining {
+        if refused || view.active.max(self.active_parts(uid)) < self.remaining(view) {
             self.incomplete.entry(uid.to_owned()).or_default();
         } else {
             self.incomplete.remove(uid);

@@ -124,7 +124,7 @@ impl Observed {
             let rests = view.is_suspended && !view.has_ended && !is_planned;
             was_started && rests && self.has_pods_left(uid)
         });
-        was_started || self.leavers.contains_key(uid)
+        was_started || self.leavers.contains_key(uid) || self.runs_unplanned(uid)
     }
 
     /// Whether a suspended Job has pods of its last start that may still end: not those on nodes
@@ -133,7 +133,10 @@ impl Observed {
         let view = self.jobs.get(uid);
         let on_live_node = |pod: &PodView| {
             let node = pod.node.as_ref();
-            pod.job.as_deref() == Some(uid) && node.is_some_and(|node| !self.is_lost(node))
+            let is_near = view.is_none_or(|view| view.id.namespace() == pod.namespace);
+            is_near
+                && pod.job.as_deref() == Some(uid)
+                && node.is_some_and(|node| !self.is_lost(node))
         };
         let is_quiet = view.is_none_or(|view| view.is_quiet) && self.parts_are_quiet(uid);
         !is_quiet || self.pods.values().any(on_live_node)

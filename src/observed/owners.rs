@@ -8,7 +8,7 @@ use rpds::RedBlackTreeMapSync;
 
 use super::{News, Observed, Uid};
 use crate::kinds::Templates;
-use crate::translate::{Form, JobView, PodView};
+use crate::translate::{self, Form, JobView, PodView};
 
 /// A chain of owners that is longer is none.
 const DEPTH_MAX: usize = 4;
@@ -43,6 +43,8 @@ impl Observed {
     /// An object is seen as it is now: whose part it is, and with it whose its pods are.
     pub(super) fn link(&mut self, uid: &str, news: &mut News) {
         let owner = self.jobs.get(uid).and_then(|view| view.owner.clone());
+        let owner = owner.filter(|owner| !self.are_apart(uid, owner));
+        self.disown_strangers(uid, news);
         let known = self.owners.of_part.get(uid).cloned();
         if known != owner {
             self.unlink(uid, news);
@@ -57,6 +59,21 @@ impl Observed {
         if let Some(owner) = self.owners.of_part.get(uid).cloned() {
             self.complete(&owner);
             news.touched.insert(self.top(&owner));
+        }
+    }
+
+    /// Owners are of the same namespace; who claims another one's is nobody's part.
+    fn are_apart(&self, one: &str, other: &str) -> bool {
+        let both = self.jobs.get(one).zip(self.jobs.get(other));
+        both.is_some_and(|(one, other)| one.id.namespace() != other.id.namespace())
+    }
+
+    /// Parts that were seen before it was known where their owner is.
+    fn disown_strangers(&mut self, uid: &str, news: &mut News) {
+        let parts = self.owners.parts.get(uid).into_iter().flatten();
+        let strangers = parts.filter(|part| self.are_apart(uid, part));
+        for stranger in strangers.cloned().collect::<Vec<_>>() {
+            self.unlink(&stranger, news);
         }
     }
 
@@ -112,11 +129,13 @@ impl Observed {
         }
     }
 
-    /// The object of another kind that an operator has made of it.
+    /// The object of another kind that an operator has made of it: of several one that asks for
+    /// GPUs, if any does.
     fn made_of(&self, uid: &str) -> Option<&JobView> {
         let parts = self.owners.parts.get(uid).into_iter().flatten();
-        let mut parts = parts.filter_map(|part| self.jobs.get(part));
-        parts.find(|part| matches!(part.form, Form::Composite(_)))
+        let parts = parts.filter_map(|part| self.jobs.get(part));
+        let mut made = parts.filter(|part| matches!(part.form, Form::Composite(_)));
+        made.clone().find(|part| part.asks).or_else(|| made.next())
     }
 
     /// Whether it waits for nothing: it was suspended before anybody could know that it asks for no
@@ -127,6 +146,15 @@ impl Observed {
         let queued = self.namespaces.contains_key(view.id.namespace());
         let is_top = view.owner.is_none() && queued && is_of_what_it_makes(view);
         waits && is_top && made.is_some_and(|made| !made.asks)
+    }
+
+    /// Whether it was let go as one without GPUs, and asks for some now: it has no place for them.
+    pub(crate) fn runs_unplanned(&self, uid: &str) -> bool {
+        let runs = |view: &JobView| {
+            let is_freed = view.epoch == Some(translate::FREED) && view.owner.is_none();
+            is_freed && view.asks && !view.is_suspended && !view.has_ended
+        };
+        self.jobs.get(uid).is_some_and(runs) && self.plans.get(uid).is_none()
     }
 
     /// All parts of an object, and theirs.
@@ -154,6 +182,20 @@ impl Observed {
         active.fold(0, u32::saturating_add)
     }
 
+    /// Pods of an object that are still to run at the same time: those of its Jobs that are over are
+    /// not missed.
+    #[must_use]
+    pub fn remaining(&self, view: &JobView) -> u32 {
+        let parts = self.all_parts(view.id.uid()).into_iter();
+        let jobs = parts.filter(|part| part.form == Form::Job && part.asks);
+        let over = jobs.map(|job| match job.has_ended {
+            true => job.gang,
+            false => job.gang.saturating_sub(job.remaining),
+        });
+        let over = over.fold(0, u32::saturating_add);
+        view.remaining.min(view.gang.saturating_sub(over))
+    }
+
     /// An object that is over, but for pods of it that are still ending: they take room until they
     /// are gone.
     pub(super) fn detach_pods_of_composite(&mut self, uid: &str, news: &mut News) {
@@ -172,144 +214,4 @@ fn is_of_what_it_makes(view: &JobView) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Classes, Patience};
-    use super::*;
-    use crate::kinds::Composite;
-    use crate::watch::{Change, Kind, Object};
-    use k8s_openapi::api::core::v1::Pod;
-    use prorata_core::{Event, Placement, Slot};
-    use serde_json::{Value, json};
-
-    const GPU: &str = "nvidia.com/gpu";
-
-    fn owned(uid: &str, version: u32, owner: Option<(&str, &str, &str)>) -> Value {
-        let owners = owner.map(|(api_version, kind, owner)| {
-            json!({"apiVersion": api_version, "kind": kind, "name": "o", "uid": owner, "controller": true})
-        });
-        let owners: Vec<Value> = owners.into_iter().collect();
-        json!({
-            "namespace": "red", "name": uid, "uid": uid, "resourceVersion": version.to_string(),
-            "ownerReferences": owners,
-        })
-    }
-
-    fn pods(gpus: u32) -> Value {
-        let limits = match gpus {
-            0 => json!({}),
-            gpus => json!({GPU: gpus}),
-        };
-        json!({"containers": [{"name": "c", "resources": {"limits": limits}}]})
-    }
-
-    /// A JobSet of a Job of two pods, with this status.
-    fn set(version: u32, suspend: bool, conditions: Value) -> Object {
-        let job =
-            json!({"spec": {"parallelism": 2, "completions": 2, "template": {"spec": pods(1)}}});
-        let object = json!({
-            "metadata": owned("set", version, None),
-            "spec": {"suspend": suspend, "replicatedJobs": [{"name": "w", "template": job}]},
-            "status": {"conditions": conditions},
-        });
-        let kind = Composite::of_owner("jobset.x-k8s.io/v1alpha2", "JobSet").unwrap();
-        let object = serde_json::from_value(object).unwrap();
-        Object::Job(Box::new(JobView::of_composite(kind, &object, GPU)))
-    }
-
-    fn job(suspend: bool) -> Object {
-        let object = json!({
-            "metadata": owned("job", 1, Some(("jobset.x-k8s.io/v1alpha2", "JobSet", "set"))),
-            "spec": {"suspend": suspend, "parallelism": 2, "completions": 2, "template": {"spec": pods(1)}},
-        });
-        Object::Job(Box::new(JobView::new(
-            &serde_json::from_value(object).unwrap(),
-            GPU,
-        )))
-    }
-
-    fn pod(uid: &str, gpus: u32) -> Object {
-        let mut spec = pods(gpus);
-        spec["nodeName"] = json!("a");
-        let object =
-            json!({"metadata": owned(uid, 1, Some(("batch/v1", "Job", "job"))), "spec": spec});
-        let pod: Pod = serde_json::from_value(object).unwrap();
-        Object::Pod(PodView::new(&pod, GPU))
-    }
-
-    /// The JobSet is admitted.
-    fn observed() -> Observed {
-        let mut observed = Observed::new(GPU, Classes::default(), Patience::default());
-        let red = Object::Namespace("red".to_owned(), Some("red".into()));
-        observed.apply(Change::Applied(red));
-        observed.apply(Change::Applied(set(1, true, json!([]))));
-        let job = observed.wanted("set").unwrap();
-        assert_eq!(job.gang, 2);
-        let slot = |gpu: u32| Slot::whole("a".into(), [gpu].into_iter().collect());
-        let placement: Placement = [slot(0), slot(1)].into_iter().collect();
-        observed.admit(&job, 1, placement);
-        observed
-    }
-
-    fn bound(news: &News) -> usize {
-        let is_bound = |fact: &&Event| matches!(fact, Event::TaskBound(..));
-        news.facts.iter().filter(is_bound).count()
-    }
-
-    #[test]
-    fn pods_are_their_job_sets_in_whatever_order_they_are_seen() {
-        let mut observed = observed();
-        let early = observed.apply(Change::Applied(pod("early", 1)));
-        assert_eq!(bound(&early), 0, "whose part its Job is was not known");
-        let news = observed.apply(Change::Applied(job(false)));
-        assert_eq!(bound(&news), 1);
-        assert_eq!(bound(&observed.apply(Change::Applied(pod("late", 1)))), 1);
-        assert!(observed.plan("set").unwrap().is_full());
-        assert_eq!(observed.top("job"), "set");
-        assert!(observed.bypassing().is_empty(), "it runs as a part");
-    }
-
-    #[test]
-    fn pods_without_gpus_take_no_place() {
-        let mut observed = observed();
-        observed.apply(Change::Applied(job(false)));
-        let news = observed.apply(Change::Applied(pod("driver", 0)));
-        assert_eq!(bound(&news), 0);
-        let takes_room = |fact: &Event| matches!(fact, Event::PodBound(..));
-        assert!(news.facts.iter().any(takes_room), "{news:?}");
-    }
-
-    /// Its operator may say so while pods of it are still ending.
-    #[test]
-    fn what_is_over_keeps_the_room_of_the_pods_that_are_left() {
-        let mut observed = observed();
-        observed.apply(Change::Applied(job(false)));
-        observed.apply(Change::Applied(pod("left", 1)));
-        let done = json!([{"type": "Completed", "status": "True"}]);
-        let news = observed.apply(Change::Applied(set(2, false, done)));
-        let id = observed.job("set").unwrap().id.clone();
-        assert!(news.facts.contains(&Event::JobWithdrawn(id)));
-        let takes_room =
-            |fact: &Event| matches!(fact, Event::PodBound(pod, ..) if *pod == "left".into());
-        assert!(news.facts.iter().any(takes_room), "{news:?}");
-    }
-
-    #[test]
-    fn it_is_stopping_until_its_parts_are_quiet() {
-        let mut observed = observed();
-        observed.apply(Change::Applied(job(true)));
-        let quiet = json!([{"type": "Suspended", "status": "True"}]);
-        observed.apply(Change::Applied(set(2, true, quiet)));
-        assert!(observed.has_pods_left("set"), "its Job does not say so yet");
-        observed.apply(Change::Listed(Kind::Job, Vec::new()));
-        assert!(!observed.has_pods_left("set"));
-        assert_eq!(observed.top("job"), "job");
-    }
-
-    #[test]
-    fn a_ring_of_owners_has_an_end() {
-        let mut owners = RedBlackTreeMapSync::default();
-        owners.insert_mut("a".to_owned(), "b".to_owned());
-        owners.insert_mut("b".to_owned(), "a".to_owned());
-        assert_eq!(topmost(&owners, "a"), "a");
-    }
-}
+mod tests;

@@ -81,8 +81,11 @@ impl Observed {
     /// ever asked about.
     pub(super) fn bypasses(&self, uid: &str) -> bool {
         // What is a part of another object is held or started with that.
-        let started =
-            |view: &JobView| !view.is_suspended && !view.has_ended && view.owner.is_none();
+        let started = |view: &JobView| {
+            // What we let go ourselves asks for no GPUs, or has to queue for them.
+            let is_freed = view.epoch == Some(translate::FREED);
+            !view.is_suspended && !view.has_ended && view.owner.is_none() && !is_freed
+        };
         self.jobs.get(uid).is_some_and(started)
             && self.plans.get(uid).is_none()
             && !self.leavers.contains_key(uid)

@@ -25,6 +25,8 @@ const ENDS: [&str; 4] = ["Complete", "Completed", "Succeeded", "Failed"];
 /// The pods of one template.
 struct Group {
     count: u32,
+    /// How many of them are over for good.
+    over: u32,
     spec: PodSpec,
 }
 
@@ -33,6 +35,7 @@ struct Group {
 struct Asked {
     names_gpus: bool,
     gang: u32,
+    over: u32,
     /// Of each resource as much as the pod that asks for most of it.
     task: Resources,
     needs: Arc<Needs>,
@@ -89,7 +92,7 @@ impl JobView {
             checkpointed: checkpointed(metadata),
             is_leaving: metadata.deletion_timestamp.is_some(),
             gang: asked.gang,
-            remaining: asked.gang,
+            remaining: asked.gang.saturating_sub(asked.over),
             indexed: false,
             task: match obstacle {
                 None => asked.task,
@@ -118,13 +121,13 @@ impl Asked {
             let template = Template::new(&group.spec, affinity, gpu_resource);
             // kube-scheduler finds a place for pods without GPUs, as for any other such.
             if template.names_gpus {
-                asked.add(group.count, template);
+                asked.add(group, template);
             }
         }
         asked
     }
 
-    fn add(&mut self, count: u32, template: Template) {
+    fn add(&mut self, group: &Group, template: Template) {
         let differ = self.names_gpus && self.needs != template.needs;
         let differ = differ.then(|| {
             "its pod templates with GPUs demand different nodes, which cannot be planned for yet: \
@@ -133,7 +136,8 @@ impl Asked {
         });
         self.obstacle = self.obstacle.take().or(template.obstacle).or(differ);
         self.task = greater(&self.task, &template.task);
-        self.gang = self.gang.saturating_add(count);
+        self.gang = self.gang.saturating_add(group.count);
+        self.over = self.over.saturating_add(group.over.min(group.count));
         self.priority_class = self.priority_class.take().or(template.priority_class);
         self.needs = template.needs;
         self.names_gpus = true;
@@ -170,7 +174,12 @@ fn groups(kind: &Composite, content: &Value) -> Result<Vec<Group>, String> {
                     let spec: JobSpec = read(spec, &format!("spec.{field}[{at}].template"))?;
                     let count = gang(&spec).saturating_mul(replicas(job));
                     let spec = spec.template.spec.unwrap_or_default();
-                    Ok(Group { count, spec })
+                    // Its Jobs say it of theirs themselves.
+                    Ok(Group {
+                        count,
+                        over: 0,
+                        spec,
+                    })
                 })
                 .collect()
         }
@@ -181,7 +190,9 @@ fn groups(kind: &Composite, content: &Value) -> Result<Vec<Group>, String> {
                 let template: PodTemplateSpec = read(&group["template"], &path)?;
                 let spec = template.spec.unwrap_or_default();
                 let count = replicas(group);
-                Ok(Group { count, spec })
+                let over = content["status"]["replicaStatuses"][role]["succeeded"].as_u64();
+                let over = u32::try_from(over.unwrap_or_default()).unwrap_or(u32::MAX);
+                Ok(Group { count, over, spec })
             })
             .collect()
         }
@@ -316,6 +327,17 @@ mod tests {
         );
         assert_eq!(view.max_duration.map(|span| span.as_secs()), Some(60));
         assert!(view.is_suspended && !view.is_quiet && view.active == 1);
+    }
+
+    #[test]
+    fn pods_that_are_over_are_not_missed() {
+        let role =
+            |replicas: u32, gpus| json!({"replicas": replicas, "template": template(gpus, 1)});
+        let spec = json!({"mpiReplicaSpecs": {"Launcher": role(1, 0), "Worker": role(7, 1)}});
+        let status =
+            json!({"replicaStatuses": {"Launcher": {"succeeded": 1}, "Worker": {"succeeded": 2}}});
+        let view = view("MPIJob", json!({}), spec, status);
+        assert_eq!((view.gang, view.remaining), (7, 5));
     }
 
     #[test]

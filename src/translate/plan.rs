@@ -22,20 +22,13 @@ pub const NAME_FIELD: &str = "metadata.name";
 /// name nodes any more; their nodes are told by Filter alone.
 #[must_use]
 pub fn release(job: &JobView, epoch: i64, placement: &Placement) -> Value {
-    let key = labels::EPOCH.replace('~', "~0").replace('/', "~1");
-    let annotation = if job.has_annotations {
-        json!({"op": "add", "path": format!("/metadata/annotations/{key}"), "value": epoch.to_string()})
-    } else {
-        let annotations = json!({labels::EPOCH: epoch.to_string()});
-        json!({"op": "add", "path": "/metadata/annotations", "value": annotations})
-    };
     let suspend = suspend_path(job.form);
     let mut patch = vec![
         json!({"op": "test", "path": "/metadata/uid", "value": job.id.uid()}),
         json!({"op": "test", "path": "/metadata/generation", "value": job.generation}),
         unheld(job),
         json!({"op": "test", "path": suspend, "value": true}),
-        annotation,
+        released(job, epoch),
     ];
     if job.form == Form::Job {
         let affinity = with_ours(job.affinity.as_ref(), placement);
@@ -45,7 +38,10 @@ pub fn release(job: &JobView, epoch: i64, placement: &Placement) -> Value {
     Value::Array(patch)
 }
 
-/// The patch that lets one go that the queue has nothing to do with.
+/// The epoch of what was let go without an admission: those start at one.
+pub const FREED: i64 = 0;
+
+/// The patch that lets one go that the queue has nothing to do with, and says so.
 #[must_use]
 pub fn free(job: &JobView) -> Value {
     let suspend = suspend_path(job.form);
@@ -54,8 +50,19 @@ pub fn free(job: &JobView) -> Value {
         {"op": "test", "path": "/metadata/generation", "value": job.generation},
         unheld(job),
         {"op": "test", "path": suspend, "value": true},
+        released(job, FREED),
         {"op": "replace", "path": suspend, "value": false},
     ])
+}
+
+fn released(job: &JobView, epoch: i64) -> Value {
+    let key = labels::EPOCH.replace('~', "~0").replace('/', "~1");
+    if job.has_annotations {
+        json!({"op": "add", "path": format!("/metadata/annotations/{key}"), "value": epoch.to_string()})
+    } else {
+        let annotations = json!({labels::EPOCH: epoch.to_string()});
+        json!({"op": "add", "path": "/metadata/annotations", "value": annotations})
+    }
 }
 
 /// A hold is an annotation, which no generation counts. To test for null is to test for absence.

@@ -2,6 +2,7 @@
 //! on, because the version is gone, nothing is heard or an hour has passed, it is listed anew; a
 //! list undoes whatever was missed.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::pin::pin;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use futures::StreamExt;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
@@ -24,6 +25,8 @@ const PAGE: u32 = 500;
 const RELIST_EVERY: Duration = Duration::from_secs(60 * 60);
 /// A list that takes longer is begun anew.
 const LIST_WITHIN: Duration = Duration::from_secs(60);
+/// What does not gate others is waited for so long, while the API server refuses to list it.
+const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
@@ -33,8 +36,10 @@ pub(super) struct Follower<K, V> {
     pub(super) api: Api<K>,
     /// Only objects with these fields.
     pub(super) fields: Option<&'static str>,
-    /// Whether it may be that the API server does not know it.
+    /// Whether it may be that the API server does not know it, and the others go on without it.
     pub(super) is_optional: bool,
+    /// The kinds of which a list was told.
+    pub(super) told: watch::Sender<BTreeSet<Kind>>,
     /// What is kept of an object.
     pub(super) view: V,
     pub(super) heard: Heard,
@@ -60,37 +65,57 @@ where
 {
     /// Runs until nobody listens any more, or what may go is gone.
     pub(super) async fn run(self) -> End {
-        let mut pause = Pause::default();
+        let (began, mut pause) = (Instant::now(), Pause::default());
         loop {
             let listed = match tokio::time::timeout(LIST_WITHIN, self.list()).await {
                 Ok(Err(kube::Error::Api(status))) if status.code == 404 && self.is_optional => {
                     return End::Unserved;
                 }
-                Ok(listed) => listed.map_err(|error| error.to_string()),
-                Err(_) => Err(format!("no answer within {LIST_WITHIN:?}")),
+                // It is the kind that fails, not the way to the API server.
+                Ok(Err(error @ kube::Error::Api(_))) => Err((error.to_string(), true)),
+                Ok(listed) => listed.map_err(|error| (error.to_string(), false)),
+                Err(_) => Err((format!("no answer within {LIST_WITHIN:?}"), true)),
             };
             let (version, objects) = match listed {
                 Ok(listed) => listed,
-                Err(error) => {
-                    warn!(kind = ?self.kind, %error, "a list failed; it is begun anew");
+                Err((error, is_its_own)) => {
+                    warn!(kind = %self.kind, %error, "a list failed; it is begun anew");
                     self.metrics.broke_off(self.kind);
+                    let gives_up = is_its_own && began.elapsed() >= PATIENCE;
+                    if gives_up && self.do_without().await.is_none() {
+                        return End::Unwanted;
+                    }
                     pause.wait().await;
                     continue;
                 }
             };
             debug!(kind = ?self.kind, objects = objects.len(), version, "listed");
             self.heard.word(self.kind);
-            if self
-                .send(Change::Listed(self.kind, objects))
-                .await
-                .is_none()
-            {
+            if self.tell_all(objects).await.is_none() {
                 return End::Unwanted;
             }
             if let End::Unwanted = self.watch(version, &mut pause).await {
                 return End::Unwanted;
             }
         }
+    }
+
+    /// Nobody waits for the first list of a kind that others can do without. Once there was one,
+    /// what it said stands.
+    async fn do_without(&self) -> Option<()> {
+        if !self.is_optional || self.told.borrow().contains(&self.kind) {
+            return Some(());
+        }
+        warn!(kind = %self.kind, "it cannot be listed: the queue goes on without its objects");
+        self.tell_all(Vec::new()).await
+    }
+
+    async fn tell_all(&self, objects: Vec<Object>) -> Option<()> {
+        self.send(Change::Listed(self.kind, objects)).await?;
+        self.told.send_modify(|told| {
+            told.insert(self.kind);
+        });
+        Some(())
     }
 
     /// Every object, and the version from which to watch.

@@ -50,15 +50,18 @@ impl Heard {
         self.0.start + Duration::from_millis(last)
     }
 
-    /// The kind that was not heard of for the longest, and how long.
+    /// The kind that was not heard of for the longest, and how long. Kinds of operators come and go,
+    /// and may be broken: nobody else waits for them.
     #[must_use]
     pub fn quietest(&self) -> (Kind, Duration) {
-        let ages = Kind::ALL.map(|kind| (kind, self.last(kind).elapsed()));
-        let oldest = ages.into_iter().max_by_key(|(_, age)| *age);
+        let all = Kind::ALL.into_iter();
+        let own = all.filter(|kind| kind.composite().is_none());
+        let ages = own.map(|kind| (kind, self.last(kind).elapsed()));
+        let oldest = ages.max_by_key(|(_, age)| *age);
         oldest.expect("there are kinds")
     }
 
-    /// Whether every kind has been heard of recently enough to answer by it.
+    /// Whether every kind that counts has been heard of recently enough to answer by it.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         self.quietest().1 < STALE_AFTER

@@ -1,7 +1,7 @@
 //! Followers against an API server that says what the test wants it to say. Time is the runtime's
 //! own, so an hour takes no time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use futures::stream::{self, StreamExt as _};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tower::service_fn;
 
 use super::follow::Follower;
@@ -105,13 +105,18 @@ struct Following {
 
 /// Follows namespaces.
 fn follow(server: &Server) -> Following {
+    follow_as(server, false)
+}
+
+fn follow_as(server: &Server, is_optional: bool) -> Following {
     let (sender, inbox) = mpsc::channel(16);
     let heard = Heard::default();
     let follower = Follower {
         kind: Kind::Namespace,
         api: Api::<Namespace>::all(server.client()),
         fields: None,
-        is_optional: false,
+        is_optional,
+        told: watch::Sender::new(BTreeSet::new()),
         view: namespace,
         heard: heard.clone(),
         metrics: Metrics::default(),
@@ -300,4 +305,34 @@ fn each_kind_of_operators_is_followed() {
         assert_eq!(kind, Kind::Composite(u8::try_from(place).unwrap()));
         assert_eq!(Kind::ALL[kind.index()], kind);
     }
+}
+
+/// Kinds that are not its own do not keep the queue from beginning.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_listed_is_done_without() {
+    let refused = || Reply::Object(500, json!({ "code": 500, "message": "conversion failed" }));
+    let server = Server::new((0..100).map(|_| refused()));
+    let mut following = follow_as(&server, true);
+    let clock = tokio::time::Instant::now();
+    assert_eq!(following.next().await, "= ");
+    assert!((10..15).contains(&clock.elapsed().as_secs()));
+    let refusals = server.requests().len();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(server.requests().len() > refusals, "it is tried again");
+    server.replies.lock().unwrap().clear();
+    server.then([list(1, &["a"])]);
+    assert_eq!(
+        following.next().await,
+        "= a",
+        "and nothing was told meanwhile"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_its_own_is_waited_for() {
+    let refused = || Reply::Object(500, json!({ "code": 500, "message": "no" }));
+    let server = Server::new((0..20).map(|_| refused()));
+    let mut following = follow(&server);
+    server.then([list(1, &["a"])]);
+    assert_eq!(following.next().await, "= a");
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::operators::{object, of, owner};
 use super::pods::{running, running_when, until_empty, until_running};
 use crate::cluster::requests::{json as manifest, message, patch};
-use crate::cluster::{from, pod};
+use crate::cluster::{from, job, pod};
 use crate::outage::world::{NODES, World, gang};
 
 /// A pod template with so many GPUs.
@@ -243,6 +243,19 @@ pub(crate) async fn forged_owners_get_no_places(world: &World) {
         .unwrap_err();
     assert!(message(&error).contains("only the operator"), "{error}");
 
+    // Without GPUs it would be waited for, and what it asks for taken for what the whole does.
+    let mut plain = manifest(&job("plain", 0));
+    plain["metadata"]["ownerReferences"] = owners.clone();
+    let error = jobs.create(&PostParams::default(), &from(plain)).await;
+    let error = message(&error.unwrap_err());
+    assert!(error.contains("only the operator"), "{error}");
+    let mut plain = manifest(&pod("plain", 0));
+    plain["metadata"]["ownerReferences"] = owners.clone();
+    let all: Api<Pod> = Api::namespaced(world.cluster.alice.clone(), "sets");
+    let error = all.create(&PostParams::default(), &from(plain)).await;
+    let error = message(&error.unwrap_err());
+    assert!(error.contains("only the operator"), "{error}");
+
     world.submit("sets", &gang("waits", 8)).await;
     world
         .until_stands("sets", "waits", State::Waiting, "CapacityFull")
@@ -341,6 +354,7 @@ pub(crate) async fn a_train_job_is_held_above_its_job_set(world: &World) {
     let set = sets.get("tune").await.unwrap();
     let ours = |key: &String| key.starts_with("internal.prorata.dev/");
     assert!(!set.annotations().keys().any(ours), "it is nobody's job");
+    forge_a_job_set(world, "tune").await;
     finish(world, "trainer").await;
     world
         .until_stands("trainer", "tune", State::Finished, "Finished")
@@ -354,7 +368,44 @@ pub(crate) async fn a_train_job_without_gpus_is_let_go(world: &World) {
     submit(world, "trainer", "TrainJob", "plain", &spec).await;
     running_when(world, "trainer", 1).await;
     assert!(world.record("trainer", "plain").await.is_none());
+
+    // Its operator makes it anew, with GPUs, and it has no places for them.
+    let trains = of(&world.cluster.alice, "trainer", "TrainJob");
+    let now = json!({"spec": {"made": workers(1, 3)}});
+    patch(&trains, "plain", now).await.unwrap();
+    let sets = of(&world.cluster.alice, "trainer", "JobSet");
+    let background = DeleteParams::background();
+    sets.delete("plain", &background).await.unwrap();
+    world
+        .until("it has places", async || {
+            let record = world.record("trainer", "plain").await;
+            record.is_some_and(|record| record.spec.admission.is_some())
+        })
+        .await;
+    running_when(world, "trainer", 4).await;
+    assert_as_planned(world, "trainer", "plain").await;
     delete(world, "trainer", "TrainJob", "plain").await;
+}
+
+/// A TrainJob is what is made of it: what asks for nothing would have it go on at once.
+async fn forge_a_job_set(world: &World, of_train: &str) {
+    let trains = of(&world.cluster.alice, "trainer", "TrainJob");
+    let train = trains.get(of_train).await.unwrap();
+    let owners = json!([owner(&train, "TrainJob")]);
+    let sets = of(&world.cluster.alice, "trainer", "JobSet");
+    let mut forged = object("JobSet", "forged", &job_set(&[jobs("driver", 1, 1, 0)]));
+    forged.data["spec"]["suspend"] = json!(true);
+    sets.create(&PostParams::default(), &forged).await.unwrap();
+    let join = json!({"metadata": {"ownerReferences": owners}});
+    let error = patch(&sets, "forged", join).await.unwrap_err();
+    assert!(message(&error).contains("only the operator"), "{error}");
+    sets.delete("forged", &DeleteParams::background())
+        .await
+        .unwrap();
+    forged.metadata.owner_references = from(owners);
+    let error = sets.create(&PostParams::default(), &forged).await;
+    let error = message(&error.unwrap_err());
+    assert!(error.contains("only the operator"), "{error}");
 }
 
 /// Begun before a restart of the controller, and looked at after it.
