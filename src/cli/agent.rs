@@ -50,7 +50,8 @@ pub struct Args {
     /// How often to look
     #[arg(long, value_name = "SPAN", default_value = "1s", value_parser = duration::parse)]
     interval: Duration,
-    /// A call to the driver that takes longer is left behind, and its GPU is unresponsive
+    /// A call to the driver that takes longer is left behind, and its GPU is unresponsive; loading the driver may
+    /// take six times as long
     #[arg(long, value_name = "SPAN", default_value = "5s", value_parser = duration::parse)]
     deadline: Duration,
     /// How long an error that the driver has told is held against its GPU
