@@ -375,8 +375,12 @@ impl Writer {
         (before, after): (&TenantStatus, &TenantStatus),
     ) -> Option<Object> {
         let api: Api<Tenant> = Api::all(self.client.clone());
-        let [before, after] = [before, after].map(|status| json!({"status": status}));
-        let mut patch = merge::difference(&before, &after);
+        // What was never shown reads as zeros, which have to be written all the same.
+        let before = match before.observed_generation {
+            Some(_) => json!({"status": before}),
+            None => json!({}),
+        };
+        let mut patch = merge::difference(&before, &json!({"status": after}));
         patch["metadata"] = json!({"resourceVersion": version.to_string()});
         let patch = Patch::Merge(patch);
         let params = PatchParams::default();

@@ -42,10 +42,11 @@ pub(super) fn confine() -> ValidatingAdmissionPolicy {
         );
     }
     let labels = |object: &str| format!("{object}.metadata.?labels.orValue({{}})");
+    let team = |object: &str| format!("{}[?'{TEAM}'].orValue('')", labels(object));
     let is_ours = |object: &str| {
         let labels = labels(object);
         format!(
-            "({object} == null || ({labels}[?'{MANAGED_BY}'].orValue('') == '{MANAGER}' && '{TEAM}' in {labels}))"
+            "({object} == null || ({labels}[?'{MANAGED_BY}'].orValue('') == '{MANAGER}' && {labels}[?'{TEAM}'].orValue('') != ''))"
         )
     };
     validating_policy(
@@ -54,10 +55,7 @@ pub(super) fn confine() -> ValidatingAdmissionPolicy {
         vec![condition("by-the-controller", cel::by_controller())],
         vec![variable(
             "team",
-            format!(
-                "{}[?'{TEAM}'].orValue('')",
-                labels("(object == null ? oldObject : object)")
-            ),
+            team("(object == null ? oldObject : object)"),
         )],
         vec![
             validation(
@@ -66,10 +64,18 @@ pub(super) fn confine() -> ValidatingAdmissionPolicy {
             ),
             validation(
                 format!(
-                    "namespaceObject == null || {}[?'{TEAM}'].orValue('') == variables.team",
-                    labels("namespaceObject")
+                    "namespaceObject == null || {} == variables.team",
+                    team("namespaceObject")
                 ),
                 "Prorata keeps objects of a Tenant in that Tenant's namespaces alone",
+            ),
+            validation(
+                format!(
+                    "object == null || oldObject == null || {} == variables.team",
+                    team("oldObject")
+                ),
+                "this object is another Tenant's: name another namespace in spec.environments[].namespace, or call the \
+                 environment otherwise",
             ),
             validation(
                 "request.resource.resource != 'tenants' || object == null || object.spec.?parent.orValue('') == variables.team",
@@ -90,8 +96,8 @@ pub(super) fn stamp() -> MutatingAdmissionPolicy {
     mutating_policy(STAMPED, jobs, Vec::new(), patch)
 }
 
-/// A user changes and deletes no Jobs but their own. Kubernetes' own controllers do as they have to,
-/// and so does whoever has `manage` on the queue.
+/// Nobody changes and deletes Jobs but their own: no user, and no service account, wherever it is.
+/// Kubernetes' own controllers do as they have to, and so does whoever has `manage` on the queue.
 pub(super) fn own_jobs() -> ValidatingAdmissionPolicy {
     let user = "request.userInfo.username";
     let creator = format!(
@@ -104,9 +110,10 @@ pub(super) fn own_jobs() -> ValidatingAdmissionPolicy {
         vec![
             condition("of-somebody-else", format!("{creator} != {user}")),
             condition(
-                "by-a-tenants-own-account",
+                "not-by-kubernetes-itself",
                 format!(
-                    "!{user}.startsWith('system:') || {user}.startsWith('system:serviceaccount:' + request.namespace + ':')"
+                    "!{user}.startsWith('system:') ||\n\
+                     ({user}.startsWith('system:serviceaccount:') && !{user}.startsWith('system:serviceaccount:kube-system:'))"
                 ),
             ),
         ],
@@ -166,19 +173,28 @@ pub(super) fn hardened() -> ValidatingAdmissionPolicy {
     )
 }
 
-/// A claim that names its volume could take one that another tenant has given back.
+/// A claim that names its volume could take one that another tenant has given back. Kubernetes lets
+/// the name be set once by an update too, which is how it binds a claim itself.
 pub(super) fn volumes() -> ValidatingAdmissionPolicy {
-    let claims: MatchResources = requests("", &["v1"], &["persistentvolumeclaims"], &["CREATE"]);
+    let claims: MatchResources = requests(
+        "",
+        &["v1"],
+        &["persistentvolumeclaims"],
+        &["CREATE", "UPDATE"],
+    );
+    let volume = |object: &str| format!("{object}.spec.?volumeName.orValue('')");
+    let (new, old) = (volume("object"), volume("oldObject"));
     validating_policy(
         VOLUMES,
         claims,
         vec![condition(
             "names-its-volume",
-            "object.spec.?volumeName.orValue('') != ''",
+            format!("{new} != '' && (oldObject == null || {old} != {new})"),
         )],
         vec![trusted()],
         vec![validation(
-            "variables.trusted",
+            "request.userInfo.username in ['system:serviceaccount:kube-system:persistent-volume-binder', \
+             'system:kube-controller-manager'] ||\nvariables.trusted",
             "which volume a claim gets is not a tenant's to choose: remove volumeName, and name a storageClassName",
         )],
     )

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::object::{Kind, Wanted};
 use super::plan::{Part, Whole};
-use super::quantity;
+use super::{quantity, quota};
 use crate::api::{Quotas, TenantSpec};
 
 /// The child.
@@ -14,15 +14,15 @@ use crate::api::{Quotas, TenantSpec};
 /// on GPUs: what runs there runs on.
 pub(super) fn object(team: &Whole<'_>, part: &Part) -> Wanted {
     let mut spec = json!({ "parent": team.name, "weight": "1" });
-    let own = amounts(part);
+    let own = amounts(&part.guaranteed);
     let guaranteed = own.as_object().is_some_and(|own| !own.is_empty());
     if guaranteed && !part.is_left {
-        spec["guaranteed"] = own.clone();
+        spec["guaranteed"] = own;
     }
     if part.is_left {
         spec["limit"] = json!({ "gpu": "0" });
     } else if team.spec.quotas == Some(Quotas::Hard) {
-        spec["limit"] = own;
+        spec["limit"] = amounts(&quota::compute(team, part));
     }
     if let Some(classes) = classes(team.spec, part) {
         spec["priorityClasses"] = json!(classes);
@@ -36,13 +36,13 @@ pub(super) fn object(team: &Whole<'_>, part: &Part) -> Wanted {
     Wanted::new(Kind::Tenant, team.name, part, &part.child, rest)
 }
 
-/// The part's share of what its tenant is guaranteed.
-fn amounts(part: &Part) -> Value {
+/// Amounts by the names of their resources.
+fn amounts(amounts: &[(Resource, u64)]) -> Value {
     let text = |(resource, amount): &(Resource, u64)| {
         let text = quantity::text(*resource, *amount);
         (resource.name().to_owned(), json!(text))
     };
-    Value::Object(part.guaranteed.iter().map(text).collect())
+    Value::Object(amounts.iter().map(text).collect())
 }
 
 fn classes<'a>(spec: &'a TenantSpec, part: &'a Part) -> Option<&'a Vec<String>> {

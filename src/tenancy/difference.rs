@@ -29,7 +29,8 @@ impl fmt::Display for Difference {
 }
 
 /// What of `found` is not as it is wanted. What others added to its maps is theirs; lists have to
-/// be the same, because the API server replaces the lists of all these kinds as a whole.
+/// be the same, because the API server replaces the lists of all these kinds as a whole, but for the
+/// owners, which are a map by their UIDs.
 #[must_use]
 pub fn differences(wanted: &Value, found: &Value) -> Vec<Difference> {
     let mut differences = Vec::new();
@@ -50,6 +51,8 @@ fn compare(path: String, wanted: &Value, found: Option<&Value>, differences: &mu
         (Value::Object(wanted), Some(Value::Object(found))) if !is_whole => {
             inner(&path, wanted, found, differences);
         }
+        (Value::Array(wanted), Some(Value::Array(found)))
+            if path.ends_with("ownerReferences") && has_all(found, wanted) => {}
         // An empty map is often left out.
         (Value::Object(map), None) if map.is_empty() => {}
         (wanted, found) if found == Some(wanted) => {}
@@ -59,6 +62,19 @@ fn compare(path: String, wanted: &Value, found: Option<&Value>, differences: &mu
             found: found.cloned(),
         }),
     }
+}
+
+/// Whether each that is wanted is among those that are there.
+fn has_all(found: &[Value], wanted: &[Value]) -> bool {
+    let mut wanted = wanted.iter().filter_map(Value::as_object);
+    wanted.all(|wanted| {
+        let is_it = |found: &Value| {
+            wanted
+                .iter()
+                .all(|(key, value)| found.get(key) == Some(value))
+        };
+        found.iter().any(is_it)
+    })
 }
 
 fn inner(
@@ -94,6 +110,16 @@ mod tests {
             paths(wanted, json!({ "metadata": {} })),
             ["metadata.labels", "spec"]
         );
+    }
+
+    #[test]
+    fn owners_of_others_are_theirs() {
+        let owners = |owners: Value| json!({ "metadata": { "ownerReferences": owners } });
+        let wanted = owners(json!([{ "kind": "Tenant", "uid": "1" }]));
+        let among = json!([{ "kind": "App", "uid": "2" }, { "kind": "Tenant", "uid": "1", "controller": false }]);
+        assert_eq!(paths(wanted.clone(), owners(among)), [""; 0]);
+        let others = json!([{ "kind": "App", "uid": "2" }, { "kind": "Tenant", "uid": "3" }]);
+        assert_eq!(paths(wanted, owners(others)), ["metadata.ownerReferences"]);
     }
 
     #[test]

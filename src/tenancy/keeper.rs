@@ -80,8 +80,7 @@ impl Keeper {
                 () = sleep_until(retry) => self.retry(),
                 () = tenure.change() => {}
             }
-            let touched = self.store.touched();
-            self.due.extend(touched);
+            self.note_touched();
             if self.store.is_complete() && tenure.is_held() {
                 self.look();
             }
@@ -110,6 +109,15 @@ impl Keeper {
         }
     }
 
+    /// What was learnt of a Tenant is a reason to look at it, unless it failed and its time has not come:
+    /// the news may be no more than what it shows.
+    fn note_touched(&mut self) {
+        let (now, later) = (Instant::now(), &self.later);
+        let is_put_off = |team: &String| later.get(team).is_some_and(|(_, at)| *at > now);
+        let touched = self.store.touched().into_iter();
+        self.due.extend(touched.filter(|team| !is_put_off(team)));
+    }
+
     /// Begins to write for tenants that have to be looked at.
     fn look(&mut self) {
         let free = self.due.iter().filter(|team| !self.busy.contains(*team));
@@ -123,6 +131,8 @@ impl Keeper {
                 let writer = self.writer.clone();
                 self.busy.insert(team);
                 self.writes.spawn(async move { writer.perform(work).await });
+            } else {
+                self.later.remove(&team);
             }
         }
     }
@@ -151,11 +161,7 @@ impl Keeper {
                 "not all could be written"
             );
             self.later
-                .insert(team.clone(), (attempts + 1, Instant::now() + pause));
-            // What was written by itself is no reason to try the rest at once.
-            let touched = self.store.touched();
-            self.due
-                .extend(touched.into_iter().filter(|other| *other != team));
+                .insert(team, (attempts + 1, Instant::now() + pause));
         }
     }
 

@@ -7,6 +7,7 @@ use kube::core::ApiResource;
 use serde_json::{Value, json};
 
 use super::plan::Part;
+use super::store::Key;
 use crate::api::{Tenant, labels};
 
 /// The kinds of objects that are kept for a Tenant, each after those that it needs.
@@ -106,6 +107,11 @@ impl Wanted {
     #[must_use]
     pub fn title(&self) -> String {
         title(self.kind, self.namespace.as_deref(), &self.name)
+    }
+
+    /// What tells it from all others.
+    pub(super) fn key(&self) -> Key {
+        (self.kind, self.namespace.clone(), self.name.clone())
     }
 
     /// The fingerprint of what is wanted.

@@ -69,13 +69,13 @@ impl Part {
     }
 }
 
-/// A namespace that is labelled as an environment of a tenant.
+/// What is labelled as an environment of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Left {
     /// The environment.
     pub environment: String,
-    /// The namespace.
-    pub namespace: String,
+    /// The namespace; `None` for a child, which may have lost its own.
+    pub namespace: Option<String>,
 }
 
 /// A field that cannot be made a plan of.
@@ -148,7 +148,7 @@ impl Sized {
 
 impl Plan {
     /// The plan of the Tenant of this name. `uid` is that of the object, once there is one; `left`
-    /// are the namespaces that are labelled as its environments.
+    /// is what is labelled as its environments.
     ///
     /// # Errors
     /// Every field that is wrong.
@@ -192,20 +192,26 @@ impl Plan {
             .iter()
             .flat_map(|part| of_part(&whole, part))
             .collect();
+        objects.extend(childless(name, left, &parts).map(|part| child::object(&whole, &part)));
         objects.sort_by_key(|object| object.kind);
         Ok(Self { parts, objects })
+    }
+
+    /// Whether the part is the former namespace of an environment that has another one now, whose
+    /// child both share.
+    pub(super) fn is_moved(&self, part: &Part) -> bool {
+        is_moved(&self.parts, part)
     }
 }
 
 fn of_part(whole: &Whole<'_>, part: &Part) -> Vec<Wanted> {
-    // A former namespace of an environment that has another one now has no child of its own.
-    let mut open = whole.parts.iter().filter(|other| !other.is_left);
-    let is_moved = part.is_left && open.any(|other| other.child == part.child);
+    let is_moved = is_moved(whole.parts, part);
     let mut objects = vec![namespace::object(whole.name, whole.spec, part)];
     objects.extend((!is_moved).then(|| child::object(whole, part)));
     objects.extend(network::objects(whole, part));
     objects.extend(limits::object(whole, part));
     objects.extend(members::objects(whole, part));
+    // What is left stays as bounded as it was.
     if !part.is_left {
         objects.extend(quota::object(whole, part));
     }
@@ -268,28 +274,49 @@ const fn unit(resource: Resource, amount: u64) -> u64 {
     }
 }
 
+fn is_moved(parts: &[Part], part: &Part) -> bool {
+    let mut open = parts.iter().filter(|other| !other.is_left);
+    part.is_left && open.any(|other| other.child == part.child)
+}
+
 /// Namespaces that the spec gives to no environment any more.
 fn leftovers(name: &str, spec: &TenantSpec, left: &[Left], open: &[Part]) -> Vec<Part> {
-    let is_gone = |left: &&Left| {
-        let namespace = |part: &Part| part.namespace == left.namespace;
-        is_name(&left.environment) && !open.iter().any(namespace)
-    };
     let part = |left: &Left| {
+        let namespace = left.namespace.clone()?;
+        let is_open = open.iter().any(|part| part.namespace == namespace);
+        if !is_name(&left.environment) || is_open {
+            return None;
+        }
         let kept = spec
             .environments
             .iter()
             .find(|e| e.name == left.environment);
-        Part {
-            name: left.environment.clone(),
-            namespace: left.namespace.clone(),
-            child: child_name(name, &left.environment),
+        Some(Part {
             priority_classes: kept.and_then(|e| e.priority_classes.clone()),
-            guaranteed: Vec::new(),
-            storage: Vec::new(),
-            is_left: true,
-        }
+            ..leftover(name, &left.environment, namespace)
+        })
     };
-    left.iter().filter(is_gone).map(part).collect()
+    left.iter().filter_map(part).collect()
+}
+
+/// Children of former environments of which not even the namespace is left.
+fn childless(name: &str, left: &[Left], parts: &[Part]) -> impl Iterator<Item = Part> {
+    let children = left.iter().filter(|left| left.namespace.is_none());
+    children
+        .map(|left| leftover(name, &left.environment, String::new()))
+        .filter(|gone| is_name(&gone.name) && !parts.iter().any(|part| part.child == gone.child))
+}
+
+fn leftover(tenant: &str, environment: &str, namespace: String) -> Part {
+    Part {
+        name: environment.to_owned(),
+        namespace,
+        child: child_name(tenant, environment),
+        priority_classes: None,
+        guaranteed: Vec::new(),
+        storage: Vec::new(),
+        is_left: true,
+    }
 }
 
 /// The name of the child that an environment is.

@@ -2,7 +2,7 @@
 //!
 //! The queue gives out what is guaranteed and lent, so a quota of Kubernetes' own only repeats the
 //! tenant's hard limit, which environments may use in turn. With `quotas: hard` it is the
-//! environment's own part.
+//! environment's own part of what is guaranteed.
 
 use prorata_core::Resource;
 use serde_json::{Map, Value, json};
@@ -19,18 +19,22 @@ pub(super) fn object(team: &Whole<'_>, part: &Part) -> Option<Wanted> {
         hard.insert(key.clone(), json!(quantity::bytes(*bytes)));
     }
     for (resource, amount) in compute(team, part) {
-        bound(&mut hard, team.gpu_resource, *resource, *amount);
+        bound(&mut hard, team.gpu_resource, resource, amount);
     }
     let rest = json!({ "spec": { "hard": hard } });
     (!hard.is_empty()).then(|| Wanted::new(Kind::ResourceQuota, team.name, part, "prorata", rest))
 }
 
-/// The amounts of CPU, memory and GPUs that bound the namespace.
-pub(super) fn compute<'a>(team: &'a Whole<'_>, part: &'a Part) -> &'a [(Resource, u64)] {
-    match team.spec.quotas {
-        Some(Quotas::Hard) => &part.guaranteed,
-        _ => &team.limit,
+/// The amounts of CPU, memory and GPUs that bound the namespace: the tenant's limit, and with
+/// `quotas: hard` the part instead wherever the tenant is guaranteed anything.
+pub(super) fn compute(team: &Whole<'_>, part: &Part) -> Vec<(Resource, u64)> {
+    if team.spec.quotas != Some(Quotas::Hard) {
+        return team.limit.clone();
     }
+    let own = &part.guaranteed;
+    let is_own = |resource| own.iter().any(|(guaranteed, _)| *guaranteed == resource);
+    let rest = team.limit.iter().filter(|(resource, _)| !is_own(*resource));
+    own.iter().chain(rest).copied().collect()
 }
 
 fn bound(hard: &mut Map<String, Value>, gpu_resource: &str, resource: Resource, amount: u64) {

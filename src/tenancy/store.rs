@@ -134,8 +134,14 @@ impl Store {
 
     /// An object that is wanted, as it is.
     pub(super) fn find(&self, wanted: &Wanted) -> Option<&DynamicObject> {
-        let key = (wanted.kind, wanted.namespace.clone(), wanted.name.clone());
-        self.objects.get(&key)
+        self.objects.get(&wanted.key())
+    }
+
+    /// Whether an object that a Tenant wants is there and carries another's label, or nobody's.
+    pub(super) fn is_foreign(&self, team: &str, wanted: &Wanted) -> bool {
+        let label = |found: &DynamicObject| found.labels().get(labels::TEAM).cloned();
+        let found = self.find(wanted).map(label);
+        found.is_some_and(|label| label.as_deref() != Some(team))
     }
 
     /// Everything that is kept for a Tenant.
@@ -144,16 +150,18 @@ impl Store {
         own.filter_map(|key| Some((key, self.objects.get(key)?)))
     }
 
-    /// The namespaces that are labelled as its environments.
+    /// The namespaces and children that are labelled as its environments.
     #[must_use]
     pub fn left(&self, team: &str) -> Vec<Left> {
-        let namespaces = self
-            .of_team(team)
-            .filter(|((kind, ..), _)| *kind == Kind::Namespace);
-        let left = namespaces.filter_map(|((.., name), object)| {
+        let left = self.of_team(team).filter_map(|((kind, _, name), object)| {
+            let namespace = match kind {
+                Kind::Namespace => Some(name.clone()),
+                Kind::Tenant => None,
+                _ => return None,
+            };
             Some(Left {
                 environment: object.labels().get(labels::ENVIRONMENT)?.clone(),
-                namespace: name.clone(),
+                namespace,
             })
         });
         left.collect()

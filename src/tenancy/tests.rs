@@ -167,7 +167,7 @@ fn what_is_left_of_an_environment_owns_nothing_and_lets_the_same_people_in() {
     );
     let left = ["ml-vision-old", "ml-vision-prod"].map(|namespace| Left {
         environment: namespace.rsplit('-').next().unwrap().to_owned(),
-        namespace: namespace.to_owned(),
+        namespace: Some(namespace.to_owned()),
     });
     let plan = Plan::new(("vision", None), &spec, &left, &Settings::default()).unwrap();
     assert_eq!(
@@ -180,6 +180,104 @@ fn what_is_left_of_an_environment_owns_nothing_and_lets_the_same_people_in() {
         "4"
     );
     assert_eq!(plan.parts.len(), 2);
+}
+
+#[test]
+fn a_child_without_a_namespace_owns_nothing_any_more() {
+    let spec = spec("{guaranteed: {gpu: 4}, environments: [{name: prod, percent: 100}]}");
+    let left = ["old", "prod"].map(|environment| Left {
+        environment: environment.to_owned(),
+        namespace: None,
+    });
+    let plan = Plan::new(("vision", None), &spec, &left, &Settings::default()).unwrap();
+    assert_eq!(
+        body(&plan, "Tenant vision-old")["spec"],
+        json!({ "parent": "vision", "weight": "1", "limit": { "gpu": "0" } })
+    );
+    let prod = body(&plan, "Tenant vision-prod");
+    assert_eq!(prod["spec"]["guaranteed"]["gpu"], "4");
+    let is_of_old = |wanted: &&Wanted| wanted.title().contains("old");
+    assert_eq!(plan.objects.iter().filter(is_of_old).count(), 1);
+    assert_eq!(plan.parts.len(), 1);
+}
+
+#[test]
+fn hard_quotas_bound_what_is_not_guaranteed_by_the_limit() {
+    let plan = plan(
+        "{quotas: hard, guaranteed: {gpu: 4}, limit: {gpu: 8, cpu: 10}, environments: [{name: prod, percent: 100}]}",
+    );
+    let hard = &body(&plan, "ResourceQuota ml-vision-prod/prorata")["spec"]["hard"];
+    let wanted =
+        json!({ "requests.nvidia.com/gpu": "4", "requests.cpu": "10", "limits.cpu": "12" });
+    assert_eq!(hard, &wanted);
+    assert_eq!(
+        body(&plan, "Tenant vision-prod")["spec"]["limit"],
+        json!({ "gpu": "4", "cpu": "10" })
+    );
+}
+
+/// What is kept for a Tenant, as the API server would show it.
+fn kept(plan: &Plan) -> Store {
+    let mut store = Store::default();
+    for wanted in &plan.objects {
+        let mut object = wanted.body.clone();
+        object["metadata"]["resourceVersion"] = json!("1");
+        store.put(wanted.kind, serde_json::from_value(object).unwrap());
+    }
+    store
+}
+
+#[test]
+fn what_is_left_keeps_its_quota_and_what_moved_shares_its_child() {
+    let store = kept(&plan(FULL));
+    let settings = Settings::default();
+    let plan_of = |yaml: &str| {
+        let left = store.left("vision");
+        Plan::new(("vision", Some("u1")), &spec(yaml), &left, &settings).unwrap()
+    };
+    let without = "environments: [{name: dev, percent: 50}, {name: staging, percent: 50}]";
+    for environments in [
+        without,
+        "environments: [{name: dev}, {name: staging}, {name: prod, namespace: other}]",
+    ] {
+        let plan = plan_of(&format!("{{limit: {{gpu: 12}}, {environments}}}"));
+        let part = plan
+            .parts
+            .iter()
+            .find(|part| part.namespace == "vision-live");
+        let part = part.unwrap();
+        assert_eq!(
+            (part.is_left, plan.is_moved(part)),
+            (true, environments != without)
+        );
+        let removed = Comparison::new("vision", &plan, &store).unwanted;
+        let is_bound = |(kind, namespace, _): &crate::tenancy::store::Key| {
+            *kind == Kind::ResourceQuota && namespace.as_deref() == Some("vision-live")
+        };
+        assert!(!removed.iter().any(is_bound), "{removed:?}");
+        assert!(!removed.is_empty());
+    }
+}
+
+#[test]
+fn what_is_another_tenants_is_foreign_and_its_part_is_left_alone() {
+    let yaml = "{environments: [{name: prod, percent: 100}, {name: eu-prod, percent: 0}]}";
+    let store = kept(&plan(yaml));
+    let yaml = spec("{environments: [{name: prod, percent: 50}, {name: dev, percent: 50}]}");
+    let other = Plan::new(("vision-eu", None), &yaml, &[], &Settings::default()).unwrap();
+    let comparison = Comparison::new("vision-eu", &other, &store);
+    let titles: Vec<String> = comparison.foreign.iter().map(Wanted::title).collect();
+    assert!(
+        titles.contains(&"Tenant vision-eu-prod".to_owned()),
+        "{titles:?}"
+    );
+    assert!(
+        titles.contains(&"Namespace ml-vision-eu-prod".to_owned()),
+        "{titles:?}"
+    );
+    assert!(comparison.changed.is_empty() && comparison.unwanted.is_empty());
+    let is_of_dev = |wanted: &Wanted| wanted.title().contains("vision-eu-dev");
+    assert!(!comparison.missing.is_empty() && comparison.missing.iter().all(is_of_dev));
 }
 
 #[test]

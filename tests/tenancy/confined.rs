@@ -41,6 +41,32 @@ pub(crate) async fn the_controller_leaves_alone_what_is_not_its_own(world: &Worl
         "that Tenant's namespaces",
     )
     .await;
+    // A namespace without the label is of no team, and neither is an object with an empty one.
+    let nobodys = json!({ "app.kubernetes.io/managed-by": "prorata", "prorata.dev/team": "" });
+    refused(
+        world,
+        Kind::RoleBinding,
+        Some("kube-system"),
+        "mallory",
+        binding(&nobodys, admin),
+        "not Prorata's",
+    )
+    .await;
+    let child = json!({
+        "apiVersion": "prorata.dev/v1alpha1", "kind": "Tenant",
+        "metadata": { "name": "mallory", "labels": nobodys }, "spec": { "guaranteed": { "gpu": 8 } },
+    });
+    refused(world, Kind::Tenant, None, "mallory", child, "not Prorata's").await;
+    let taken = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "ml-blue-dev", "labels": ours } });
+    refused(
+        world,
+        Kind::Namespace,
+        None,
+        "ml-blue-dev",
+        taken,
+        "another Tenant's",
+    )
+    .await;
     refused(
         world,
         Kind::RoleBinding,
@@ -73,6 +99,34 @@ pub(crate) async fn the_controller_leaves_alone_what_is_not_its_own(world: &Worl
     )
     .await;
     a_namespace_of_the_same_name_is_not_taken_over(world).await;
+    two_tenants_do_not_take_each_others_namespace(world).await;
+}
+
+/// A Tenant that names the namespace of another: it is told, and nothing is written.
+async fn two_tenants_do_not_take_each_others_namespace(world: &World) {
+    let one =
+        json!({ "environments": [{ "name": "dev", "percent": 100, "namespace": "ml-blue-dev" }] });
+    world.cluster.apply(&tenant("teal", 2, &one).to_string());
+    eventually("the Tenant says whose it is not", || async {
+        let told = world.provisioned("teal").await;
+        told.is_some_and(|(all, text)| {
+            !all && text.contains("Namespace ml-blue-dev is not this Tenant's")
+        })
+    })
+    .await;
+    assert_eq!(world.writes("teal"), 0);
+    let tenants = world.objects(Kind::Tenant, None);
+    assert!(tenants.get_opt("teal-dev").await.unwrap().is_none());
+    let namespaces = world.objects(Kind::Namespace, None);
+    let namespace = namespaces.get("ml-blue-dev").await.unwrap();
+    assert_eq!(
+        kube::ResourceExt::labels(&namespace)["prorata.dev/team"],
+        "blue"
+    );
+    tenants
+        .delete("teal", &DeleteParams::default())
+        .await
+        .unwrap();
 }
 
 async fn a_namespace_of_the_same_name_is_not_taken_over(world: &World) {

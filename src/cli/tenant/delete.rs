@@ -42,7 +42,8 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
         ));
     }
     let left = kept::of(&cluster, name).await?.left(name);
-    let namespaces: Vec<&str> = left.iter().map(|left| left.namespace.as_str()).collect();
+    let namespaces = left.iter().filter_map(|left| left.namespace.as_deref());
+    let namespaces: Vec<&str> = namespaces.collect();
     let fate = if args.data { "deleted" } else { "kept" };
     for namespace in &namespaces {
         output::print(&format!(

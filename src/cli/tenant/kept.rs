@@ -40,12 +40,19 @@ pub(super) async fn of(cluster: &Cluster, team: &str) -> Result<Store, Failure> 
     Ok(store)
 }
 
-/// Whether an object is there that the controller does not keep, and so leaves alone.
-pub(super) async fn is_foreign(cluster: &Cluster, kind: Kind, name: &str) -> Result<bool, Failure> {
+/// Whether an object is there that the controller does not keep for this Tenant, and so leaves alone.
+pub(super) async fn is_foreign(
+    cluster: &Cluster,
+    team: &str,
+    (kind, name): (Kind, &str),
+) -> Result<bool, Failure> {
     let read = objects(cluster, kind).get_opt(name).await;
     let attempt = format!("get {} {name}", kind.resource().plural);
     let object = read.map_err(|error| Failure::api(&attempt, error))?;
-    Ok(object.is_some_and(|object| !object.labels().contains_key(labels::TEAM)))
+    let is_kept = |object: &DynamicObject| {
+        object.labels().get(labels::TEAM).map(String::as_str) == Some(team)
+    };
+    Ok(object.is_some_and(|object| !is_kept(&object)))
 }
 
 /// All objects of a kind.

@@ -108,14 +108,14 @@ impl Outlook {
         );
         let plan = plan.map_err(|wrong| problems(described, wrong))?;
         let mut comparison = Comparison::new(&name, &plan, &store);
-        let mut foreign = Vec::new();
+        let mut foreign = std::mem::take(&mut comparison.foreign);
         if let Some(cluster) = cluster {
             for wanted in comparison
                 .missing
                 .iter()
                 .filter(|wanted| !wanted.kind.is_namespaced())
             {
-                if kept::is_foreign(cluster, wanted.kind, &wanted.name).await? {
+                if kept::is_foreign(cluster, &name, (wanted.kind, &wanted.name)).await? {
                     foreign.push(wanted.clone());
                 }
             }
@@ -184,6 +184,7 @@ impl Outlook {
             changed,
             unwanted,
             unchanged,
+            ..
         } = &self.comparison;
         let mut summary = format!(
             "{}: {} to create, {} to change, {} to remove, {unchanged} as wanted",

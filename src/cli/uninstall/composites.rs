@@ -40,7 +40,7 @@ pub(super) async fn find(
             let is_over = view.has_ended || view.is_leaving || !view.is_suspended;
             let is_concerned = match view.is_held {
                 true => view.epoch.is_some(),
-                false => is_ours(&object, waiting),
+                false => is_ours(&object, true, waiting),
             };
             if is_concerned && !is_over {
                 let is_kept = view.is_held;

@@ -55,7 +55,7 @@ impl Held {
                     held.kept.push(job);
                 }
             } else if view.is_suspended {
-                if is_ours(&job, &waiting) {
+                if is_ours(&job, view.is_queued, &waiting) {
                     held.jobs.push(job);
                 }
             } else if template_gate(&job).is_some() {
@@ -200,11 +200,10 @@ async fn waiting(cluster: &Cluster) -> Result<BTreeSet<String>, Failure> {
 }
 
 /// Whether the queue has suspended it: our policy marked it as it came, or we wrote a record of it.
-pub(super) fn is_ours(job: &impl ResourceExt, waiting: &BTreeSet<String>) -> bool {
-    let marks = [labels::CREATED_BY, labels::EPOCH];
-    let marked = marks
-        .iter()
-        .any(|mark| job.annotations().contains_key(*mark));
+/// Who created it is noted on other Jobs as well, so that says so only of what the queue starts.
+pub(super) fn is_ours(job: &impl ResourceExt, is_queued: bool, waiting: &BTreeSet<String>) -> bool {
+    let has = |mark| job.annotations().contains_key(mark);
+    let marked = has(labels::EPOCH) || (is_queued && has(labels::CREATED_BY));
     marked || job.uid().is_some_and(|uid| waiting.contains(&uid))
 }
 
@@ -320,6 +319,33 @@ pub(super) fn full_name(object: &impl kube::ResourceExt) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_without_gpus_or_of_an_operator_is_not_the_queues() {
+        let annotations = json!({ labels::CREATED_BY: "ada" });
+        let owner = json!([{ "apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "name": "s",
+            "uid": "o", "controller": true }]);
+        for (gpus, owners, expected) in [
+            (1, json!([]), true),
+            (0, json!([]), false),
+            (1, owner, false),
+        ] {
+            let limits = match gpus {
+                0 => json!({}),
+                _ => json!({ labels::GPU_RESOURCE: "1" }),
+            };
+            let job = json!({
+                "metadata": { "name": "a", "namespace": "n", "uid": "u", "annotations": annotations,
+                    "ownerReferences": owners },
+                "spec": { "suspend": true, "template": { "spec": { "restartPolicy": "Never",
+                    "containers": [{ "name": "main", "resources": { "limits": limits } }] } } },
+            });
+            let job: Job = serde_json::from_value(job).unwrap();
+            let view = JobView::new(&job, labels::GPU_RESOURCE);
+            let found = is_ours(&job, view.is_queued, &BTreeSet::new());
+            assert_eq!(found, expected, "{job:?}");
+        }
+    }
 
     #[test]
     fn what_a_user_holds_loses_what_was_ours_and_stays_suspended() {

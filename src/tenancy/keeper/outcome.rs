@@ -13,7 +13,7 @@ use super::work::{self, Work};
 use crate::api::{Tenant, labels};
 use crate::effects::Failure;
 use crate::tenancy::object::{Kind, Wanted};
-use crate::tenancy::store::Key;
+use crate::tenancy::store::{self, Key};
 
 /// Objects of one Tenant that are written at the same time.
 const WRITES_MAX: usize = 8;
@@ -93,6 +93,7 @@ impl Writer {
                 Err(failure) => outcome.failures.push(failure),
             }
         }
+        outcome.failures.extend(work.foreign.iter().cloned());
         if let Some(tenant) = &work.tenant {
             self.tell(tenant, &work, &mut outcome).await;
         }
@@ -140,8 +141,14 @@ impl Writer {
                 Err(error) => outcome.failures.push(format!("its status: {error}")),
             }
         }
-        if !work.drift.is_empty() {
-            self.notify(tenant, &work.drift).await;
+        let is_written = |wanted: &Key| {
+            let mut written = outcome.written.iter();
+            written.any(|(kind, object)| store::key(*kind, object) == *wanted)
+        };
+        let corrected = work.drift.iter().filter(|(key, _)| is_written(key));
+        let corrected: Vec<&str> = corrected.map(|(_, told)| told.as_str()).collect();
+        if !corrected.is_empty() {
+            self.notify(tenant, &corrected).await;
         }
     }
 
@@ -155,7 +162,7 @@ impl Writer {
         api.patch_status(name, &params, &Patch::Apply(status)).await
     }
 
-    async fn notify(&self, tenant: &Tenant, drift: &[String]) {
+    async fn notify(&self, tenant: &Tenant, drift: &[&str]) {
         let mut note = format!("{}: as the Tenant wants it again", drift.join(", "));
         if note.len() > NOTE_MAX {
             note = format!(

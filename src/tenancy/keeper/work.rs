@@ -7,7 +7,7 @@ use tracing::warn;
 
 use crate::api::{Tenant, labels};
 use crate::tenancy::object::{Kind, Wanted, title};
-use crate::tenancy::plan::{Plan, Settings, Wrong};
+use crate::tenancy::plan::{Part, Plan, Settings, Wrong};
 use crate::tenancy::store::{Key, Store};
 use crate::tenancy::{Comparison, Difference};
 
@@ -25,7 +25,9 @@ pub(super) struct Work {
     /// Objects that are not wanted any more.
     pub(super) removals: Vec<Key>,
     /// What somebody else changed or took away, in a few words each.
-    pub(super) drift: Vec<String>,
+    pub(super) drift: Vec<(Key, String)>,
+    /// What is in the way because it is somebody else's, in a few words each.
+    pub(super) foreign: Vec<String>,
     /// What the Tenant says when all is done; `None` where it says nothing of the sort.
     pub(super) condition: Option<Condition>,
 }
@@ -80,6 +82,7 @@ impl Work {
         let Comparison {
             missing,
             changed,
+            foreign,
             unwanted,
             ..
         } = Comparison::new(team, plan, store);
@@ -88,7 +91,7 @@ impl Work {
             drift.extend(
                 missing
                     .iter()
-                    .map(|object| format!("{} was deleted", object.title())),
+                    .map(|object| (object.key(), format!("{} was deleted", object.title()))),
             );
         }
         drift.extend(
@@ -96,7 +99,11 @@ impl Work {
                 .iter()
                 .filter_map(|(object, differences)| changed_by_others(object, differences, store)),
         );
-        let condition = condition(&tenant, "True", "Provisioned", sentence(plan));
+        let foreign: Vec<String> = foreign.iter().map(in_the_way).collect();
+        let condition = match foreign.is_empty() {
+            true => condition(&tenant, "True", "Provisioned", sentence(plan)),
+            false => condition(&tenant, "False", "Refused", foreign.join("; ")),
+        };
         Self {
             writes: missing
                 .into_iter()
@@ -104,6 +111,7 @@ impl Work {
                 .collect(),
             removals: unwanted,
             drift,
+            foreign,
             condition,
             ..Self::nothing(team, Some(tenant))
         }
@@ -116,21 +124,28 @@ impl Work {
             writes: Vec::new(),
             removals: Vec::new(),
             drift: Vec::new(),
+            foreign: Vec::new(),
             condition: None,
         }
     }
 
     fn is_some(&self) -> bool {
-        !(self.writes.is_empty() && self.removals.is_empty()) || self.condition.is_some()
+        !(self.writes.is_empty() && self.removals.is_empty() && self.foreign.is_empty())
+            || self.condition.is_some()
     }
 }
 
 /// What somebody else did to an object that had been written as it is wanted.
-fn changed_by_others(wanted: &Wanted, differences: &[Difference], store: &Store) -> Option<String> {
+fn changed_by_others(
+    wanted: &Wanted,
+    differences: &[Difference],
+    store: &Store,
+) -> Option<(Key, String)> {
     let written = store.find(wanted)?.annotations().get(labels::PLAN);
     let first = differences.first()?;
     let by_others = written.is_some_and(|plan| plan == wanted.fingerprint());
-    by_others.then(|| format!("{} was changed ({})", wanted.title(), first.path))
+    let told = format!("{} was changed ({})", wanted.title(), first.path);
+    by_others.then(|| (wanted.key(), told))
 }
 
 /// Whether all was there that the Tenant as it is now wants.
@@ -145,13 +160,23 @@ fn shown(tenant: &Tenant) -> Option<&Condition> {
     conditions.iter().find(|shown| shown.type_ == PROVISIONED)
 }
 
+fn in_the_way(wanted: &Wanted) -> String {
+    let remedy = match wanted.kind {
+        Kind::Tenant => "call the environment otherwise, or the other Tenant",
+        Kind::Namespace => "name another in spec.environments[].namespace",
+        _ => "delete it, or give it its labels back",
+    };
+    format!("{} is not this Tenant's: {remedy}", wanted.title())
+}
+
 fn sentence(plan: &Plan) -> String {
-    let names = |is_left| {
-        let parts = plan.parts.iter().filter(|part| part.is_left == is_left);
+    let names = |is_left, is_moved| {
+        let of_kind = |part: &&Part| (part.is_left, plan.is_moved(part)) == (is_left, is_moved);
+        let parts = plan.parts.iter().filter(of_kind);
         let names: Vec<&str> = parts.map(|part| part.namespace.as_str()).collect();
         names.join(", ")
     };
-    let (open, left) = (names(false), names(true));
+    let (open, left, moved) = (names(false, false), names(true, false), names(true, true));
     let open = if open.is_empty() {
         open
     } else {
@@ -164,8 +189,19 @@ fn sentence(plan: &Plan) -> String {
              are not needed"
         ),
     };
-    let parts = [open, left].into_iter().filter(|text| !text.is_empty());
-    parts.collect::<Vec<_>>().join("; ")
+    let moved = match moved.is_empty() {
+        true => moved,
+        false => format!(
+            "{moved} is of an environment that has another namespace now: it is kept, and draws on that one's share; \
+             delete it when its data are not needed"
+        ),
+    };
+    let parts = [open, left, moved];
+    let parts: Vec<String> = parts.into_iter().filter(|text| !text.is_empty()).collect();
+    match parts.is_empty() {
+        true => "no environment".to_owned(),
+        false => parts.join("; "),
+    }
 }
 
 /// The condition, if the Tenant does not show it yet.
