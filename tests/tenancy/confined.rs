@@ -11,95 +11,60 @@ use crate::cluster::requests::{eventually, message};
 use crate::tenancy::world::{World, tenant};
 
 pub(crate) async fn the_controller_leaves_alone_what_is_not_its_own(world: &World) {
-    let ours = json!({ "app.kubernetes.io/managed-by": "prorata", "prorata.dev/team": "vision" });
-    let role = |name: &str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name });
-    let mallory =
-        json!([{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "mallory" }]);
-    let binding = |labels: &Value, name: &str| {
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-            "metadata": { "name": "mallory", "labels": labels }, "roleRef": role(name), "subjects": mallory,
-        })
-    };
-    let admin = "prorata-tenant-admin";
-    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "kube-system", "labels": ours } });
-    refused(
-        world,
-        Kind::Namespace,
-        None,
-        "kube-system",
-        namespace,
-        "not Prorata's",
-    )
-    .await;
-    refused(
-        world,
-        Kind::RoleBinding,
-        Some("kube-system"),
-        "mallory",
-        binding(&ours, admin),
-        "that Tenant's namespaces",
-    )
-    .await;
-    // A namespace without the label is of no team, and neither is an object with an empty one.
-    let nobodys = json!({ "app.kubernetes.io/managed-by": "prorata", "prorata.dev/team": "" });
-    refused(
-        world,
-        Kind::RoleBinding,
-        Some("kube-system"),
-        "mallory",
-        binding(&nobodys, admin),
-        "not Prorata's",
-    )
-    .await;
-    let child = json!({
-        "apiVersion": "prorata.dev/v1alpha1", "kind": "Tenant",
-        "metadata": { "name": "mallory", "labels": nobodys }, "spec": { "guaranteed": { "gpu": 8 } },
-    });
-    refused(world, Kind::Tenant, None, "mallory", child, "not Prorata's").await;
-    let taken = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "ml-blue-dev", "labels": ours } });
-    refused(
-        world,
-        Kind::Namespace,
-        None,
-        "ml-blue-dev",
-        taken,
-        "another Tenant's",
-    )
-    .await;
-    refused(
-        world,
-        Kind::RoleBinding,
-        Some("ml-vision-dev"),
-        "mallory",
-        binding(&json!({}), admin),
-        "not Prorata's",
-    )
-    .await;
-    refused(
-        world,
-        Kind::RoleBinding,
-        Some("ml-vision-dev"),
-        "mallory",
-        binding(&ours, "cluster-admin"),
-        "is attempting to grant",
-    )
-    .await;
-    let top = json!({
-        "apiVersion": "prorata.dev/v1alpha1", "kind": "Tenant",
-        "metadata": { "name": "mallory", "labels": ours }, "spec": { "guaranteed": { "gpu": 8 } },
-    });
-    refused(
-        world,
-        Kind::Tenant,
-        None,
-        "mallory",
-        top,
-        "environments of another",
-    )
-    .await;
+    bindings_elsewhere_are_refused(world).await;
+    other_namespaces_and_tenants_are_refused(world).await;
     a_namespace_of_the_same_name_is_not_taken_over(world).await;
     two_tenants_do_not_take_each_others_namespace(world).await;
+}
+
+/// The labels of what is kept for a team.
+fn kept_for(team: &str) -> Value {
+    json!({ "app.kubernetes.io/managed-by": "prorata", "prorata.dev/team": team })
+}
+
+async fn bindings_elsewhere_are_refused(world: &World) {
+    let (ours, admin) = (kept_for("vision"), "prorata-tenant-admin");
+    for (namespace, labels, role, words) in [
+        ("kube-system", &ours, admin, "that Tenant's namespaces"),
+        // A namespace without the label is of no team, and neither is an object with an empty one.
+        ("kube-system", &kept_for(""), admin, "not Prorata's"),
+        ("ml-vision-dev", &json!({}), admin, "not Prorata's"),
+        (
+            "ml-vision-dev",
+            &ours,
+            "cluster-admin",
+            "is attempting to grant",
+        ),
+    ] {
+        let group = "rbac.authorization.k8s.io";
+        let binding = json!({
+            "apiVersion": format!("{group}/v1"), "kind": "RoleBinding",
+            "metadata": { "name": "mallory", "labels": labels },
+            "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": role },
+            "subjects": [{ "apiGroup": group, "kind": "User", "name": "mallory" }],
+        });
+        let kind = Kind::RoleBinding;
+        refused(world, kind, Some(namespace), "mallory", binding, words).await;
+    }
+}
+
+async fn other_namespaces_and_tenants_are_refused(world: &World) {
+    for (name, words) in [
+        ("kube-system", "not Prorata's"),
+        ("ml-blue-dev", "another Tenant's"),
+    ] {
+        let metadata = json!({ "name": name, "labels": kept_for("vision") });
+        let taken = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata });
+        refused(world, Kind::Namespace, None, name, taken, words).await;
+    }
+    for (team, words) in [("", "not Prorata's"), ("vision", "environments of another")] {
+        let child = json!({
+            "apiVersion": "prorata.dev/v1alpha1", "kind": "Tenant",
+            "metadata": { "name": "mallory", "labels": kept_for(team) },
+            "spec": { "guaranteed": { "gpu": 8 } },
+        });
+        refused(world, Kind::Tenant, None, "mallory", child, words).await;
+    }
 }
 
 /// A Tenant that names the namespace of another: it is told, and nothing is written.
