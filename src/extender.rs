@@ -6,6 +6,8 @@
 //! taken nor assumed. Refusals are constant texts: a text that changes would make kube-scheduler
 //! try the pod again at once, for ever.
 
+use std::time::Duration;
+
 mod answer;
 mod certificates;
 mod limits;
@@ -18,3 +20,6 @@ pub use certificates::Error as CertificateError;
 pub use offers::Offers;
 pub use seats::Seats;
 pub use server::{Error, serve};
+
+/// How long kube-scheduler may take from its question until the pod is bound.
+const BOUND_WITHIN: Duration = Duration::from_secs(30);

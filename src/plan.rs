@@ -89,6 +89,12 @@ impl Plan {
         Some(&self.fixed.placement.slot(seat)?.node)
     }
 
+    /// Whether any place is on this node.
+    #[must_use]
+    pub fn is_on(&self, node: &NodeId) -> bool {
+        self.fixed.placement.slots().any(|slot| slot.node == *node)
+    }
+
     /// Whether every place has its pod.
     #[must_use]
     pub fn is_full(&self) -> bool {

@@ -15,6 +15,8 @@ use crate::watch::Object;
 
 /// How long a refusal stands before it is tried again: long enough to be read.
 const REFUSED_FOR_AT_LEAST: Duration = Duration::from_secs(5);
+/// How long it is waited for evictions to be on record before it is looked again.
+const EVICTED_WITHIN: Duration = Duration::from_millis(20);
 
 impl Driver {
     /// Starts as many writes as there may be.
@@ -31,6 +33,10 @@ impl Driver {
 
     fn next_effect(&mut self, snapshot: &Snapshot) -> Option<(Uid, Effect)> {
         while let Some((uid, queue)) = self.work.next() {
+            if self.observed.awaits_eviction(&uid) {
+                self.work.look_again(&uid, EVICTED_WITHIN);
+                continue;
+            }
             let effect = desired::effect(
                 &self.observed,
                 snapshot,

@@ -1,10 +1,10 @@
 //! What the extender answers: a pure function of the view and the question.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use k8s_openapi::api::core::v1::PodSpec;
-use prorata_core::{NodeId, Resource, Resources};
+use prorata_core::{NodeId, Placement, Resource, Resources};
+use tokio::time::Instant;
 
 use super::{Offers, Seats};
 use crate::api::extender_v1::{Args, FilterResult, HostPriority, Owner, Pod};
@@ -17,6 +17,7 @@ use crate::view::View;
 const NOT_CACHE_CAPABLE: &str = "Prorata: set nodeCacheCapable: true for this extender in the kube-scheduler configuration; whole nodes are not read";
 const NOT_READY: &str = "Prorata: not ready yet";
 const NOT_ADMITTED: &str = "Prorata: this pod's job has not been admitted";
+const ALL_TOLD: &str = "Prorata: the places of this pod's job are told to other pods, and it is to be seen whether all come";
 const NOT_PLANNED: &str = "Prorata: this pod's job has its place on another node";
 const NO_ROOM: &str = "Prorata: the GPUs here are taken or promised";
 
@@ -155,7 +156,7 @@ fn let_go<'a>(
         let mut slots = plan.placement().slots();
         slots.any(|slot| slot.node.as_str() == *name)
     };
-    let seat = || told.seats.tell(plan, &pod.metadata.uid);
+    let seat = || told.seats.tell(plan, &pod.metadata.uid, Instant::now());
     let node = match nominated.filter(is_planned) {
         Some(node) => Some(NodeId::from(node)),
         None => seat().and_then(|seat| plan.node(seat)).cloned(),
@@ -183,7 +184,7 @@ fn waits(view: &View, pod: &Pod, owner: Option<&str>) -> bool {
     queued && owner.is_some_and(|owner| !view.bypassing.contains(owner))
 }
 
-/// A pod of an admitted Job: its planned node alone.
+/// A pod of an admitted Job: the node of its place alone.
 fn planned<'a>(
     view: &View,
     seats: &Seats,
@@ -191,13 +192,19 @@ fn planned<'a>(
     pod: &Pod,
     names: &'a [String],
 ) -> FilterResult<'a> {
-    if view.snapshot.placement(plan.job()).is_none() {
+    let Some(places) = view.snapshot.placement(plan.job()) else {
         return refuse(names, NOT_ADMITTED);
-    }
+    };
     let index = pod.metadata.annotations.get(COMPLETION_INDEX);
     let index = index.and_then(|text| plan.seat_of_index(text.parse().ok()?));
-    let seat = index.or_else(|| seats.tell(plan, &pod.metadata.uid));
-    let node = seat.and_then(|seat| plan.node(seat));
+    let seat = index.or_else(|| seats.tell(plan, &pod.metadata.uid, Instant::now()));
+    if seat.is_none() && !plan.is_full() {
+        return FilterResult {
+            error: ALL_TOLD,
+            ..FilterResult::default()
+        };
+    }
+    let node = seat.and_then(|seat| node_of(plan, places, seat));
     let found = names
         .iter()
         .find(|name| node.is_some_and(|node| node.as_str() == *name));
@@ -208,6 +215,14 @@ fn planned<'a>(
         },
         None => refuse(names, NOT_PLANNED),
     }
+}
+
+/// The node of a place: where the pod was that had it before, for that is what is held for the next
+/// one, unless the template, which names the planned nodes, would not have it there.
+fn node_of<'a>(plan: &'a Plan, places: &'a Placement, seat: u32) -> Option<&'a NodeId> {
+    let held = places.slot(seat).map(|slot| &slot.node);
+    held.filter(|node| plan.is_on(node))
+        .or_else(|| plan.node(seat))
 }
 
 /// A GPU pod that is not ours to queue: any room that is neither taken nor assumed. On nodes that

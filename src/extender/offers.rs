@@ -7,14 +7,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use prorata_core::{NodeId, PodId};
+use tokio::time::Instant;
 
+use super::BOUND_WITHIN;
 use crate::view::View;
 
-/// How long kube-scheduler may take from its question until the pod is bound.
-const BOUND_WITHIN: Duration = Duration::from_secs(30);
 /// Pods that are remembered; the oldest is forgotten first.
 const PODS_MAX: usize = 256;
 

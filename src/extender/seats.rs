@@ -1,30 +1,34 @@
 //! Which place of its gang a pod was told, until it is bound and the watch says so.
 //!
 //! Pods of an indexed Job go by their index and need no memory. Those of any other Job are told
-//! the next free place, and must be told the same when kube-scheduler asks again.
+//! the next free place, and must be told the same when kube-scheduler asks again. One that was told
+//! a place and is not seen on its way may have been bound a moment ago, or be gone: for as long as
+//! nobody can know, its place is told to no other, which would find a GPU of another job there.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use rpds::RedBlackTreeMapSync;
+use tokio::time::Instant;
 
+use super::BOUND_WITHIN;
 use crate::plan::Plan;
 
 /// Places told so far, by UID of the Job.
 #[derive(Debug, Default)]
 pub struct Seats(Mutex<BTreeMap<String, Told>>);
 
-/// Places told in one admission: UID of the pod by seat, with the oldest telling first.
+/// Places told in one admission: UID of the pod by seat, and when it was told last.
 #[derive(Debug, Default)]
 struct Told {
     epoch: i64,
-    turns: u64,
-    pods: BTreeMap<u32, (u64, String)>,
+    pods: BTreeMap<u32, (Instant, String)>,
 }
 
 impl Seats {
-    /// The place of a pod of this plan's Job that is not bound yet.
-    pub fn tell(&self, plan: &Plan, pod: &str) -> Option<u32> {
+    /// The place of a pod of this plan's Job that is not bound yet; `None` while others may be on
+    /// their way to all that are free.
+    pub fn tell(&self, plan: &Plan, pod: &str, now: Instant) -> Option<u32> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let told = all.entry(plan.job().uid().to_owned()).or_default();
         if told.epoch != plan.epoch() {
@@ -33,26 +37,17 @@ impl Seats {
                 ..Told::default()
             };
         }
-        told.pods
-            .retain(|seat, (_, uid)| uid == pod || !plan.is_taken(*seat));
+        told.pods.retain(|seat, (at, uid)| {
+            uid == pod || !plan.is_taken(*seat) && now.duration_since(*at) < BOUND_WITHIN
+        });
         let known = told
             .pods
             .iter()
             .find(|(_, (_, uid))| uid == pod)
             .map(|(seat, _)| *seat);
         let free = |seat: &u32| !plan.is_taken(*seat) && !told.pods.contains_key(seat);
-        // When all are told, one of those told is gone: the one that was told longest ago.
-        let oldest = || {
-            told.pods
-                .iter()
-                .min_by_key(|(_, (turn, _))| *turn)
-                .map(|(seat, _)| *seat)
-        };
-        let seat = known
-            .or_else(|| (0..plan.seats()).find(free))
-            .or_else(oldest)?;
-        told.turns += 1;
-        told.pods.insert(seat, (told.turns, pod.to_owned()));
+        let seat = known.or_else(|| (0..plan.seats()).find(free))?;
+        told.pods.insert(seat, (now, pod.to_owned()));
         Some(seat)
     }
 
@@ -94,27 +89,30 @@ mod tests {
 
     #[test]
     fn each_pod_is_told_its_own_place_and_the_same_again() {
-        let seats = Seats::default();
-        assert_eq!(seats.tell(&plan(1), "p"), Some(0));
-        assert_eq!(seats.tell(&plan(1), "q"), Some(1));
-        assert_eq!(seats.tell(&plan(1), "p"), Some(0));
+        let (seats, now) = (Seats::default(), Instant::now());
+        assert_eq!(seats.tell(&plan(1), "p", now), Some(0));
+        assert_eq!(seats.tell(&plan(1), "q", now), Some(1));
+        assert_eq!(seats.tell(&plan(1), "p", now), Some(0));
     }
 
     #[test]
     fn a_pod_that_replaces_another_gets_its_place() {
-        let seats = Seats::default();
+        let (seats, now) = (Seats::default(), Instant::now());
         let mut plan = plan(1);
-        seats.tell(&plan, "p");
+        seats.tell(&plan, "p", now);
         bound(&mut plan, "p");
-        seats.tell(&plan, "q");
-        // q is deleted before it is bound, and r comes in its stead.
-        assert_eq!(seats.tell(&plan, "r"), Some(1));
+        seats.tell(&plan, "q", now);
+        // r comes in its stead if q is deleted before it is bound; or p has ended, and q is bound.
+        assert_eq!(seats.tell(&plan, "r", now), None);
+        assert_eq!(seats.tell(&plan, "r", now + BOUND_WITHIN), Some(1));
+        plan.leave("p");
+        assert_eq!(seats.tell(&plan, "s", now + BOUND_WITHIN), Some(0));
     }
 
     #[test]
     fn another_admission_starts_anew() {
-        let seats = Seats::default();
-        seats.tell(&plan(1), "p");
-        assert_eq!(seats.tell(&plan(2), "q"), Some(0));
+        let (seats, now) = (Seats::default(), Instant::now());
+        seats.tell(&plan(1), "p", now);
+        assert_eq!(seats.tell(&plan(2), "q", now), Some(0));
     }
 }

@@ -8,7 +8,7 @@ use prorata_core::{Event, Job, JobId, Rule};
 
 use super::deadlines::decided;
 use super::{News, Observed, Uid};
-use crate::api::Eviction;
+use crate::api::{Admission, Eviction, Place};
 use crate::translate::{Form, JobView, PodView};
 
 /// A Job that has to leave for another.
@@ -86,14 +86,46 @@ impl Observed {
             .map(|(uid, _)| uid)
     }
 
+    /// Whether what this Job is admitted to may, on record, still be another's, which has to leave
+    /// and is not on record as such: after a crash both would have it.
+    #[must_use]
+    pub fn awaits_eviction(&self, uid: &str) -> bool {
+        let Some(plan) = self.plans.get(uid).filter(|_| !self.leavers.is_empty()) else {
+            return false;
+        };
+        let is_ours = |place: &Place| {
+            plan.placement()
+                .slots()
+                .any(|slot| slot.node.as_str() == place.node)
+        };
+        let is_recorded = self
+            .admission(uid)
+            .is_some_and(|known| known.epoch == plan.epoch());
+        !is_recorded
+            && self.leavers.iter().any(|(other, leaver)| {
+                let theirs = self
+                    .admission(other)
+                    .filter(|_| !self.is_recorded(other, leaver));
+                other != uid && theirs.is_some_and(|known| known.placement.iter().any(is_ours))
+            })
+    }
+
+    fn admission(&self, uid: &str) -> Option<&Admission> {
+        self.records.get(uid)?.spec.admission.as_ref()
+    }
+
+    fn is_recorded(&self, uid: &str, leaver: &Leaver) -> bool {
+        let record = self.records.get(uid);
+        record.is_some_and(|r| r.spec.eviction.as_ref() == Some(&leaver.eviction))
+    }
+
     /// An eviction ends with its Job, or once that is suspended and its pods are ended. What has
     /// not been recorded may still be overtaken by a start that is being written.
     pub(super) fn end_eviction(&mut self, uid: &str) {
         let Some(leaver) = self.leavers.get(uid) else {
             return;
         };
-        let record = self.records.get(uid);
-        let recorded = record.is_some_and(|r| r.spec.eviction.as_ref() == Some(&leaver.eviction));
+        let recorded = self.is_recorded(uid, leaver);
         let is_over = self.jobs.get(uid).is_none_or(|view| {
             let was_started = view.epoch == Some(leaver.eviction.epoch);
             let stopped = match view.form {

@@ -119,6 +119,12 @@ impl Observed {
         if self.detached.contains(uid) || has_ended {
             plan = None;
         }
+        // The template of a Job names the nodes of its admission: a pod elsewhere is of an earlier
+        // one, and still ending. In a seat it would free the place of the pod that it belongs to.
+        let is_earlier = |plan: &Plan| is_job && !plan.is_on(&node);
+        if plan.as_ref().is_some_and(is_earlier) {
+            plan = None;
+        }
         // Pods without GPUs are in no gang that asks for some.
         let is_seatless = |plan: &Plan| asks(&plan.shape().task) && !asks(&pod.takes);
         if plan.as_ref().is_some_and(is_seatless) {

@@ -158,7 +158,8 @@ fn holder(pod: &Value) -> &str {
     }
 }
 
-/// The GPUs of admissions in force, by node and job.
+/// The GPUs of admissions in force, by node and job. One that is on record to leave has no more than
+/// its pods: none of it comes to the places that are still free, which may be another's by then.
 fn places(store: &Store) -> BTreeMap<(String, String), u64> {
     let mut places = BTreeMap::new();
     for (_, record) in store.all(Kind::QueuedJob) {
@@ -166,7 +167,8 @@ fn places(store: &Store) -> BTreeMap<(String, String), u64> {
         let admitted = u64_at(record, "/spec/admission/epoch");
         let gpus = if let Some((_, job)) = store.find(Kind::Job, uid) {
             let stopped = bool_at(job, "/spec/suspend") && epoch(job) == admitted;
-            if stopped || has_condition(job, "Complete") {
+            let leaves = u64_at(record, "/spec/eviction/epoch") == admitted;
+            if stopped || leaves || has_condition(job, "Complete") {
                 continue;
             }
             gpus(&job["spec"]["template"])

@@ -18,6 +18,9 @@ pub(crate) enum Answer {
 /// Answers a request. Lists show what was there at `as_of`, if anything older is meant.
 pub(crate) fn answer(store: &mut Store, sent: &Sent, as_of: Option<u64>) -> Answer {
     let path: Vec<&str> = sent.path.split('/').skip(1).collect();
+    if path == ["apis"] {
+        return Answer::Object(200, groups());
+    }
     let path = match path[0] {
         "api" => &path[2..],
         _ => &path[3..],
@@ -55,6 +58,21 @@ pub(crate) fn answer(store: &mut Store, sent: &Sent, as_of: Option<u64>) -> Answ
         ("DELETE", None) => deleted(store, &key, sent, by),
         other => panic!("a request {other:?} for {key:?}"),
     }
+}
+
+/// What it serves besides Kubernetes' core: nothing of operators.
+fn groups() -> Value {
+    let group = |(name, version): (&str, &str)| {
+        let version = json!({"groupVersion": format!("{name}/{version}"), "version": version});
+        json!({"name": name, "versions": [version], "preferredVersion": version})
+    };
+    let groups = [
+        ("batch", "v1"),
+        ("scheduling.k8s.io", "v1"),
+        ("coordination.k8s.io", "v1"),
+        ("prorata.dev", "v1alpha1"),
+    ];
+    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups.map(group)})
 }
 
 /// A list, or a watch.

@@ -6,12 +6,14 @@ use serde_json::{Value, json};
 use super::batch::job_key;
 use super::process::GPU;
 use super::random::Random;
-use super::scheduler::node_key;
+use super::scheduler::{gpus, node_key};
 use super::store::{Author, Key, Kind, Store, bool_at, has_condition, key};
 
 const BY: Author = Author::User;
 pub(crate) const NODES: [&str; 3] = ["a", "b", "c"];
 pub(crate) const GPUS_PER_NODE: u64 = 4;
+/// A gang asks for no more than two of the three nodes have.
+const GANG_GPUS_MAX: u64 = 2 * GPUS_PER_NODE;
 const TENANTS: [&str; 3] = ["red", "blue", "lab"];
 
 /// Nodes, tenants with their namespaces, and PriorityClasses.
@@ -58,7 +60,7 @@ pub(crate) fn set_ready(store: &mut Store, name: &str, ready: bool) {
 pub(crate) fn submit(store: &mut Store, random: &mut Random, name: &str) {
     let namespace = *random.pick(&TENANTS);
     let gpus = *random.pick(&[1, 1, 2, 4]);
-    let gang = random.between(1, 4).min(8 / gpus);
+    let gang = random.between(1, 4).min(GANG_GPUS_MAX / gpus);
     let more = if random.chance(200) { gang } else { 0 };
     let held = random.chance(50);
     let mut annotations = json!({labels::CREATED_BY: "alice"});
@@ -150,12 +152,13 @@ fn resume(store: &mut Store, job: &Key) {
     }
 }
 
-/// Another parallelism, while it waits.
+/// Another parallelism, while it waits: one that the nodes can hold.
 fn resize(store: &mut Store, job: &Key, random: &mut Random) {
     let object = store.get(job).unwrap();
     let completions = object["spec"]["completions"].as_u64().unwrap();
     if bool_at(object, "/spec/suspend") {
-        let parallelism = random.between(1, completions.min(4));
+        let most = GANG_GPUS_MAX / gpus(&object["spec"]["template"]);
+        let parallelism = random.between(1, completions.min(4).min(most));
         store.edit(job, BY, |job| {
             job["spec"]["parallelism"] = parallelism.into();
         });
