@@ -1,6 +1,7 @@
 //! The API server: requests in, answers out. It keeps the rules that matter here: what a write was
 //! based on, what may change in a Job, and that only the queue starts one.
 
+use prorata::kinds::COMPOSITES;
 use serde_json::{Value, json};
 
 use super::patch;
@@ -32,6 +33,9 @@ pub(crate) fn answer(store: &mut Store, sent: &Sent, as_of: Option<u64>) -> Answ
     if path[0] == "events" {
         // Nobody here reads them.
         return Answer::Object(201, sent.body.clone());
+    }
+    if COMPOSITES.iter().any(|kind| kind.plural == path[0]) {
+        return failure(404, "NotFound", "no operator is installed");
     }
     let kind = Kind::of(path[0]).unwrap_or_else(|| panic!("a request for {path:?}"));
     let by = Author::Controller(sent.process);

@@ -55,7 +55,9 @@ impl Held {
                     held.kept.push(job);
                 }
             } else if view.is_suspended {
-                if is_ours(&job, view.is_queued, &waiting) {
+                // One that starts in part is held by the gate in its template instead.
+                let is_queued = view.is_queued || template_gate(&job).is_some();
+                if is_ours(&job, is_queued, &waiting) {
                     held.jobs.push(job);
                 }
             } else if template_gate(&job).is_some() {
