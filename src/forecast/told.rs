@@ -38,8 +38,6 @@ pub(super) struct Teller {
 struct Told {
     /// At first, and when that was.
     first: (Eta, Time),
-    /// What that was before it was corrected.
-    foretold: Eta,
     /// Last, and when that was.
     last: (Eta, Time),
     position: usize,
@@ -57,13 +55,10 @@ impl Teller {
     /// Looks at a picture: what is to be told to whom.
     pub(super) fn look(&mut self, snapshot: &Snapshot, now: Time) -> Batch {
         for (job, at) in self.watched.look(snapshot, now) {
-            if let Some(Told {
-                first, foretold, ..
-            }) = self.told.remove(&job)
-            {
+            if let Some(Told { first, .. }) = self.told.remove(&job) {
                 let horizon = Question::default().horizon;
                 self.score.enter(first.0, at, first.1, horizon);
-                self.calibration.learn(foretold, first.1, at);
+                self.calibration.learn(first.0, at);
             }
         }
         self.told.retain(|id, _| snapshot.job(id).is_some());
@@ -74,17 +69,17 @@ impl Teller {
             ..Question::default()
         };
         let etas = forecast(snapshot, now, &self.watched.history, &question);
-        let mut news: Vec<(JobId, Eta, Eta)> = etas
+        let mut news: Vec<(JobId, Eta)> = etas
             .into_iter()
-            .map(|(id, foretold)| (id, foretold, self.calibration.corrected(foretold, now)))
-            .filter(|(id, _, eta)| self.is_news(id, *eta, standings[id].position))
+            .map(|(id, eta)| (id, self.calibration.corrected(eta, now)))
+            .filter(|(id, eta)| self.is_news(id, *eta, standings[id].position))
             .collect();
         // Who was told nothing yet comes first, then who is nearest to its turn.
-        news.sort_by_key(|(id, ..)| (self.told.contains_key(id), standings[id].position));
+        news.sort_by_key(|(id, _)| (self.told.contains_key(id), standings[id].position));
         news.truncate(WRITES_MAX);
-        let tell = |(id, foretold, eta): (JobId, Eta, Eta)| {
+        let tell = |(id, eta): (JobId, Eta)| {
             let standing = &standings[&id];
-            self.note(&id, foretold, (eta, now), standing.position);
+            self.note(&id, eta, standing.position, now);
             let told = written(standing, eta, now, question.runs);
             (id.uid().to_owned(), told)
         };
@@ -105,14 +100,11 @@ impl Teller {
         moved || has_moved(before.p50, eta.p50, at) || has_moved(before.p90, eta.p90, at)
     }
 
-    /// A job is told this now, which was foretold for it before it was corrected.
-    fn note(&mut self, id: &JobId, foretold: Eta, last: (Eta, Time), position: usize) {
-        let before = self.told.get(id);
-        let (first, foretold) = before.map_or((last, foretold), |told| (told.first, told.foretold));
+    fn note(&mut self, id: &JobId, eta: Eta, position: usize, now: Time) {
+        let first = self.told.get(id).map_or((eta, now), |told| told.first);
         let told = Told {
             first,
-            foretold,
-            last,
+            last: (eta, now),
             position,
         };
         self.told.insert(id.clone(), told);

@@ -180,7 +180,7 @@ impl<'a> Examiner<'a> {
         for (score, eta) in scores.into_iter().zip(told.etas) {
             score.enter(eta, now, told.asked, told.horizon);
         }
-        self.calibration.learn(told.etas[1], told.asked, now);
+        self.calibration.learn(told.etas[0], now);
     }
 
     /// Who has arrived by now; of those that have to wait, those that ask.
