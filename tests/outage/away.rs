@@ -69,7 +69,8 @@ pub(crate) async fn a_gpu_pod_without_tenant_waits_for_the_extender(world: &Worl
     );
 }
 
-/// The Job's place is promised from the first moment on, so the pod gets the other node.
+/// The gang starts whole, and the pod is on the other node. Which of them gets the first node is open
+/// until a controller decides: before, room that nobody is admitted to is anybody's.
 pub(crate) async fn what_waited_goes_on(world: &World) {
     world
         .until("the pod runs", async || {
