@@ -20,7 +20,6 @@ pub mod health;
 pub mod install;
 pub mod kinds;
 pub mod leader;
-pub mod ledger;
 pub mod manifest;
 pub mod metrics;
 pub mod observed;
