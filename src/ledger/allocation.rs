@@ -67,7 +67,7 @@ fn set(extract: &Extract, file: &PriceFile, query: &Query, step: Period) -> Resu
             _ => idle.push(line),
         }
     }
-    if query.include_idle && query.share_idle {
+    if query.include_idle && query.share_idle && !entries.is_empty() {
         share_idle(&mut entries, &idle);
     } else if query.include_idle {
         let nodes = if query.idle_by_node { by_node(extract, &bill, file, &idle) } else { vec![(IDLE.to_owned(), added(extract, &idle))] };
