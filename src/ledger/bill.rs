@@ -131,7 +131,7 @@ fn rounded<K: Ord + Clone>(weights: BTreeMap<K, u128>, idle: u128) -> Bill<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Price;
+    use crate::Price;
     use proptest::prelude::*;
 
     const HOUR: u64 = 3_600_000;
