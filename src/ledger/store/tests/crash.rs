@@ -207,7 +207,7 @@ fn check(truth: &Extract, book: &Extract, unseen: &[(u64, u64)]) -> Result<(), T
     for hold in &truth.holds {
         let ended = hold.end.map(|end| end.at_ms);
         if found(hold) < hold.gpu_milli {
-            let unseen = ended.is_some_and(|at_ms| within(hold.from_ms, at_ms));
+            let unseen = within(hold.from_ms, ended.unwrap_or(u64::MAX));
             prop_assert!(unseen, "{hold:?} is not in {:?}", book.holds);
             missed += hold.gpu_milli;
         }
@@ -282,7 +282,7 @@ fn a_crash_at_any_point_changes_nothing_but_what_nobody_saw() {
     let databases = Databases::start();
     let runtime = runtime();
     let config = ProptestConfig {
-        cases: 24,
+        cases: 16,
         failure_persistence: None,
         ..ProptestConfig::default()
     };
