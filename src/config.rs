@@ -16,6 +16,7 @@ use crate::manifest::{Document, Problems};
 mod decision_log;
 mod extender;
 mod leader_election;
+mod ledger;
 mod logging;
 mod preemption;
 mod tenancy;
@@ -23,6 +24,7 @@ mod tenancy;
 pub use decision_log::DecisionLog;
 pub use extender::{Extender, Probe, Tls};
 pub use leader_election::LeaderElection;
+pub use ledger::Ledger;
 pub use logging::{Format, Level, Logging};
 pub use preemption::Preemption;
 pub use tenancy::Tenancy;
@@ -92,6 +94,9 @@ pub struct Configuration {
     /// What the core is told and decides, as a log that `prorata-sim replay` plays again.
     #[serde(default)]
     pub decision_log: Option<DecisionLog>,
+    /// Where it is written down who holds which GPUs, from when to when. Off where nothing is said.
+    #[serde(default)]
+    pub ledger: Option<Ledger>,
 }
 
 /// Where probes ask: `/livez` and `/readyz`.
@@ -162,7 +167,10 @@ impl Configuration {
         let config: Self = document.read()?;
         let extender = config.extender.problem().map(|found| ("extender", found));
         let election = config.leader_election.problem();
-        let found = extender.or_else(|| election.map(|found| ("leaderElection", found)));
+        let ledger = config.ledger.as_ref().and_then(Ledger::problem);
+        let found = extender
+            .or_else(|| election.map(|found| ("leaderElection", found)))
+            .or_else(|| ledger.map(|found| ("ledger", found)));
         match found {
             Some((field, (what, remedy))) => Err(document.problem(field, what, remedy).into()),
             None => Ok(config),

@@ -10,8 +10,11 @@ use kube::{Client, Config};
 use prorata_core::{Order, Policy, Preemption};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{self, mpsc};
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use crate::accounting::Accounting;
+use crate::accounting::recorder::Recorder;
 use crate::api::labels::CONTROLLER_USER;
 use crate::config::{self, Configuration};
 use crate::decisions::Decisions;
@@ -152,6 +155,9 @@ async fn drive(
         let driver = Driver::new(settings(config), writer, views.clone());
         let driver = driver.under(tenure.clone()).probing(answers.clone());
         let driver = driver.logging(log(config, &tenure));
+        // It ends with the driver whose accounts it writes.
+        let mut recorders = JoinSet::new();
+        let driver = record(driver, config, &tenure, views, &mut recorders);
         tokio::select! {
             end = driver.run(inbox) => match end {
                 End::Unheard => return,
@@ -176,6 +182,24 @@ async fn keep(config: &Configuration, client: &Client, writes: &Client, mut tenu
         let keeper = Keeper::new(client.clone(), writes.clone(), settings.clone());
         keeper.run(tenure.clone()).await;
     }
+}
+
+/// The same driver, whose accounts are written down where there is a ledger, by whoever decides.
+fn record(
+    driver: Driver,
+    config: &Configuration,
+    tenure: &Tenure,
+    views: &Views,
+    recorders: &mut JoinSet<()>,
+) -> Driver {
+    let wanted = config.ledger.as_ref().filter(|_| tenure.is_held());
+    let Some(ledger) = wanted.cloned() else {
+        return driver;
+    };
+    let (accounting, listener) = Accounting::begin(&config.gpu_resource);
+    let recorder = Recorder::new(ledger, listener, tenure.clone(), views.clone());
+    recorders.spawn(recorder.run());
+    driver.accounting(accounting)
 }
 
 /// The log of decisions, where it is wanted and there are any to come. The queue goes on without it.

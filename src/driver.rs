@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
+use crate::accounting::Accounting;
 use crate::clock::Clock;
 use crate::decisions::Decisions;
 use crate::effects::Writer;
@@ -60,6 +61,8 @@ pub struct Driver {
     explained: Explained,
     shown: Shown,
     decisions: Decisions,
+    /// Who holds what, where there is a ledger.
+    accounting: Option<Accounting>,
     work: Work,
 }
 
@@ -115,6 +118,7 @@ impl Driver {
             touched: BTreeSet::new(),
             explained: Explained::new(Instant::now()),
             decisions: Decisions::default(),
+            accounting: None,
             work: Work::default(),
         }
     }
@@ -123,6 +127,15 @@ impl Driver {
     #[must_use]
     pub fn logging(self, decisions: Decisions) -> Self {
         Self { decisions, ..self }
+    }
+
+    /// The same, and who holds what is accounted for.
+    #[must_use]
+    pub fn accounting(self, accounting: Accounting) -> Self {
+        Self {
+            accounting: Some(accounting),
+            ..self
+        }
     }
 
     /// The same, which leads while this tenure lasts if it lasts now, and follows otherwise.
@@ -243,6 +256,10 @@ impl Driver {
         };
         let facts: Vec<Event> = facts.into_iter().map(known).collect();
         self.decisions.told(now, &facts);
+        if let Some(accounting) = &mut self.accounting {
+            accounting.told(&facts);
+            touched.iter().for_each(|uid| accounting.touch(uid));
+        }
         facts
             .into_iter()
             .for_each(|fact| self.scheduler.observe(now, fact));
@@ -264,6 +281,9 @@ impl Driver {
         for uid in std::mem::take(&mut self.touched) {
             news.facts
                 .extend(self.observed.settle(&uid, &snapshot).facts);
+        }
+        if let Some(accounting) = &mut self.accounting {
+            accounting.settle(self.clock.now(), &self.observed, &snapshot);
         }
         self.views.publish(View {
             snapshot,

@@ -1,5 +1,6 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod accounting;
 pub mod admission;
 pub mod agent;
 pub mod api;

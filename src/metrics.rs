@@ -3,6 +3,7 @@
 //! Labels are tenants, kinds, verbs and reasons: never a job, a pod or a node. There are at most
 //! [`TENANTS_MAX`] tenants; the others together are `other`.
 
+mod ledger;
 mod picture;
 
 use std::collections::BTreeSet;
@@ -56,6 +57,7 @@ struct Counted {
     breaks: Family<Watched, Counter>,
     leader: Gauge,
     extender_up: Gauge,
+    ledger: ledger::Ledger,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -102,6 +104,7 @@ impl Default for Counted {
             breaks: Family::default(),
             leader: Gauge::default(),
             extender_up: Gauge::default(),
+            ledger: ledger::Ledger::default(),
         }
     }
 }
@@ -239,6 +242,7 @@ impl Metrics {
         r.register("leader", "1 where this process decides", counted.leader);
         let help = "1 while the extender answers the controller's own probe";
         r.register("extender_up", help, counted.extender_up);
+        counted.ledger.register(r);
         registry
     }
 }

@@ -121,6 +121,12 @@ impl Observed {
         self.jobs.get(uid)
     }
 
+    /// A pod that is not over, and is bound or in the queue itself.
+    #[must_use]
+    pub fn pod(&self, uid: &str) -> Option<&PodView> {
+        self.pods.get(uid)
+    }
+
     /// The QueuedJob that stands for a Job.
     #[must_use]
     pub fn record(&self, uid: &str) -> Option<&RecordView> {

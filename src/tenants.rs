@@ -365,6 +365,7 @@ mod tests {
 
     fn view(tenant: Tenant) -> (TenantId, TenantView) {
         let view = TenantView {
+            account: crate::translate::Account::default(),
             id: tenant.id.clone(),
             version: 1,
             generation: 3,

@@ -20,7 +20,7 @@ pub use node::{is_ready, node};
 pub use plan::{AFFINITY_NODES_MAX, FREED, NAME_FIELD as NODE_NAME, free, release, take_back};
 pub use pod::{PodView, requests};
 pub use record::{ADMITTED, RecordView, desired_spec, placement, places, task};
-pub use tenant::{TenantView, tenant};
+pub use tenant::{Account, TenantView, tenant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{self as meta, ObjectMeta, OwnerReference};
 use prorata_core::Time;

@@ -15,7 +15,14 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 /// What the chart itself says, so that nobody says it in `controller.configuration`.
-const OF_THE_CHART: [&str; 5] = ["apiVersion", "kind", "gpuResource", "extender", "health"];
+const OF_THE_CHART: [&str; 6] = [
+    "apiVersion",
+    "kind",
+    "gpuResource",
+    "extender",
+    "health",
+    "ledger",
+];
 
 #[test]
 fn prints_what_is_recorded() {

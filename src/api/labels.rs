@@ -81,6 +81,9 @@ pub const PRIORITY_CLASS: &str = "prorata.dev/priority-class";
 /// Label of a node: the model of its GPUs, as NVIDIA's feature discovery names it.
 pub const GPU_MODEL: &str = "nvidia.com/gpu.product";
 
+/// Label of a node: the pool that it is of.
+pub const NODE_POOL: &str = "prorata.dev/node-pool";
+
 /// Namespace of our own objects.
 pub const NAMESPACE: &str = "prorata-system";
 

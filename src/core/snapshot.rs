@@ -128,6 +128,16 @@ impl Snapshot {
         })
     }
 
+    /// The places that a job holds, also while it leaves, each with its number.
+    pub fn places(&self, id: &JobId) -> impl Iterator<Item = (u32, &Slot)> {
+        let tasks = self.cluster.jobs.get(id).and_then(|state| state.tasks.as_ref());
+        tasks.into_iter().flat_map(|tasks| {
+            let all = (0..).zip(tasks.placement.slots().zip(&tasks.progress));
+            let held = all.filter(|(_, (_, progress))| **progress != Progress::Finished);
+            held.map(|(index, (slot, _))| (index, slot))
+        })
+    }
+
     /// Whether a node takes new work: it is known, ready, and repels nobody.
     #[must_use]
     pub fn takes_work(&self, node: &NodeId) -> bool {
@@ -148,6 +158,13 @@ impl Snapshot {
     #[must_use]
     pub fn counts(&self, pod: &PodId) -> bool {
         self.cluster.pods.contains_key(pod)
+    }
+
+    /// What a pod that is no task of a job takes, and where.
+    #[must_use]
+    pub fn taken_by(&self, pod: &PodId) -> Option<(&NodeId, &Resources)> {
+        let (node, takes) = self.cluster.pods.get(pod)?;
+        Some((node, takes))
     }
 
     /// Whether more is taken or assumed on a node than it offers.

@@ -6,12 +6,16 @@ use prorata_core::{Node, Resources};
 
 use crate::translate::PodView;
 
+mod accounts;
+
 const GPU: &str = "nvidia.com/gpu";
 
 fn pod(uid: &str, gpus: u64) -> Object {
     Object::Pod(PodView {
         uid: uid.to_owned(),
         namespace: "free".to_owned(),
+        name: String::new(),
+        bound: None,
         job: None,
         index: None,
         node: Some("a".into()),

@@ -77,6 +77,8 @@ mod tests {
         plan.seat(&PodView {
             uid: pod.to_owned(),
             namespace: "red".to_owned(),
+            name: String::new(),
+            bound: None,
             job: Some("j".to_owned()),
             index: None,
             node: Some("a".into()),

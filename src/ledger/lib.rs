@@ -2,7 +2,7 @@
 //!
 //! | to do this | read |
 //! |---|---|
-//! | know what the book holds | [`record`] |
+//! | know what the book holds, and what is written into it | [`record`], [`entry`] |
 //! | read a price file, work out the price of one's own machines | [`price_file`], [`price`], [`owned`] |
 //! | divide a fleet's cost, share out what is nobody's | [`bill`], [`fleet`], [`chargeback`] |
 //! | add lines up, make accounts, give advice | [`totals`], [`account`], [`advice`] |
@@ -11,7 +11,7 @@
 //! | see whether a budget holds, and what to tell | [`budget`] |
 //! | say what is wrong with a file | [`problem`] |
 //!
-//! The book is append-only. Whatever holds of the input, the lines of a [`bill::Bill`] are the fleet's
+//! The book is append-only; feature `store` has it in a database. Whatever holds of the input, the lines of a [`bill::Bill`] are the fleet's
 //! cost, to the millionth of a unit.
 
 pub mod account;
@@ -20,6 +20,7 @@ pub mod allocation;
 pub mod bill;
 pub mod budget;
 pub mod chargeback;
+pub mod entry;
 pub mod fleet;
 pub mod focus;
 pub mod levels;
@@ -33,6 +34,8 @@ pub mod record;
 pub mod report;
 pub mod share;
 mod shared;
+#[cfg(feature = "store")]
+pub mod store;
 pub mod totals;
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ fn pod(uid: &str, namespace: &str) -> Object {
     Object::Pod(PodView {
         uid: uid.to_owned(),
         namespace: namespace.to_owned(),
+        name: String::new(),
+        bound: None,
         job: Some("j".to_owned()),
         index: Some(0),
         node: Some("a".into()),

@@ -81,6 +81,9 @@ impl JobView {
             is_held: annotation(metadata, labels::HELD) == Some("true"),
             epoch: annotation(metadata, labels::EPOCH).and_then(|text| text.parse().ok()),
             has_begun: false,
+            creator: annotation(metadata, labels::CREATED_BY).map(str::to_owned),
+            begun: None,
+            ended: None,
             has_ended: ENDS.iter().any(|end| has_condition(content, end)),
             is_quiet: has_condition(content, "Suspended") && active == 0,
             // Whoever comes when others are done is not missed before.

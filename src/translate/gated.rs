@@ -173,6 +173,9 @@ pub fn group(uid: &str, name: Option<&str>, size: u32, pods: &[(&PodView, &Gated
         is_quiet: true,
         active: 0,
         checkpointed: None,
+        creator: Some(asked.creator.clone()),
+        begun: None,
+        ended: None,
         has_ended: false,
         // Others may still join a gang.
         is_leaving: alone && asked.is_leaving,

@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use prorata_core::{Hold, Job, JobId, Needs, Resources, TenantId, Time};
 
 use super::template::Template;
-use super::{annotation, composite_owner, controller, created, plan, version};
+use super::{annotation, composite_owner, controller, created, moment, plan, version};
 use crate::api::labels;
 use crate::duration;
 use crate::kinds::Composite;
@@ -94,6 +94,12 @@ pub struct JobView {
     pub epoch: Option<i64>,
     /// A pod of it has been let go. Of a Job the epoch says more.
     pub has_begun: bool,
+    /// Who created it, as far as an admission policy has seen to that.
+    pub creator: Option<String>,
+    /// When Kubernetes began to run it, where its object says so.
+    pub begun: Option<Time>,
+    /// When it was complete or had failed, where its object says so.
+    pub ended: Option<Time>,
     /// Complete or failed. Kubernetes says so only once all its pods are gone.
     pub has_ended: bool,
     /// Kubernetes has seen that it is suspended and has ended its pods; they may still be leaving.
@@ -171,6 +177,9 @@ impl JobView {
             is_held: annotation(metadata, labels::HELD) == Some("true"),
             epoch,
             has_begun: false,
+            creator: annotation(metadata, labels::CREATED_BY).map(str::to_owned),
+            begun: begun(job),
+            ended: ended(job),
             has_ended: has_ended(job),
             is_quiet: is_suspended_by_kubernetes(job) && active(job) == 0,
             active: active(job),
@@ -252,6 +261,18 @@ fn has_ended(job: &k8s::Job) -> bool {
         .iter()
         .flat_map(|s| s.conditions.iter().flatten());
     conditions.any(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True")
+}
+
+fn begun(job: &k8s::Job) -> Option<Time> {
+    job.status.as_ref()?.start_time.as_ref().map(moment)
+}
+
+fn ended(job: &k8s::Job) -> Option<Time> {
+    let mut conditions = job.status.as_ref()?.conditions.iter().flatten();
+    let end = |c: &&k8s::JobCondition| {
+        matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True"
+    };
+    conditions.find(end)?.last_transition_time.as_ref().map(moment)
 }
 
 fn is_suspended_by_kubernetes(job: &k8s::Job) -> bool {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as k8s;
 use kube::ResourceExt;
-use prorata_core::{NodeId, Resource, Resources};
+use prorata_core::{NodeId, Resource, Resources, Time};
 use prorata_simulator::quantity::{self, QuantityError};
 
-use super::{annotation, controller, gated::Gated, node::counted};
+use super::{annotation, controller, gated::Gated, moment, node::counted};
 use crate::kinds::Composite;
 
 /// Annotation and label by which the Job controller numbers the pods of an indexed Job.
@@ -20,6 +20,8 @@ pub struct PodView {
     pub uid: String,
     /// Its namespace.
     pub namespace: String,
+    /// Its name.
+    pub name: String,
     /// UID of the Job, or object of an operator's, that controls it; of one that came into the queue by itself, of what it
     /// queues as.
     pub job: Option<String>,
@@ -27,6 +29,8 @@ pub struct PodView {
     pub index: Option<u32>,
     /// Where it is bound.
     pub node: Option<NodeId>,
+    /// When it was bound.
+    pub bound: Option<Time>,
     /// What it takes there.
     pub takes: Resources,
     /// What kube-scheduler says of one that it cannot place.
@@ -61,15 +65,23 @@ impl PodView {
         Self {
             uid: pod.uid().unwrap_or_default(),
             namespace: pod.namespace().unwrap_or_default(),
+            name: pod.name_any(),
             job: job.map(|owner| owner.uid.clone()),
             index: index.and_then(|text| text.parse().ok()),
             node: node.map(NodeId::from),
+            bound: bound(pod),
             takes: takes.unwrap_or_default(),
             unschedulable: unschedulable(pod),
             is_over: matches!(phase, Some("Succeeded" | "Failed")),
             gated,
         }
     }
+}
+
+fn bound(pod: &k8s::Pod) -> Option<Time> {
+    let mut conditions = pod.status.as_ref()?.conditions.iter().flatten();
+    let scheduled = conditions.find(|c| c.type_ == "PodScheduled" && c.status == "True")?;
+    scheduled.last_transition_time.as_ref().map(moment)
 }
 
 fn unschedulable(pod: &k8s::Pod) -> Option<String> {

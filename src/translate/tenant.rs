@@ -7,7 +7,7 @@ use prorata_core::{Limits, Resource, Resources, Tenant, TenantId};
 use prorata_simulator::quantity::{self, QuantityError};
 
 use super::version;
-use crate::api::{self, Amount, Amounts, TenantSpec, TenantStatus};
+use crate::api::{self, Amount, Amounts, TenantSpec, TenantStatus, labels};
 
 /// What the controller keeps of a Tenant.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,8 +22,39 @@ pub struct TenantView {
     pub tenant: Result<Tenant, String>,
     /// The PriorityClasses that its jobs may name; `None` where nothing is said.
     pub classes: Option<BTreeSet<String>>,
+    /// What the ledger says of it.
+    pub account: Account,
     /// What it shows.
     pub status: TenantStatus,
+}
+
+/// Who pays for what a tenant holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// The team that it is an environment of.
+    pub team: Option<String>,
+    /// The name of that environment.
+    pub environment: Option<String>,
+    /// What people call it.
+    pub display_name: Option<String>,
+    /// Its cost centre.
+    pub cost_center: Option<String>,
+    /// Its department.
+    pub department: Option<String>,
+}
+
+impl Account {
+    fn new(object: &api::Tenant) -> Self {
+        let label = |key| object.labels().get(key).cloned();
+        let spec = &object.spec;
+        Self {
+            team: label(labels::TEAM),
+            environment: label(labels::ENVIRONMENT),
+            display_name: spec.display_name.clone(),
+            cost_center: spec.cost_center.clone(),
+            department: spec.department.clone(),
+        }
+    }
 }
 
 impl TenantView {
@@ -39,6 +70,7 @@ impl TenantView {
             generation: object.metadata.generation.unwrap_or_default(),
             tenant: tenant.map_err(|(field, error)| format!("{field}: {error}")),
             classes: classes.map(|classes| classes.iter().cloned().collect()),
+            account: Account::new(object),
             status: object.status.clone().unwrap_or_default(),
         }
     }

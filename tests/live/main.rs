@@ -17,6 +17,8 @@ mod failover;
 mod hostile;
 #[path = "../kinds/mod.rs"]
 mod kinds;
+#[path = "../ledger/mod.rs"]
+mod ledger;
 #[path = "../outage/mod.rs"]
 mod outage;
 #[path = "../preemption/mod.rs"]

@@ -46,6 +46,17 @@ app.kubernetes.io/component: agent
 {{- end -}}
 {{- $_ := set $fixed "extender" $extender -}}
 {{- $_ := set $fixed "health" (dict "address" "0.0.0.0:8080") -}}
+{{- if and .Values.ledger.claim .Values.ledger.secret -}}
+{{- fail "ledger: there is one ledger: name a claim or a secret" -}}
+{{- end -}}
+{{- if and .Values.ledger.claim (gt (int .Values.controller.replicas) 1) -}}
+{{- fail "ledger.claim: a SQLite file is for one controller alone: set controller.replicas=1, or name a ledger.secret" -}}
+{{- end -}}
+{{- if .Values.ledger.claim -}}
+{{- $_ := set $fixed "ledger" (dict "url" "sqlite:///var/lib/prorata/ledger.db" "heartbeat" .Values.ledger.heartbeat) -}}
+{{- else if .Values.ledger.secret -}}
+{{- $_ := set $fixed "ledger" (dict "urlFile" "/etc/prorata/ledger/url" "heartbeat" .Values.ledger.heartbeat) -}}
+{{- end -}}
 {{- mergeOverwrite (deepCopy .Values.controller.configuration) $fixed | toYaml -}}
 {{- end -}}
 

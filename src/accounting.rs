@@ -1,0 +1,323 @@
+//! Who holds which GPUs, and which there are, as the ledger is to have it.
+//!
+//! The driver says what something was learnt about, and only that is looked at. What has changed
+//! goes into a log of bounded length; [`recorder`] writes it into the book, on a task of its own that
+//! nobody waits for. Where it falls behind for too long, it goes on from what is held then.
+//!
+//! Moments are in whole seconds, like those on record: who gets a GPU after another begins no sooner
+//! than that one ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prorata_core::{Event, NodeId, Snapshot, Time};
+use prorata_ledger::entry::{Entry, Held, Picture, PlaceId};
+use prorata_ledger::record::{End, Stock, Why};
+use rpds::RedBlackTreeMapSync;
+use tokio::sync::watch;
+
+use crate::observed::{Observed, Uid};
+
+mod places;
+pub mod recorder;
+mod stock;
+
+use places::Place;
+
+/// Entries that are kept for whoever writes them.
+const LOG_MAX: usize = 65_536;
+
+/// What is so, and what has happened lately. Copies share structure.
+#[derive(Clone, Debug, Default)]
+pub struct Accounts {
+    /// Whether everything has been looked at once.
+    pub is_complete: bool,
+    /// How many entries there have been.
+    pub count: u64,
+    /// The last of them, by number.
+    pub log: RedBlackTreeMapSync<u64, Entry>,
+    /// Places that are held.
+    pub held: RedBlackTreeMapSync<PlaceId, Arc<Held>>,
+    /// What there is, by node and model.
+    pub stock: RedBlackTreeMapSync<(String, String), Stock>,
+    /// When jobs ended that are over and still there, by UID.
+    pub ended: RedBlackTreeMapSync<Uid, u64>,
+    /// Places that jobs had held which were over before anything was known, until the book has them.
+    pub over: Arc<Vec<(Arc<Held>, End)>>,
+    /// Display names of tenants that hold something.
+    pub names: RedBlackTreeMapSync<String, String>,
+}
+
+impl Accounts {
+    /// The entries from this one on; `None` where some of them are forgotten.
+    #[must_use]
+    pub fn since(&self, number: u64) -> Option<Vec<Entry>> {
+        let entries: Vec<Entry> = self.log.range(number..).map(|(_, entry)| entry.clone()).collect();
+        let missed = self.count.checked_sub(number)?;
+        (u64::try_from(entries.len()) == Ok(missed)).then_some(entries)
+    }
+
+    /// All that is so, at a moment.
+    #[must_use]
+    pub fn picture(&self, at_ms: u64) -> Picture {
+        let names = self.names.iter();
+        let ended = self.ended.iter();
+        Picture {
+            at_ms,
+            held: self.held.values().cloned().collect(),
+            stock: self.stock.values().cloned().collect(),
+            ended: ended.map(|(uid, at)| (uid.clone(), *at)).collect(),
+            over: self.over.to_vec(),
+            names: names.map(|(id, name)| (id.clone(), name.clone())).collect(),
+        }
+    }
+}
+
+/// Where the newest accounts are, for whoever writes them down.
+#[derive(Debug)]
+pub struct Listener {
+    pub(crate) accounts: watch::Receiver<Accounts>,
+    /// Entries before this one are written.
+    pub(crate) written: Arc<AtomicU64>,
+}
+
+/// Keeps the accounts. The driver has it where there is a ledger.
+#[derive(Debug)]
+pub struct Accounting {
+    accounts: Accounts,
+    sender: watch::Sender<Accounts>,
+    gpu_resource: String,
+    written: Arc<AtomicU64>,
+    /// Jobs and pods about which something was learnt.
+    touched: BTreeSet<Uid>,
+    /// Nodes likewise.
+    nodes: BTreeSet<NodeId>,
+    /// Why starts end that are about to, by job.
+    reasons: BTreeMap<Uid, Why>,
+    /// The start of each job that has held something.
+    begun: BTreeMap<Uid, i64>,
+    /// What is held on a node, by node and model.
+    taken: BTreeMap<(String, String), u64>,
+    /// When a place on a node last became free.
+    freed: BTreeMap<String, u64>,
+    /// Since when stock was last seen, by node and model.
+    since: BTreeMap<(String, String), u64>,
+    /// The latest moment that was told, in milliseconds of Unix time, to the second.
+    now_ms: u64,
+}
+
+impl Accounting {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn begin(gpu_resource: &str) -> (Self, Listener) {
+        let (sender, accounts) = watch::channel(Accounts::default());
+        let written = Arc::new(AtomicU64::new(0));
+        let listener = Listener {
+            accounts,
+            written: written.clone(),
+        };
+        let accounting = Self {
+            accounts: Accounts::default(),
+            sender,
+            gpu_resource: gpu_resource.to_owned(),
+            written,
+            touched: BTreeSet::new(),
+            nodes: BTreeSet::new(),
+            reasons: BTreeMap::new(),
+            begun: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            freed: BTreeMap::new(),
+            since: BTreeMap::new(),
+            now_ms: 0,
+        };
+        (accounting, listener)
+    }
+
+    /// The core is told these facts.
+    pub fn told(&mut self, facts: &[Event]) {
+        for fact in facts {
+            match fact {
+                Event::PodBound(pod, ..) | Event::PodGone(pod) => self.touch(pod.as_str()),
+                Event::TaskBound(task, _) | Event::TaskFinished(task) => {
+                    self.touch(task.job.uid());
+                }
+                Event::NodeSeen(node) => drop(self.nodes.insert(node.id.clone())),
+                Event::NodeGone(node) => drop(self.nodes.insert(node.clone())),
+                _ => {}
+            }
+        }
+    }
+
+    /// Something was learnt about a job.
+    pub fn touch(&mut self, uid: &str) {
+        self.touched.insert(uid.to_owned());
+    }
+
+    /// Looks at all that something was learnt about, as it is now.
+    pub fn settle(&mut self, now: Time, observed: &Observed, snapshot: &Snapshot) {
+        let before = (self.accounts.count, self.accounts.ended.size());
+        let now_ms = now.as_millis();
+        self.now_ms = self.now_ms.max(now_ms - now_ms % 1000);
+        if !self.accounts.is_complete {
+            let over = self.touched.iter();
+            let over = over.flat_map(|uid| places::over(uid, observed, &self.gpu_resource));
+            self.accounts.over = Arc::new(over.collect());
+        }
+        let touched = std::mem::take(&mut self.touched);
+        // What is free is known before anybody takes it.
+        for uid in &touched {
+            self.note_end(uid, observed);
+            self.free_places(uid, observed, snapshot);
+        }
+        for uid in &touched {
+            self.take_places(uid, observed, snapshot);
+        }
+        for node in std::mem::take(&mut self.nodes) {
+            self.settle_stock(&node, observed);
+        }
+        let is_news = before != (self.accounts.count, self.accounts.ended.size());
+        if is_news || !self.accounts.is_complete {
+            self.accounts.is_complete = true;
+            self.trim();
+            self.sender.send_replace(self.accounts.clone());
+        }
+    }
+
+    fn free_places(&mut self, uid: &str, observed: &Observed, snapshot: &Snapshot) {
+        let open = self.open(uid);
+        if open.is_empty() {
+            return;
+        }
+        if observed.leaver(uid).is_some() {
+            self.reasons.insert(uid.to_owned(), Why::Preempted);
+        }
+        let places = places::of(uid, &open, observed, snapshot);
+        for held in &open {
+            if !places.iter().any(|place| place.id == held.id) {
+                self.free(held, uid, observed, snapshot);
+            }
+        }
+        if self.open(uid).is_empty() {
+            self.reasons.remove(uid);
+        }
+        if observed.plan(uid).is_none() {
+            self.begun.remove(uid);
+        }
+    }
+
+    fn take_places(&mut self, uid: &str, observed: &Observed, snapshot: &Snapshot) {
+        let open = self.open(uid);
+        let mut places = places::of(uid, &open, observed, snapshot);
+        // Whatever a start takes later, it has not had since its admission.
+        let known = self.begun.get(uid).copied();
+        for place in &mut places {
+            place.since_ms = place.since_ms.filter(|_| known != Some(place.id.epoch));
+        }
+        for place in places {
+            if !open.iter().any(|held| held.id == place.id) {
+                if place.id.epoch > 0 {
+                    self.begun.insert(uid.to_owned(), place.id.epoch);
+                }
+                self.take(place, observed);
+            }
+        }
+    }
+
+    /// Places that this job or pod held so far.
+    fn open(&self, uid: &str) -> Vec<Arc<Held>> {
+        let first = PlaceId {
+            job_uid: uid.to_owned(),
+            epoch: i64::MIN,
+            seat: 0,
+            node: String::new(),
+        };
+        let all = self.accounts.held.range(first..);
+        let own = all.take_while(|(id, _)| id.job_uid == uid);
+        own.map(|(_, held)| held.clone()).collect()
+    }
+
+    fn take(&mut self, place: Place, observed: &Observed) {
+        let freed_ms = self.freed.get(&place.id.node).copied();
+        let from_ms = match place.since_ms {
+            Some(since_ms) if place.id.epoch == 0 => since_ms.max(freed_ms.unwrap_or_default()),
+            Some(since_ms) => since_ms,
+            None => self.now_ms,
+        };
+        let Some(held) = places::held(place, from_ms.min(self.now_ms), observed) else {
+            return;
+        };
+        self.name(&held.payer.tenant, observed);
+        let held = Arc::new(held);
+        *self.on_node(&held) += held.gpu_milli;
+        self.nodes.insert(held.id.node.as_str().into());
+        let id = held.id.clone();
+        self.accounts.held.insert_mut(id, held.clone());
+        self.log(Entry::Held(held));
+    }
+
+    fn free(&mut self, held: &Held, uid: &str, observed: &Observed, snapshot: &Snapshot) {
+        let reason = self.reasons.get(uid).copied();
+        let end = End {
+            at_ms: self.now_ms.max(held.from_ms),
+            why: reason.unwrap_or_else(|| places::why(held, observed, snapshot)),
+            estimated: false,
+        };
+        let taken = self.on_node(held);
+        *taken = taken.saturating_sub(held.gpu_milli);
+        self.nodes.insert(held.id.node.as_str().into());
+        self.freed.insert(held.id.node.clone(), end.at_ms);
+        self.accounts.held.remove_mut(&held.id);
+        self.log(Entry::Freed(held.id.clone(), end));
+    }
+
+    fn on_node(&mut self, held: &Held) -> &mut u64 {
+        let key = (held.id.node.clone(), held.model.clone());
+        self.taken.entry(key).or_default()
+    }
+
+    /// When a job ended, as its object says for as long as it is there.
+    fn note_end(&mut self, uid: &str, observed: &Observed) {
+        match observed.job(uid).and_then(|view| view.ended) {
+            Some(at) => self.accounts.ended.insert_mut(uid.to_owned(), at.as_millis()),
+            None => drop(self.accounts.ended.remove_mut(uid)),
+        }
+    }
+
+    /// What people call a tenant that holds something.
+    fn name(&mut self, tenant: &str, observed: &Observed) {
+        let view = observed.tenants().get(&tenant.into());
+        let Some(name) = view.and_then(|view| view.account.display_name.clone()) else {
+            return;
+        };
+        if self.accounts.names.get(tenant) == Some(&name) {
+            return;
+        }
+        self.accounts.names.insert_mut(tenant.to_owned(), name.clone());
+        self.log(Entry::Named {
+            tenant: tenant.to_owned(),
+            name,
+            from_ms: self.now_ms,
+        });
+    }
+
+    fn log(&mut self, entry: Entry) {
+        self.accounts.log.insert_mut(self.accounts.count, entry);
+        self.accounts.count += 1;
+    }
+
+    /// Forgets what is written, and what is too much.
+    fn trim(&mut self) {
+        let written = self.written.load(Ordering::Relaxed);
+        if written > 0 {
+            self.accounts.over = Arc::default();
+        }
+        let log = &mut self.accounts.log;
+        while let Some(first) = log.first().map(|(number, _)| *number) {
+            if first >= written && log.size() <= LOG_MAX {
+                return;
+            }
+            log.remove_mut(&first);
+        }
+    }
+}

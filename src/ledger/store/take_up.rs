@@ -1,0 +1,177 @@
+//! Who begins to keep the book finds it as the last one left it: what has changed since is written
+//! first, and what nobody saw is estimated.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::open_lines::{self, Open};
+use super::{Book, Error, write};
+use crate::entry::{Entry, Held, Picture, PlaceId};
+use crate::record::{End, Stock, Why};
+
+impl Book {
+    /// Goes on with the book from a moment on at which all is known. Returns how many lines that made,
+    /// and until when it was kept before.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written: nothing is written then.
+    pub async fn take_up(&self, picture: &Picture) -> Result<(u64, Option<u64>), Error> {
+        let mut transaction = self.begin().await?;
+        let open = open_lines::open_holds(&mut transaction).await?;
+        let stock = open_lines::open_stock(&mut transaction).await?;
+        let kept_until = open_lines::kept_until(&mut transaction).await?;
+        let entries = differences(&open, &stock, kept_until, picture);
+        let kept = (picture.at_ms, picture.at_ms);
+        let lines = write::put(&mut transaction, &entries, kept).await?;
+        transaction.commit().await.map_err(Error::Unwritten)?;
+        Ok((lines, kept_until))
+    }
+}
+
+/// What makes the book say what is so now. Nothing that ended is ended later than now, and nothing
+/// that was known to last is ended before that was known.
+fn differences(
+    open: &[Open],
+    stock: &[Stock],
+    kept_until: Option<u64>,
+    now: &Picture,
+) -> Vec<Entry> {
+    let known_ms = kept_until.unwrap_or_default().min(now.at_ms);
+    let ends = ends(open, known_ms, now);
+    let missed = missed(stock, kept_until, now);
+    let mut last: BTreeMap<&str, u64> = BTreeMap::new();
+    let over = missed.iter().map(|(held, end)| (&held.id, end));
+    for (id, end) in ends.iter().map(|(id, end)| (id, end)).chain(over) {
+        let latest = last.entry(&id.node).or_default();
+        *latest = end.at_ms.max(*latest);
+    }
+    let gone = stock.iter().filter_map(|there| {
+        let at_ms = match of(&now.stock, there) {
+            Some(same) if is_same(same, there) => return None,
+            Some(_) => now.at_ms,
+            None => last.get(there.node.as_str()).copied().unwrap_or_default(),
+        };
+        Some(Entry::Gone {
+            node: there.node.clone(),
+            model: there.model.clone(),
+            at_ms: at_ms.max(known_ms).max(there.from_ms),
+            estimated: of(&now.stock, there).is_none(),
+        })
+    });
+    let there: Vec<Stock> = now.stock.iter().map(|new| begun(new, stock, now)).collect();
+    let names = now.names.iter().map(|(tenant, name)| Entry::Named {
+        tenant: tenant.clone(),
+        name: name.clone(),
+        from_ms: now.at_ms,
+    });
+    let held: Vec<Entry> = starts(open, &there, now).map(Entry::Held).collect();
+    let gone: Vec<Entry> = gone.collect();
+    let missed: Vec<Entry> = missed
+        .iter()
+        .map(|(held, end)| Entry::Missed(held.clone(), *end))
+        .collect();
+    let freed = ends.iter().cloned().map(|(id, end)| Entry::Freed(id, end));
+    let new = there.into_iter().map(Entry::There);
+    freed
+        .chain(missed)
+        .chain(gone)
+        .chain(new)
+        .chain(held)
+        .chain(names)
+        .collect()
+}
+
+/// Places that were held only while nobody kept the book, of what it knows to have been there.
+fn missed(stock: &[Stock], kept_until: Option<u64>, now: &Picture) -> Vec<(Arc<Held>, End)> {
+    let Some(kept_until) = kept_until else {
+        return Vec::new();
+    };
+    let unseen = now.over.iter().filter(|(_, end)| end.at_ms > kept_until);
+    let placed = unseen.filter_map(|(held, end)| {
+        let on_node = |stock: &&Stock| stock.node == held.id.node;
+        let is_known = |stock: &&Stock| held.model.is_empty() || stock.model == held.model;
+        let there = stock.iter().filter(on_node).find(is_known)?;
+        let held = Held {
+            model: there.model.clone(),
+            pool: there.pool.clone(),
+            from_ms: held.from_ms.max(there.from_ms),
+            ..Held::clone(held)
+        };
+        let end = End {
+            at_ms: end.at_ms.clamp(held.from_ms, now.at_ms.max(held.from_ms)),
+            ..*end
+        };
+        Some((Arc::new(held), end))
+    });
+    placed.collect()
+}
+
+/// Places that are free now.
+fn ends(open: &[Open], known_ms: u64, now: &Picture) -> Vec<(PlaceId, End)> {
+    let held: BTreeSet<&PlaceId> = now.held.iter().map(|held| &held.id).collect();
+    let left = open.iter().filter(|open| !held.contains(&open.id));
+    let end = |open: &Open| {
+        let least = known_ms.max(open.from_ms);
+        let told = now.ended.get(&open.id.job_uid).filter(|at| **at <= now.at_ms);
+        let end = match told {
+            Some(at_ms) => End {
+                at_ms: least.max(*at_ms),
+                why: Why::Finished,
+                estimated: false,
+            },
+            None => End {
+                at_ms: least,
+                why: Why::Unknown,
+                estimated: true,
+            },
+        };
+        (open.id.clone(), end)
+    };
+    left.map(end).collect()
+}
+
+/// Places that the book does not know of. None is taken before there is something to take.
+fn starts<'a>(
+    open: &'a [Open],
+    there: &'a [Stock],
+    now: &'a Picture,
+) -> impl Iterator<Item = Arc<Held>> + 'a {
+    let known: BTreeSet<&PlaceId> = open.iter().map(|open| &open.id).collect();
+    let since: BTreeMap<(&str, &str), u64> = there
+        .iter()
+        .map(|stock| ((stock.node.as_str(), stock.model.as_str()), stock.from_ms))
+        .collect();
+    let new = now.held.iter().filter(move |held| !known.contains(&held.id));
+    new.map(move |held| {
+        let place = (held.id.node.as_str(), held.model.as_str());
+        match since.get(&place) {
+            Some(since) if *since > held.from_ms => Arc::new(Held {
+                from_ms: *since,
+                ..Held::clone(held)
+            }),
+            _ => held.clone(),
+        }
+    })
+}
+
+/// Stock with the moment since when the book has it, or will have it.
+fn begun(new: &Stock, stock: &[Stock], now: &Picture) -> Stock {
+    let from_ms = match of(stock, new) {
+        Some(known) if is_same(known, new) => known.from_ms,
+        Some(_) => now.at_ms,
+        None => new.from_ms,
+    };
+    Stock {
+        from_ms,
+        ..new.clone()
+    }
+}
+
+fn of<'a>(all: &'a [Stock], one: &Stock) -> Option<&'a Stock> {
+    all.iter()
+        .find(|stock| stock.node == one.node && stock.model == one.model)
+}
+
+fn is_same(a: &Stock, b: &Stock) -> bool {
+    (a.gpu_milli, &a.pool) == (b.gpu_milli, &b.pool)
+}
