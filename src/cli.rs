@@ -7,6 +7,7 @@
 mod agent;
 mod cancel;
 mod cluster;
+mod cost;
 #[cfg(feature = "demo")]
 mod demo;
 mod doctor;
@@ -27,6 +28,7 @@ mod submit;
 mod table;
 mod tenant;
 mod uninstall;
+mod usage;
 mod wait;
 mod what_if;
 mod words;
@@ -48,6 +50,10 @@ pub enum Command {
     WhatIf(what_if::Args),
     /// Show what each tenant holds, beside what is due to it.
     Share(share::Args),
+    /// Show what GPUs cost and who owes it; write reports, export the bill.
+    Cost(Box<cost::Args>),
+    /// Show how long a tenant's jobs held GPUs, and how busy those were.
+    Usage(Box<usage::Args>),
     /// Tenants with environments: what a file would change, make it so, hand namespaces over.
     #[command(subcommand)]
     Tenant(tenant::Command),
@@ -98,6 +104,8 @@ impl Command {
             Self::Explain(args) => explain::execute(&args).await?,
             Self::WhatIf(args) => what_if::execute(&args).await?,
             Self::Share(args) => share::execute(&args).await?,
+            Self::Cost(args) => cost::execute(&args).await?,
+            Self::Usage(args) => usage::execute(&args).await?,
             Self::Tenant(command) => return tenant::execute(&command).await,
             Self::Gpus(args) => gpus::execute(&args).await?,
             Self::Submit(args) => submit::execute(&args).await?,

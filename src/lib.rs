@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod controller;
+pub mod cost;
 pub mod decisions;
 pub mod desired;
 pub mod driver;

@@ -7,11 +7,14 @@ mod export;
 mod file;
 mod kept;
 mod plan;
+mod review;
 mod size;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::failure::Failure;
+use crate::api::Tenant;
 use crate::config::gpu_resource;
 use crate::tenancy::{Settings, Template, TemplateError};
 
@@ -22,6 +25,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Work out what a team should be guaranteed, and show the arithmetic.
     Size(size::Args),
+    /// List the tenants whose guarantee no longer fits what they use.
+    Review(review::Args),
     /// Apply the Tenants of a file, and wait until the controller has made all that they want.
     Apply(apply::Args),
     /// Delete a Tenant; its namespaces and data stay unless told otherwise.
@@ -36,13 +41,20 @@ pub enum Command {
 pub(super) async fn execute(command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Plan(args) => return plan::execute(args).await,
-        Command::Size(args) => size::execute(args)?,
+        Command::Size(args) => size::execute(args).await?,
+        Command::Review(args) => review::execute(args).await?,
         Command::Apply(args) => apply::execute(args).await?,
         Command::Delete(args) => delete::execute(args).await?,
         Command::Export(args) => export::execute(args).await?,
         Command::Adopt(args) => adopt::execute(args).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The Tenants that a file describes.
+pub(super) fn read_file(path: &Path) -> Result<Vec<Tenant>, Failure> {
+    let described = file::read(path)?;
+    Ok(described.into_iter().map(|one| one.tenant).collect())
 }
 
 /// What the controller's configuration says of tenants.

@@ -86,43 +86,87 @@ impl Books<'_> {
     /// The whole period, of which the bill may only know a part.
     #[must_use]
     pub const fn period(&self) -> Period {
-        Period { from_ms: self.extract.from_ms, until_ms: self.extract.until_ms }
+        Period {
+            from_ms: self.extract.from_ms,
+            until_ms: self.extract.until_ms,
+        }
     }
 
     /// Everybody who owes something, tenants before cost centres.
     #[must_use]
     pub fn everybody(&self) -> Vec<Who> {
-        let owed: Vec<&Line> = self.bill.lines.iter().filter(|line| line.tenant().is_some()).collect();
-        let named = |by| totals(self.extract, owed.iter().copied(), by).into_iter().map(|(name, _)| name);
+        let owed: Vec<&Line> = self
+            .bill
+            .lines
+            .iter()
+            .filter(|line| line.tenant().is_some())
+            .collect();
+        let named = |by| {
+            totals(self.extract, owed.iter().copied(), by)
+                .into_iter()
+                .map(|(name, _)| name)
+        };
         let tenants = named(By::Tenant).map(Who::Tenant);
-        tenants.chain(named(By::CostCenter).map(Who::CostCenter)).collect()
+        tenants
+            .chain(named(By::CostCenter).map(Who::CostCenter))
+            .collect()
     }
 
     /// What somebody comes to.
     #[must_use]
     pub fn account(&self, who: &Who) -> Account {
-        let lines: Vec<&Line> = self.bill.lines.iter().filter(|line| who.owes(line)).collect();
-        let held: Vec<&Line> = lines.iter().copied().filter(|line| matches!(line.kind, Kind::Held(_))).collect();
+        let lines: Vec<&Line> = self
+            .bill
+            .lines
+            .iter()
+            .filter(|line| who.owes(line))
+            .collect();
+        let held: Vec<&Line> = lines
+            .iter()
+            .copied()
+            .filter(|line| matches!(line.kind, Kind::Held(_)))
+            .collect();
         let sum = added(self.extract, &lines);
         let by = |by| totals(self.extract, held.iter().copied(), by);
         let team = match who {
             Who::Tenant(name) => self.teams.get(name),
             _ => None,
         };
-        let budget = team.and_then(|team| team.budget.as_ref()).filter(|_| self.period().is_month());
-        let (same, other): (Vec<_>, Vec<_>) = budget.into_iter().partition(|(_, currency)| *currency == self.bill.currency);
+        let budget = team
+            .and_then(|team| team.budget.as_ref())
+            .filter(|_| self.period().is_month());
+        let (same, other): (Vec<_>, Vec<_>) = budget
+            .into_iter()
+            .partition(|(_, currency)| *currency == self.bill.currency);
         let now_ms = self.bill.period.until_ms;
         Account {
             name: self.name(who),
             before_micros: self.before.map(|(extract, bill)| {
-                added(extract, &bill.lines.iter().filter(|line| who.owes(line)).collect::<Vec<_>>()).micros
+                added(
+                    extract,
+                    &bill
+                        .lines
+                        .iter()
+                        .filter(|line| who.owes(line))
+                        .collect::<Vec<_>>(),
+                )
+                .micros
             }),
-            budget: same.first().map(|(micros, _)| Standing::of(*micros, sum.micros, self.period(), now_ms)),
+            budget: same
+                .first()
+                .map(|(micros, _)| Standing::of(*micros, sum.micros, self.period(), now_ms)),
             other_currency: other.first().map(|(_, currency)| currency.clone()),
-            forecast_micros: forecast(sum.micros, self.period(), now_ms).filter(|_| now_ms < self.period().until_ms),
-            borrowed: team.and_then(|team| team.guaranteed_milli).map(|milli| self.levels(who).above(milli)),
+            forecast_micros: forecast(sum.micros, self.period(), now_ms)
+                .filter(|_| now_ms < self.period().until_ms),
+            borrowed: team
+                .and_then(|team| team.guaranteed_milli)
+                .map(|milli| self.levels(who).above(milli)),
             others: others(&lines),
-            models: totals(self.extract, lines.iter().copied().filter(|line| !line.model.is_empty()), By::Model),
+            models: totals(
+                self.extract,
+                lines.iter().copied().filter(|line| !line.model.is_empty()),
+                By::Model,
+            ),
             jobs: by(By::Job),
             users: by(By::User),
             days: self.days(&held),
@@ -143,8 +187,12 @@ impl Books<'_> {
     }
 
     fn levels(&self, who: &Who) -> Levels {
-        let is_theirs = |hold: &&Hold| matches!(who, Who::Tenant(name) if hold.payer.tenant == *name);
-        Levels::of(self.extract.holds.iter().filter(is_theirs), self.bill.period)
+        let is_theirs =
+            |hold: &&Hold| matches!(who, Who::Tenant(name) if hold.payer.tenant == *name);
+        Levels::of(
+            self.extract.holds.iter().filter(is_theirs),
+            self.bill.period,
+        )
     }
 
     fn advice(&self, who: &Who) -> Vec<Advice> {
@@ -155,8 +203,15 @@ impl Books<'_> {
         match who {
             Who::Tenant(name) => of_tenant(name),
             Who::Fleet | Who::CostCenter(_) => {
-                let tenants = totals(self.extract, self.bill.lines.iter().filter(|line| who.owes(line)), By::Tenant);
-                let mut advice: Vec<Advice> = tenants.iter().flat_map(|(name, _)| of_tenant(name)).collect();
+                let tenants = totals(
+                    self.extract,
+                    self.bill.lines.iter().filter(|line| who.owes(line)),
+                    By::Tenant,
+                );
+                let mut advice: Vec<Advice> = tenants
+                    .iter()
+                    .flat_map(|(name, _)| of_tenant(name))
+                    .collect();
                 advice.sort_by_key(|advice| std::cmp::Reverse(advice.micros));
                 advice
             }
@@ -164,12 +219,20 @@ impl Books<'_> {
     }
 
     fn days(&self, lines: &[&Line]) -> Vec<(u64, u128)> {
-        let mut days: Vec<(u64, u128)> = days(self.bill.period).map(|day| (day.from_ms, 0)).collect();
+        let mut days: Vec<(u64, u128)> =
+            days(self.bill.period).map(|day| (day.from_ms, 0)).collect();
         for line in lines {
-            let Kind::Held(index) = line.kind else { continue };
-            let Some(hold) = self.extract.holds.get(index) else { continue };
+            let Kind::Held(index) = line.kind else {
+                continue;
+            };
+            let Some(hold) = self.extract.holds.get(index) else {
+                continue;
+            };
             for (day_ms, sum) in &mut days {
-                let day = Period { from_ms: *day_ms, until_ms: *day_ms + DAY };
+                let day = Period {
+                    from_ms: *day_ms,
+                    until_ms: *day_ms + DAY,
+                };
                 *sum += self.cost(hold, held(hold, self.bill.period).within(day));
             }
         }
@@ -181,7 +244,11 @@ impl Books<'_> {
         if part.length_ms() == 0 {
             return 0;
         }
-        let gpus = Gpus { model: &hold.id.model, pool: &hold.pool, priority_class: &hold.priority_class };
+        let gpus = Gpus {
+            model: &hold.id.model,
+            pool: &hold.pool,
+            priority_class: &hold.priority_class,
+        };
         let one = self.file.prices.weigh(gpus, part.from_ms, part.until_ms);
         let one = one.ok().flatten().unwrap_or_default();
         one.saturating_mul(u128::from(hold.gpu_milli)) / crate::bill::GPU_HOUR
@@ -208,7 +275,10 @@ pub fn days(period: Period) -> impl Iterator<Item = Period> {
     let first = period.from_ms / DAY * DAY;
     let starts = std::iter::successors(Some(first), |day| Some(day + DAY));
     let starts = starts.take_while(move |day| *day < period.until_ms);
-    starts.map(|from_ms| Period { from_ms, until_ms: from_ms + DAY })
+    starts.map(|from_ms| Period {
+        from_ms,
+        until_ms: from_ms + DAY,
+    })
 }
 
 fn added(extract: &Extract, lines: &[&Line]) -> Sum {
@@ -221,7 +291,10 @@ fn added(extract: &Extract, lines: &[&Line]) -> Sum {
 
 fn others(lines: &[&Line]) -> Vec<(String, i128)> {
     let mut others: BTreeMap<&Kind, i128> = BTreeMap::new();
-    for line in lines.iter().filter(|line| !matches!(line.kind, Kind::Held(_))) {
+    for line in lines
+        .iter()
+        .filter(|line| !matches!(line.kind, Kind::Held(_)))
+    {
         *others.entry(&line.kind).or_default() += line.micros;
     }
     let name = |kind: &Kind| match kind {
@@ -230,7 +303,10 @@ fn others(lines: &[&Line]) -> Vec<(String, i128)> {
         Kind::Service(name) => format!("Shared service: {name}"),
         Kind::Fixed(name) => name.clone(),
     };
-    others.into_iter().map(|(kind, micros)| (name(kind), micros)).collect()
+    others
+        .into_iter()
+        .map(|(kind, micros)| (name(kind), micros))
+        .collect()
 }
 
 #[cfg(test)]

@@ -33,7 +33,10 @@ const DISCOUNTS: &str = "__discounts__";
 /// # Errors
 /// When there is no bill.
 pub fn allocation(extract: &Extract, file: &PriceFile, query: &Query) -> Result<Value, Error> {
-    let file = PriceFile { chargeback: Chargeback::default(), ..file.clone() };
+    let file = PriceFile {
+        chargeback: Chargeback::default(),
+        ..file.clone()
+    };
     let sets = query.steps().map(|step| set(extract, &file, query, step));
     let data: Vec<Value> = sets.collect::<Result<_, _>>()?;
     Ok(json!({"code": 200, "status": "success", "data": data}))
@@ -70,11 +73,34 @@ fn set(extract: &Extract, file: &PriceFile, query: &Query, step: Period) -> Resu
     if query.include_idle && query.share_idle && !entries.is_empty() {
         share_idle(&mut entries, &idle);
     } else if query.include_idle {
-        let nodes = if query.idle_by_node { by_node(extract, &bill, file, &idle) } else { vec![(IDLE.to_owned(), added(extract, &idle))] };
-        entries.extend(nodes.into_iter().filter(|(_, sum)| sum.idle > 0).map(|(name, sum)| (name, Entry { sum, ..Entry::default() })));
+        let nodes = if query.idle_by_node {
+            by_node(extract, &bill, file, &idle)
+        } else {
+            vec![(IDLE.to_owned(), added(extract, &idle))]
+        };
+        entries.extend(
+            nodes
+                .into_iter()
+                .filter(|(_, sum)| sum.idle > 0)
+                .map(|(name, sum)| {
+                    (
+                        name,
+                        Entry {
+                            sum,
+                            ..Entry::default()
+                        },
+                    )
+                }),
+        );
     }
     if query.include_idle && !discounts.is_empty() {
-        entries.insert(DISCOUNTS.to_owned(), Entry { sum: added(extract, &discounts), ..Entry::default() });
+        entries.insert(
+            DISCOUNTS.to_owned(),
+            Entry {
+                sum: added(extract, &discounts),
+                ..Entry::default()
+            },
+        );
     }
     let render = |(name, entry): (String, Entry)| {
         let value = render(&name, &entry, step, bill.period);
@@ -91,8 +117,16 @@ fn added(extract: &Extract, lines: &[&Line]) -> Sum {
     sum
 }
 
-fn enter(entries: &mut BTreeMap<String, Entry>, extract: &Extract, bill: &Bill, query: &Query, (line, index): (&Line, usize)) {
-    let Some(hold) = extract.holds.get(index) else { return };
+fn enter(
+    entries: &mut BTreeMap<String, Entry>,
+    extract: &Extract,
+    bill: &Bill,
+    query: &Query,
+    (line, index): (&Line, usize),
+) {
+    let Some(hold) = extract.holds.get(index) else {
+        return;
+    };
     let value = |property: &Property| match property.of(hold) {
         "" => UNALLOCATED.to_owned(),
         value => value.to_owned(),
@@ -103,16 +137,26 @@ fn enter(entries: &mut BTreeMap<String, Entry>, extract: &Extract, bill: &Bill, 
         property.put(&mut entry.properties, name);
     }
     let held = fleet::held(hold, bill.period);
-    entry.from_ms = Some(entry.from_ms.map_or(held.from_ms, |from| from.min(held.from_ms)));
+    entry.from_ms = Some(
+        entry
+            .from_ms
+            .map_or(held.from_ms, |from| from.min(held.from_ms)),
+    );
     entry.until_ms = entry.until_ms.max(held.until_ms);
     entry.sum.add(extract, line);
 }
 
 /// Idle cost in proportion to what each costs; nobody pays where nobody held anything.
 fn share_idle(entries: &mut BTreeMap<String, Entry>, idle: &[&Line]) {
-    let weights: Vec<u128> = entries.values().map(|entry| entry.sum.micros.unsigned_abs()).collect();
+    let weights: Vec<u128> = entries
+        .values()
+        .map(|entry| entry.sum.micros.unsigned_abs())
+        .collect();
     let all: i128 = idle.iter().map(|line| line.micros).sum();
-    for (entry, part) in entries.values_mut().zip(divide(all, &weights).unwrap_or_default()) {
+    for (entry, part) in entries
+        .values_mut()
+        .zip(divide(all, &weights).unwrap_or_default())
+    {
         entry.idle_micros = part;
     }
 }
@@ -123,9 +167,20 @@ fn by_node(extract: &Extract, bill: &Bill, file: &PriceFile, idle: &[&Line]) -> 
     let free = fleet::free(extract, bill.period).unwrap_or_default();
     for line in idle {
         let mut parts: BTreeMap<&str, (u128, u128)> = BTreeMap::new();
-        for free in free.iter().filter(|free| free.model == line.model && free.pool == line.pool) {
-            let gpus = crate::price::Gpus { model: free.model, pool: free.pool, priority_class: "" };
-            let one = file.prices.weigh(gpus, free.period.from_ms, free.period.until_ms).ok().flatten();
+        for free in free
+            .iter()
+            .filter(|free| free.model == line.model && free.pool == line.pool)
+        {
+            let gpus = crate::price::Gpus {
+                model: free.model,
+                pool: free.pool,
+                priority_class: "",
+            };
+            let one = file
+                .prices
+                .weigh(gpus, free.period.from_ms, free.period.until_ms)
+                .ok()
+                .flatten();
             let milli = u128::from(free.gpu_milli);
             let part = parts.entry(free.node).or_default();
             part.0 += one.unwrap_or_default() * milli;
@@ -139,18 +194,29 @@ fn by_node(extract: &Extract, bill: &Bill, file: &PriceFile, idle: &[&Line]) -> 
             sum.idle += time;
         }
     }
-    nodes.into_iter().map(|(node, sum)| (format!("{node}/{IDLE}"), sum)).collect()
+    nodes
+        .into_iter()
+        .map(|(node, sum)| (format!("{node}/{IDLE}"), sum))
+        .collect()
 }
 
 fn render(name: &str, entry: &Entry, step: Period, known: Period) -> Value {
     let period = Period {
         from_ms: entry.from_ms.unwrap_or(known.from_ms),
-        until_ms: if entry.from_ms.is_some() { entry.until_ms } else { known.until_ms },
+        until_ms: if entry.from_ms.is_some() {
+            entry.until_ms
+        } else {
+            known.until_ms
+        },
     };
     let (sum, time) = (&entry.sum, entry.sum.held + entry.sum.idle);
-    let gpu_milli = time.checked_div(u128::from(period.length_ms())).unwrap_or_default();
+    let gpu_milli = time
+        .checked_div(u128::from(period.length_ms()))
+        .unwrap_or_default();
     let total = sum.micros + entry.idle_micros;
-    let busy = sum.busy_milli().map(|milli| number(i128::try_from(milli * 1000).unwrap_or_default()));
+    let busy = sum
+        .busy_milli()
+        .map(|milli| number(i128::try_from(milli * 1000).unwrap_or_default()));
     json!({
         "name": name,
         "properties": entry.properties,

@@ -58,6 +58,38 @@ pub struct Step {
     pub share: Share,
 }
 
+/// What is used for less than the rest of the time is not planned for.
+pub const OFTEN_PERCENT: u64 = 95;
+
+/// Whether a guarantee fits what its tenant uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// It does.
+    Fits,
+    /// It is more than that and a fifth: others could be guaranteed the rest.
+    More,
+    /// It is less: what is above it may be taken back.
+    Less,
+}
+
+/// How a guarantee fits what its tenant had no more than for 95 % of the time, in thousandths of a GPU,
+/// and how many GPUs would: a fifth more than that, rounded up.
+#[must_use]
+pub fn fit(guaranteed: u64, often: u64) -> (Fit, u64) {
+    let gpu = with_a_fifth(often);
+    let fit = match guaranteed {
+        less if less < often => Fit::Less,
+        more if more > gpu * 1000 => Fit::More,
+        _ => Fit::Fits,
+    };
+    (fit, gpu)
+}
+
+/// A fifth more, in whole GPUs, rounded up.
+const fn with_a_fifth(milli: u64) -> u64 {
+    (milli + milli / 5).div_ceil(1000)
+}
+
 /// Hours in a month: 365 × 24 ÷ 12.
 const HOURS: u128 = 730;
 
@@ -165,7 +197,7 @@ fn by_use(used: Option<u64>, steps: &mut Vec<Step>) {
         return;
     };
     let before = last(steps);
-    let gpu = (used + used / 5).div_ceil(1000);
+    let gpu = with_a_fifth(used);
     steps.push(Step {
         why: format!(
             "used at most {}.{:03} GPU for 95 % of the time: a fifth more, rounded up, and CPU and memory in proportion",
@@ -262,6 +294,14 @@ mod tests {
         let steps = size(&team);
         assert!(steps[3].why.ends_with("= 54 GPU: enough"), "{steps:?}");
         assert_eq!(share(&team), (200, 400, 12));
+    }
+
+    #[test]
+    fn a_guarantee_fits_up_to_a_fifth_above_what_is_used() {
+        assert_eq!(fit(4000, 4001), (Fit::Less, 5));
+        assert_eq!(fit(5000, 4001), (Fit::Fits, 5));
+        assert_eq!(fit(5001, 4001), (Fit::More, 5));
+        assert_eq!((fit(0, 0), fit(1000, 0)), ((Fit::Fits, 0), (Fit::More, 0)));
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! `tenant size`: what a team should be guaranteed, and the arithmetic.
 
 use prorata_core::Resource;
+use prorata_ledger::fleet;
+use prorata_ledger::levels::Levels;
+use prorata_ledger::money;
 use prorata_simulator::quantity;
 
+use crate::cli::cost::{self, LedgerArgs, PeriodArgs};
 use crate::cli::failure::Failure;
 use crate::cli::output;
-use crate::tenancy::size::{self, Team, Work};
+use crate::tenancy::size::{self, OFTEN_PERCENT, Team, Work};
 
 /// Options of `tenant size`.
 #[derive(Debug, clap::Args)]
@@ -15,7 +19,8 @@ for kinds of work are a judgement. Without --used-gpu it is a starting point: lo
 
 Examples:
   prorata tenant size --people 12 --work training
-  prorata tenant size --people 12 --used-gpu 9.5 --budget 14600 --gpu-hour 2.50")]
+  prorata tenant size --people 12 --used-gpu 9.5 --budget 14600 --gpu-hour 2.50
+  prorata tenant size --people 12 --history vision --ledger sqlite:///var/lib/prorata/ledger.db")]
 pub struct Args {
     /// How many people are in the team
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -26,20 +31,31 @@ pub struct Args {
     /// GPUs in use that the team had no more than for 95 % of the time
     #[arg(long, value_name = "GPUS", value_parser = gpus)]
     used_gpu: Option<u64>,
+    /// Look that up: what this tenant held in the last 30 days, or in the period that is named
+    #[arg(long, value_name = "TENANT", conflicts_with = "used_gpu")]
+    history: Option<String>,
     /// What the team's GPUs may cost in a month
-    #[arg(long, value_name = "MONEY", value_parser = money, requires = "gpu_hour")]
+    #[arg(long, value_name = "MONEY", value_parser = money::parse, requires = "gpu_hour")]
     budget: Option<u64>,
     /// What a GPU costs in an hour, in the same currency
     #[arg(long, value_name = "MONEY", value_parser = price, requires = "budget")]
     gpu_hour: Option<u64>,
+    #[command(flatten)]
+    period: PeriodArgs,
+    #[command(flatten)]
+    ledger: LedgerArgs,
 }
 
 /// Prints the steps, and the field that they come to.
-pub(super) fn execute(args: &Args) -> Result<(), Failure> {
+pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
+    let used_gpu = match &args.history {
+        Some(tenant) => Some(history(args, tenant).await?),
+        None => args.used_gpu,
+    };
     let team = Team {
         people: args.people,
         work: args.work,
-        used_gpu: args.used_gpu,
+        used_gpu,
         budget: args.budget.zip(args.gpu_hour),
     };
     let steps = size::size(&team);
@@ -53,24 +69,30 @@ pub(super) fn execute(args: &Args) -> Result<(), Failure> {
     output::print(&text)
 }
 
+/// What a tenant had no more than for 95 % of the time, in thousandths of a GPU.
+async fn history(args: &Args, tenant: &str) -> Result<u64, Failure> {
+    let extract = cost::recent(&args.ledger.open().await?, &args.period).await?;
+    let period = fleet::known(&extract);
+    let holds = extract
+        .holds
+        .iter()
+        .filter(|hold| hold.payer.tenant == tenant);
+    let levels = Levels::of(holds, period);
+    if levels.total() == 0 {
+        return Err(Failure::input(
+            format!("{tenant} held nothing in {period}"),
+            "name another period by --month, or size it without --history",
+        ));
+    }
+    Ok(levels.at_most(OFTEN_PERCENT))
+}
+
 fn gpus(text: &str) -> Result<u64, String> {
     quantity::parse(Resource::Gpu, text).map_err(|error| error.to_string())
 }
 
-/// Money in millionths.
-fn money(text: &str) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is not an amount of money, expected one such as 2500 or 2.50");
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || whole.len() > 12 || part.len() > 6 || !digits(whole) || !digits(part) {
-        return Err(wrong());
-    }
-    let micros = format!("{whole}{part:0<6}");
-    micros.parse().map_err(|_| wrong())
-}
-
 fn price(text: &str) -> Result<u64, String> {
-    match money(text)? {
+    match money::parse(text)? {
         0 => Err("what a GPU costs is above 0".to_owned()),
         price => Ok(price),
     }
@@ -81,13 +103,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn money_is_read_to_the_millionth() {
-        assert_eq!(money("2.50"), Ok(2_500_000));
-        assert_eq!(money("14600"), Ok(14_600_000_000));
-        assert_eq!(money("0.000001"), Ok(1));
-        for wrong in ["", ".5", "-1", "1e3", "1.0000001", "€5"] {
-            assert!(money(wrong).is_err(), "{wrong}");
-        }
+    fn a_price_is_above_nothing() {
+        assert_eq!(price("2.50"), Ok(2_500_000));
         assert!(price("0.0").is_err());
     }
 }
