@@ -75,7 +75,7 @@ pub enum Role {
     Install(Box<InstallArgs>),
     /// Print the custom resource definitions alone.
     Crds,
-    /// Check Tenant and Configuration files, without a cluster.
+    /// Check Tenant, Configuration and Prices files, without a cluster.
     #[command(after_help = "\
 Each mistake is told as FILE:LINE:COLUMN: FIELD: what is wrong, and what to do about it.
 

@@ -18,7 +18,6 @@ mod plan;
 mod quantity;
 mod quota;
 pub mod size;
-mod split;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -30,7 +29,7 @@ pub use members::{ADMIN_ROLE, USER_ROLE, VIEWER_ROLE};
 pub use namespace::{Template, TemplateError};
 pub use object::{Kind, Wanted};
 pub use plan::{Left, Part, Plan, Settings, Wrong};
-pub use split::split;
+pub use prorata_simulator::split::split;
 pub use store::{Key, Store};
 
 use crate::api::TenantSpec;

@@ -2,10 +2,12 @@
 //! own readers, with a place and a remedy for each.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use prorata_core::{Resource, Tenant};
+use prorata_ledger::price_file::{self, PriceFile};
 use prorata_simulator::problem::Problem;
 use prorata_simulator::quantity::{self, QuantityError};
 use schemars::JsonSchema;
@@ -28,9 +30,13 @@ const NAMES: &str =
 /// # Errors
 /// Everything that is wrong with any of them.
 pub fn files(paths: &[PathBuf]) -> Result<usize, Problems> {
-    let (mut documents, mut problems) = (Vec::new(), Vec::new());
+    let (mut documents, mut problems, mut prices) = (Vec::new(), Vec::new(), 0);
     for path in paths {
         match Document::load(path) {
+            Ok(found) if found.iter().any(is_prices) => {
+                prices += 1;
+                problems.extend(self::prices(path, &found));
+            }
             Ok(found) if found.is_empty() => problems.push(empty(path)),
             Ok(found) => documents.extend(found),
             Err(found) => problems.extend(found.0),
@@ -40,14 +46,33 @@ pub fn files(paths: &[PathBuf]) -> Result<usize, Problems> {
     problems.extend(repeated(&documents));
     problems.extend(tree(&documents));
     if problems.is_empty() {
-        Ok(documents.len())
+        Ok(documents.len() + prices)
     } else {
         Err(Problems(problems))
     }
 }
 
+fn is_prices(document: &Document) -> bool {
+    document.text("kind") == Some(price_file::KIND)
+}
+
+/// What is wrong with a price file, which its own reader tells.
+fn prices(path: &Path, documents: &[Document]) -> Vec<Problem> {
+    if let [first, _, ..] = documents {
+        let remedy = "keep it in a file of its own";
+        return vec![first.problem("kind", "of Prices stands beside another document", remedy)];
+    }
+    let file = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| {
+        let remedy = "name a file that exists and that you may read";
+        vec![Problem::new(&file, "file", error.to_string(), remedy)]
+    });
+    let read = text.and_then(|text| PriceFile::parse(&file, &text));
+    read.err().unwrap_or_default()
+}
+
 fn empty(path: &Path) -> Problem {
-    let remedy = "name a file with a Tenant or a Configuration";
+    let remedy = "name a file with a Tenant, a Configuration or Prices";
     Problem::new(&path.display().to_string(), "document", "is empty", remedy)
 }
 

@@ -30,6 +30,19 @@ fn wrong_files_exit_with_2_and_name_the_place() {
 }
 
 #[test]
+fn prices_are_checked_too() {
+    let head = "apiVersion: config.prorata.dev/v1alpha1\nkind: Prices\ncurrency: EUR\n";
+    let right = validate("p.yaml", &format!("{head}prices: [{{model: a, hourly: 1}}]\n"));
+    assert_eq!(right.status.code(), Some(0), "{right:?}");
+    let wrong = validate("p.yaml", &format!("{head}prices: [{{model: a, hourly: x}}]\n"));
+    assert_eq!(wrong.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&wrong.stderr);
+    assert!(text.contains("p.yaml:4:29: prices[0].hourly: `x` is not"), "{text}");
+    let two = validate("p.yaml", &format!("{head}prices: [{{model: a, hourly: 1}}]\n---\nkind: Tenant\n"));
+    assert_eq!(two.status.code(), Some(2));
+}
+
+#[test]
 fn a_missing_file_is_wrong_input() {
     let output = prorata(&["validate", "nowhere.yaml"]);
     assert_eq!(output.status.code(), Some(2));

@@ -9,6 +9,7 @@
 //! | read a scenario, draw its work | [`scenario`], [`workload`] |
 //! | say what sharing a card costs | [`interference`] |
 //! | run it, and measure how fair it was | [`run`], [`timeline`], [`fairness`], [`summary`] |
+//! | price it as a cluster is billed | [`pricing`] |
 //! | run it many times: compare, size, sweep | [`experiment`] |
 //! | play a log of decisions again | [`replay`] |
 //! | foretell when jobs start, and what if | [`forecast`] |
@@ -29,15 +30,18 @@ pub mod metrics;
 pub mod output;
 pub mod pack;
 pub mod play;
-pub mod problem;
+pub mod pricing;
 pub mod quantity;
 pub mod replay;
 pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod script;
+pub mod split;
 pub mod summary;
 pub mod timeline;
 pub mod trace;
 pub mod workload;
 pub mod world;
+
+pub use prorata_ledger::problem;

@@ -21,6 +21,7 @@ mod durations;
 mod faults;
 mod fields;
 mod file;
+mod manifests;
 mod policy;
 mod pools;
 mod replay;

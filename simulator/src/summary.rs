@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::fairness::{Forest, Sums, TenantSums, hours};
 use crate::metrics::{float, rounded};
+use crate::pricing::{Priced, Pricing};
 use crate::run::{Fate, Run, millis};
 use crate::scenario::{Scenario, order_name};
 use crate::timeline::Obstacle;
@@ -84,6 +85,9 @@ pub struct OrderSummary {
     pub oldest_pending_at_end_ms: Option<u64>,
     /// What it costs, where a pool has a price.
     pub cost: Option<Cost>,
+    /// What it costs at the prices of a price file, where one was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priced: Option<Priced>,
     /// What became of those that shared cards; `null` when none did.
     pub neighbours: Option<Neighbours>,
     /// Over all jobs.
@@ -166,6 +170,24 @@ pub fn summarise(scenario: &Scenario, runs: &[Run]) -> Summary {
     }
 }
 
+impl Summary {
+    /// Adds what each run costs; `runs` are those that were summed up.
+    ///
+    /// # Errors
+    /// When a part of one has no price.
+    pub fn price(
+        &mut self,
+        scenario: &Scenario,
+        runs: &[Run],
+        pricing: &Pricing,
+    ) -> Result<(), prorata_ledger::bill::Error> {
+        for (order, run) in self.orders.iter_mut().zip(runs) {
+            order.priced = Some(pricing.price(scenario, run)?);
+        }
+        Ok(())
+    }
+}
+
 fn order(scenario: &Scenario, run: &Run) -> OrderSummary {
     let sums = &run.sums;
     let everybody: Vec<&Fate> = run.jobs.iter().collect();
@@ -197,6 +219,7 @@ fn order(scenario: &Scenario, run: &Run) -> OrderSummary {
         oldest_pending_ms: ages.max().unwrap_or_default(),
         oldest_pending_at_end_ms: pending.map(|fate| millis(fate.pending_age(run.end))).max(),
         cost: Cost::of(scenario, run),
+        priced: None,
         neighbours: Neighbours::of(run),
         tenants: tenants(scenario, run),
         priorities: priorities(scenario, run),

@@ -1,34 +1,67 @@
-//! A fleet's cost, divided among those who held it.
+//! A fleet's cost, line by line: each hold, what was idle, what works for all, and what is due each
+//! month. All lines together are the whole cost, to the millionth.
 
 use std::collections::BTreeMap;
 
-use super::price::{Prices, Unpriced};
+use crate::fleet::{self, Excess};
+use crate::period::Period;
+use crate::price::{Gpus, Prices, Unpriced};
+use crate::price_file::PriceFile;
+use crate::record::{Extract, Hold, Payer};
+use crate::{share, shared};
 
 /// Thousandths of a GPU times milliseconds in a GPU-hour.
-const GPU_HOUR: u128 = 1000 * 3_600_000;
+pub const GPU_HOUR: u128 = 1000 * 3_600_000;
 
-/// So many GPUs of a model, from one moment to another.
+/// Whom a hold is charged to whose namespace belongs to no tenant.
+pub const UNALLOCATED: &str = "__unallocated__";
+
+/// What a part of the whole cost is, and who owes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// The model.
+pub struct Line {
+    /// What it is for.
+    pub kind: Kind,
+    /// Who owes it; all empty where it is nobody's in particular.
+    pub payer: Payer,
+    /// The model; empty where it is for none.
     pub model: String,
-    /// How many, in thousandths.
-    pub gpu_milli: u64,
-    /// From when on, in milliseconds of Unix time.
-    pub from_ms: u64,
-    /// Until when, exclusively.
-    pub until_ms: u64,
+    /// The pool; may be empty.
+    pub pool: String,
+    /// Thousandths of a GPU times milliseconds that it is about.
+    pub gpu_time: u128,
+    /// How much, in millionths of the currency. What somebody is given back is below 0.
+    pub micros: i128,
 }
 
-/// Who owes what of a fleet's cost, in millionths of the currency.
+/// What a line is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// GPUs that were held: the position of the hold in the [`Extract`].
+    Held(usize),
+    /// GPUs that nobody held.
+    Idle,
+    /// What jobs of some PriorityClasses or pools paid less than their GPUs cost; below 0 where they
+    /// paid more.
+    Discount,
+    /// A part of what a service for all cost, by its name; what it passes on is given back to it.
+    Service(String),
+    /// A part of what is due each month, by its name.
+    Fixed(String),
+}
+
+/// The whole cost of a period.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bill<K> {
-    /// By holder.
-    pub lines: BTreeMap<K, u128>,
-    /// What nobody held.
-    pub idle: u128,
-    /// All of it: the lines and idle, exactly.
-    pub fleet: u128,
+pub struct Bill {
+    /// The period, up to which the book was kept.
+    pub period: Period,
+    /// In which currency.
+    pub currency: String,
+    /// Its parts: the holds in the order of the book, and then the others.
+    pub lines: Vec<Line>,
+    /// What the GPUs cost that were there.
+    pub fleet_micros: i128,
+    /// What was due each month.
+    pub fixed_micros: i128,
 }
 
 /// Why there is no bill.
@@ -37,188 +70,206 @@ pub enum Error {
     /// Something has no price.
     #[error(transparent)]
     Unpriced(#[from] Unpriced),
-    /// More was held of a model than there was.
-    #[error(
-        "more of {0} was held than there was: a span of the fleet is missing, or one of its holders does not end"
-    )]
-    Excess(String),
+    /// More was held of a node than there was.
+    #[error(transparent)]
+    Excess(#[from] Excess),
     /// Too much to count.
-    #[error("the cost of {0} is more than can be counted: look for a span that does not end")]
+    #[error(
+        "the cost of {0:?} is more than can be counted: look for a price or a number of GPUs that cannot be"
+    )]
     TooLarge(String),
 }
 
-/// Divides what the fleet cost in a period, from its first millisecond to before its last. Shares are
-/// rounded by the largest remainder, idle among them, so that no millionth is lost; ties go to the
-/// first holder in order.
+impl Bill {
+    /// All of it: the lines together, exactly.
+    #[must_use]
+    pub const fn total_micros(&self) -> i128 {
+        self.fleet_micros + self.fixed_micros
+    }
+}
+
+impl Line {
+    /// The tenant that owes it; `None` where it is nobody's in particular.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        match (self.payer.tenant.as_str(), &self.kind) {
+            ("", Kind::Held(_)) => Some(UNALLOCATED),
+            ("", _) => None,
+            (tenant, _) => Some(tenant),
+        }
+    }
+}
+
+/// Divides what there was in a period among those who held it, and shares out the rest as the price
+/// file says. Fractions are rounded by the largest remainder, of equal ones to the first.
 ///
 /// # Errors
-/// When a part of the fleet has no price, or more was held than there was.
-pub fn bill<K: Ord + Clone>(
-    (from_ms, until_ms): (u64, u64),
-    fleet: &[Span],
-    held: &[(K, Span)],
-    prices: &Prices,
-) -> Result<Bill<K>, Error> {
-    let weigh = |span: &Span| weigh(span, from_ms, until_ms, prices);
-    let mut there: BTreeMap<&str, u128> = BTreeMap::new();
-    for span in fleet {
-        add(there.entry(&span.model).or_default(), weigh(span)?, span)?;
-    }
-    let (mut taken, mut lines) = (BTreeMap::new(), BTreeMap::new());
-    for (holder, span) in held {
-        let weight = weigh(span)?;
-        add(taken.entry(span.model.as_str()).or_default(), weight, span)?;
-        add(lines.entry(holder.clone()).or_default(), weight, span)?;
-    }
-    let mut idle: u128 = there.values().sum();
-    for (model, weight) in taken {
-        if weight > there.get(model).copied().unwrap_or_default() {
-            return Err(Error::Excess(model.to_owned()));
-        }
-        idle -= weight;
-    }
-    Ok(rounded(lines, idle))
+/// When a part of the fleet has no price, or more was held of a node than it had.
+pub fn bill(extract: &Extract, file: &PriceFile) -> Result<Bill, Error> {
+    bill_of(extract, fleet::known(extract), file)
 }
 
-/// What a span costs, as thousandths of a GPU times milliseconds times hourly price.
-fn weigh(span: &Span, from_ms: u64, until_ms: u64, prices: &Prices) -> Result<u128, Error> {
-    let (from, until) = (span.from_ms.max(from_ms), span.until_ms.min(until_ms));
-    if span.gpu_milli == 0 || from >= until {
-        return Ok(0);
-    }
-    let one = prices.weigh(&span.model, from, until)?;
-    one.and_then(|one| one.checked_mul(u128::from(span.gpu_milli)))
-        .ok_or_else(|| Error::TooLarge(span.model.clone()))
+/// The same of a part of the extract's period.
+///
+/// # Errors
+/// As [`bill`].
+pub fn bill_of(extract: &Extract, part: Period, file: &PriceFile) -> Result<Bill, Error> {
+    let period = fleet::known(extract).within(part);
+    let mut weighed = Vec::new();
+    held(extract, period, &file.prices, &mut weighed)?;
+    idle(extract, period, &file.prices, &mut weighed)?;
+    discounts(&there(extract, period, &file.prices)?, &mut weighed);
+    let total: i128 = weighed.iter().map(|(_, weight)| weight).sum();
+    let fleet = (total.unsigned_abs() + GPU_HOUR / 2) / GPU_HOUR;
+    let weights: Vec<i128> = weighed.iter().map(|(_, weight)| *weight).collect();
+    let amounts = share::round(&weights, GPU_HOUR, fleet);
+    let lines = weighed.into_iter().zip(amounts);
+    let mut bill = Bill {
+        period,
+        currency: file.currency.clone(),
+        lines: lines
+            .map(|((line, _), micros)| Line { micros, ..line })
+            .collect(),
+        fleet_micros: i128::try_from(fleet).unwrap_or(i128::MAX),
+        fixed_micros: 0,
+    };
+    shared::share_out(&mut bill, &file.chargeback);
+    Ok(bill)
 }
 
-fn add(sum: &mut u128, weight: u128, span: &Span) -> Result<(), Error> {
-    // Room is left for the sum over all models.
-    let total = sum
-        .checked_add(weight)
-        .filter(|total| *total < u128::MAX >> 16);
-    *sum = total.ok_or_else(|| Error::TooLarge(span.model.clone()))?;
+/// The holds of a period alone, as lines that cost nothing: for what is about time and not money.
+#[must_use]
+pub fn unpriced(extract: &Extract) -> Vec<Line> {
+    lines_of(extract, fleet::known(extract)).collect()
+}
+
+fn lines_of(extract: &Extract, period: Period) -> impl Iterator<Item = Line> {
+    let line = move |(index, hold): (usize, &Hold)| Line {
+        kind: Kind::Held(index),
+        payer: hold.payer.clone(),
+        model: hold.id.model.clone(),
+        pool: hold.pool.clone(),
+        gpu_time: time(hold.gpu_milli, fleet::held(hold, period)),
+        micros: 0,
+    };
+    let lines = extract.holds.iter().enumerate().map(line);
+    lines.filter(|line| line.gpu_time > 0)
+}
+
+/// A line without its amount, and what that is in thousandths of a GPU times milliseconds times
+/// hourly price.
+type Weighed = (Line, i128);
+
+fn held(extract: &Extract, period: Period, prices: &Prices, lines: &mut Vec<Weighed>) -> Result<(), Error> {
+    for line in lines_of(extract, period) {
+        let Kind::Held(index) = line.kind else { continue };
+        let hold = &extract.holds[index];
+        let gpus = Gpus { model: &hold.id.model, pool: &hold.pool, priority_class: &hold.priority_class };
+        let weight = weigh(gpus, hold.gpu_milli, fleet::held(hold, period), prices)?;
+        lines.push((line, weight));
+    }
     Ok(())
 }
 
-/// Weights as millionths: each is rounded down, and what is missing goes to the largest remainders.
-fn rounded<K: Ord + Clone>(weights: BTreeMap<K, u128>, idle: u128) -> Bill<K> {
-    let total = weights.values().sum::<u128>() + idle;
-    let fleet = (total + GPU_HOUR / 2) / GPU_HOUR;
-    let mut parts: Vec<(Option<K>, u128)> =
-        weights.into_iter().map(|(k, w)| (Some(k), w)).collect();
-    parts.push((None, idle));
-    let given: u128 = parts.iter().map(|(_, weight)| weight / GPU_HOUR).sum();
-    let mut order: Vec<usize> = (0..parts.len()).collect();
-    order.sort_by_key(|&index| std::cmp::Reverse(parts[index].1 % GPU_HOUR));
-    // Less is missing than there are remainders above 0.
-    let missing = usize::try_from(fleet - given).unwrap_or(usize::MAX);
-    let up: Vec<usize> = order.into_iter().take(missing).collect();
-    let mut bill = Bill {
-        lines: BTreeMap::new(),
-        idle: 0,
-        fleet,
-    };
-    for (index, (holder, weight)) in parts.into_iter().enumerate() {
-        let amount = weight / GPU_HOUR + u128::from(up.contains(&index));
-        match holder {
-            Some(holder) => drop(bill.lines.insert(holder, amount)),
-            None => bill.idle = amount,
+fn idle(
+    extract: &Extract,
+    period: Period,
+    prices: &Prices,
+    lines: &mut Vec<Weighed>,
+) -> Result<(), Error> {
+    let mut sums: BTreeMap<Gpus<'_>, (u128, i128)> = BTreeMap::new();
+    for free in fleet::free(extract, period)? {
+        let gpus = Gpus {
+            model: free.model,
+            pool: free.pool,
+            priority_class: "",
+        };
+        let weight = weigh(gpus, free.gpu_milli, free.period, prices)?;
+        let sum = sums.entry(gpus).or_default();
+        *sum = (
+            sum.0 + time(free.gpu_milli, free.period),
+            added(sum.1, weight, gpus)?,
+        );
+    }
+    lines.extend(
+        sums.into_iter()
+            .map(|(gpus, (time, weight))| (line(Kind::Idle, gpus, time), weight)),
+    );
+    Ok(())
+}
+
+/// What the fleet costs, by model, whoever held it.
+fn there<'a>(
+    extract: &'a Extract,
+    period: Period,
+    prices: &Prices,
+) -> Result<BTreeMap<&'a str, i128>, Error> {
+    let mut sums: BTreeMap<&str, i128> = BTreeMap::new();
+    for stock in &extract.stock {
+        let gpus = Gpus {
+            model: &stock.model,
+            pool: &stock.pool,
+            priority_class: "",
+        };
+        let weight = weigh(gpus, stock.gpu_milli, fleet::there(stock, period), prices)?;
+        let sum = sums.entry(&stock.model).or_default();
+        *sum = added(*sum, weight, gpus)?;
+    }
+    Ok(sums)
+}
+
+/// What of the fleet's cost the other lines do not come to.
+fn discounts(there: &BTreeMap<&str, i128>, lines: &mut Vec<Weighed>) {
+    for (model, there) in there {
+        let told: i128 = lines
+            .iter()
+            .filter(|(line, _)| line.model == *model)
+            .map(|(_, weight)| weight)
+            .sum();
+        if told != *there {
+            let gpus = Gpus {
+                model,
+                pool: "",
+                priority_class: "",
+            };
+            lines.push((line(Kind::Discount, gpus, 0), there - told));
         }
     }
-    bill
+}
+
+fn line(kind: Kind, gpus: Gpus<'_>, gpu_time: u128) -> Line {
+    Line {
+        kind,
+        payer: Payer::default(),
+        model: gpus.model.to_owned(),
+        pool: gpus.pool.to_owned(),
+        gpu_time,
+        micros: 0,
+    }
+}
+
+fn time(gpu_milli: u64, period: Period) -> u128 {
+    u128::from(gpu_milli) * u128::from(period.length_ms())
+}
+
+fn weigh(gpus: Gpus<'_>, gpu_milli: u64, period: Period, prices: &Prices) -> Result<i128, Error> {
+    if gpu_milli == 0 || period.length_ms() == 0 {
+        return Ok(0);
+    }
+    let one = prices.weigh(gpus, period.from_ms, period.until_ms)?;
+    let all = one.and_then(|one| one.checked_mul(u128::from(gpu_milli)));
+    let all = all.and_then(|all| i128::try_from(all).ok());
+    all.filter(|all| *all < MOST)
+        .ok_or_else(|| Error::TooLarge(gpus.model.to_owned()))
+}
+
+/// Room is left for the sum over all lines.
+const MOST: i128 = i128::MAX >> 24;
+
+fn added(sum: i128, weight: i128, gpus: Gpus<'_>) -> Result<i128, Error> {
+    let sum = sum.checked_add(weight).filter(|sum| *sum < MOST);
+    sum.ok_or_else(|| Error::TooLarge(gpus.model.to_owned()))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Price;
-    use proptest::prelude::*;
-
-    const HOUR: u64 = 3_600_000;
-
-    fn span(gpu_milli: u64, from_ms: u64, until_ms: u64) -> Span {
-        Span {
-            model: "a".to_owned(),
-            gpu_milli,
-            from_ms,
-            until_ms,
-        }
-    }
-
-    fn prices(hourly_micros: u64) -> Prices {
-        let price = Price {
-            model: "a".to_owned(),
-            hourly_micros,
-            from_ms: 0,
-            until_ms: None,
-        };
-        Prices::new([price]).unwrap()
-    }
-
-    #[test]
-    fn who_holds_pays_and_the_rest_is_idle() {
-        let held = [
-            ("red", span(2000, 0, HOUR)),
-            ("blue", span(500, 0, 2 * HOUR)),
-        ];
-        let bill = bill(
-            (0, HOUR),
-            &[span(8000, 0, 5 * HOUR)],
-            &held,
-            &prices(2_500_000),
-        )
-        .unwrap();
-        assert_eq!(bill.lines, [("blue", 1_250_000), ("red", 5_000_000)].into());
-        assert_eq!((bill.idle, bill.fleet), (13_750_000, 20_000_000));
-    }
-
-    #[test]
-    fn thirds_of_a_millionth_are_not_lost() {
-        let held = ["a", "b", "c"].map(|who| (who, span(1000, 0, HOUR / 3)));
-        let bill = bill((0, HOUR), &[span(1000, 0, HOUR)], &held, &prices(1)).unwrap();
-        assert_eq!(
-            (bill.lines["a"], bill.lines["b"], bill.lines["c"], bill.idle),
-            (1, 0, 0, 0)
-        );
-    }
-
-    #[test]
-    fn what_has_no_price_or_was_not_there_makes_no_bill() {
-        let none = bill::<()>((0, 1), &[span(1, 0, 1)], &[], &Prices::default());
-        assert!(matches!(none, Err(Error::Unpriced(_))));
-        let more = bill(
-            (0, HOUR),
-            &[span(1000, 0, HOUR)],
-            &[((), span(1001, 0, HOUR))],
-            &prices(1),
-        );
-        assert_eq!(more, Err(Error::Excess("a".to_owned())));
-    }
-
-    proptest! {
-        #[test]
-        fn the_lines_and_idle_are_the_fleets_cost_to_the_millionth(
-            spans in prop::collection::vec((0u8..5, 0u64..16_000, 0u64..1_000_000, 0u64..9_000_000), 0..12),
-            spare in 0u64..4_000, hourly in 0u64..40_000_000, change in 1u64..9_000_000
-        ) {
-            let period = (500_000, 8_000_000);
-            let held: Vec<(u8, Span)> = spans.iter().map(|&(who, gpus, from, long)| (who, span(gpus, from, from + long))).collect();
-            // Each is held on cards of its own, which are there for a while longer.
-            let mut fleet: Vec<Span> = held.iter().map(|(_, held)| Span { until_ms: held.until_ms + spare, ..held.clone() }).collect();
-            fleet.push(span(spare, 0, 10_000_000));
-            let price = |hourly_micros, from_ms, until_ms| Price { model: "a".to_owned(), hourly_micros, from_ms, until_ms };
-            let prices = Prices::new([price(hourly, 0, Some(change)), price(hourly / 3, change, None)]).unwrap();
-            let bill = bill(period, &fleet, &held, &prices).unwrap();
-            prop_assert_eq!(bill.lines.values().sum::<u128>() + bill.idle, bill.fleet);
-            let exact = |spans: &mut dyn Iterator<Item = &Span>| -> u128 {
-                spans.map(|span| weigh(span, period.0, period.1, &prices).unwrap()).sum()
-            };
-            let total = exact(&mut fleet.iter());
-            prop_assert!((bill.fleet * GPU_HOUR).abs_diff(total) <= GPU_HOUR / 2);
-            for (who, amount) in &bill.lines {
-                let own = exact(&mut held.iter().filter(|(of, _)| of == who).map(|(_, span)| span));
-                prop_assert!((amount * GPU_HOUR).abs_diff(own) < GPU_HOUR);
-            }
-        }
-    }
-}
+mod tests;

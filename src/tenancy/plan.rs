@@ -2,11 +2,11 @@
 
 use prorata_core::Resource;
 use prorata_simulator::quantity;
+use prorata_simulator::split::parted;
 
 use super::check::{self, Reader};
 use super::namespace::{Template, is_name};
 use super::object::Wanted;
-use super::split::split;
 use super::{child, limits, members, namespace, network, quota};
 use crate::api::{Amounts, Size, Storage, TenantSpec};
 
@@ -243,35 +243,19 @@ fn parts(
         })
         .collect();
     for (resource, amount) in guaranteed {
-        let unit = unit(*resource, *amount);
-        let each = split(amount / unit, &weights);
-        for (part, units) in parts.iter_mut().zip(each) {
-            part.guaranteed.push((*resource, units * unit));
+        for (part, amount) in parts.iter_mut().zip(parted(*resource, *amount, &weights)) {
+            part.guaranteed.push((*resource, amount));
         }
     }
     for (key, amount) in storage {
-        let unit = unit(Resource::Memory, *amount);
-        let each = split(amount / unit, &weights);
-        for (part, units) in parts.iter_mut().zip(each) {
-            part.storage.push((key.clone(), units * unit));
+        for (part, amount) in parts
+            .iter_mut()
+            .zip(parted(Resource::Memory, *amount, &weights))
+        {
+            part.storage.push((key.clone(), amount));
         }
     }
     parts
-}
-
-/// In what an amount is divided: whole GPUs of whole GPUs, mebibytes of mebibytes, otherwise as
-/// finely as can be.
-const fn unit(resource: Resource, amount: u64) -> u64 {
-    let coarse = match resource {
-        Resource::Gpu => 1000,
-        Resource::Memory | Resource::GpuMemory => 1 << 20,
-        Resource::Cpu => 1,
-    };
-    if amount.is_multiple_of(coarse) {
-        coarse
-    } else {
-        1
-    }
 }
 
 fn is_moved(parts: &[Part], part: &Part) -> bool {

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use prorata_core::Order;
+use prorata_ledger::price_file::PriceFile;
 
 use super::{Failure, interrupt, progress, table, targets::Targets};
 use crate::interference::Interference;
 use crate::output::Drafts;
+use crate::pricing::Pricing;
 use crate::problem::Problem;
 use crate::report::{self, Report};
 use crate::run::{Check, Interrupted, Run, run};
@@ -49,6 +51,12 @@ pub struct Args {
     /// Also write the chart of GPUs per tenant over time as an SVG of its own
     #[arg(long, value_name = "FILE")]
     pub(super) svg: Option<PathBuf>,
+    /// Price it as `prorata cost` bills a cluster: a price file, by the pools' models and names
+    #[arg(long, value_name = "FILE")]
+    pub(super) prices: Option<PathBuf>,
+    /// The day on which the scenario begins, for the prices [default: when they last change]
+    #[arg(long, value_name = "DAY", value_parser = prorata_ledger::period::day, requires = "prices")]
+    start: Option<u64>,
     /// Check the core's invariants after every cycle (debug builds always do)
     #[arg(long)]
     check: bool,
@@ -61,13 +69,18 @@ pub(super) fn execute(args: &Args) -> Result<(), Failure> {
     for warning in &scenario.warnings {
         super::warn(warning);
     }
+    let pricing = pricing(args, &scenario)?;
     let check = if args.check {
         Check::Always
     } else {
         Check::Debug
     };
     let runs = run_all(&scenario, check)?;
-    let summary = summarise(&scenario, &runs);
+    let mut summary = summarise(&scenario, &runs);
+    if let Some(pricing) = &pricing {
+        let priced = summary.price(&scenario, &runs, pricing);
+        priced.map_err(|error| unpriced(args, &error))?;
+    }
     write(&targets, &scenario, &runs, &summary)?;
     let table = table::table(&summary);
     super::print(&format!("{table}\nreport: {}\n", targets.report.display()))
@@ -103,6 +116,31 @@ fn read(args: &Args) -> Result<Scenario, Failure> {
         }
     }
     Ok(scenario)
+}
+
+/// The prices, if they are wanted, once every pool is known to have one.
+fn pricing(args: &Args, scenario: &Scenario) -> Result<Option<Pricing>, Failure> {
+    let Some(path) = &args.prices else {
+        return Ok(None);
+    };
+    let (file, text) = text(path, "name a price file that you may read")?;
+    let prices = PriceFile::parse(&file, &text).map_err(Failure::Input)?;
+    let pricing = Pricing::new(prices, args.start);
+    let checked = pricing.check(scenario);
+    checked.map_err(|error| unpriced(args, &error))?;
+    Ok(Some(pricing))
+}
+
+fn unpriced(args: &Args, error: &dyn std::error::Error) -> Failure {
+    let file = args.prices.as_deref().unwrap_or(Path::new("prices"));
+    let remedy = "name models and pools as the scenario does, or leave out --prices";
+    let problem = Problem::new(
+        &file.display().to_string(),
+        "prices",
+        error.to_string(),
+        remedy,
+    );
+    Failure::Input(vec![problem])
 }
 
 /// A file's name, for messages, and its text.

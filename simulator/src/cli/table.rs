@@ -1,6 +1,7 @@
 //! The numbers of a summary as an aligned table for a terminal.
 
-use crate::report::words::{gpu_hours, percent, span};
+use crate::pricing::Priced;
+use crate::report::words::{gpu_hours, money, percent, span};
 use crate::summary::{Group, OrderSummary, Summary};
 
 /// One line for each order and tenant, with a line for all of an order, and one for each job
@@ -61,6 +62,9 @@ fn notes(order: &OrderSummary) -> String {
         )
     });
     let mut text = format!("\n{}: makespan {makespan}{busy}\n", order.order);
+    if let Some(priced) = &order.priced {
+        text.push_str(&costs(priced));
+    }
     for job in order.unfinished.iter().take(UNFINISHED_MAX) {
         let why = job.reason.as_deref().unwrap_or("still runs at the end");
         text.push_str(&format!("  unfinished: {}: {why}\n", job.job));
@@ -69,6 +73,26 @@ fn notes(order: &OrderSummary) -> String {
         Some(more @ 1..) => text + &format!("  and {more} more; all are in summary.json\n"),
         _ => text,
     }
+}
+
+/// What a run costs, and who owes it.
+fn costs(priced: &Priced) -> String {
+    let currency = &priced.currency;
+    let mut text = format!(
+        "  costs {} {currency}: {} held, of which {} lost; {} nobody's\n",
+        money(priced.total),
+        money(priced.held),
+        money(priced.lost),
+        money(priced.nobody)
+    );
+    for tenant in &priced.tenants {
+        let (cost, lost) = (money(tenant.cost), money(tenant.lost));
+        text.push_str(&format!(
+            "  {}: {cost} {currency}, of which {lost} lost\n",
+            tenant.tenant
+        ));
+    }
+    text
 }
 
 const UNFINISHED_MAX: usize = 10;

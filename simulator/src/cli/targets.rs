@@ -40,6 +40,8 @@ impl Targets {
             .iter()
             .map(|trace| ("the trace", place(&trace.file())));
         taken.extend(read);
+        let read = args.prices.iter();
+        taken.extend(read.map(|prices| ("the price file", place(prices))));
         for (name, path) in targets.named() {
             let place = place(path);
             if let Some((other, _)) = taken.iter().find(|(_, known)| *known == place) {

@@ -143,6 +143,43 @@ pub(super) fn table(scene: &Scene<'_>) -> Table {
     table
 }
 
+/// A row for each tenant under each order at the prices of a price file; empty without one.
+pub(super) fn priced(scene: &Scene<'_>) -> Table {
+    let orders = &scene.report.summary.orders;
+    let currency = orders
+        .iter()
+        .find_map(|order| Some(order.priced.as_ref()?.currency.as_str()));
+    let caption = format!("The bill, in {}", currency.unwrap_or_default());
+    let header = ["Order", "Tenant", "Used", "Lost", "Shared out", "Cost"];
+    let mut table = Table::new(&caption, &header);
+    for ((_, name, _), order) in scene.runs().zip(orders) {
+        let Some(priced) = &order.priced else {
+            continue;
+        };
+        let mut row = |tenant: &str, amounts: [f64; 4]| {
+            let words = [name.to_owned(), tenant.to_owned()];
+            table.push(words.into_iter().chain(amounts.map(money)).collect());
+        };
+        for tenant in &priced.tenants {
+            let amounts = [tenant.used, tenant.lost, tenant.shared, tenant.cost];
+            row(&tenant.tenant, amounts);
+        }
+        row(
+            "nobody: idle, and discounts",
+            [0.0, 0.0, 0.0, priced.nobody],
+        );
+        let shared = priced.tenants.iter().map(|tenant| tenant.shared).sum();
+        let all = [priced.held - priced.lost, priced.lost, shared, priced.total].map(money);
+        table.total(
+            [name.to_owned(), "all".to_owned()]
+                .into_iter()
+                .chain(all)
+                .collect(),
+        );
+    }
+    table
+}
+
 fn idle(order: &OrderSummary) -> f64 {
     let all = &order.gpu_hours;
     all.idle_unwanted + all.idle_no_fit + all.idle_quota + all.idle_kept

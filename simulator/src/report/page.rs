@@ -47,6 +47,7 @@ struct Page {
     sizes: Vec<Figure>,
     costs: String,
     cost_table: String,
+    bill: String,
     has_down: bool,
     worst: [String; 3],
     neighbours: String,
@@ -88,6 +89,7 @@ impl Page {
             })?,
             costs: cost::bars(&scene)?,
             cost_table: rendered(&cost::table(&scene))?,
+            bill: rendered(&cost::priced(&scene))?,
             has_down: report.summary.orders.iter().any(|o| o.gpu_hours.down > 0.0),
             worst: [
                 rendered(&worst::of_tenants(&scene, &meanings))?,

@@ -19,6 +19,8 @@ pub(super) struct File {
     pub(super) pools: BTreeMap<String, Written<Pool>>,
     /// May be left out where a trace brings its own.
     pub(super) tenants: Option<Spanned<Vec<Written<Tenant>>>>,
+    /// A file with the `Tenant` objects of a cluster, beside those above.
+    pub(super) tenants_from: Option<Text>,
     #[serde(default, deserialize_with = "nothing_or")]
     pub(super) priority_classes: BTreeMap<String, Written<Class>>,
     pub(super) policy: Option<Written<Policy>>,

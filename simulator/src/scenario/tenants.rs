@@ -5,7 +5,8 @@ use serde_saphyr::Location;
 
 use super::fields::{Fields, key};
 use super::file::{self, File};
-use super::written::{Map, Text, Written};
+use super::manifests;
+use super::written::{Map, Written};
 use super::{Pool, capacity};
 use crate::problem::Problem;
 
@@ -20,15 +21,16 @@ pub(super) fn tenants(fields: &mut Fields<'_>, written: &File, pools: &[Pool]) -
             tenants.extend(misplaced_name(tenant));
             continue;
         };
-        let read = self::tenant(fields, &path, tenant, pools);
+        let name = format!("{path}.name");
+        let read = self::tenant(fields, (&path, &name), tenant, pools);
         if tenants.iter().any(|known| known.id == read.id) {
-            let (field, what) = (
-                format!("{path}.name"),
-                format!("`{}` is described twice", read.id),
-            );
-            fields.wrong(tenant.name.referenced, &field, what, "keep one of them");
+            let what = format!("`{}` is described twice", read.id);
+            fields.wrong(tenant.name.referenced, &name, what, "keep one of them");
         }
         tenants.push(read);
+    }
+    if let Some(file) = &written.tenants_from {
+        manifests::tenants(fields, file, pools, &mut tenants);
     }
     if tenants.is_empty() && written.trace.is_none() {
         let at = list.map_or(written.name.referenced, |list| list.referenced);
@@ -46,9 +48,14 @@ fn misplaced_name(written: &Written<file::Tenant>) -> Option<Tenant> {
     }
 }
 
-fn tenant(fields: &mut Fields<'_>, path: &str, written: &file::Tenant, pools: &[Pool]) -> Tenant {
-    let name = &written.name;
-    let name = fields.name(&format!("{path}.name"), &name.value, name.referenced);
+/// A tenant, with what its fields and its name are called in the file.
+pub(super) fn tenant(
+    fields: &mut Fields<'_>,
+    (path, name): (&str, &str),
+    written: &file::Tenant,
+    pools: &[Pool],
+) -> Tenant {
+    let name = fields.name(name, &written.name.value, written.name.referenced);
     let mut tenant = Tenant::new(&name);
     tenant.parent = written
         .parent
@@ -126,7 +133,7 @@ fn tree(fields: &mut Fields<'_>, written: &File, tenants: &[Tenant]) {
         let field = format!("tenants[{index}].parent");
         let names = tenants.iter().map(|tenant| tenant.id.as_str());
         fields.known(&field, parent, "no tenant is called", names);
-        if is_below_itself(tenants, &described.name) {
+        if is_below_itself(tenants, &described.name.value) {
             let what = format!("`{}` is above itself", described.name.value);
             let remedy = "leave out the parent of one tenant of the circle";
             fields.wrong(parent.referenced, &field, what, remedy);
@@ -145,8 +152,8 @@ fn tree(fields: &mut Fields<'_>, written: &File, tenants: &[Tenant]) {
     }
 }
 
-fn is_below_itself(tenants: &[Tenant], name: &Text) -> bool {
-    let id = TenantId::from(name.value.as_str());
+pub(super) fn is_below_itself(tenants: &[Tenant], name: &str) -> bool {
+    let id = TenantId::from(name);
     let parent = |of: &TenantId| {
         let tenant = tenants.iter().find(|tenant| tenant.id == *of);
         tenant.and_then(|tenant| tenant.parent.clone())
@@ -155,7 +162,7 @@ fn is_below_itself(tenants: &[Tenant], name: &Text) -> bool {
     above.take(tenants.len()).any(|above| above == id)
 }
 
-fn guaranteed_below(tenants: &[Tenant], parent: &TenantId) -> Resources {
+pub(super) fn guaranteed_below(tenants: &[Tenant], parent: &TenantId) -> Resources {
     let children = tenants.iter().filter(|t| t.parent.as_ref() == Some(parent));
     let add = |sum: Resources, child: &Tenant| sum.checked_add(&child.guaranteed).unwrap_or(sum);
     children.fold(Resources::ZERO, add)

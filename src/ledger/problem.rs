@@ -1,5 +1,5 @@
 //! What is wrong with an input, where, and what to do about it. Every reader of files uses it,
-//! so that all of them speak alike.
+//! so that all of them speak alike. It stands here because all of them build on this crate.
 
 use std::fmt;
 

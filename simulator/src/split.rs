@@ -1,4 +1,25 @@
-//! Whole things divided in given parts, without a rest.
+//! Whole things divided in given parts, without a rest: how a tenant's environments get their parts,
+//! in a cluster and in a scenario.
+
+use prorata_core::Resource;
+
+/// An amount of a resource in parts by weight: whole GPUs of whole GPUs, mebibytes of mebibytes,
+/// otherwise as finely as can be.
+#[must_use]
+pub fn parted(resource: Resource, amount: u64, weights: &[u32]) -> Vec<u64> {
+    let coarse = match resource {
+        Resource::Gpu => 1000,
+        Resource::Memory | Resource::GpuMemory => 1 << 20,
+        Resource::Cpu => 1,
+    };
+    let unit = if amount.is_multiple_of(coarse) {
+        coarse
+    } else {
+        1
+    };
+    let units = split(amount / unit, weights);
+    units.into_iter().map(|units| units * unit).collect()
+}
 
 /// Divides `total` in proportion to `weights` by the largest remainder (Hamilton's method): each
 /// gets what it has a whole claim to, and what is left goes one by one to the largest remainders,

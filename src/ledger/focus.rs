@@ -1,0 +1,283 @@
+//! A bill in the columns of FOCUS 1.3, the FinOps Open Cost and Usage Specification, as CSV.
+//!
+//! A row is a line of the bill. `ProviderName` and `PublisherName`, which 1.3 deprecates, are kept for
+//! tools that read 1.2. Columns that begin with `x_` are ours.
+
+use std::collections::BTreeMap;
+
+use csv::{Terminator, WriterBuilder};
+use serde_json::json;
+
+use crate::bill::{Bill, Kind, Line};
+use crate::fleet;
+use crate::money::exact;
+use crate::period::{Period, rfc3339};
+use crate::record::{Extract, Hold, Why};
+use crate::share::divide;
+use crate::totals::exact_gpu_hours;
+
+/// The version, which belongs in the name of the file.
+pub const VERSION: &str = "1.3";
+
+/// Who bills whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parties {
+    /// The billing account's identifier, such as the cluster's name.
+    pub account_id: String,
+    /// What people call it.
+    pub account_name: String,
+    /// Who runs the GPUs and bills for them.
+    pub provider: String,
+}
+
+/// Why there is no export.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A billing period is a month.
+    #[error("{0} is not within a month, and a billing period is one: export it month by month")]
+    Months(Period),
+    /// It cannot be written.
+    #[error("the export cannot be written: {0}")]
+    Table(#[from] csv::Error),
+}
+
+/// The columns, in their order.
+pub const COLUMNS: [&str; 47] = [
+    "BilledCost",
+    "BillingAccountId",
+    "BillingAccountName",
+    "BillingCurrency",
+    "BillingPeriodEnd",
+    "BillingPeriodStart",
+    "ChargeCategory",
+    "ChargeClass",
+    "ChargeDescription",
+    "ChargeFrequency",
+    "ChargePeriodEnd",
+    "ChargePeriodStart",
+    "ConsumedQuantity",
+    "ConsumedUnit",
+    "ContractedCost",
+    "EffectiveCost",
+    "HostProviderName",
+    "InvoiceIssuerName",
+    "ListCost",
+    "PricingQuantity",
+    "PricingUnit",
+    "ProviderName",
+    "PublisherName",
+    "ResourceId",
+    "ResourceName",
+    "ResourceType",
+    "ServiceCategory",
+    "ServiceName",
+    "ServiceProviderName",
+    "SkuId",
+    "SubAccountId",
+    "SubAccountName",
+    "Tags",
+    "AllocatedMethodId",
+    "AllocatedMethodDetails",
+    "AllocatedResourceId",
+    "AllocatedResourceName",
+    "AllocatedTags",
+    "x_EndEstimated",
+    "x_GpuModel",
+    "x_Node",
+    "x_Pool",
+    "x_Preempted",
+    "x_PriorityClass",
+    "x_SharingMode",
+    "x_Utilization",
+    "x_Gpus",
+];
+
+/// A bill as CSV (RFC 4180), with a row of titles.
+///
+/// # Errors
+/// When its period is not within a month.
+pub fn export(extract: &Extract, bill: &Bill, parties: &Parties) -> Result<String, Error> {
+    let month = Period::month_of(bill.period.from_ms);
+    if bill.period.within(month) != bill.period {
+        return Err(Error::Months(bill.period));
+    }
+    let ratios = ratios(bill);
+    let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
+    writer.write_record(COLUMNS)?;
+    for (index, line) in bill.lines.iter().enumerate() {
+        let row = Row { extract, bill, parties, month, line, ratio: ratios.get(&index).copied() };
+        writer.write_record(COLUMNS.map(|column| row.cell(column)))?;
+    }
+    let bytes = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A line of the bill on its way to be a row.
+struct Row<'a> {
+    extract: &'a Extract,
+    bill: &'a Bill,
+    parties: &'a Parties,
+    month: Period,
+    line: &'a Line,
+    /// Which part of a shared service it is, in millionths.
+    ratio: Option<i128>,
+}
+
+impl Row<'_> {
+    fn cell(&self, column: &str) -> String {
+        match column {
+            "BilledCost" | "ContractedCost" | "EffectiveCost" | "ListCost" => exact(self.line.micros),
+            "BillingAccountId" => self.parties.account_id.clone(),
+            "BillingAccountName" => self.parties.account_name.clone(),
+            "BillingCurrency" => self.bill.currency.clone(),
+            "BillingPeriodStart" => rfc3339(self.month.from_ms),
+            "BillingPeriodEnd" => rfc3339(self.month.until_ms),
+            "HostProviderName" | "InvoiceIssuerName" | "ProviderName" | "PublisherName" | "ServiceProviderName" => self.parties.provider.clone(),
+            "ServiceCategory" => "Compute".to_owned(),
+            "ServiceName" => "GPU".to_owned(),
+            "SkuId" => self.sku(),
+            "SubAccountId" => self.line.tenant().unwrap_or_default().to_owned(),
+            "SubAccountName" => self.name(),
+            "Tags" => self.tags(),
+            column if column.starts_with("Charge") => self.charge(column),
+            column if column.starts_with("Allocated") => self.allocated(column),
+            column if column.starts_with("x_") => self.extension(column).unwrap_or_default(),
+            column => self.quantity(column),
+        }
+    }
+
+    fn hold(&self) -> Option<&Hold> {
+        match self.line.kind {
+            Kind::Held(index) => self.extract.holds.get(index),
+            _ => None,
+        }
+    }
+
+    fn charge(&self, column: &str) -> String {
+        let period = self.hold().map_or(self.bill.period, |hold| fleet::held(hold, self.bill.period));
+        match (column, &self.line.kind) {
+            ("ChargePeriodStart", _) => rfc3339(period.from_ms),
+            ("ChargePeriodEnd", _) => rfc3339(period.until_ms),
+            ("ChargeCategory", Kind::Fixed(_)) => "Purchase".to_owned(),
+            ("ChargeCategory", Kind::Discount) => "Adjustment".to_owned(),
+            ("ChargeCategory", _) => "Usage".to_owned(),
+            ("ChargeFrequency", Kind::Fixed(_)) => "Recurring".to_owned(),
+            ("ChargeFrequency", _) => "Usage-Based".to_owned(),
+            ("ChargeDescription", _) => self.description(),
+            // No row corrects one of a month that has been billed.
+            _ => String::new(),
+        }
+    }
+
+    fn description(&self) -> String {
+        match (&self.line.kind, self.hold()) {
+            (Kind::Service(name), _) if self.line.micros < 0 => format!("Passed on: shared service {name}"),
+            (Kind::Service(name), _) => format!("Part of shared service {name}"),
+            (Kind::Fixed(name), _) => name.clone(),
+            (Kind::Discount, _) => format!("Discounts on {}", self.line.model),
+            (_, Some(hold)) => format!("{} held by {} {}/{}", hold.id.model, hold.kind, hold.payer.namespace, hold.job),
+            _ => format!("Idle {}", self.line.model),
+        }
+    }
+
+    fn quantity(&self, column: &str) -> String {
+        let is_time = self.line.gpu_time > 0;
+        let hold = self.hold();
+        match column {
+            "PricingQuantity" | "ConsumedQuantity" if is_time => exact_gpu_hours(self.line.gpu_time),
+            "PricingUnit" | "ConsumedUnit" if is_time => "GPU-Hours".to_owned(),
+            // What is priced as a whole is priced once.
+            "PricingQuantity" if self.line.kind != Kind::Discount => exact(1_000_000),
+            "PricingUnit" if self.line.kind != Kind::Discount => "Units".to_owned(),
+            "ResourceId" => hold.map(|hold| hold.id.job_uid.clone()).unwrap_or_default(),
+            "ResourceName" => hold.map(|hold| format!("{}/{}", hold.payer.namespace, hold.job)).unwrap_or_default(),
+            "ResourceType" => hold.map(|hold| hold.kind.clone()).unwrap_or_default(),
+            _ => String::new(),
+        }
+    }
+
+    fn sku(&self) -> String {
+        match (self.line.model.as_str(), self.line.pool.as_str()) {
+            (model, "") => model.to_owned(),
+            (model, pool) => format!("{model}/{pool}"),
+        }
+    }
+
+    fn name(&self) -> String {
+        let tenant = self.line.tenant().unwrap_or_default();
+        self.extract.names.get(tenant).map_or(tenant, String::as_str).to_owned()
+    }
+
+    fn tags(&self) -> String {
+        let payer = &self.line.payer;
+        let tags: BTreeMap<&str, &str> = [
+            ("cost-center", payer.cost_center.as_str()),
+            ("department", &payer.department),
+            ("environment", &payer.environment),
+            ("namespace", &payer.namespace),
+            ("tenant", &payer.tenant),
+            ("user", &payer.user),
+        ]
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .collect();
+        json!(tags).to_string()
+    }
+
+    /// How a part of a shared service came to be.
+    fn allocated(&self, column: &str) -> String {
+        let (Kind::Service(name), Some(ratio)) = (&self.line.kind, self.ratio) else {
+            return String::new();
+        };
+        let element = || json!({"Elements": [{"AllocatedRatio": number(ratio), "UsageUnit": self.bill.currency, "UsageQuantity": number(self.line.micros)}]});
+        match column {
+            "AllocatedMethodId" => format!("shared-service/{name}"),
+            "AllocatedMethodDetails" => element().to_string(),
+            "AllocatedResourceId" | "AllocatedResourceName" => name.clone(),
+            _ => String::new(),
+        }
+    }
+
+    fn extension(&self, column: &str) -> Option<String> {
+        let hold = self.hold();
+        Some(match column {
+            "x_GpuModel" => self.line.model.clone(),
+            "x_Pool" => self.line.pool.clone(),
+            "x_Node" => hold?.id.node.clone(),
+            "x_PriorityClass" => hold?.priority_class.clone(),
+            "x_SharingMode" => hold?.mode.clone(),
+            "x_Gpus" => exact((hold?.gpu_milli * 1000).into()),
+            "x_Utilization" => exact((hold?.busy_milli? * 1000).into()),
+            "x_Preempted" => hold?.end.is_some_and(|end| end.why == Why::Preempted).to_string(),
+            "x_EndEstimated" => hold?.end.is_some_and(|end| end.estimated).to_string(),
+            _ => return None,
+        })
+    }
+}
+
+/// Which part of a shared service each of its lines is, in millionths that are 1 together; what is
+/// passed on is no part.
+fn ratios(bill: &Bill) -> BTreeMap<usize, i128> {
+    let mut parts: BTreeMap<&str, Vec<(usize, u128)>> = BTreeMap::new();
+    for (index, line) in bill.lines.iter().enumerate() {
+        if let Kind::Service(name) = &line.kind
+            && line.micros > 0
+        {
+            parts.entry(name).or_default().push((index, line.micros.unsigned_abs()));
+        }
+    }
+    let of_service = |parts: Vec<(usize, u128)>| {
+        let weights: Vec<u128> = parts.iter().map(|(_, micros)| *micros).collect();
+        let ratios = divide(1_000_000, &weights).unwrap_or_default();
+        parts.into_iter().map(|(index, _)| index).zip(ratios)
+    };
+    parts.into_values().flat_map(of_service).collect()
+}
+
+/// Millionths as a number that JSON has.
+fn number(micros: i128) -> serde_json::Value {
+    serde_json::from_str(&exact(micros)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;
