@@ -6,7 +6,6 @@ use tokio::sync::watch;
 use super::*;
 use crate::accounting::{Accounting, Accounts, Listener};
 use crate::translate::{JobView, RecordView, TenantView};
-use crate::watch;
 use prorata_core::Time;
 use prorata_ledger::entry::{Entry, Held};
 use prorata_ledger::record::{End, Stock, Why};
@@ -230,7 +229,7 @@ async fn each_pod_of_a_job_that_is_withdrawn_is_charged_until_it_is_gone() {
         world.after(seconds, vec![Change::Deleted(pod)]).await;
     }
     let ends = ends(&world.since(before));
-    let withdrawn = |seconds| seen(NOW + seconds * 1000, Why::Withdrawn);
+    let withdrawn = |seconds: u64| seen(NOW + seconds * 1000, Why::Withdrawn);
     assert_eq!(ends, [(0, withdrawn(3)), (1, withdrawn(7))]);
 }
 
@@ -254,7 +253,7 @@ async fn what_belongs_to_nobody_is_held_too_and_never_more_than_there_is() {
     assert_eq!(amounts(&world), [1000]);
     let before = world.accounts().count;
     world.after(1, vec![Change::Deleted(stranger())]).await;
-    assert_eq!(amounts(&world), []);
+    assert!(amounts(&world).is_empty());
     let gone = Entry::Gone {
         node: "a".to_owned(),
         model: "L4".to_owned(),
