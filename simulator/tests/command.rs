@@ -269,21 +269,39 @@ workload:
   - {tenant: red, name: job, jobs: 1, arrivals: {at: 0s}, task: {gpu: 1}, duration: {fixed: 1h}}
 ";
     let prices = "{apiVersion: config.prorata.dev/v1alpha1, kind: Prices, currency: EUR, prices: [{model: H100, hourly: 3}]}";
-    for (name, text) in [("s.yaml", scenario), ("p.yaml", prices), ("q.yaml", &prices.replace("H100", "A100"))] {
+    for (name, text) in [
+        ("s.yaml", scenario),
+        ("p.yaml", prices),
+        ("q.yaml", &prices.replace("H100", "A100")),
+    ] {
         fs::write(scratch.path().join(name), text).unwrap();
     }
-    let priced = prorata_sim(scratch.path(), &["s.yaml", "--out", "out", "--prices", "p.yaml"]);
+    let priced = prorata_sim(
+        scratch.path(),
+        &["s.yaml", "--out", "out", "--prices", "p.yaml"],
+    );
     assert!(priced.status.success(), "{priced:?}");
     let text = String::from_utf8(priced.stdout).unwrap();
-    assert_eq!(text.matches("  costs 6.00 EUR: 3.00 held, of which 0.00 lost; 3.00 nobody's").count(), 2, "{text}");
+    assert_eq!(
+        text.matches("  costs 6.00 EUR: 3.00 held, of which 0.00 lost; 3.00 nobody's")
+            .count(),
+        2,
+        "{text}"
+    );
     let summary = fs::read(scratch.path().join("out/summary.json")).unwrap();
     let summary: serde_json::Value = serde_json::from_slice(&summary).unwrap();
     assert_eq!(summary["orders"][1]["priced"]["tenants"][0]["cost"], 3.0);
     let report = fs::read_to_string(scratch.path().join("out/report.html")).unwrap();
     assert!(report.contains("The bill, in EUR"));
-    let unpriced = prorata_sim(scratch.path(), &["s.yaml", "--out", "other", "--prices", "q.yaml"]);
+    let unpriced = prorata_sim(
+        scratch.path(),
+        &["s.yaml", "--out", "other", "--prices", "q.yaml"],
+    );
     assert_eq!(unpriced.status.code(), Some(2));
     let text = String::from_utf8(unpriced.stderr).unwrap();
-    assert!(text.starts_with("error: q.yaml: prices: there is no price of \"H100\""), "{text}");
+    assert!(
+        text.starts_with("error: q.yaml: prices: there is no price of \"H100\""),
+        "{text}"
+    );
     assert!(!scratch.path().join("other").exists());
 }
