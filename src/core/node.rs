@@ -234,18 +234,19 @@ fn room_beside(spec: &Spec, taken: &[&Held]) -> Room {
         let gpu = held.amounts.get(Resource::Gpu);
         unplaced += gpu.saturating_sub(held.devices.milli());
     }
-    occupy(&mut devices, unplaced);
+    occupy(&mut devices, unplaced, spec.room.slot());
     Room::new(&spec.node.gpus, &free, devices)
 }
 
-/// GPUs that are taken, nobody knows which: the last ones, so that the first stay together.
-fn occupy(devices: &mut [Part], mut milli: u64) {
+/// GPUs that are taken, nobody knows which: the last ones, so that the first stay together; slot
+/// by slot where cards are split.
+fn occupy(devices: &mut [Part], mut milli: u64, slot: Option<Part>) {
     for part in devices.iter_mut().rev() {
-        if milli == 0 {
-            return;
+        while milli > 0 && !part.is_none() {
+            let taken = slot.filter(|slot| slot.fits_in(*part)).unwrap_or(*part);
+            milli = milli.saturating_sub(u64::from(taken.milli));
+            *part = part.less(taken);
         }
-        milli = milli.saturating_sub(u64::from(part.milli));
-        *part = Part::NONE;
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::PodSpec;
-use prorata_core::{NodeId, Placement, Resource, Resources};
+use prorata_core::job::Shape;
+use prorata_core::{Needs, NodeId, Placement, Resource, Resources};
 use tokio::time::Instant;
 
 use super::{Offers, Seats};
@@ -86,7 +87,8 @@ pub fn scores<'a>(
 ) -> Vec<HostPriority<'a>> {
     let pod = &args.pod;
     let view = view.filter(|view| matches!(Concern::of(view, pod), Concern::Other));
-    let gpus = gpus(pod, &policy.gpu_resource);
+    let gpus = gpus(pod, &policy.gpu_resource).task.get(Resource::Gpu);
+    let gpus = Resources::ZERO.with(Resource::Gpu, gpus);
     let score = |name: &str| {
         let unused = view.and_then(|view| view.snapshot.unused(&NodeId::from(name)));
         let left = unused?.checked_sub(&gpus)?.get(Resource::Gpu) / Resource::Gpu.scale();
@@ -161,6 +163,7 @@ fn let_go<'a>(
         Some(node) => Some(NodeId::from(node)),
         None => seat().and_then(|seat| plan.node(seat)).cloned(),
     };
+    let node = node.filter(|node| view.snapshot.gives(node, plan.shape()));
     let mut names_here = names.iter();
     match names_here.find(|name| node.as_ref().is_some_and(|node| node.as_str() == *name)) {
         Some(name) => FilterResult {
@@ -205,6 +208,8 @@ fn planned<'a>(
         };
     }
     let node = seat.and_then(|seat| node_of(plan, places, seat));
+    // How a node divides its GPUs may have changed since.
+    let node = node.filter(|node| view.snapshot.gives(node, plan.shape()));
     let found = names
         .iter()
         .find(|name| node.is_some_and(|node| node.as_str() == *name));
@@ -234,19 +239,16 @@ fn unmanaged<'a>(
     pod: &Pod,
     names: &'a [String],
 ) -> FilterResult<'a> {
-    let gpus = gpus(pod, &policy.gpu_resource);
+    let shape = gpus(pod, &policy.gpu_resource);
     let (uid, now) = (&pod.metadata.uid, Instant::now());
     let pending = offers.pending(view, uid, now);
     let has_room = |name: &&String| {
         let node = NodeId::from(name.as_str());
-        let taken = pending.get(&node).copied().unwrap_or_default();
-        let unused = view.snapshot.unused(&node);
-        let unused =
-            unused.map(|unused| unused.beyond(&Resources::ZERO.with(Resource::Gpu, taken)));
-        unused.is_none_or(|unused| gpus.fits_in(&unused))
+        let coming = pending.get(&node).copied().unwrap_or_default();
+        has_room(view, &node, &shape, coming)
     };
     let fitting: Vec<&str> = names.iter().filter(has_room).map(String::as_str).collect();
-    offers.told(uid, gpus.get(Resource::Gpu), fitting.iter().copied(), now);
+    offers.told(uid, &shape, fitting.iter().copied(), now);
     let failed_nodes = match fitting[..] {
         [] => names.iter().map(|name| (name.as_str(), NO_ROOM)).collect(),
         _ => BTreeMap::new(),
@@ -258,15 +260,40 @@ fn unmanaged<'a>(
     }
 }
 
-/// What the pod asks for of the managed resource; kube-scheduler counts the others itself. What
-/// cannot be read asks for more than there is.
-fn gpus(pod: &Pod, gpu_resource: &str) -> Resources {
+/// Whether a node that is known has these GPUs beside what is taken or assumed, and what others are
+/// about to take. Whole cards are counted as kubelet counts them, whichever they are.
+fn has_room(view: &View, node: &NodeId, shape: &Shape, coming: u64) -> bool {
+    let room = match is_part(shape) {
+        true => view.snapshot.has_gpus(node, shape, coming),
+        false => view.snapshot.unused(node).map(|unused| {
+            let unused = unused.beyond(&Resources::ZERO.with(Resource::Gpu, coming));
+            shape.task.fits_in(&unused)
+        }),
+    };
+    room.unwrap_or(true)
+}
+
+/// Whether it asks for a slot of a card, or for instances.
+fn is_part(shape: &Shape) -> bool {
+    let milli = shape.task.get(Resource::Gpu);
+    shape.needs.profile.is_some() || (1..Resource::Gpu.scale()).contains(&milli)
+}
+
+/// What the pod asks for of GPUs; kube-scheduler counts the rest itself. What cannot be read asks for
+/// more than there is.
+fn gpus(pod: &Pod, gpu_resource: &str) -> Shape {
     let spec: Option<PodSpec> = serde_json::from_str(pod.spec.get()).ok();
-    let requests = spec.and_then(|spec| translate::requests(&spec, gpu_resource).ok());
-    let milli = requests.map_or(Resources::MAX_AMOUNT, |requests| {
-        requests.get(Resource::Gpu)
+    let asked = spec.and_then(|spec| {
+        translate::demand(&spec, Some(&pod.metadata.annotations), gpu_resource).ok()
     });
-    Resources::ZERO.with(Resource::Gpu, milli)
+    let (gpus, needs) = asked.unwrap_or_else(|| {
+        let all = Resources::ZERO.with(Resource::Gpu, Resources::MAX_AMOUNT);
+        (all, Needs::default())
+    });
+    Shape {
+        needs: needs.into(),
+        ..Shape::new(gpus, 1)
+    }
 }
 
 fn refuse<'a>(names: &'a [String], why: &'static str) -> FilterResult<'a> {

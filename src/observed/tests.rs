@@ -34,6 +34,7 @@ fn pod(uid: &str, namespace: &str) -> Object {
         index: Some(0),
         node: Some("a".into()),
         takes: Resources::gpus(1),
+        unit: Default::default(),
         unschedulable: None,
         is_over: false,
         gated: None,

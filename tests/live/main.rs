@@ -21,5 +21,7 @@ mod kinds;
 mod outage;
 #[path = "../preemption/mod.rs"]
 mod preemption;
+#[path = "../sharing/mod.rs"]
+mod sharing;
 #[path = "../tenancy/mod.rs"]
 mod tenancy;
