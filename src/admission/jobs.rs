@@ -271,7 +271,10 @@ fn validations(gpu_resource: &str) -> Vec<Validation> {
              the containers' limits",
         ),
         validation(
-            format!("!variables.new || !({})", sharing::says("variables.annotations")),
+            format!(
+                "!variables.new || !({})",
+                sharing::says("variables.annotations")
+            ),
             "annotations prorata.dev/gpu-share and prorata.dev/gpu-memory are about each pod: write them in \
              spec.template.metadata.annotations",
         ),

@@ -5,9 +5,7 @@
 //! annotations of ours, which the container's environment refers to: it can only tighten what the
 //! device plugin allows.
 
-use k8s_openapi::api::admissionregistration::v1::{
-    MutatingAdmissionPolicy, Validation, Variable,
-};
+use k8s_openapi::api::admissionregistration::v1::{MutatingAdmissionPolicy, Validation, Variable};
 
 use super::{cel, condition, mutating_policy, requests, validation, variable};
 use crate::api::labels::{GPU_MEMORY, GPU_SHARE, MPS_MEMORY, MPS_PRIORITY, MPS_THREADS};
@@ -42,7 +40,10 @@ pub(super) fn cap(gpu_resource: &str) -> MutatingAdmissionPolicy {
     let mut policy = mutating_policy(
         "prorata-pods-shared",
         requests("", &["v1"], &["pods"], &["CREATE"]),
-        vec![condition("has-a-slot", has_slot(POD, "object", "", gpu_resource))],
+        vec![condition(
+            "has-a-slot",
+            has_slot(POD, "object", "", gpu_resource),
+        )],
         patch,
     );
     if let Some(spec) = &mut policy.spec {

@@ -11,15 +11,13 @@ use super::cluster::{Cluster, ClusterArgs, if_allowed};
 use super::failure::Failure;
 use super::output::{self, Format, OutputArgs, Paint};
 use super::table::{Cell, Table};
-use crate::api::{GpuNode, labels};
+use crate::api::GpuNode;
 use crate::api::gpunode::{DRIVER_READY, Gpu, Health};
-use crate::translate;
 
 /// Options of `gpus`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-MODE is how its node gives a GPU out, as in timeslice-4 or mps-4, or else how the GPU shows itself: mig and
-its instances, mps, or default. What it does just now is in the
+MODE is how a GPU shows itself: mig and its instances, mps, or default. What it does just now is in the
 metrics of the agent on its node. What was told before its node went away is not shown as it was: such a GPU
 is Unresponsive.
 
@@ -45,9 +43,6 @@ pub struct Args {
 #[derive(Debug, Serialize)]
 struct Placed {
     node: String,
-    /// Into which slots the node's device plugin splits it, as in `mps-4`; absent where it does not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    slots: Option<String>,
     #[serde(flatten)]
     gpu: Gpu,
 }
@@ -64,7 +59,6 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
         "the nodes, so that a GPU of one that is away is shown as it was",
         cluster.list_all::<Node>().await,
     )?;
-    let slots: BTreeMap<String, String> = ready.iter().flatten().filter_map(slots).collect();
     let ready = ready.map(|nodes| nodes.iter().map(readiness).collect());
     for node in &mut nodes {
         tell_of_driver(node);
@@ -73,7 +67,7 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
             grow_old(node, &why);
         }
     }
-    let gpus = nodes.into_iter().flat_map(|node| placed(node, &slots));
+    let gpus = nodes.into_iter().flat_map(placed);
     let gpus: Vec<Placed> = gpus.filter(|placed| args.wants(placed)).collect();
     if gpus.is_empty() && matches!(args.output.output, Format::Table | Format::Wide) {
         eprintln!(
@@ -129,20 +123,11 @@ fn grow_old(node: &mut GpuNode, why: &str) {
     }
 }
 
-/// A node's name, and into which slots it splits each of its cards, if it does.
-fn slots(node: &Node) -> Option<(String, String)> {
-    let known = translate::node(node, labels::GPU_RESOURCE);
-    let mode = known.gpus.slot().map(|_| known.gpus.mode.to_string());
-    Some((node.name_any(), mode?))
-}
-
-fn placed(node: GpuNode, slots: &BTreeMap<String, String>) -> impl Iterator<Item = Placed> {
+fn placed(node: GpuNode) -> impl Iterator<Item = Placed> {
     let name = node.name_any();
-    let slots = slots.get(&name).cloned();
     let gpus = node.status.unwrap_or_default().gpus.into_iter();
     gpus.map(move |gpu| Placed {
         node: name.clone(),
-        slots: slots.clone(),
         gpu,
     })
 }
@@ -177,14 +162,14 @@ fn table(gpus: &[Placed], wide: bool) -> Table {
     table
 }
 
-fn row(Placed { node, slots, gpu }: &Placed, wide: bool) -> Vec<Cell> {
+fn row(Placed { node, gpu }: &Placed, wide: bool) -> Vec<Cell> {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let mut row: Vec<Cell> = vec![
         node.as_str().into(),
         gpu.index.to_string().into(),
         text(&gpu.model).into(),
         text(&gpu.memory).into(),
-        slots.clone().unwrap_or_else(|| mode(gpu)).into(),
+        mode(gpu).into(),
         Cell::new(gpu.health.name(), tone(gpu.health)),
         text(&gpu.message).into(),
     ];
@@ -257,7 +242,6 @@ mod tests {
         let node = "gpu-7".to_owned();
         let gpus = [gpu, divided].map(|gpu| Placed {
             node: node.clone(),
-            slots: None,
             gpu,
         });
         assert_eq!(

@@ -183,7 +183,11 @@ fn parts(admission: Option<&Admission>) -> Option<String> {
         *counts.entry((Reverse(place.milli?), model)).or_default() += 1;
     }
     let told = counts.into_iter().map(|((Reverse(milli), model), count)| {
-        let times = if count > 1 { format!("{count} x ") } else { String::new() };
+        let times = if count > 1 {
+            format!("{count} x ")
+        } else {
+            String::new()
+        };
         let part = words::part(milli);
         format!("{times}{part} {model}").trim_end().to_owned()
     });
@@ -302,9 +306,13 @@ pub(super) mod tests {
         let place = |milli: Option<u32>, model: &str| json!({"node": "a", "devices": [0], "milli": milli, "model": model});
         let shown = |places: &[Value]| {
             let admission = json!({"epoch": 1, "placement": places});
-            entry("a", 1, json!({"spec": {"admission": admission, "gpus": "0.5"}}))
-                .shown_gpus()
-                .to_owned()
+            entry(
+                "a",
+                1,
+                json!({"spec": {"admission": admission, "gpus": "0.5"}}),
+            )
+            .shown_gpus()
+            .to_owned()
         };
         let quarter = || place(Some(250), "NVIDIA-L40S");
         assert_eq!(shown(&[quarter()]), "1/4 L40S");

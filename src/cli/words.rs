@@ -77,7 +77,10 @@ mod tests {
 
     #[test]
     fn slots_are_told_as_fractions() {
-        assert_eq!([500, 250, 142, 428].map(part), ["1/2", "1/4", "1/7", "428m"]);
+        assert_eq!(
+            [500, 250, 142, 428].map(part),
+            ["1/2", "1/4", "1/7", "428m"]
+        );
     }
 
     #[test]

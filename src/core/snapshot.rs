@@ -151,7 +151,8 @@ impl Snapshot {
         let state = self.cluster.nodes.get(node);
         let spec = state.and_then(|state| state.spec.as_deref());
         let ask = Ask::of(&shape.task, &shape.needs);
-        spec.zip(ask).is_some_and(|(spec, ask)| spec.room.gives(&ask))
+        spec.zip(ask)
+            .is_some_and(|(spec, ask)| spec.room.gives(&ask))
     }
 
     /// Milli-GPU that a task of this shape has on a node, whether or not there is room; what it asks

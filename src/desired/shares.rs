@@ -70,9 +70,7 @@ fn obstacle(observed: &Observed, job: &Job) -> Option<String> {
 fn share(job: &Job) -> Option<Part> {
     let milli = u32::try_from(job.task.get(Resource::Gpu)).ok()?;
     let memory = job.task.get(Resource::GpuMemory);
-    (1..1000)
-        .contains(&milli)
-        .then_some(Part { milli, memory })
+    (1..1000).contains(&milli).then_some(Part { milli, memory })
 }
 
 /// The slots of a node that has some.
@@ -87,7 +85,13 @@ fn told(asked: Part, slots: &BTreeSet<Part>) -> String {
             "each pod asks for {asked} of a GPU, and no node that it may use shares its GPUs: ask for a whole one"
         );
     }
-    let largest: Vec<String> = slots.iter().rev().take(TOLD_MAX).copied().map(described).collect();
+    let largest: Vec<String> = slots
+        .iter()
+        .rev()
+        .take(TOLD_MAX)
+        .copied()
+        .map(described)
+        .collect();
     format!(
         "each pod asks for {asked} of a GPU, and the largest slots that there are have {}: ask for less, or for a whole GPU",
         largest.join(", ")

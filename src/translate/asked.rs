@@ -134,14 +134,12 @@ pub(super) fn named(spec: &k8s::PodSpec) -> BTreeSet<&str> {
     let all = spec.containers.iter().chain(init);
     let all = all.filter_map(|container| container.resources.as_ref());
     let maps = all.flat_map(|r| [&r.requests, &r.limits]).flatten();
-    maps.flat_map(|map| map.keys().map(String::as_str)).collect()
+    maps.flat_map(|map| map.keys().map(String::as_str))
+        .collect()
 }
 
 /// What is counted first of cards, slots and instances, and the names of the others.
-fn counted(
-    spec: &k8s::PodSpec,
-    gpu_resource: &str,
-) -> Result<(Asked, Vec<String>), QuantityError> {
+fn counted(spec: &k8s::PodSpec, gpu_resource: &str) -> Result<(Asked, Vec<String>), QuantityError> {
     let slots = resources::slots(gpu_resource);
     let mut found: Vec<(String, Asked)> = Vec::new();
     for name in named(spec) {

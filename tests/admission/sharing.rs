@@ -23,8 +23,14 @@ pub(crate) async fn annotations_become_a_slot(cluster: &Cluster) {
     let slot = json!({ SLOT: "1" });
     let template = &json(&stored)["spec"]["template"];
     let container = &template["spec"]["containers"][0];
-    assert_eq!(container["resources"], json!({ "limits": slot, "requests": slot }));
-    assert_eq!(template["metadata"]["annotations"], json!({ GPU_SHARE: "250m" }));
+    assert_eq!(
+        container["resources"],
+        json!({ "limits": slot, "requests": slot })
+    );
+    assert_eq!(
+        template["metadata"]["annotations"],
+        json!({ GPU_SHARE: "250m" })
+    );
     start(&ns.of(&cluster.controller), "job").await;
     let made = pod_of(&ns.of(&cluster.admin), "job").await;
     assert!(made.spec.as_ref().unwrap().scheduling_gates.is_none());
@@ -39,21 +45,37 @@ pub(crate) async fn annotations_become_a_slot(cluster: &Cluster) {
     both["spec"]["priorityClassName"] = json!("whenever");
     both["spec"]["containers"][0]["env"] =
         json!([{ "name": "CUDA_MPS_CLIENT_PRIORITY", "value": "1" }]);
-    both["spec"]["containers"].as_array_mut().unwrap().push(json!({ "name": "beside", "image": "none" }));
+    both["spec"]["containers"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "name": "beside", "image": "none" }));
     let stored = create(&pods, &from(both)).await;
-    assert!(stored.spec.as_ref().unwrap().scheduling_gates.is_some(), "it waits");
-    let expected = [(MPS_MEMORY, "0=8192M"), (MPS_PRIORITY, "1"), (MPS_THREADS, "1")];
+    assert!(
+        stored.spec.as_ref().unwrap().scheduling_gates.is_some(),
+        "it waits"
+    );
+    let expected = [
+        (MPS_MEMORY, "0=8192M"),
+        (MPS_PRIORITY, "1"),
+        (MPS_THREADS, "1"),
+    ];
     assert_eq!(told(&stored), expected);
     let spec = &json(&stored)["spec"];
     let (main, beside) = (&spec["containers"][0], &spec["containers"][1]);
-    assert_eq!(main["resources"], json!({ "limits": slot, "requests": slot }));
+    assert_eq!(
+        main["resources"],
+        json!({ "limits": slot, "requests": slot })
+    );
     assert_eq!(beside["resources"], json!({}));
     assert!(beside["env"].is_null());
-    assert_eq!(main["env"], json!([
-        { "name": "CUDA_MPS_CLIENT_PRIORITY", "value": "1" },
-        variable("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", MPS_THREADS),
-        variable("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT", MPS_MEMORY),
-    ]));
+    assert_eq!(
+        main["env"],
+        json!([
+            { "name": "CUDA_MPS_CLIENT_PRIORITY", "value": "1" },
+            variable("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", MPS_THREADS),
+            variable("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT", MPS_MEMORY),
+        ])
+    );
     any_slot(cluster, &ns).await;
 }
 
@@ -66,11 +88,17 @@ async fn any_slot(cluster: &Cluster, ns: &Space) {
         { "name": "main", "image": "none", "resources": limits },
     ]);
     let stored = create(&ns.of::<Pod>(&cluster.alice), &from(named.clone())).await;
-    assert!(stored.spec.as_ref().unwrap().scheduling_gates.is_some(), "it waits");
+    assert!(
+        stored.spec.as_ref().unwrap().scheduling_gates.is_some(),
+        "it waits"
+    );
     assert_eq!(told(&stored), [(MPS_PRIORITY, "0")]);
     let spec = &json(&stored)["spec"];
     assert!(spec["containers"][0]["env"].is_null());
-    assert_eq!(spec["containers"][1]["env"][0]["name"], "CUDA_MPS_CLIENT_PRIORITY");
+    assert_eq!(
+        spec["containers"][1]["env"][0]["name"],
+        "CUDA_MPS_CLIENT_PRIORITY"
+    );
     named["metadata"] = json!({ "name": "sized", "annotations": { GPU_SHARE: "500m" } });
     let stored = create(&ns.of::<Pod>(&cluster.alice), &from(named)).await;
     let spec = &json(&stored)["spec"];
@@ -80,14 +108,18 @@ async fn any_slot(cluster: &Cluster, ns: &Space) {
     instances["spec"]["containers"][0]["resources"] =
         json!({ "limits": { "nvidia.com/mig-1g.10gb": "2" } });
     let stored = create(&ns.of::<Pod>(&cluster.alice), &from(instances)).await;
-    assert!(stored.spec.as_ref().unwrap().scheduling_gates.is_some(), "it waits");
+    assert!(
+        stored.spec.as_ref().unwrap().scheduling_gates.is_some(),
+        "it waits"
+    );
     assert_eq!(told(&stored), []);
 }
 
 pub(crate) async fn what_is_no_share_is_refused(cluster: &Cluster) {
     let ns = namespace(cluster, "no-share").await;
     let (jobs, pods) = (ns.of::<Job>(&cluster.alice), ns.of::<Pod>(&cluster.alice));
-    let share = "prorata.dev/gpu-share in metadata is a share of one GPU in thousandths, from 1m to 500m";
+    let share =
+        "prorata.dev/gpu-share in metadata is a share of one GPU in thousandths, from 1m to 500m";
     let memory = "prorata.dev/gpu-memory in metadata is memory of one GPU in Mi or Gi";
     for (key, value, because) in [
         (GPU_SHARE, "501m", share),
@@ -113,8 +145,12 @@ pub(crate) async fn what_is_no_share_is_refused(cluster: &Cluster) {
     let one = "a pod has one slot of a GPU";
     refused::<Pod>(&pods, &from(limits(json!({ SLOT: "2" }))), one).await;
     let mut twice = limits(json!({ SLOT: "1" }));
-    let second = json!({ "name": "second", "image": "none", "resources": { "limits": { SLOT: "1" } } });
-    twice["spec"]["containers"].as_array_mut().unwrap().push(second);
+    let second =
+        json!({ "name": "second", "image": "none", "resources": { "limits": { SLOT: "1" } } });
+    twice["spec"]["containers"]
+        .as_array_mut()
+        .unwrap()
+        .push(second);
     refused::<Pod>(&pods, &from(twice), one).await;
     let mixed = "keep one of these";
     let card_and_slot = limits(json!({ SLOT: "1", "nvidia.com/gpu": "1" }));

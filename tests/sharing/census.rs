@@ -66,7 +66,10 @@ pub(crate) fn violations(nodes: &[&Node], pods: &[&Pod], grants: &[Grant]) -> BT
 fn on_node(node: &Node, pods: &[&Pod]) -> Vec<String> {
     let name = node.name_any();
     let mut found = Vec::new();
-    let capacity = node.status.as_ref().and_then(|status| status.capacity.as_ref());
+    let capacity = node
+        .status
+        .as_ref()
+        .and_then(|status| status.capacity.as_ref());
     for (resource, quantity) in capacity.into_iter().flatten() {
         if !resource.contains('/') {
             continue;
@@ -87,7 +90,10 @@ fn on_node(node: &Node, pods: &[&Pod]) -> Vec<String> {
         total.milli += WHOLE / cards.slots;
         total.mib += promise.mib;
         if promise.milli > WHOLE / cards.slots || promise.mib > cards.mib / cards.slots {
-            found.push(format!("{name}: {} was promised {promise:?}, more than a slot", pod.name_any()));
+            found.push(format!(
+                "{name}: {} was promised {promise:?}, more than a slot",
+                pod.name_any()
+            ));
         }
     }
     if total.milli > cards.count * WHOLE || total.mib > cards.count * cards.mib {
@@ -135,7 +141,8 @@ fn on_cards(
 fn promised(pod: &Pod) -> Promise {
     let said = |key: &str| pod.annotations().get(key).map(String::as_str);
     let milli = said(labels::GPU_SHARE).and_then(|text| text.strip_suffix('m')?.parse().ok());
-    let gib: Option<u64> = said(labels::GPU_MEMORY).and_then(|t| t.strip_suffix("Gi")?.parse().ok());
+    let gib: Option<u64> =
+        said(labels::GPU_MEMORY).and_then(|t| t.strip_suffix("Gi")?.parse().ok());
     Promise {
         milli: milli.unwrap_or_default(),
         mib: gib.unwrap_or_default() * 1024,
@@ -145,7 +152,9 @@ fn promised(pod: &Pod) -> Promise {
 pub(crate) fn limit(pod: &Pod, resource: &str) -> u64 {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let limits = containers.filter_map(|c| c.resources.as_ref()?.limits.as_ref()?.get(resource));
-    limits.map(|quantity| quantity.0.parse::<u64>().unwrap()).sum()
+    limits
+        .map(|quantity| quantity.0.parse::<u64>().unwrap())
+        .sum()
 }
 
 pub(crate) fn node_of(pod: &Pod) -> Option<&str> {
@@ -153,7 +162,10 @@ pub(crate) fn node_of(pod: &Pod) -> Option<&str> {
 }
 
 pub(crate) fn phase(pod: &Pod) -> &str {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
     phase.unwrap_or_default()
 }
 
@@ -208,9 +220,15 @@ mod tests {
         let crowd = found(&[a.clone(), b.clone(), third], &apart);
         assert!(crowd.iter().any(|v| v.contains("3 of 2")), "{crowd:?}");
         let large = found(&[pod("d", "501m", "1Gi")], &[]);
-        assert!(large.iter().any(|v| v.contains("more than a slot")), "{large:?}");
+        assert!(
+            large.iter().any(|v| v.contains("more than a slot")),
+            "{large:?}"
+        );
         let greedy = found(&[pod("e", "1m", "9Gi")], &[]);
-        assert!(greedy.iter().any(|v| v.contains("more than a slot")), "{greedy:?}");
+        assert!(
+            greedy.iter().any(|v| v.contains("more than a slot")),
+            "{greedy:?}"
+        );
         let twice = [grant("a", "GPU-n-0::0"), grant("b", "GPU-n-0::0")];
         assert!(found(&[a, b], &twice).contains("GPU-n-0::0 is held twice"));
     }

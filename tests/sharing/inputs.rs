@@ -108,15 +108,17 @@ impl Input {
         let template = self.ask.annotations();
         let Some(gang) = self.gang else {
             metadata["annotations"] = template;
-            return Object::Pod(from(json!({ "metadata": metadata, "spec": self.ask.spec() })));
+            return Object::Pod(Box::new(from(
+                json!({ "metadata": metadata, "spec": self.ask.spec() }),
+            )));
         };
-        Object::Job(from(json!({
+        Object::Job(Box::new(from(json!({
             "metadata": metadata,
             "spec": {
                 "completionMode": "Indexed", "parallelism": gang, "completions": gang,
                 "template": { "metadata": { "annotations": template }, "spec": self.ask.spec() },
             },
-        })))
+        }))))
     }
 
     fn line(&self) -> String {
@@ -139,8 +141,8 @@ impl Input {
 
 /// What is created.
 pub(crate) enum Object {
-    Job(Job),
-    Pod(Pod),
+    Job(Box<Job>),
+    Pod(Box<Pod>),
 }
 
 impl Ask {
@@ -233,7 +235,8 @@ impl Mode {
             Self::TimeSlice(slots) => split("time-slicing", slots),
             Self::Mps(slots) => split("mps", slots),
             Self::Mig => {
-                let instance = |(profile, count): (&str, u32)| (format!("nvidia.com/mig-{profile}"), count);
+                let instance =
+                    |(profile, count): (&str, u32)| (format!("nvidia.com/mig-{profile}"), count);
                 Shape {
                     devices: INSTANCES.map(instance).into(),
                     ..plain
@@ -245,10 +248,14 @@ impl Mode {
     fn words(self) -> String {
         match self {
             Self::Exclusive => "gpu=2".to_owned(),
-            Self::TimeSlice(slots) => format!("gpu=2 mode=timeslice-{slots} gpu-memory={CARD_GIB}Gi"),
+            Self::TimeSlice(slots) => {
+                format!("gpu=2 mode=timeslice-{slots} gpu-memory={CARD_GIB}Gi")
+            }
             Self::Mps(slots) => format!("gpu=2 mode=mps-{slots} gpu-memory={CARD_GIB}Gi"),
             Self::Mig => {
-                let all = INSTANCES.iter().flat_map(|(profile, count)| vec![*profile; *count as usize]);
+                let all = INSTANCES
+                    .iter()
+                    .flat_map(|(profile, count)| vec![*profile; *count as usize]);
                 format!("gpu=1 mode=mig:{}", all.collect::<Vec<_>>().join("+"))
             }
         }

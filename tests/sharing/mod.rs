@@ -52,7 +52,10 @@ async fn parts_of_gpus_are_given_out_as_the_simulator_does_and_never_twice() {
     watched.until_settled(inputs.len()).await;
     let took = clock.elapsed();
     let running = watched.running();
-    eprintln!("{} of {count} pods run after {took:?}, the others wait", running.len());
+    eprintln!(
+        "{} of {count} pods run after {took:?}, the others wait",
+        running.len()
+    );
     as_simulated(&inputs, &watched, &running);
 
     // With whoever decides away, and with whoever hands out devices.
@@ -62,7 +65,11 @@ async fn parts_of_gpus_are_given_out_as_the_simulator_does_and_never_twice() {
         restart_plugin(&cluster, &nodes::name(number)).await;
     }
     watched.until_settled(inputs.len()).await;
-    assert_eq!(watched.running(), running, "nobody has left, and nobody has moved");
+    assert_eq!(
+        watched.running(),
+        running,
+        "nobody has left, and nobody has moved"
+    );
 
     let deleted = delete_some(&cluster, &running).await;
     drain(&cluster, &kubelet, &watched, inputs.len() - deleted).await;
@@ -75,7 +82,9 @@ async fn parts_of_gpus_are_given_out_as_the_simulator_does_and_never_twice() {
 async fn prepared(inputs: &[Input]) -> Option<(Cluster, Site)> {
     let mut cluster = Cluster::start(Options::default()).await?;
     cluster.install().await;
-    nodes::create_all(&cluster.admin, inputs::shapes()).await.unwrap();
+    nodes::create_all(&cluster.admin, inputs::shapes())
+        .await
+        .unwrap();
     cluster.apply(&inputs::tenants());
     // One after the other: Kubernetes keeps times of creation by the second, and names decide.
     for input in inputs {
@@ -91,7 +100,11 @@ async fn prepared(inputs: &[Input]) -> Option<(Cluster, Site)> {
         }
     }
     let site = Site::prepare_with(&cluster.plane, &[CALM, LONG_LEASE].concat());
-    cluster.plane.start_scheduler(site.scheduler_config()).await.unwrap();
+    cluster
+        .plane
+        .start_scheduler(site.scheduler_config())
+        .await
+        .unwrap();
     Some((cluster, site))
 }
 
@@ -105,12 +118,24 @@ fn as_simulated(inputs: &[Input], watched: &Watched, running: &[Running]) {
         .admissions()
         .into_iter()
         .map(|(job, places, _)| {
-            let devices = |devices: &[u32]| devices.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-            let places: Vec<String> = places.iter().map(|p| format!("{}[{}]", p.node, devices(&p.devices))).collect();
+            let devices = |devices: &[u32]| {
+                devices
+                    .iter()
+                    .map(u32::to_string)
+                    .collect::<Vec<_>>()
+                    .join(",")
+            };
+            let places: Vec<String> = places
+                .iter()
+                .map(|p| format!("{}[{}]", p.node, devices(&p.devices)))
+                .collect();
             (job, places.join(" "))
         })
         .collect();
-    assert_eq!(live, expected, "who was admitted, in which order, and where");
+    assert_eq!(
+        live, expected,
+        "who was admitted, in which order, and where"
+    );
     assert!(expected.len() < inputs.len(), "some of it has to wait");
     let mut nodes: BTreeMap<JobName, Vec<String>> = BTreeMap::new();
     for pod in running {
@@ -119,7 +144,11 @@ fn as_simulated(inputs: &[Input], watched: &Watched, running: &[Running]) {
     }
     for (job, places) in watched.places() {
         let planned: Vec<String> = places.into_iter().map(|place| place.node).collect();
-        assert_eq!(nodes.get(&job), Some(&planned), "nodes of the pods of {job:?}");
+        assert_eq!(
+            nodes.get(&job),
+            Some(&planned),
+            "nodes of the pods of {job:?}"
+        );
     }
 }
 
@@ -145,28 +174,47 @@ fn indexes(devices: &str) -> impl Iterator<Item = u32> + use<> {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         first.parse::<u32>().unwrap()..=last.parse().unwrap()
     };
-    devices.split(',').flat_map(range).collect::<Vec<_>>().into_iter()
+    devices
+        .split(',')
+        .flat_map(range)
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 /// The device plugin of a node goes away and comes back, as when its DaemonSet is updated: kubelet
 /// says meanwhile that there is nothing to allocate.
 async fn restart_plugin(cluster: &Cluster, node: &str) {
     let api: Api<Node> = Api::all(cluster.admin.clone());
-    let there = api.get(node).await.unwrap().status.unwrap().capacity.unwrap();
+    let there = api
+        .get(node)
+        .await
+        .unwrap()
+        .status
+        .unwrap()
+        .capacity
+        .unwrap();
     let slots = there.get(SLOTS).expect("it shares its GPUs").0.clone();
     for amount in ["0", &slots] {
         let patch = Patch::Merge(json!({ "status": { "allocatable": { SLOTS: amount } } }));
-        api.patch_status(node, &PatchParams::default(), &patch).await.unwrap();
+        api.patch_status(node, &PatchParams::default(), &patch)
+            .await
+            .unwrap();
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     }
 }
 
 /// Deletes some pods that run, which take their time to end, and says how many.
 async fn delete_some(cluster: &Cluster, running: &[Running]) -> usize {
-    let bare: Vec<&Running> = running.iter().filter(|pod| pod.is_bare).step_by(4).collect();
+    let bare: Vec<&Running> = running
+        .iter()
+        .filter(|pod| pod.is_bare)
+        .step_by(4)
+        .collect();
     for pod in &bare {
         let api: Api<Pod> = Api::namespaced(cluster.alice.clone(), &pod.namespace);
-        api.delete(&pod.job, &DeleteParams::default()).await.unwrap();
+        api.delete(&pod.job, &DeleteParams::default())
+            .await
+            .unwrap();
     }
     assert!(!bare.is_empty(), "no pod runs by itself");
     bare.len()
@@ -183,7 +231,11 @@ async fn drain(cluster: &Cluster, kubelet: &Arc<Kubelet>, watched: &Watched, job
         if running.is_empty() && watched.unfinished() == 0 {
             return;
         }
-        assert!(round < 100 && !running.is_empty(), "{} jobs never end", watched.unfinished());
+        assert!(
+            round < 100 && !running.is_empty(),
+            "{} jobs never end",
+            watched.unfinished()
+        );
         let ends = futures::stream::iter(running).map(|(namespace, job, is_bare)| async move {
             match is_bare {
                 true => kubelet.finish_pod(&namespace, &job).await,
@@ -191,7 +243,9 @@ async fn drain(cluster: &Cluster, kubelet: &Arc<Kubelet>, watched: &Watched, job
             }
         });
         let ends: Vec<_> = ends.buffer_unordered(16).collect().await;
-        ends.into_iter().for_each(|end| drop(end.unwrap()));
+        for end in ends {
+            end.unwrap();
+        }
         watched.until_settled(jobs).await;
         let number = RESTARTED[round % RESTARTED.len()];
         restart_plugin(cluster, &nodes::name(number)).await;

@@ -180,7 +180,9 @@ pub(crate) struct Running {
 impl Running {
     fn of(pod: &Pod) -> Self {
         let job = pod.labels().get("batch.kubernetes.io/job-name");
-        let index = pod.annotations().get("batch.kubernetes.io/job-completion-index");
+        let index = pod
+            .annotations()
+            .get("batch.kubernetes.io/job-completion-index");
         Self {
             namespace: pod.namespace().unwrap(),
             job: job.cloned().unwrap_or_else(|| pod.name_any()),

@@ -90,7 +90,12 @@ impl Devices {
     }
 
     /// Hands devices to a pod, or says what does not suffice.
-    pub(crate) fn admit(&mut self, node: &str, uid: &str, wanted: &Amounts) -> Result<(), Shortage> {
+    pub(crate) fn admit(
+        &mut self,
+        node: &str,
+        uid: &str,
+        wanted: &Amounts,
+    ) -> Result<(), Shortage> {
         let mut ids = Vec::new();
         for (resource, count) in wanted {
             ids.extend(self.choose(node, resource, *count)?);
@@ -149,7 +154,13 @@ impl Devices {
         let Some(offer) = self.offers.get(node) else {
             return Vec::new();
         };
-        let held: BTreeSet<&String> = self.held.get(node).into_iter().flatten().flat_map(|h| h.1).collect();
+        let held: BTreeSet<&String> = self
+            .held
+            .get(node)
+            .into_iter()
+            .flatten()
+            .flat_map(|h| h.1)
+            .collect();
         let count = offer.amounts.get(resource).copied().unwrap_or_default();
         let ids = (0..count).map(|index| match resource.split_once("/mig-") {
             Some((_, profile)) => format!("MIG-{node}-{profile}-{index}"),
