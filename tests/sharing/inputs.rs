@@ -133,7 +133,7 @@ impl Input {
         };
         let gang = match self.gang {
             Some(gang) => format!("gang={gang}"),
-            None => "preemptible=false".to_owned(),
+            None => "preemptible=no".to_owned(),
         };
         format!("submit {tenant}/{name} {gang} {ask} cpu=1 memory=1Gi\n")
     }
