@@ -17,7 +17,8 @@ pub(crate) const SLOTS: &str = "nvidia.com/gpu.shared";
 const NODES: u32 = 40;
 const CARD_GIB: u32 = 48;
 pub(crate) const TENANTS: [&str; 3] = ["audio", "nlp", "vision"];
-/// Whole GPUs that each tenant owns: what cannot be evicted runs within that.
+/// Whole GPUs that each tenant owns, beside more CPU and memory than it uses: what cannot be evicted
+/// runs within that.
 const GUARANTEED: u32 = 22;
 
 /// How a node gives out its GPUs.
@@ -186,7 +187,7 @@ pub(crate) fn tenants() -> String {
     for tenant in TENANTS {
         let _ = write!(
             yaml,
-            "---\napiVersion: prorata.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {tenant}}}\nspec: {{guaranteed: {{gpu: {GUARANTEED}}}}}\n\
+            "---\napiVersion: prorata.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {tenant}}}\nspec: {{guaranteed: {{gpu: {GUARANTEED}, cpu: 1000, memory: 8Ti}}}}\n\
              ---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {tenant}, labels: {{prorata.dev/tenant: {tenant}}}}}\n"
         );
     }
@@ -201,7 +202,7 @@ pub(crate) fn script(jobs: &[Input]) -> String {
         let _ = writeln!(script, "node {name} cpu=128 memory=1Ti {mode}");
     }
     for tenant in TENANTS {
-        let _ = writeln!(script, "tenant {tenant} guaranteed=gpu:{GUARANTEED}");
+        let _ = writeln!(script, "tenant {tenant} guaranteed=gpu:{GUARANTEED},cpu:1000,memory:8Ti");
     }
     script.extend(jobs.iter().map(Input::line));
     script + "at 0s\n"
