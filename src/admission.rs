@@ -13,6 +13,7 @@ mod isolation;
 mod jobs;
 mod pods;
 mod queuedjobs;
+mod sharing;
 mod tenancy;
 
 use k8s_openapi::api::admissionregistration::v1::{
@@ -34,6 +35,7 @@ pub fn mutating(gpu_resource: &str) -> Vec<MutatingAdmissionPolicy> {
         jobs::queue_new(gpu_resource),
         jobs::queue_again(gpu_resource),
         pods::queue_new(gpu_resource),
+        sharing::cap(gpu_resource),
         tenancy::stamp(),
     ];
     for family in Family::all() {

@@ -5,6 +5,7 @@ pub mod extender_v1;
 pub mod gpunode;
 pub mod labels;
 pub mod queuedjob;
+pub mod resources;
 pub mod tenant;
 
 pub use amount::Amount;

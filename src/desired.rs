@@ -4,6 +4,7 @@
 //! it asked for before.
 
 mod pods;
+mod shares;
 
 use std::time::Duration;
 
@@ -54,6 +55,7 @@ pub fn effect(
     let plan = observed.plan(uid).filter(|_| holds);
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
     let mut spec = translate::desired_spec(job, view.form, admission, gpu_resource);
+    shares::name_models(&mut spec, observed, record);
     spec.eviction = match leaver {
         Some(leaver) => Some(leaver.eviction.clone()),
         None => last_eviction(record).filter(|_| plan.is_none()),
@@ -119,7 +121,10 @@ fn standing(
         return Some(Standing::stopping());
     }
     let verdict = explained.verdict(snapshot, &view.id)?;
-    let standing = Standing::of(&verdict, observed.obstacle(uid).as_deref());
+    let job = snapshot.job(&view.id);
+    let standing = job
+        .and_then(|job| shares::standing(observed, job, &verdict))
+        .unwrap_or_else(|| Standing::of(&verdict, observed.obstacle(uid).as_deref()));
     Some(pods::advised(standing, view))
 }
 
@@ -282,7 +287,8 @@ fn take_back(
     let has = |node: &NodeId| {
         let spec = observed.node(node);
         let may = spec.is_some_and(|spec| plan.shape().needs.allow(spec));
-        may && snapshot.takes_work(node) && !snapshot.is_overfull(node)
+        let gives = || snapshot.gives(node, plan.shape());
+        may && snapshot.takes_work(node) && !snapshot.is_overfull(node) && gives()
     };
     let uid = view.id.uid();
     let message = if !released {

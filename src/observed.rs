@@ -115,6 +115,11 @@ impl Observed {
         self.nodes.get(id)
     }
 
+    /// The nodes that exist, by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
     /// A Job, while it exists.
     #[must_use]
     pub fn job(&self, uid: &str) -> Option<&JobView> {

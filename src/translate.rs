@@ -3,6 +3,7 @@
 //! Pure: what is read here is all that the rest of the controller keeps of an object, so memory
 //! does not grow with what users put into their manifests.
 
+mod asked;
 mod composite;
 mod gated;
 mod job;
@@ -11,9 +12,11 @@ mod node;
 mod plan;
 mod pod;
 mod record;
+mod sharing;
 mod template;
 mod tenant;
 
+pub use asked::{Annotations, AskError, Unit, demand};
 pub use gated::{Gated, JOB_CONTROLLER, gang_uid_of_job, group};
 pub use job::{Form, JOB_CONDITION, JobView, Part};
 pub use node::{is_ready, node};

@@ -3,23 +3,35 @@
 //! Whatever may be absent is read by `?`, because a policy that fails to evaluate refuses.
 
 use crate::api::labels::{CONTROLLER_USER, GATE, INTERNAL_PREFIX};
+use crate::api::resources;
 use crate::kinds::COMPOSITES;
 
-/// Whether a container of the pod spec at `spec` names the GPU resource.
+/// Whether a container of the pod spec at `spec` names a resource of GPUs.
 pub(super) fn asks_for_gpus(spec: &str, gpu_resource: &str) -> String {
     format!(
-        "({spec}.containers + {spec}.?initContainers.orValue([])).exists(c,\n  \
-         '{gpu_resource}' in c.?resources.?limits.orValue({{}}) ||\n  \
-         '{gpu_resource}' in c.?resources.?requests.orValue({{}}))"
+        "({spec}.containers + {spec}.?initContainers.orValue([])).exists(c,\n  {})",
+        names_gpus(gpu_resource)
     )
 }
 
 /// The same where any part of the way to the pod spec may be absent: `spec` reads it by `?`.
 pub(super) fn may_ask_for_gpus(spec: &str, gpu_resource: &str) -> String {
     format!(
-        "({spec}.?containers.orValue([]) + {spec}.?initContainers.orValue([])).exists(c,\n  \
-         '{gpu_resource}' in c.?resources.?limits.orValue({{}}) ||\n  \
-         '{gpu_resource}' in c.?resources.?requests.orValue({{}}))"
+        "({spec}.?containers.orValue([]) + {spec}.?initContainers.orValue([])).exists(c,\n  {})",
+        names_gpus(gpu_resource)
+    )
+}
+
+/// Whether the container `c` names whole GPUs, a slot of one or MIG instances.
+fn names_gpus(gpu_resource: &str) -> String {
+    let is_gpu = format!(
+        "k in ['{gpu_resource}', '{}'] || k.startsWith('{}')",
+        resources::slots(gpu_resource),
+        resources::INSTANCES
+    );
+    format!(
+        "c.?resources.?limits.orValue({{}}).exists(k, {is_gpu}) ||\n  \
+         c.?resources.?requests.orValue({{}}).exists(k, {is_gpu})"
     )
 }
 

@@ -8,11 +8,14 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 
 use super::composites;
+use super::sharing;
 use super::{cel, condition, mutating_policy, requests, validating_policy, validation, variable};
 use crate::api::labels::{CREATED_BY, HELD};
 
 const TEMPLATE: &str = "object.spec.template.spec";
 const TEMPLATE_PATH: &str = "/spec/template/spec";
+/// What holds the metadata of the pods.
+const HOLDER: &str = ".spec.template";
 const SUSPENDED: &str = "object.spec.?suspend.orValue(false)";
 const WAS_SUSPENDED: &str = "oldObject.spec.?suspend.orValue(false)";
 
@@ -57,8 +60,10 @@ pub(super) fn queue_new(gpu_resource: &str) -> MutatingAdmissionPolicy {
          : []) +\n\
          ({SUSPENDED}\n  \
          ? [JSONPatch{{op: 'add', path: '{held}', value: 'true'}}]\n  \
-         : {IN_PART} || {gated} ? [] : {SUSPEND})",
+         : {IN_PART} || {gated} ? [] : {SUSPEND}) +\n\
+         {slot}",
         annotations = cel::WITH_ANNOTATIONS,
+        slot = sharing::add_slot(TEMPLATE, TEMPLATE_PATH, HOLDER, gpu_resource),
         gate = cel::add_gate(TEMPLATE, TEMPLATE_PATH),
         gated = cel::is_gated(TEMPLATE),
     );
@@ -67,7 +72,10 @@ pub(super) fn queue_new(gpu_resource: &str) -> MutatingAdmissionPolicy {
         requests("batch", &["v1"], &["jobs"], &["CREATE"]),
         vec![
             condition("topmost", TOPMOST),
-            condition("asks-for-gpus", cel::asks_for_gpus(TEMPLATE, gpu_resource)),
+            condition(
+                "asks-for-gpus",
+                sharing::asks(TEMPLATE, HOLDER, gpu_resource),
+            ),
         ],
         patch,
     )
@@ -120,9 +128,10 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
     ];
     // One expression, cheapest part first: the API server evaluates every condition of a list.
     let concerned = format!(
-        "!({}) &&\n({MORE_THAN_STATUS}) &&\n({} ||\n{} ||\n{} ||\n{})",
+        "!({}) &&\n({MORE_THAN_STATUS}) &&\n({} ||\n{} ||\n{} ||\n{} ||\n{})",
         cel::by_controller(),
-        cel::asks_for_gpus(TEMPLATE, gpu_resource),
+        sharing::asks(TEMPLATE, HOLDER, gpu_resource),
+        sharing::says(&cel::annotations("object", "")),
         cel::claims(),
         cel::has_claims(TEMPLATE),
         carries_ours.join(" ||\n")
@@ -140,12 +149,12 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
             concerned,
         )],
         variables(gpu_resource),
-        validations(),
+        validations(gpu_resource),
     )
 }
 
 fn variables(gpu_resource: &str) -> Vec<Variable> {
-    vec![
+    let mut variables = vec![
         variable("trusted", cel::trusted()),
         variable("claimed", cel::is_operated()),
         variable("operated", cel::by_operator()),
@@ -176,7 +185,15 @@ fn variables(gpu_resource: &str) -> Vec<Variable> {
             "wasPinned",
             format!("oldObject == null ? [] : {}", pinned("oldObject")),
         ),
-    ]
+    ];
+    let annotations = ("variables.podAnnotations", "variables.oldPodAnnotations");
+    variables.extend(sharing::variables(
+        TEMPLATE,
+        HOLDER,
+        annotations,
+        gpu_resource,
+    ));
+    variables
 }
 
 /// Node fields that the pod template requires. Our plan is one, so users may not have their own.
@@ -188,7 +205,7 @@ fn pinned(object: &str) -> String {
     )
 }
 
-fn validations() -> Vec<Validation> {
+fn validations(gpu_resource: &str) -> Vec<Validation> {
     // What the policies above write, a user may write as well: it means no more than `suspend`.
     let queued = "variables.topmost && variables.gpu";
     let may_drop =
@@ -201,7 +218,7 @@ fn validations() -> Vec<Validation> {
     let own = cel::same_internal(new, old, &may_set, &may_drop);
     let (new, old) = ("variables.podAnnotations", "variables.oldPodAnnotations");
     let pods = cel::same_internal(new, old, "false", "false");
-    vec![
+    let mut validations = vec![
         validation(
             "!variables.gpu || variables.suspended || variables.gated || (!variables.new && !variables.wasSuspended) || variables.operated || variables.trusted",
             "GPUs here are given out by a queue, and only the queue starts a Job that asks for them: \
@@ -253,5 +270,19 @@ fn validations() -> Vec<Validation> {
             "resourceClaims would take devices past the queue: remove them from spec.template, and ask for GPUs in \
              the containers' limits",
         ),
-    ]
+        validation(
+            format!(
+                "!variables.new || !({})",
+                sharing::says("variables.annotations")
+            ),
+            "annotations prorata.dev/gpu-share and prorata.dev/gpu-memory are about each pod: write them in \
+             spec.template.metadata.annotations",
+        ),
+    ];
+    validations.extend(sharing::validations(
+        "variables.podAnnotations",
+        "in spec.template.metadata",
+        gpu_resource,
+    ));
+    validations
 }

@@ -5,6 +5,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingAdmissionPolicy, ValidatingAdmissionPolicy, Validation,
 };
 
+use super::sharing;
 use super::{cel, condition, mutating_policy, requests, validating_policy, validation, variable};
 use crate::api::labels::CREATED_BY;
 use crate::translate::JOB_CONTROLLER;
@@ -16,7 +17,9 @@ pub(super) fn queue_new(gpu_resource: &str) -> MutatingAdmissionPolicy {
     let patch = format!(
         "{annotations} +\n\
          [JSONPatch{{op: 'add', path: '{created_by}', value: request.userInfo.username}}] +\n\
-         {gate}",
+         {gate} +\n\
+         {slot}",
+        slot = sharing::add_slot(SPEC, "/spec", "", gpu_resource),
         annotations = cel::WITH_ANNOTATIONS,
         created_by = cel::pointer(CREATED_BY),
         gate = cel::add_gate(SPEC, "/spec"),
@@ -32,7 +35,7 @@ pub(super) fn queue_new(gpu_resource: &str) -> MutatingAdmissionPolicy {
         "prorata-pods-created",
         requests("", &["v1"], &["pods"], &["CREATE"]),
         vec![
-            condition("asks-for-gpus", cel::asks_for_gpus(SPEC, gpu_resource)),
+            condition("asks-for-gpus", sharing::asks(SPEC, "", gpu_resource)),
             condition("queues-by-itself", by_itself),
             // A pod with a node cannot have a gate. The guard sees to it.
             condition("has-no-node", "!has(object.spec.nodeName)"),
@@ -45,12 +48,34 @@ pub(super) fn queue_new(gpu_resource: &str) -> MutatingAdmissionPolicy {
 pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
     let gpu = cel::asks_for_gpus(SPEC, gpu_resource);
     let concerned = format!(
-        "{gpu} ||\n{} ||\n{} ||\n{} ||\n{}",
+        "{gpu} ||\n{} ||\n{} ||\n{} ||\n{} ||\n{}",
+        sharing::says(&cel::annotations("object", "")),
         cel::claims(),
         cel::has_claims(SPEC),
         cel::has_internal(&cel::annotations("object", "")),
         cel::has_internal(&cel::annotations("oldObject", "")),
     );
+    let mut variables = vec![
+        variable("trusted", cel::trusted()),
+        variable("new", "request.operation == 'CREATE'"),
+        variable("gpu", gpu),
+        variable(
+            "ofJob",
+            format!("request.userInfo.username == '{JOB_CONTROLLER}'"),
+        ),
+        variable("claims", cel::claims()),
+        variable("operated", cel::by_operator()),
+        variable("gated", cel::is_gated(SPEC)),
+        variable(
+            "wasGated",
+            format!("oldObject != null && {}", cel::is_gated("oldObject.spec")),
+        ),
+        variable("annotations", cel::annotations("object", "")),
+        variable("oldAnnotations", cel::annotations("oldObject", "")),
+    ];
+    let annotations = ("variables.annotations", "variables.oldAnnotations");
+    variables.extend(sharing::variables(SPEC, "", annotations, gpu_resource));
+    variables.push(sharing::mps());
     validating_policy(
         "prorata-pods",
         requests("", &["v1"], &["pods"], &["CREATE", "UPDATE"]),
@@ -58,36 +83,20 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
             "asks-for-gpus-or-claims-an-owner-or-carries-our-annotations",
             concerned,
         )],
-        vec![
-            variable("trusted", cel::trusted()),
-            variable("new", "request.operation == 'CREATE'"),
-            variable("gpu", gpu),
-            variable(
-                "ofJob",
-                format!("request.userInfo.username == '{JOB_CONTROLLER}'"),
-            ),
-            variable("claims", cel::claims()),
-            variable("operated", cel::by_operator()),
-            variable("gated", cel::is_gated(SPEC)),
-            variable(
-                "wasGated",
-                format!("oldObject != null && {}", cel::is_gated("oldObject.spec")),
-            ),
-            variable("annotations", cel::annotations("object", "")),
-            variable("oldAnnotations", cel::annotations("oldObject", "")),
-        ],
-        validations(),
+        variables,
+        validations(gpu_resource),
     )
 }
 
-fn validations() -> Vec<Validation> {
+fn validations(gpu_resource: &str) -> Vec<Validation> {
     // What the policy above writes, a user may write as well.
     let may_set = format!(
-        "(k == '{CREATED_BY}' && variables.new && variables.annotations[k] == request.userInfo.username)"
+        "\n  (k == '{CREATED_BY}' && variables.new && variables.annotations[k] == request.userInfo.username) ||\n  {}",
+        sharing::IS_CAP
     );
     let (new, old) = ("variables.annotations", "variables.oldAnnotations");
     let own = cel::same_internal(new, old, &may_set, "false");
-    vec![
+    let mut validations = vec![
         validation(
             "!variables.new || !variables.gpu || !has(object.spec.nodeName) || variables.trusted",
             "Prorata chooses the node of a pod that asks for GPUs: remove nodeName; to narrow the choice, use \
@@ -120,5 +129,16 @@ fn validations() -> Vec<Validation> {
             "resourceClaims would take devices past the queue: remove them, and ask for GPUs in the limits of its \
              containers",
         ),
-    ]
+        validation(
+            "variables.new || !variables.shareChanges || variables.trusted",
+            "how much of a GPU a pod has is decided when it is created: leave annotations prorata.dev/gpu-share and \
+             prorata.dev/gpu-memory as they are",
+        ),
+    ];
+    validations.extend(sharing::validations(
+        "variables.annotations",
+        "in metadata",
+        gpu_resource,
+    ));
+    validations
 }

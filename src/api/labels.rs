@@ -78,6 +78,37 @@ pub const CHECKPOINTED_AT: &str = "prorata.dev/checkpointed-at";
 /// pod template names. Unlike that one it can be changed.
 pub const PRIORITY_CLASS: &str = "prorata.dev/priority-class";
 
+/// Annotation of a pod: the share of one GPU that it asks for, in thousandths: `250m`.
+pub const GPU_SHARE: &str = "prorata.dev/gpu-share";
+
+/// Annotation of a pod: the memory of one GPU that it asks for: `8Gi`.
+pub const GPU_MEMORY: &str = "prorata.dev/gpu-memory";
+
+/// Annotation of a pod that shares a GPU: the percentage of the card's processors that MPS lets it
+/// use at most.
+pub const MPS_THREADS: &str = "internal.prorata.dev/mps-threads";
+
+/// Annotation of such a pod: the memory that MPS lets it have at most, as in `0=8192M`.
+pub const MPS_MEMORY: &str = "internal.prorata.dev/mps-memory";
+
+/// Annotation of such a pod: 0, or 1 where its PriorityClass is below normal.
+pub const MPS_PRIORITY: &str = "internal.prorata.dev/mps-priority";
+
+/// Label of a node: how many GPUs it has.
+pub const GPU_COUNT: &str = "nvidia.com/gpu.count";
+
+/// Label of a node: the memory of each GPU, in MiB.
+pub const GPU_MIB: &str = "nvidia.com/gpu.memory";
+
+/// Label of a node: into how many slots each GPU is split.
+pub const GPU_REPLICAS: &str = "nvidia.com/gpu.replicas";
+
+/// Label of a node: how its slots are shared, `time-slicing` or `mps`; `none` where they are not.
+pub const SHARING_STRATEGY: &str = "nvidia.com/gpu.sharing-strategy";
+
+/// Label of a node: the configuration of NVIDIA's device plugin that is in force there.
+pub const PLUGIN_CONFIG: &str = "nvidia.com/device-plugin.config";
+
 /// Label of a node: the model of its GPUs, as NVIDIA's feature discovery names it.
 pub const GPU_MODEL: &str = "nvidia.com/gpu.product";
 

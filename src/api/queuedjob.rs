@@ -127,6 +127,13 @@ pub struct Place {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<i32>")]
     pub devices: Vec<u32>,
+    /// Thousandths that the pod has of each, where that is not a whole card.
+    #[schemars(with = "Option<i32>", range(min = 1, max = 999))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub milli: Option<u32>,
+    /// The model of a card of which the pod has a part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
 }
 
 /// What came of the plan.

@@ -245,9 +245,13 @@ impl Explanation {
             None => format!("waiting {waited}"),
         };
         let pods = words::count(entry.pods, "pod");
+        let gpus = match &entry.parts {
+            Some(parts) => parts.clone(),
+            None => format!("{} GPUs", entry.gpus),
+        };
         format!(
-            "{} GPUs in {pods}, tenant {}, priority {}, {waits}",
-            entry.gpus, entry.tenant, entry.priority
+            "{} in {pods}, tenant {}, priority {}, {waits}",
+            gpus, entry.tenant, entry.priority
         )
     }
 

@@ -146,7 +146,7 @@ fn row(entry: &Entry, all: bool, wide: bool, now: Timestamp) -> Vec<Cell> {
     let mut row: Vec<Cell> = vec![
         entry.name.as_str().into(),
         entry.tenant.as_str().into(),
-        entry.gpus.as_str().into(),
+        entry.shown_gpus().into(),
         entry.priority.to_string().into(),
         Cell::new(entry.standing(), tone(entry)),
         position.unwrap_or_default().into(),

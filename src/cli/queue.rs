@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::cluster::{Cluster, Scope};
 use super::failure::Failure;
 use super::{remedy, words};
-use crate::api::{Amount, Forecast, QueuedJob, State, labels};
+use crate::api::{Admission, Amount, Forecast, QueuedJob, State, labels};
 use crate::translate::ADMITTED;
 
 /// A job in the queue.
@@ -40,6 +40,9 @@ pub(super) struct Entry {
     pub(super) pods: u32,
     /// GPUs of all its pods together.
     pub(super) gpus: String,
+    /// The parts of GPUs that its pods have, as in `1/4 L40S`; absent where they have whole ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) parts: Option<String>,
     /// Where it stands.
     pub(super) state: State,
     /// Whether it never starts unless somebody changes something.
@@ -95,6 +98,7 @@ impl Entry {
             priority: spec.priority,
             pods: spec.gang,
             gpus: spec.gpus.clone(),
+            parts: parts(spec.admission.as_ref()),
             state,
             blocked: state == State::Waiting && remedy::outlook(&status.reason) == Outlook::Never,
             reason: status.reason,
@@ -107,6 +111,11 @@ impl Entry {
             gpu_resource: gpu_resource(&spec.requests),
             epoch: spec.admission.as_ref().map_or(0, |a| a.epoch),
         }
+    }
+
+    /// Its GPUs as people read them: `8`, or `1/4 L40S`.
+    pub(super) fn shown_gpus(&self) -> &str {
+        self.parts.as_deref().unwrap_or(&self.gpus)
     }
 
     /// Its GPUs in thousandths.
@@ -165,9 +174,34 @@ impl Entry {
     }
 }
 
+/// `1/4 L40S`, or `2 x 1/4 L40S, 1/8`: what pods have that have parts of cards.
+fn parts(admission: Option<&Admission>) -> Option<String> {
+    let mut counts: BTreeMap<(Reverse<u32>, &str), u32> = BTreeMap::new();
+    for place in admission.into_iter().flat_map(|a| &a.placement) {
+        let model = place.model.as_deref().unwrap_or_default();
+        let model = model.strip_prefix("NVIDIA-").unwrap_or(model);
+        *counts.entry((Reverse(place.milli?), model)).or_default() += 1;
+    }
+    let told = counts.into_iter().map(|((Reverse(milli), model), count)| {
+        let times = if count > 1 {
+            format!("{count} x ")
+        } else {
+            String::new()
+        };
+        let part = words::part(milli);
+        format!("{times}{part} {model}").trim_end().to_owned()
+    });
+    let told: Vec<String> = told.collect();
+    (!told.is_empty()).then(|| told.join(", "))
+}
+
 /// What the pods of a record ask for that is no CPU or memory: their name of GPUs.
 fn gpu_resource(requests: &BTreeMap<String, Amount>) -> String {
-    let plain = [Resource::Cpu.name(), Resource::Memory.name()];
+    let plain = [
+        Resource::Cpu.name(),
+        Resource::Memory.name(),
+        labels::GPU_MEMORY,
+    ];
     let mut others = requests.keys().filter(|key| !plain.contains(&key.as_str()));
     let gpus = others.next().map(String::as_str);
     gpus.unwrap_or(labels::GPU_RESOURCE).to_owned()
@@ -265,6 +299,26 @@ pub(super) mod tests {
         assert_eq!(name(&["amd.com/gpu", "cpu", "memory"]), "amd.com/gpu");
         assert_eq!(name(&["cpu", "memory", "z.example/gpu"]), "z.example/gpu");
         assert_eq!(name(&["cpu"]), labels::GPU_RESOURCE);
+    }
+
+    #[test]
+    fn parts_of_cards_are_told_as_fractions() {
+        let place = |milli: Option<u32>, model: &str| json!({"node": "a", "devices": [0], "milli": milli, "model": model});
+        let shown = |places: &[Value]| {
+            let admission = json!({"epoch": 1, "placement": places});
+            entry(
+                "a",
+                1,
+                json!({"spec": {"admission": admission, "gpus": "0.5"}}),
+            )
+            .shown_gpus()
+            .to_owned()
+        };
+        let quarter = || place(Some(250), "NVIDIA-L40S");
+        assert_eq!(shown(&[quarter()]), "1/4 L40S");
+        let three = [quarter(), place(Some(142), ""), quarter()];
+        assert_eq!(shown(&three), "2 x 1/4 L40S, 1/7");
+        assert_eq!(shown(&[place(None, "")]), "0.5");
     }
 
     #[test]

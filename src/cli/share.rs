@@ -70,7 +70,7 @@ pub(super) fn capacity(nodes: &[Node], gpu_resource: &str) -> u64 {
     let nodes = nodes.iter().map(|node| translate::node(node, gpu_resource));
     let takes_work = nodes.filter(|node| node.schedulable);
     takes_work
-        .map(|node| node.allocatable.get(Resource::Gpu))
+        .map(|node| node.offer().get(Resource::Gpu))
         .sum()
 }
 

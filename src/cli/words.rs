@@ -49,6 +49,15 @@ pub(super) fn gpus(milli: u64) -> String {
     prorata_core::resource::Amount(Resource::Gpu, milli).to_string()
 }
 
+/// A part of a card from thousandths: `1/4` where it is one of equal slots, `428m` otherwise.
+pub(super) fn part(milli: u32) -> String {
+    let slots = 1000 / milli.max(1);
+    match 1000 / slots.max(1) == milli {
+        true => format!("1/{slots}"),
+        false => format!("{milli}m"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +73,14 @@ mod tests {
         assert_eq!(told(3_905), "1h5m");
         assert_eq!(told(86_400 + 59), "1d");
         assert_eq!(told(3 * 86_400 + 4 * 3_600 + 60), "3d4h");
+    }
+
+    #[test]
+    fn slots_are_told_as_fractions() {
+        assert_eq!(
+            [500, 250, 142, 428].map(part),
+            ["1/2", "1/4", "1/7", "428m"]
+        );
     }
 
     #[test]

@@ -48,6 +48,17 @@ impl Node {
         let cards = self.allocatable.bounded().get(Resource::Gpu) / Resource::Gpu.scale();
         u32::try_from(cards).unwrap_or(u32::MAX)
     }
+
+    /// What it offers when empty: its healthy devices, and the rest as it says.
+    #[must_use]
+    pub fn offer(&self) -> Resources {
+        let cards = self.cards();
+        let all = 0..self.gpus.devices(cards);
+        let known = all.map(|index| u64::from(self.gpus.device(cards, index).milli));
+        let untold = cards.saturating_sub(Devices::MAX);
+        let gpu = known.sum::<u64>() + u64::from(untold) * Resource::Gpu.scale();
+        self.allocatable.bounded().with(Resource::Gpu, gpu)
+    }
 }
 
 /// A node's description with what follows from it.
@@ -65,10 +76,7 @@ impl Spec {
         let cards = node.cards();
         let all = 0..node.gpus.devices(cards);
         let devices: Vec<Part> = all.map(|index| node.gpus.device(cards, index)).collect();
-        let known: u64 = devices.iter().map(|device| u64::from(device.milli)).sum();
-        let untold = cards.saturating_sub(Devices::MAX);
-        let gpu = known + u64::from(untold) * Resource::Gpu.scale();
-        let offer = node.allocatable.bounded().with(Resource::Gpu, gpu);
+        let offer = node.offer();
         Self {
             room: Room::new(&node.gpus, &offer, devices),
             offer,
@@ -234,18 +242,19 @@ fn room_beside(spec: &Spec, taken: &[&Held]) -> Room {
         let gpu = held.amounts.get(Resource::Gpu);
         unplaced += gpu.saturating_sub(held.devices.milli());
     }
-    occupy(&mut devices, unplaced);
+    occupy(&mut devices, unplaced, spec.room.slot());
     Room::new(&spec.node.gpus, &free, devices)
 }
 
-/// GPUs that are taken, nobody knows which: the last ones, so that the first stay together.
-fn occupy(devices: &mut [Part], mut milli: u64) {
+/// GPUs that are taken, nobody knows which: the last ones, so that the first stay together; slot
+/// by slot where cards are split.
+fn occupy(devices: &mut [Part], mut milli: u64, slot: Option<Part>) {
     for part in devices.iter_mut().rev() {
-        if milli == 0 {
-            return;
+        while milli > 0 && !part.is_none() {
+            let taken = slot.filter(|slot| slot.fits_in(*part)).unwrap_or(*part);
+            milli = milli.saturating_sub(u64::from(taken.milli));
+            *part = part.less(taken);
         }
-        milli = milli.saturating_sub(u64::from(part.milli));
-        *part = Part::NONE;
     }
 }
 

@@ -153,6 +153,16 @@ impl Room {
         }
     }
 
+    /// The slot of a card here that is split.
+    pub(crate) fn slot(&self) -> Option<Part> {
+        let gpus = Gpus {
+            mode: self.mode.clone(),
+            memory: self.memory,
+            ..Gpus::default()
+        };
+        gpus.slot()
+    }
+
     /// What somebody who asks for `part` of a device gets of it; `None` where no device is shared
     /// in such parts.
     fn unit(&self, part: Part) -> Option<Part> {
@@ -164,14 +174,7 @@ impl Room {
         };
         match &self.mode {
             Mode::Fractional => Some(asked),
-            Mode::TimeSlice(_) | Mode::Mps(_) => {
-                let gpus = Gpus {
-                    mode: self.mode.clone(),
-                    memory: self.memory,
-                    ..Gpus::default()
-                };
-                gpus.slot().filter(|slot| asked.fits_in(*slot))
-            }
+            Mode::TimeSlice(_) | Mode::Mps(_) => self.slot().filter(|slot| asked.fits_in(*slot)),
             Mode::Exclusive | Mode::Mig(_) => None,
         }
     }
@@ -259,12 +262,25 @@ impl Room {
         fitting.unwrap_or_else(|| match ask {
             Ask::Nothing => Grant::default(),
             Ask::Devices(count, profile) => self.first_whole(*count, profile.as_deref()),
-            Ask::Share(part) => Grant {
-                devices: Devices::default(),
-                part: *part,
-                gpu: part.milli.into(),
-            },
+            // On a card that is split it has a slot, however little it asked for.
+            Ask::Share(part) => {
+                let part = self.unit(*part).unwrap_or(*part);
+                Grant {
+                    devices: Devices::default(),
+                    part,
+                    gpu: part.milli.into(),
+                }
+            }
         })
+    }
+
+    /// Whether GPUs are given out here as `ask` has it: in slots that are large enough for a share,
+    /// or in instances of a profile. Of whole cards that is not asked: they are counted.
+    pub(crate) fn gives(&self, ask: &Ask) -> bool {
+        match ask {
+            Ask::Nothing | Ask::Devices(_, None) => true,
+            Ask::Devices(_, Some(_)) | Ask::Share(_) => self.milli_for(ask) > 0,
+        }
     }
 
     /// What a task has here that is on record as having these devices: those of them that are

@@ -8,7 +8,7 @@ use crate::event::Event;
 use crate::fragmentation::Mix;
 use crate::id::{JobId, NodeId, PodId, TaskId, TenantId};
 use crate::invariants::{self, Violation};
-use crate::job::{Hold, Job, Kind, Placement, Slot};
+use crate::job::{Ask, Hold, Job, Kind, Placement, Shape, Slot};
 use crate::node::NodeState;
 use crate::policy::Policy;
 use crate::reason::{Reason, Verdict};
@@ -152,6 +152,42 @@ impl Snapshot {
         let state = self.cluster.nodes.get(node)?;
         let spec = state.spec.as_ref()?;
         Some(spec.offer.beyond(&state.held.amounts))
+    }
+
+    /// Whether a node gives out GPUs as a task of this shape asks for them: in slots that are large
+    /// enough for its share, or in instances of its profile. Whole cards are counted, not asked about.
+    #[must_use]
+    pub fn gives(&self, node: &NodeId, shape: &Shape) -> bool {
+        let state = self.cluster.nodes.get(node);
+        let spec = state.and_then(|state| state.spec.as_deref());
+        let ask = Ask::of(&shape.task, &shape.needs);
+        spec.zip(ask)
+            .is_some_and(|(spec, ask)| spec.room.gives(&ask))
+    }
+
+    /// Milli-GPU that a task of this shape has on a node, whether or not there is room; what it asks
+    /// for on a node that is unknown.
+    #[must_use]
+    pub fn milli_on(&self, node: &NodeId, shape: &Shape) -> u64 {
+        let state = self.cluster.nodes.get(node);
+        let spec = state.and_then(|state| state.spec.as_deref());
+        let ask = Ask::of(&shape.task, &shape.needs);
+        let known = spec.zip(ask);
+        let asked = shape.task.get(Resource::Gpu);
+        known.map_or(asked, |(spec, ask)| spec.room.milli_for(&ask))
+    }
+
+    /// Whether a task of this shape finds its GPUs on a node beside what is taken or assumed there
+    /// and `coming` milli-GPU more, whether or not the node takes new work; `None` on a node that is
+    /// unknown.
+    #[must_use]
+    pub fn has_gpus(&self, node: &NodeId, shape: &Shape, coming: u64) -> Option<bool> {
+        let mut state = self.cluster.nodes.get(node)?.clone();
+        let gpu = state.held.amounts.get(Resource::Gpu).saturating_add(coming);
+        state.held.amounts = state.held.amounts.with(Resource::Gpu, gpu);
+        let room = state.room_unclaimed()?;
+        let ask = Ask::of(&shape.task, &shape.needs);
+        Some(ask.is_some_and(|ask| room.times(&shape.task, &ask) > 0))
     }
 
     /// Whether a pod that is no task of a job is known to take room.

@@ -20,6 +20,7 @@ fn pod(uid: &str, gpus: u64) -> Object {
         index: None,
         node: Some("a".into()),
         takes: Resources::gpus(gpus),
+        unit: Default::default(),
         unschedulable: None,
         is_over: false,
         gated: None,

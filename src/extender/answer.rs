@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::PodSpec;
-use prorata_core::{NodeId, Placement, Resource, Resources};
+use prorata_core::job::Shape;
+use prorata_core::{Needs, NodeId, Placement, Resource, Resources};
 use tokio::time::Instant;
 
 use super::{Offers, Seats};
@@ -86,7 +87,8 @@ pub fn scores<'a>(
 ) -> Vec<HostPriority<'a>> {
     let pod = &args.pod;
     let view = view.filter(|view| matches!(Concern::of(view, pod), Concern::Other));
-    let gpus = gpus(pod, &policy.gpu_resource);
+    let gpus = gpus(pod, &policy.gpu_resource).task.get(Resource::Gpu);
+    let gpus = Resources::ZERO.with(Resource::Gpu, gpus);
     let score = |name: &str| {
         let unused = view.and_then(|view| view.snapshot.unused(&NodeId::from(name)));
         let left = unused?.checked_sub(&gpus)?.get(Resource::Gpu) / Resource::Gpu.scale();
@@ -161,6 +163,7 @@ fn let_go<'a>(
         Some(node) => Some(NodeId::from(node)),
         None => seat().and_then(|seat| plan.node(seat)).cloned(),
     };
+    let node = node.filter(|node| view.snapshot.gives(node, plan.shape()));
     let mut names_here = names.iter();
     match names_here.find(|name| node.as_ref().is_some_and(|node| node.as_str() == *name)) {
         Some(name) => FilterResult {
@@ -205,6 +208,8 @@ fn planned<'a>(
         };
     }
     let node = seat.and_then(|seat| node_of(plan, places, seat));
+    // How a node divides its GPUs may have changed since.
+    let node = node.filter(|node| view.snapshot.gives(node, plan.shape()));
     let found = names
         .iter()
         .find(|name| node.is_some_and(|node| node.as_str() == *name));
@@ -234,19 +239,16 @@ fn unmanaged<'a>(
     pod: &Pod,
     names: &'a [String],
 ) -> FilterResult<'a> {
-    let gpus = gpus(pod, &policy.gpu_resource);
+    let shape = gpus(pod, &policy.gpu_resource);
     let (uid, now) = (&pod.metadata.uid, Instant::now());
     let pending = offers.pending(view, uid, now);
     let has_room = |name: &&String| {
         let node = NodeId::from(name.as_str());
-        let taken = pending.get(&node).copied().unwrap_or_default();
-        let unused = view.snapshot.unused(&node);
-        let unused =
-            unused.map(|unused| unused.beyond(&Resources::ZERO.with(Resource::Gpu, taken)));
-        unused.is_none_or(|unused| gpus.fits_in(&unused))
+        let coming = pending.get(&node).copied().unwrap_or_default();
+        has_room(view, &node, &shape, coming)
     };
     let fitting: Vec<&str> = names.iter().filter(has_room).map(String::as_str).collect();
-    offers.told(uid, gpus.get(Resource::Gpu), fitting.iter().copied(), now);
+    offers.told(uid, &shape, fitting.iter().copied(), now);
     let failed_nodes = match fitting[..] {
         [] => names.iter().map(|name| (name.as_str(), NO_ROOM)).collect(),
         _ => BTreeMap::new(),
@@ -258,15 +260,40 @@ fn unmanaged<'a>(
     }
 }
 
-/// What the pod asks for of the managed resource; kube-scheduler counts the others itself. What
-/// cannot be read asks for more than there is.
-fn gpus(pod: &Pod, gpu_resource: &str) -> Resources {
+/// Whether a node that is known has these GPUs beside what is taken or assumed, and what others are
+/// about to take. Whole cards are counted as kubelet counts them, whichever they are.
+fn has_room(view: &View, node: &NodeId, shape: &Shape, coming: u64) -> bool {
+    let room = match is_part(shape) {
+        true => view.snapshot.has_gpus(node, shape, coming),
+        false => view.snapshot.unused(node).map(|unused| {
+            let unused = unused.beyond(&Resources::ZERO.with(Resource::Gpu, coming));
+            shape.task.fits_in(&unused)
+        }),
+    };
+    room.unwrap_or(true)
+}
+
+/// Whether it asks for a slot of a card, or for instances.
+fn is_part(shape: &Shape) -> bool {
+    let milli = shape.task.get(Resource::Gpu);
+    shape.needs.profile.is_some() || (1..Resource::Gpu.scale()).contains(&milli)
+}
+
+/// What the pod asks for of GPUs; kube-scheduler counts the rest itself. What cannot be read asks for
+/// more than there is.
+fn gpus(pod: &Pod, gpu_resource: &str) -> Shape {
     let spec: Option<PodSpec> = serde_json::from_str(pod.spec.get()).ok();
-    let requests = spec.and_then(|spec| translate::requests(&spec, gpu_resource).ok());
-    let milli = requests.map_or(Resources::MAX_AMOUNT, |requests| {
-        requests.get(Resource::Gpu)
+    let asked = spec.and_then(|spec| {
+        translate::demand(&spec, Some(&pod.metadata.annotations), gpu_resource).ok()
     });
-    Resources::ZERO.with(Resource::Gpu, milli)
+    let (gpus, needs) = asked.unwrap_or_else(|| {
+        let all = Resources::ZERO.with(Resource::Gpu, Resources::MAX_AMOUNT);
+        (all, Needs::default())
+    });
+    Shape {
+        needs: needs.into(),
+        ..Shape::new(gpus, 1)
+    }
 }
 
 fn refuse<'a>(names: &'a [String], why: &'static str) -> FilterResult<'a> {
@@ -277,148 +304,4 @@ fn refuse<'a>(names: &'a [String], why: &'static str) -> FilterResult<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use prorata_core::{
-        Decision, Event, Hold, Job, JobId, Node, Place, Policy, Scheduler, Tenant, Time,
-    };
-    use serde_json::{Value, json};
-
-    /// One node of 4 GPUs, of which the gang `red/train` of two pods is to have 1 each.
-    fn view(waiting: bool) -> View {
-        // One task on each node, where they would otherwise go together.
-        let mut core = Scheduler::new(Policy {
-            place: Place::FirstFit,
-            ..Policy::default()
-        });
-        let node = |name: &str, gpus| Node {
-            allocatable: Resources::gpus(gpus),
-            ..Node::new(name)
-        };
-        let id = JobId::new("red", "train", "job-uid");
-        let job = Job {
-            hold: waiting.then_some(Hold::User),
-            ..Job::new(id, "red".into(), 2, Resources::gpus(1))
-        };
-        for fact in [
-            Event::NodeSeen(node("a", 1)),
-            Event::NodeSeen(node("b", 3)),
-            Event::TenantChanged(Tenant::new("red")),
-            Event::JobSubmitted(job),
-        ] {
-            core.observe(Time::ZERO, fact);
-        }
-        let cycle = core.cycle(Time::ZERO);
-        let mut view = View {
-            snapshot: core.snapshot(),
-            plans: Default::default(),
-            bypassing: Default::default(),
-            groups: Default::default(),
-            owners: Default::default(),
-            namespaces: Default::default(),
-        };
-        view.namespaces.insert_mut("red".to_owned(), "red".into());
-        for decision in cycle.decisions {
-            let Decision::Admit(id, placement) = decision else {
-                panic!("{decision:?}");
-            };
-            view.plans.insert_mut(
-                id.uid().to_owned(),
-                Plan::new(view.snapshot.job(&id).unwrap(), 1, placement, true),
-            );
-        }
-        view
-    }
-
-    fn ask(view: Option<&View>, namespace: &str, owner: &str, index: &str, gpus: u64) -> Value {
-        let owner = json!({"kind": "Job", "uid": owner, "controller": true, "name": "train", "apiVersion": "batch/v1"});
-        let args: Args = serde_json::from_value(json!({
-            "Pod": {
-                "metadata": {
-                    "name": "p", "namespace": namespace, "uid": format!("p{index}"),
-                    "annotations": {COMPLETION_INDEX: index}, "ownerReferences": [owner],
-                },
-                "spec": {"containers": [{"name": "c", "resources": {"requests": {"nvidia.com/gpu": gpus.to_string()}}}]},
-                "status": {"phase": "Pending"},
-            },
-            "Nodes": null,
-            "NodeNames": ["a", "b"],
-        }))
-        .unwrap();
-        let policy = FilterPolicy {
-            gpu_resource: "nvidia.com/gpu".to_owned(),
-        };
-        serde_json::to_value(answer(view, &Told::default(), &policy, &args)).unwrap()
-    }
-
-    #[test]
-    fn a_planned_pod_is_told_its_node_by_its_index() {
-        let view = view(false);
-        assert_eq!(
-            ask(Some(&view), "red", "job-uid", "0", 1)["NodeNames"],
-            json!(["a"])
-        );
-        assert_eq!(
-            ask(Some(&view), "red", "job-uid", "1", 1)["NodeNames"],
-            json!(["b"])
-        );
-    }
-
-    #[test]
-    fn a_pod_whose_job_waits_is_refused_without_hope_of_preemption() {
-        let refused = json!({"a": NOT_ADMITTED, "b": NOT_ADMITTED});
-        let answer = ask(Some(&view(true)), "red", "job-uid", "0", 1);
-        assert_eq!(answer["FailedAndUnresolvableNodes"], refused);
-        assert_eq!(answer["NodeNames"], json!([]));
-        // Nor does it help to name another job, or none.
-        let answer = ask(Some(&view(false)), "red", "forged", "0", 1);
-        assert_eq!(answer["FailedAndUnresolvableNodes"], refused);
-    }
-
-    #[test]
-    fn a_pod_of_a_part_is_told_its_place_in_the_whole() {
-        let mut view = view(false);
-        let refused = json!({"a": NOT_ADMITTED, "b": NOT_ADMITTED});
-        let answer = ask(Some(&view), "red", "part", "0", 1);
-        assert_eq!(answer["FailedAndUnresolvableNodes"], refused);
-        let owners = [("part", "set"), ("set", "job-uid")];
-        for (part, owner) in owners {
-            view.owners.insert_mut(part.to_owned(), owner.to_owned());
-        }
-        let answer = ask(Some(&view), "red", "part", "0", 1);
-        assert_eq!(answer["NodeNames"], json!(["a"]));
-        // An owner of another namespace's is nobody's.
-        let answer = ask(Some(&view), "blue", "part", "0", 1);
-        assert_eq!(answer["NodeNames"], json!(["b"]));
-    }
-
-    #[test]
-    fn other_pods_get_only_what_is_not_promised() {
-        let view = view(false);
-        assert_eq!(
-            ask(Some(&view), "other", "x", "", 2)["NodeNames"],
-            json!(["b"])
-        );
-        let answer = ask(Some(&view), "other", "x", "", 3);
-        assert_eq!(answer["FailedNodes"], json!({"a": NO_ROOM, "b": NO_ROOM}));
-    }
-
-    #[test]
-    fn before_everything_is_listed_nothing_passes() {
-        let answer = ask(None, "other", "x", "", 0);
-        assert_eq!(answer["Error"], json!(NOT_READY));
-    }
-
-    #[test]
-    fn whole_nodes_are_refused_with_a_remedy() {
-        let args: Args = serde_json::from_value(json!({
-            "Pod": {"metadata": {}, "spec": {}}, "Nodes": {"items": []}, "NodeNames": null,
-        }))
-        .unwrap();
-        let policy = FilterPolicy {
-            gpu_resource: String::new(),
-        };
-        let answer = answer(None, &Told::default(), &policy, &args);
-        assert!(answer.error.contains("nodeCacheCapable: true"));
-    }
-}
+mod tests;

@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use prorata_core::{NodeId, PodId};
+use prorata_core::job::Shape;
+use prorata_core::{NodeId, PodId, Resource};
 use tokio::time::Instant;
 
 use super::BOUND_WITHIN;
@@ -24,7 +25,7 @@ pub struct Offers(Mutex<VecDeque<Offer>>);
 #[derive(Debug)]
 struct Offer {
     pod: PodId,
-    gpus_milli: u64,
+    shape: Shape,
     nodes: Vec<NodeId>,
     at: Instant,
 }
@@ -50,7 +51,8 @@ impl Offers {
         for offer in offers.iter().filter(|offer| offer.pod.as_str() != pod) {
             for node in &offer.nodes {
                 if let Some(taken) = pending.get_mut(node) {
-                    *taken = taken.saturating_add(offer.gpus_milli);
+                    let milli = view.snapshot.milli_on(node, &offer.shape);
+                    *taken = taken.saturating_add(milli);
                 }
             }
         }
@@ -61,14 +63,14 @@ impl Offers {
     pub fn told<'a>(
         &self,
         pod: &str,
-        gpus_milli: u64,
+        shape: &Shape,
         nodes: impl Iterator<Item = &'a str>,
         now: Instant,
     ) {
         let nodes: Vec<NodeId> = nodes.map(NodeId::from).collect();
         let mut offers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         offers.retain(|offer| offer.pod.as_str() != pod);
-        if nodes.is_empty() || gpus_milli == 0 {
+        if nodes.is_empty() || shape.task.get(Resource::Gpu) == 0 {
             return;
         }
         while offers.len() >= PODS_MAX {
@@ -76,7 +78,7 @@ impl Offers {
         }
         offers.push_back(Offer {
             pod: PodId::from(pod),
-            gpus_milli,
+            shape: shape.clone(),
             nodes,
             at: now,
         });

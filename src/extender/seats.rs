@@ -83,6 +83,7 @@ mod tests {
             index: None,
             node: Some("a".into()),
             takes: Resources::ZERO,
+            unit: Default::default(),
             unschedulable: None,
             is_over: false,
             gated: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{Error, to_yaml};
-use crate::api::labels;
+use crate::api::{labels, resources};
 
 /// More than all scores of kube-scheduler's own together, whose weights sum to 12.
 const SCORE_WEIGHT: u32 = 20;
@@ -122,8 +122,20 @@ impl SchedulerConfig {
             "tlsConfig": tls,
             "httpTimeout": "1s",
             "nodeCacheCapable": true,
-            "managedResources": [{ "name": self.gpu_resource, "ignoredByScheduler": false }],
+            "managedResources": self.managed(),
             "ignorable": false,
         })
+    }
+
+    /// By what pods get GPUs. kube-scheduler counts each of these too.
+    fn managed(&self) -> Vec<Value> {
+        let plain = [
+            self.gpu_resource.clone(),
+            resources::slots(&self.gpu_resource),
+        ];
+        let instances = resources::PROFILES.map(resources::instances);
+        let all = plain.into_iter().chain(instances);
+        all.map(|name| json!({ "name": name, "ignoredByScheduler": false }))
+            .collect()
     }
 }

@@ -1,10 +1,10 @@
 //! Nodes: as they are, and who has a place on them.
 
-use prorata_core::{Event, Node, NodeId};
+use prorata_core::{Event, Gpus, Mode, Node, NodeId, Resource, Resources};
 
 use super::{News, Observed, Uid};
 use crate::plan::Plan;
-use crate::translate::PodView;
+use crate::translate::{PodView, Unit};
 
 impl Observed {
     pub(super) fn put_node(&mut self, node: Node, is_ready: bool, news: &mut News) {
@@ -19,10 +19,46 @@ impl Observed {
             news.touched.extend(self.jobs_on(&node.id));
         }
         let known = self.nodes.insert(node.id.clone(), node.clone());
-        if known.as_ref() != Some(&node) {
-            news.touched.extend(self.planned_on(&node.id));
-            news.facts.push(Event::NodeSeen(node));
+        if known.as_ref() == Some(&node) {
+            return;
         }
+        let divides_anew = known.is_none_or(|known| known.gpus.mode != node.gpus.mode);
+        let id = node.id.clone();
+        news.touched.extend(self.planned_on(&id));
+        news.facts.push(Event::NodeSeen(node));
+        if divides_anew {
+            self.count_anew(&id, news);
+        }
+    }
+
+    /// What pods take that have slots or instances of the GPUs of a node depends on how it divides
+    /// them.
+    fn count_anew(&mut self, node: &NodeId, news: &mut News) {
+        let there = |pod: &&PodView| pod.node.as_ref() == Some(node) && pod.unit != Unit::Card;
+        let pods = self.pods.values().filter(there);
+        for uid in pods.map(|pod| pod.uid.clone()).collect::<Vec<_>>() {
+            self.place(&uid, news);
+        }
+    }
+
+    /// What a pod takes of the node on which it is.
+    pub(super) fn takes_on(&self, node: &NodeId, pod: &PodView) -> Resources {
+        let gpus = self.nodes.get(node).map(|node| &node.gpus);
+        let milli = match (&pod.unit, gpus.map(|gpus| &gpus.mode)) {
+            (Unit::Card, _) => return pod.takes,
+            (Unit::Slot(slots), _) => {
+                let slot = gpus.and_then(Gpus::slot);
+                slot.map_or(0, |slot| slots.saturating_mul(slot.milli.into()))
+            }
+            (Unit::Instance(profile, count), Some(Mode::Mig(instances))) => {
+                let instance = instances.iter().find(|i| i.profile == *profile);
+                instance.map_or(0, |i| count.saturating_mul(i.milli.into()))
+            }
+            (Unit::Instance(..), _) => 0,
+        };
+        let milli = milli.min(Resources::MAX_AMOUNT);
+        let takes = pod.takes.with(Resource::Gpu, milli);
+        takes.with(Resource::GpuMemory, 0)
     }
 
     /// Jobs with a place on this node.

@@ -79,7 +79,7 @@ impl Observed {
         let Some((node, job)) = pod.node.clone().zip(pod.job.clone()) else {
             return;
         };
-        let takes = pod.takes;
+        let takes = self.takes_on(&node, pod);
         let Some(mut plan) = self.plans.get(&job).cloned() else {
             return;
         };
@@ -145,8 +145,8 @@ impl Observed {
             }
             None => {
                 news.touched.extend(self.planned_on(&node));
-                let id = PodId::from(uid);
-                news.facts.push(Event::PodBound(id, node, pod.takes));
+                let (id, takes) = (PodId::from(uid), self.takes_on(&node, pod));
+                news.facts.push(Event::PodBound(id, node, takes));
             }
         }
     }

@@ -36,6 +36,7 @@ fn pod(uid: &str, namespace: &str) -> Object {
         index: Some(0),
         node: Some("a".into()),
         takes: Resources::gpus(1),
+        unit: Default::default(),
         unschedulable: None,
         is_over: false,
         gated: None,
@@ -231,4 +232,60 @@ fn a_pod_that_may_not_be_evicted_in_time_is_evicted_later() {
     assert!(observed.leaver("p").is_some() && !observed.bypasses("p"));
     observed.apply(Change::Deleted(pod(&manifest)));
     assert!(observed.leaver("p").is_none());
+}
+
+/// A pod of nobody's with a slot, which the API server shows like this.
+fn pod_with_slot(metadata: serde_json::Value) -> Object {
+    let mut manifest = json!({
+        "metadata": metadata,
+        "spec": {"nodeName": "s", "containers": [
+            {"name": "c", "resources": {"limits": {"nvidia.com/gpu.shared": 1}}},
+        ]},
+        "status": {"phase": "Running"},
+    });
+    manifest["metadata"]["uid"] = "p".into();
+    manifest["metadata"]["namespace"] = "other".into();
+    let pod = serde_json::from_value(manifest).unwrap();
+    Object::Pod(PodView::new(&pod, "nvidia.com/gpu"))
+}
+
+fn node_of_slots(mode: prorata_core::Mode) -> Object {
+    let mut node = Node {
+        allocatable: Resources::gpus(1),
+        ..Node::new("s")
+    };
+    node.gpus.mode = mode;
+    Object::Node(node, true)
+}
+
+/// What the core hears that the pod takes.
+fn taken(news: &News) -> Option<Resources> {
+    news.facts.iter().find_map(|fact| match fact {
+        Event::PodBound(_, _, takes) => Some(*takes),
+        _ => None,
+    })
+}
+
+fn milli(milli: u64) -> Option<Resources> {
+    Some(Resources::ZERO.with(prorata_core::Resource::Gpu, milli))
+}
+
+#[test]
+fn a_slot_takes_what_it_is_on_its_node_until_its_pod_is_gone() {
+    use prorata_core::Mode::{Exclusive, Mps, TimeSlice};
+    let mut observed = running();
+    let early = observed.apply(Change::Applied(pod_with_slot(json!({}))));
+    assert_eq!(taken(&early), milli(0), "nobody has described its node");
+    for (mode, takes) in [(TimeSlice(4), 250), (Mps(8), 125), (Exclusive, 0)] {
+        let news = observed.apply(Change::Applied(node_of_slots(mode)));
+        assert_eq!(taken(&news), milli(takes));
+    }
+    observed.apply(Change::Applied(node_of_slots(TimeSlice(4))));
+    let leaving = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
+    let news = observed.apply(Change::Applied(pod_with_slot(leaving)));
+    let is_gone = |news: &News| news.facts.contains(&Event::PodGone("p".into()));
+    assert!(!is_gone(&news), "it has not ended yet");
+    assert_eq!(taken(&news), milli(250));
+    let news = observed.apply(Change::Deleted(pod_with_slot(json!({}))));
+    assert!(is_gone(&news));
 }

@@ -10,6 +10,7 @@ use prorata_core::{JobId, Needs, Resource, Resources};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::asked::Annotations;
 use super::job::{Form, JobView, Part, checkpointed, gang, max_duration};
 use super::template::Template;
 use super::{annotation, composite_owner, controller, created, version};
@@ -28,6 +29,7 @@ struct Group {
     /// How many of them are over for good.
     over: u32,
     spec: PodSpec,
+    annotations: Option<Annotations>,
 }
 
 /// What the pods of all templates ask for that name GPUs, as a gang of equal pods.
@@ -116,12 +118,25 @@ impl JobView {
     }
 }
 
+impl Group {
+    fn new(count: u32, over: u32, template: PodTemplateSpec) -> Self {
+        let annotations = template.metadata.and_then(|metadata| metadata.annotations);
+        Self {
+            count,
+            over,
+            spec: template.spec.unwrap_or_default(),
+            annotations,
+        }
+    }
+}
+
 impl Asked {
     fn of(groups: &[Group], gpu_resource: &str) -> Self {
         let mut asked = Self::default();
         for group in groups.iter().filter(|group| group.count > 0) {
             let affinity = group.spec.affinity.as_ref();
-            let template = Template::new(&group.spec, affinity, gpu_resource);
+            let annotations = group.annotations.as_ref();
+            let template = Template::new(&group.spec, annotations, affinity, gpu_resource);
             // kube-scheduler finds a place for pods without GPUs, as for any other such.
             if template.names_gpus {
                 asked.add(group, template);
@@ -176,13 +191,8 @@ fn groups(kind: &Composite, content: &Value) -> Result<Vec<Group>, String> {
                     let spec = &job["template"]["spec"];
                     let spec: JobSpec = read(spec, &format!("spec.{field}[{at}].template"))?;
                     let count = gang(&spec).saturating_mul(replicas(job));
-                    let spec = spec.template.spec.unwrap_or_default();
-                    // Its Jobs say it of theirs themselves.
-                    Ok(Group {
-                        count,
-                        over: 0,
-                        spec,
-                    })
+                    // Its Jobs say themselves how many of theirs are over.
+                    Ok(Group::new(count, 0, spec.template))
                 })
                 .collect()
         }
@@ -191,11 +201,9 @@ fn groups(kind: &Composite, content: &Value) -> Result<Vec<Group>, String> {
             all.map(|(role, group)| {
                 let path = format!("spec.{field}.{role}.template");
                 let template: PodTemplateSpec = read(&group["template"], &path)?;
-                let spec = template.spec.unwrap_or_default();
-                let count = replicas(group);
                 let over = content["status"]["replicaStatuses"][role]["succeeded"].as_u64();
                 let over = u32::try_from(over.unwrap_or_default()).unwrap_or(u32::MAX);
-                Ok(Group { count, over, spec })
+                Ok(Group::new(replicas(group), over, template))
             })
             .collect()
         }

@@ -58,7 +58,8 @@ impl Gated {
         let metadata = &pod.metadata;
         let creator = annotation(metadata, labels::CREATED_BY)?.to_owned();
         let spec = pod.spec.as_ref()?;
-        let asked = Template::new(spec, spec.affinity.as_ref(), gpu_resource);
+        let annotations = metadata.annotations.as_ref();
+        let asked = Template::new(spec, annotations, spec.affinity.as_ref(), gpu_resource);
         let (max_duration, endless) = match max_duration(metadata, spec.active_deadline_seconds) {
             Ok(span) => (span, None),
             Err(error) => (None, Some(error)),

@@ -147,14 +147,16 @@ impl JobView {
     pub fn new(job: &k8s::Job, gpu_resource: &str) -> Self {
         let metadata = &job.metadata;
         let spec = job.spec.as_ref();
-        let template = spec.and_then(|spec| spec.template.spec.as_ref());
+        let pods = spec.map(|spec| &spec.template);
+        let template = pods.and_then(|pods| pods.spec.as_ref());
+        let annotations = pods.and_then(|pods| pods.metadata.as_ref()?.annotations.as_ref());
         let epoch = annotation(metadata, labels::EPOCH).and_then(|text| text.parse().ok());
         let affinity = template.and_then(|template| template.affinity.as_ref());
         let affinity = match epoch {
             Some(_) => plan::without_ours(affinity),
             None => affinity.cloned(),
         };
-        let read = |template| Template::new(template, affinity.as_ref(), gpu_resource);
+        let read = |spec| Template::new(spec, annotations, affinity.as_ref(), gpu_resource);
         let asked = template.map(read).unwrap_or_default();
         let deadline = spec.and_then(|s| s.active_deadline_seconds);
         let (max_duration, endless) = match max_duration(metadata, deadline) {

@@ -9,8 +9,13 @@ use prorata_core::needs::{Operator, Requirement, Term, Text, Toleration};
 use super::node::effect;
 use super::plan;
 
-/// What pods of this template demand, with `affinity` in the place of its own.
-pub(super) fn needs(template: &k8s::PodSpec, affinity: Option<&k8s::Affinity>) -> Needs {
+/// What pods of this template demand, with `affinity` in the place of its own; `profile` is that of
+/// the MIG instances that they ask for.
+pub(super) fn needs(
+    template: &k8s::PodSpec,
+    affinity: Option<&k8s::Affinity>,
+    profile: Option<Text>,
+) -> Needs {
     let selector = template.node_selector.iter().flatten();
     let terms = plan::required(affinity).into_iter().flatten();
     let tolerations = template.tolerations.iter().flatten();
@@ -20,6 +25,7 @@ pub(super) fn needs(template: &k8s::PodSpec, affinity: Option<&k8s::Affinity>) -
             .collect(),
         affinity: terms.map(term).collect(),
         tolerations: tolerations.filter_map(toleration).collect(),
+        profile,
         ..Needs::default()
     }
 }
@@ -98,7 +104,7 @@ mod tests {
             taints: [taint].into(),
             ..Node::new("a")
         };
-        needs(&template, template.affinity.as_ref()).allow(&node)
+        needs(&template, template.affinity.as_ref(), None).allow(&node)
     }
 
     fn tolerating(toleration: Value) -> bool {

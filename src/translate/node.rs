@@ -8,6 +8,7 @@ use prorata_core::needs::{Effect, Labels, Taint};
 use prorata_core::{Gpus, Model, Node, Resource, Resources};
 use prorata_simulator::quantity;
 
+use super::sharing;
 use crate::api::labels;
 
 /// What Kubernetes taints a node with that is cordoned.
@@ -26,13 +27,18 @@ pub fn node(node: &k8s::Node, gpu_resource: &str) -> Node {
         let amount = quantity.and_then(|q| quantity::parse(resource, &q.0).ok());
         sum.with(resource, amount.unwrap_or_default())
     };
+    let plain = counted(gpu_resource)
+        .into_iter()
+        .fold(Resources::ZERO, with);
     let model = node.labels().get(labels::GPU_MODEL);
+    let cards = sharing::cards(node, gpu_resource);
+    let milli = cards.count.saturating_mul(Resource::Gpu.scale());
     Node {
-        allocatable: counted(gpu_resource)
-            .into_iter()
-            .fold(Resources::ZERO, with),
+        allocatable: plain.with(Resource::Gpu, milli),
         gpus: Gpus {
             model: model.map_or_else(Model::default, |model| model.as_str().into()),
+            mode: cards.mode,
+            memory: cards.memory,
             ..Gpus::default()
         },
         labels: node_labels(node).into(),

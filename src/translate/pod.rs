@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use prorata_core::{NodeId, Resource, Resources, Time};
 use prorata_simulator::quantity::{self, QuantityError};
 
+use super::asked::{self, Annotations, AskError, Unit};
 use super::{annotation, controller, gated::Gated, moment, node::counted};
 use crate::kinds::Composite;
 
@@ -31,8 +32,10 @@ pub struct PodView {
     pub node: Option<NodeId>,
     /// When it was bound.
     pub bound: Option<Time>,
-    /// What it takes there.
+    /// What it takes there. Of a card that is split or partitioned it takes what its `unit` is there.
     pub takes: Resources,
+    /// In what it has its GPUs.
+    pub unit: Unit,
     /// What kube-scheduler says of one that it cannot place.
     pub unschedulable: Option<String>,
     /// Succeeded or failed: its containers are gone and its resources free.
@@ -58,10 +61,13 @@ impl PodView {
         let all = all.fold(Resources::ZERO, |sum, (r, _)| {
             sum.with(r, Resources::MAX_AMOUNT)
         });
-        let takes = pod
-            .spec
-            .as_ref()
-            .map(|spec| requests(spec, gpu_resource).unwrap_or(all));
+        let spec = pod.spec.as_ref();
+        let annotations = pod.metadata.annotations.as_ref();
+        let takes = spec.map(|spec| {
+            let asked = requests(spec, annotations, gpu_resource);
+            asked.unwrap_or_else(|_| taken(spec, gpu_resource).unwrap_or(all))
+        });
+        let unit = spec.and_then(|spec| Some(asked::taken(spec, gpu_resource).ok()?.unit));
         Self {
             uid: pod.uid().unwrap_or_default(),
             namespace: pod.namespace().unwrap_or_default(),
@@ -71,6 +77,7 @@ impl PodView {
             node: node.map(NodeId::from),
             bound: bound(pod),
             takes: takes.unwrap_or_default(),
+            unit: unit.unwrap_or_default(),
             unschedulable: unschedulable(pod),
             is_over: matches!(phase, Some("Succeeded" | "Failed")),
             gated,
@@ -91,21 +98,40 @@ fn unschedulable(pod: &k8s::Pod) -> Option<String> {
     is_so.then(|| scheduled.message.clone().unwrap_or_default())
 }
 
-/// What a pod of this spec requests, as kube-scheduler counts it: containers and sidecars
-/// together, or the greatest moment of initialisation, whichever is more; and the overhead.
+/// What a pod of this spec with these annotations requests, as kube-scheduler counts it: containers
+/// and sidecars together, or the greatest moment of initialisation, whichever is more; and the
+/// overhead. Of a card that is split, what its slot has to be at least.
 ///
 /// # Errors
-/// When an amount cannot be read.
-pub fn requests(spec: &k8s::PodSpec, gpu_resource: &str) -> Result<Resources, QuantityError> {
-    let mut total = Resources::ZERO;
-    for (resource, key) in counted(gpu_resource) {
-        let amount = request(spec, resource, key)?;
-        total = total.with(resource, amount);
-    }
-    Ok(total)
+/// When an amount cannot be read, or GPUs are asked for in two ways.
+pub fn requests(
+    spec: &k8s::PodSpec,
+    annotations: Option<&Annotations>,
+    gpu_resource: &str,
+) -> Result<Resources, AskError> {
+    let asked = asked::gpus(spec, annotations, gpu_resource)?;
+    Ok(with_plain(spec, &asked.gpus)?)
 }
 
-fn request(spec: &k8s::PodSpec, resource: Resource, key: &str) -> Result<u64, QuantityError> {
+/// The same, however large its slot has to be.
+fn taken(spec: &k8s::PodSpec, gpu_resource: &str) -> Result<Resources, QuantityError> {
+    with_plain(spec, &asked::taken(spec, gpu_resource)?.gpus)
+}
+
+/// These GPUs, with the CPU and memory that a pod requests.
+fn with_plain(spec: &k8s::PodSpec, gpus: &Resources) -> Result<Resources, QuantityError> {
+    let mut plain = [Resource::Cpu, Resource::Memory].into_iter();
+    plain.try_fold(*gpus, |total, resource| {
+        Ok(total.with(resource, request(spec, resource, resource.name())?))
+    })
+}
+
+/// What it requests of one resource, by the name that Kubernetes has for it.
+pub(super) fn request(
+    spec: &k8s::PodSpec,
+    resource: Resource,
+    key: &str,
+) -> Result<u64, QuantityError> {
     let mut sidecars = 0_u64;
     let mut initialisation = 0;
     for container in spec.init_containers.iter().flatten() {
@@ -154,7 +180,8 @@ mod tests {
     use serde_json::{Value, json};
 
     fn total(spec: Value) -> Resources {
-        requests(&serde_json::from_value(spec).unwrap(), "nvidia.com/gpu").unwrap()
+        let spec = serde_json::from_value(spec).unwrap();
+        requests(&spec, None, "nvidia.com/gpu").unwrap()
     }
 
     fn asking(requests: Value) -> Value {

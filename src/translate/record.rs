@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
-use prorata_core::{Job, Placement, Resource, Resources, Slot, Time};
+use prorata_core::device::{Devices, WHOLE};
+use prorata_core::{Job, Part, Placement, Resource, Resources, Slot, Time};
 use prorata_simulator::quantity;
 
 use super::{Form, moment, node::counted, version};
+use crate::api::labels;
 use crate::api::{
     Admission, Amount, JobReference, Place, QueuedJob, QueuedJobSpec, QueuedJobStatus,
 };
@@ -62,7 +64,13 @@ pub fn desired_spec(
     admission: Option<(i64, &Placement)>,
     gpu_resource: &str,
 ) -> QueuedJobSpec {
-    let gpus = job.task.checked_mul(job.gang).unwrap_or_default();
+    let asked = job.task.checked_mul(job.gang).unwrap_or_default();
+    // A slot may be larger than what was asked for, and counts as what it is.
+    let held = admission.map(|(_, placement)| placement);
+    let parts = held.filter(|placement| placement.slots().any(is_part));
+    let gpus = parts.map_or(asked.get(Resource::Gpu), |placement| {
+        placement.slots().map(|slot| slot.gpu).sum()
+    });
     QueuedJobSpec {
         job: JobReference {
             api_version: form.api_version().to_owned(),
@@ -73,7 +81,7 @@ pub fn desired_spec(
         tenant: job.tenant.to_string(),
         priority: job.priority,
         gang: job.gang,
-        gpus: amount(Resource::Gpu, gpus.get(Resource::Gpu)).0,
+        gpus: amount(Resource::Gpu, gpus).0,
         requests: requests(&job.task, gpu_resource),
         admission: admission.map(|(epoch, placement)| Admission {
             epoch,
@@ -92,19 +100,34 @@ pub fn task(spec: &QueuedJobSpec, gpu_resource: &str) -> Option<Resources> {
         let amount = amount.map_or(Ok(0), |amount| quantity::parse(resource, amount.as_str()));
         Some(task.with(resource, amount.ok()?))
     };
-    counted(gpu_resource)
-        .into_iter()
-        .try_fold(Resources::ZERO, read)
+    recorded(gpu_resource).try_fold(Resources::ZERO, read)
+}
+
+/// The resources that a record names, with what it calls them.
+fn recorded(gpu_resource: &str) -> impl Iterator<Item = (Resource, &str)> {
+    let counted = counted(gpu_resource).into_iter();
+    counted.chain([(Resource::GpuMemory, labels::GPU_MEMORY)])
 }
 
 /// Where the recorded job's pods are to run.
 #[must_use]
 pub fn placement(places: &[Place]) -> Placement {
-    let slot = |place: &Place| {
-        let devices = place.devices.iter().copied().collect();
-        Slot::whole(place.node.as_str().into(), devices)
-    };
     places.iter().map(slot).collect()
+}
+
+fn slot(place: &Place) -> Slot {
+    let devices: Devices = place.devices.iter().copied().collect();
+    let whole = Slot::whole(place.node.as_str().into(), devices);
+    let Some(milli) = place.milli else {
+        return whole;
+    };
+    let gpu = u64::from(milli) * u64::from(devices.len().max(1));
+    Slot {
+        part: Part { milli, memory: 0 },
+        gpu,
+        charge: gpu,
+        ..whole
+    }
 }
 
 /// The places of a job's pods, as they are recorded.
@@ -117,12 +140,18 @@ fn place(slot: &Slot) -> Place {
     Place {
         node: slot.node.to_string(),
         devices: slot.devices.iter().collect(),
+        milli: is_part(slot).then_some(slot.part.milli),
+        model: None,
     }
 }
 
+/// Whether a pod has a part of a card there.
+fn is_part(slot: &Slot) -> bool {
+    (1..WHOLE).contains(&slot.part.milli)
+}
+
 fn requests(task: &Resources, gpu_resource: &str) -> BTreeMap<String, Amount> {
-    let all = counted(gpu_resource).into_iter();
-    let asked = all.filter(|(resource, _)| task.get(*resource) > 0);
+    let asked = recorded(gpu_resource).filter(|(resource, _)| task.get(*resource) > 0);
     asked
         .map(|(resource, key)| (key.to_owned(), amount(resource, task.get(resource))))
         .collect()
@@ -157,6 +186,30 @@ mod tests {
         assert_eq!(spec.gpus, "6");
         assert_eq!(super::task(&spec, "nvidia.com/gpu"), Some(task));
         assert_eq!(placement(&spec.admission.unwrap().placement), planned);
+    }
+
+    #[test]
+    fn parts_of_a_card_read_back_as_what_they_are() {
+        let task = Resources::ZERO.with(Resource::Gpu, 100);
+        let task = task.with(Resource::GpuMemory, 8 << 30);
+        let job = Job::new(JobId::new("red", "p", "uid"), "red".into(), 2, task);
+        let quarter = Slot {
+            part: Part {
+                milli: 250,
+                memory: 0,
+            },
+            gpu: 250,
+            charge: 250,
+            ..Slot::whole("a".into(), [3].into_iter().collect())
+        };
+        let planned: Placement = [quarter.clone(), quarter].into_iter().collect();
+        let spec = desired_spec(&job, Form::Job, Some((7, &planned)), "nvidia.com/gpu");
+        assert_eq!(spec.gpus, "0.5", "what it has, and not what it asked for");
+        assert_eq!(spec.requests["prorata.dev/gpu-memory"].0, "8589934592");
+        assert_eq!(super::task(&spec, "nvidia.com/gpu"), Some(task));
+        assert_eq!(placement(&spec.admission.unwrap().placement), planned);
+        let waits = desired_spec(&job, Form::Job, None, "nvidia.com/gpu");
+        assert_eq!(waits.gpus, "0.2");
     }
 
     #[test]

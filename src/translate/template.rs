@@ -5,12 +5,14 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Affinity, NodeSelectorTerm, PodSpec};
 use prorata_core::{Needs, Resources};
 
+use super::asked::{self, Annotations};
 use super::{needs, plan, pod};
+use crate::api::resources;
 
 /// What each pod of a template asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Template {
-    /// Whether a container names the GPU resource, even with a zero.
+    /// Whether a container names a resource of GPUs, even with a zero.
     pub(super) names_gpus: bool,
     /// What each requests; nothing where that cannot be planned.
     pub(super) task: Resources,
@@ -23,40 +25,30 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// Reads a pod spec, with `affinity` in the place of its own.
-    pub(super) fn new(spec: &PodSpec, affinity: Option<&Affinity>, gpu_resource: &str) -> Self {
-        let (task, unreadable) = match pod::requests(spec, gpu_resource) {
+    /// Reads a pod spec with its annotations, with `affinity` in the place of its own.
+    pub(super) fn new(
+        spec: &PodSpec,
+        annotations: Option<&Annotations>,
+        affinity: Option<&Affinity>,
+        gpu_resource: &str,
+    ) -> Self {
+        let (task, unreadable) = match pod::requests(spec, annotations, gpu_resource) {
             Ok(task) => (task, None),
             Err(error) => (Resources::ZERO, Some(error.to_string())),
         };
         let obstacle = unreadable.or_else(|| constraint(spec, affinity, gpu_resource));
+        let asked = asked::taken(spec, gpu_resource).unwrap_or_default();
         Self {
-            names_gpus: names(spec, gpu_resource),
+            names_gpus: asked::names(spec, gpu_resource),
             task: match obstacle {
                 None => task,
                 Some(_) => Resources::ZERO,
             },
-            needs: needs::needs(spec, affinity).into(),
+            needs: needs::needs(spec, affinity, asked.profile()).into(),
             obstacle,
             priority_class: spec.priority_class_name.clone(),
         }
     }
-}
-
-/// Whether a container of the template names the resource, even with a zero.
-fn names(template: &PodSpec, resource: &str) -> bool {
-    let init = template.init_containers.iter().flatten();
-    let mut resources = template
-        .containers
-        .iter()
-        .chain(init)
-        .filter_map(|c| c.resources.as_ref());
-    resources.any(|r| {
-        [&r.limits, &r.requests]
-            .into_iter()
-            .flatten()
-            .any(|m| m.contains_key(resource))
-    })
 }
 
 /// What a plan does not respect yet. To start such a Job would be to place it where
@@ -111,20 +103,10 @@ fn constraint(
 
 /// A resource that a container asks for and plans do not count.
 fn uncounted<'a>(template: &'a PodSpec, gpu_resource: &str) -> Option<&'a str> {
-    let init = template.init_containers.iter().flatten();
-    let all = template
-        .containers
-        .iter()
-        .chain(init)
-        .filter_map(|c| c.resources.as_ref());
-    let mut names = all
-        .flat_map(|r| [&r.requests, &r.limits])
-        .flatten()
-        .flat_map(|m| m.keys());
-    let counted = ["cpu", "memory", gpu_resource];
-    names
-        .find(|name| !counted.contains(&name.as_str()))
-        .map(String::as_str)
+    let is_counted =
+        |name: &str| matches!(name, "cpu" | "memory") || resources::is_gpu(name, gpu_resource);
+    let mut names = asked::named(template).into_iter();
+    names.find(|name| !is_counted(name))
 }
 
 /// To plans that key is the node's name.

@@ -5,6 +5,7 @@
 mod guards;
 mod jobs;
 mod objects;
+mod sharing;
 
 use crate::cluster::requests::{create, forget_what_always_differs, json, suspend};
 use crate::cluster::{Cluster, from, job, pod};
@@ -40,6 +41,9 @@ async fn the_policies_hold_on_a_real_api_server() {
     jobs::nodes_are_not_chosen_by_users(&cluster).await;
     guards::pods_wait_by_their_gate(&cluster).await;
     guards::who_may_break_the_glass_passes_the_guards(&cluster).await;
+    sharing::annotations_become_a_slot(&cluster).await;
+    sharing::what_is_no_share_is_refused(&cluster).await;
+    sharing::nobody_forges_what_mps_is_told(&cluster).await;
     objects::queued_jobs_are_the_controllers(&cluster).await;
     objects::housekeeping_goes_on(&cluster).await;
     objects::tenants_are_checked_by_server_and_reader_alike(&cluster).await;

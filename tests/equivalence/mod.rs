@@ -7,7 +7,7 @@
 mod data;
 mod inputs;
 mod openb;
-mod simulated;
+pub(crate) mod simulated;
 mod watched;
 
 use std::collections::BTreeSet;
@@ -24,9 +24,9 @@ use prorata_controlplane::{Kubelet, KubeletOptions, Options, nodes};
 use watched::Watched;
 
 /// The simulated world ends a victim's pods in another time than a kubelet does.
-const CALM: &str = "preemption: {enabled: false}\n";
+pub(crate) const CALM: &str = "preemption: {enabled: false}\n";
 /// A Lease that a controller without any other keeps, however busy the machine is.
-const LONG_LEASE: &str =
+pub(crate) const LONG_LEASE: &str =
     "leaderElection: {leaseDuration: 120s, renewDeadline: 100s, retryPeriod: 5s}\n";
 
 /// A cluster with the inputs applied, while no controller of ours runs.

@@ -113,6 +113,7 @@ fn shape(node: &TraceNode) -> (String, nodes::Shape) {
         cpu: format!("{}m", node.cpu_milli),
         memory: node.memory_bytes.to_string(),
         gpus: node.gpus,
+        devices: BTreeMap::new(),
         labels: BTreeMap::new(),
     };
     (node.name.clone(), shape)

@@ -3,7 +3,7 @@
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
-use prorata::api::labels::GATE;
+use prorata::api::labels::{GATE, GPU_SHARE, MPS_THREADS};
 use serde_json::{Value, json};
 
 use super::world::{World, job_manifest, pod_manifest, refusal};
@@ -15,6 +15,7 @@ pub(crate) async fn attacks(world: &World) -> Vec<Row> {
     let mut rows = priorities(world).await;
     rows.extend(ephemeral_containers(world).await);
     rows.extend(claims(world).await);
+    rows.extend(shares(world).await);
     rows.push(pretended(world).await);
     let mut owned = job_manifest("owned", 8);
     owned["metadata"]["ownerReferences"] = json!([{
@@ -126,6 +127,53 @@ async fn claims(world: &World) -> Vec<Row> {
             world.refused::<Pod>(derived).await,
         ),
     ]
+}
+
+/// More of a card than its part, or a part that nobody counts.
+async fn shares(world: &World) -> Vec<Row> {
+    let limits = |limits: Value| {
+        let mut manifest = pod_manifest("parts", 0);
+        manifest["spec"]["containers"][0]["resources"] = json!({ "limits": limits });
+        manifest
+    };
+    let instance = limits(json!({ "nvidia.com/mig-1g.10gb": "1" }));
+    let stored = create(&world.hers::<Pod>(), &from::<Pod>(instance)).await;
+    let gates = stored.spec.unwrap().scheduling_gates.unwrap_or_default();
+    assert!(gates.iter().any(|gate| gate.name == GATE), "it has no gate");
+    world.remove::<Pod>("parts").await;
+    let mut small = pod_manifest("small", 0);
+    small["metadata"]["annotations"] = json!({ GPU_SHARE: "100m" });
+    create(&world.hers::<Pod>(), &from::<Pod>(small)).await;
+    let change = |key: &str, value: &str| json!({ "metadata": { "annotations": { key: value } } });
+    let mut forged = pod_manifest("forged", 0);
+    forged["metadata"]["annotations"] = json!({ MPS_THREADS: "100" });
+    let rows = vec![
+        row("a MIG instance by its resource name", "accepted, and gated as any other"),
+        row(
+            "two slots of a shared GPU in a pod",
+            world
+                .refused::<Pod>(limits(json!({ "nvidia.com/gpu.shared": "2" })))
+                .await,
+        ),
+        row(
+            "a larger share of a GPU for a pod that is there",
+            world
+                .refused_change::<Pod>("small", change(GPU_SHARE, "500m"))
+                .await,
+        ),
+        row(
+            "what MPS is told of its pod",
+            world
+                .refused_change::<Pod>("small", change(MPS_THREADS, "100"))
+                .await,
+        ),
+        row(
+            "the same on a pod without a share",
+            world.refused::<Pod>(forged).await,
+        ),
+    ];
+    world.remove::<Pod>("small").await;
+    rows
 }
 
 /// It names the running Job as its controller, and bears all its labels.

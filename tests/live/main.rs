@@ -23,5 +23,7 @@ mod ledger;
 mod outage;
 #[path = "../preemption/mod.rs"]
 mod preemption;
+#[path = "../sharing/mod.rs"]
+mod sharing;
 #[path = "../tenancy/mod.rs"]
 mod tenancy;

@@ -151,9 +151,8 @@ fn judge_namespaces(tenants: &[Tenant], namespaces: &[Namespace]) -> Finding {
 fn judge_nodes(nodes: &[Node], gpu_resource: &str) -> Finding {
     let check = "nodes";
     let gpus = |node: &Node| {
-        translate::node(node, gpu_resource)
-            .allocatable
-            .get(Resource::Gpu)
+        let offer = translate::node(node, gpu_resource).offer();
+        offer.get(Resource::Gpu)
     };
     let carded = |node: &&Node| {
         let labels = node.labels();
@@ -165,13 +164,14 @@ fn judge_nodes(nodes: &[Node], gpu_resource: &str) -> Finding {
     let silent: Vec<String> = silent.map(ResourceExt::name_any).collect();
     if !silent.is_empty() {
         let seen = format!(
-            "nodes with cards that offer no {gpu_resource}: {}",
+            "nodes with cards that offer no {gpu_resource}, slot or instance of one: {}",
             few(&silent)
         );
         return Finding::fail(
             check,
             seen,
-            "see that the device plugin and the driver run there",
+            "see that the device plugin and the driver run there, and that nodes which share GPUs say how \
+             (docs/sharing.md)",
         );
     }
     let with = nodes.iter().filter(|node| gpus(node) > 0).count();

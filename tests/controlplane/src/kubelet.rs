@@ -16,10 +16,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-pub use devices::Rejection;
+pub use devices::{Allocation, Grant, Rejection};
 
 use crate::error::{Error, Result};
 use actor::{Actor, Finish};
+use devices::Devices;
 
 /// The annotation of a pod that ends by itself: after how many seconds, as a decimal number.
 pub const RUN_SECONDS: &str = "prorata.dev/test-run-seconds";
@@ -35,15 +36,18 @@ pub struct KubeletOptions {
     pub termination: Duration,
     /// How many writes are under way at once.
     pub writes_in_flight: usize,
+    /// How slots are chosen of cards that are split.
+    pub allocation: Allocation,
 }
 
 /// Plays the kubelet of every node: runs pods that are bound, ends them on demand or after the
 /// time in their annotation, and removes them after their deletion. A pod for which its node has
-/// no GPU left becomes Failed, as a kubelet would have it. Dropping this stops all of it.
+/// no GPU, slot of one or MIG instance left becomes Failed, as a kubelet would have it. Dropping this stops all of it.
 pub struct Kubelet {
     client: Client,
     requests: mpsc::UnboundedSender<Finish>,
     rejections: Arc<Mutex<Vec<Rejection>>>,
+    devices: Arc<Mutex<Devices>>,
     task: JoinHandle<()>,
 }
 
@@ -55,6 +59,7 @@ impl Default for KubeletOptions {
         Self {
             termination: Duration::ZERO,
             writes_in_flight: 16,
+            allocation: Allocation::default(),
         }
     }
 }
@@ -69,14 +74,24 @@ impl Kubelet {
     pub fn start(client: Client, options: KubeletOptions) -> Self {
         let (requests, inbox) = mpsc::unbounded_channel();
         let rejections = Arc::default();
-        let actor = Actor::new(client.clone(), options, Arc::clone(&rejections));
+        let devices = Arc::new(Mutex::new(Devices::new(options.allocation)));
+        let (known, handed_out) = (Arc::clone(&rejections), Arc::clone(&devices));
+        let actor = Actor::new(client.clone(), options, known, handed_out);
         let task = tokio::spawn(actor.run(client.clone(), inbox));
         Self {
             client,
             requests,
             rejections,
+            devices,
             task,
         }
+    }
+
+    /// Which devices each pod has now.
+    #[must_use]
+    pub fn grants(&self) -> Vec<Grant> {
+        let devices = self.devices.lock();
+        devices.unwrap_or_else(PoisonError::into_inner).grants()
     }
 
     /// Ends every pod of a Job that is bound to a node, successfully, and returns how many they
@@ -86,7 +101,23 @@ impl Kubelet {
     ///
     /// When the pods cannot be listed, or are not ended within half a minute.
     pub async fn finish(&self, namespace: &str, job: &str) -> Result<usize> {
-        let selector = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={job}"));
+        let of_job = format!("batch.kubernetes.io/job-name={job}");
+        self.finish_all(namespace, job, ListParams::default().labels(&of_job))
+            .await
+    }
+
+    /// The same for the pod of this name.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or is not ended within half a minute.
+    pub async fn finish_pod(&self, namespace: &str, pod: &str) -> Result<usize> {
+        let named = format!("metadata.name={pod}");
+        self.finish_all(namespace, pod, ListParams::default().fields(&named))
+            .await
+    }
+
+    async fn finish_all(&self, namespace: &str, name: &str, selector: ListParams) -> Result<usize> {
         let pods = Api::<Pod>::namespaced(self.client.clone(), namespace)
             .list(&selector)
             .await?;
@@ -105,7 +136,7 @@ impl Kubelet {
                 let _ = reply.await;
             }
         };
-        let late = |_| Error::NotFinished(format!("{namespace}/{job}"));
+        let late = |_| Error::NotFinished(format!("{namespace}/{name}"));
         timeout(FINISH_WITHIN, all).await.map_err(late)?;
         Ok(count)
     }

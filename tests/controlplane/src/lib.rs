@@ -30,7 +30,9 @@ pub use controlplane::{ControlPlane, Options};
 pub use error::{Error, Result};
 pub use helm::Helm;
 pub use jobset::JobSets;
-pub use kubelet::{Kubelet, KubeletOptions, RUN_SECONDS, Rejection, TERMINATION_SECONDS};
+pub use kubelet::{
+    Allocation, Grant, Kubelet, KubeletOptions, RUN_SECONDS, Rejection, TERMINATION_SECONDS,
+};
 pub use process::Process;
 pub use program::Program;
 pub use user::User;

@@ -21,6 +21,8 @@ pub struct Shape {
     pub memory: String,
     /// Whole GPUs; a node with none does not name the resource.
     pub gpus: u32,
+    /// Other devices, by resource, such as slots of GPUs.
+    pub devices: BTreeMap<String, u32>,
     /// Labels beyond the host name.
     pub labels: BTreeMap<String, String>,
 }
@@ -35,6 +37,7 @@ impl Default for Shape {
             cpu: "128".to_owned(),
             memory: "1Ti".to_owned(),
             gpus: 8,
+            devices: BTreeMap::new(),
             labels: BTreeMap::new(),
         }
     }
@@ -110,6 +113,8 @@ fn resources(shape: &Shape) -> BTreeMap<String, Quantity> {
     if shape.gpus > 0 {
         resources.insert(GPU.to_owned(), Quantity(shape.gpus.to_string()));
     }
+    let devices = shape.devices.iter();
+    resources.extend(devices.map(|(name, count)| (name.clone(), Quantity(count.to_string()))));
     resources
 }
 

@@ -14,11 +14,13 @@ use kube::{Client, ResourceExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::devices::Rejection;
+use super::devices::{Devices, Rejection, Shortage};
 use super::life::{self, Shared, Stage};
 use super::writer::Writer;
 use super::{KubeletOptions, status};
-use crate::GPU;
+
+/// Label of a node: into how many slots each of its cards is split.
+const REPLICAS: &str = "nvidia.com/gpu.replicas";
 
 /// The wish that a pod ends now.
 pub(super) struct Finish {
@@ -59,13 +61,11 @@ impl Actor {
         client: Client,
         options: KubeletOptions,
         rejections: Arc<Mutex<Vec<Rejection>>>,
+        devices: Arc<Mutex<Devices>>,
     ) -> Self {
         let writer = Arc::new(Writer::new(client, options.writes_in_flight));
         Self {
-            shared: Shared {
-                writer,
-                devices: Arc::default(),
-            },
+            shared: Shared { writer, devices },
             options,
             rejections,
             lives: BTreeMap::new(),
@@ -100,8 +100,11 @@ impl Actor {
     fn node_changed(&mut self, event: Event<Node>) {
         match event {
             Event::Apply(node) | Event::InitApply(node) => {
-                let gpus = allocatable(&node);
-                self.devices(|devices| devices.set_allocatable(&node.name_any(), gpus));
+                let allocatable = node.status.as_ref().and_then(|s| s.allocatable.as_ref());
+                let amounts = allocatable.map(life::amounts).unwrap_or_default();
+                let per_card = node.labels().get(REPLICAS).and_then(|n| n.parse().ok());
+                let (name, per_card) = (node.name_any(), per_card.unwrap_or(1));
+                self.devices(|devices| devices.set_allocatable(&name, amounts, per_card));
                 for pod in std::mem::take(&mut self.homeless) {
                     self.begin(pod);
                 }
@@ -135,7 +138,7 @@ impl Actor {
     /// Admits a pod that is seen for the first time, and runs it.
     fn begin(&mut self, pod: Pod) {
         let uid = pod.uid().unwrap_or_default();
-        let (node, gpus) = (life::node(&pod).to_owned(), life::gpus(&pod));
+        let (node, wanted) = (life::node(&pod).to_owned(), life::devices(&pod));
         if !self.devices(|devices| devices.knows(&node)) {
             self.homeless.push(pod);
             return;
@@ -145,24 +148,26 @@ impl Actor {
             return;
         };
         life.pod = Some(pod.clone());
-        let task = match self.devices(|devices| devices.admit(&node, &uid, gpus)) {
+        let task = match self.devices(|devices| devices.admit(&node, &uid, &wanted)) {
             Ok(()) => {
                 let ip = self.next_ip();
                 self.tasks.spawn(self.shared.clone().live(pod, ip, inbox))
             }
-            Err(free) => self.reject(pod, gpus, free),
+            Err(shortage) => self.reject(pod, shortage),
         };
         if let Some(life) = self.lives.get_mut(&uid) {
             life.task = Some(task);
         }
     }
 
-    fn reject(&mut self, pod: Pod, requested: u64, free: u64) -> AbortHandle {
+    fn reject(&mut self, pod: Pod, shortage: Shortage) -> AbortHandle {
         let name = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
         let node = life::node(&pod).to_owned();
+        let (resource, requested, free) = shortage.clone();
         let rejection = Rejection {
             pod: name,
             node,
+            resource,
             requested,
             free,
         };
@@ -172,7 +177,7 @@ impl Actor {
             .push(rejection);
         let writer = Arc::clone(&self.shared.writer);
         let task = async move {
-            let status = status::rejected(free, requested);
+            let status = status::rejected(&shortage);
             writer.patch_status(&pod, status).await;
         };
         self.tasks.spawn(task)
@@ -225,7 +230,7 @@ impl Actor {
         let _ = life.finish.send(request.done);
     }
 
-    fn devices<T>(&self, action: impl FnOnce(&mut super::devices::Devices) -> T) -> T {
+    fn devices<T>(&self, action: impl FnOnce(&mut Devices) -> T) -> T {
         action(
             &mut self
                 .shared
@@ -255,13 +260,4 @@ impl Default for Life {
             leaving: false,
         }
     }
-}
-
-fn allocatable(node: &Node) -> u64 {
-    let gpus = node
-        .status
-        .as_ref()
-        .and_then(|status| status.allocatable.as_ref()?.get(GPU));
-    gpus.and_then(|quantity| quantity.0.parse().ok())
-        .unwrap_or_default()
 }

@@ -1,17 +1,18 @@
 //! What is done with one pod, from its binding to its end.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt as _;
 use tokio::sync::{mpsc, oneshot};
 
-use super::devices::Devices;
+use super::devices::{Amounts, Devices};
 use super::writer::Writer;
 use super::{RUN_SECONDS, TERMINATION_SECONDS, status};
-use crate::GPU;
 
 /// What every task of a pod shares.
 #[derive(Clone)]
@@ -106,20 +107,31 @@ pub(super) fn node(pod: &Pod) -> &str {
         .unwrap_or_default()
 }
 
-/// How many GPUs a pod asks for. Fractions do not exist for an extended resource.
-pub(super) fn gpus(pod: &Pod) -> u64 {
-    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    containers.map(container_gpus).sum()
+/// The devices that a pod asks for, by resource. Fractions do not exist for an extended resource.
+pub(super) fn devices(pod: &Pod) -> Amounts {
+    let mut wanted = Amounts::new();
+    for container in pod.spec.iter().flat_map(|spec| &spec.containers) {
+        for (resource, count) in of_container(container) {
+            *wanted.entry(resource).or_default() += count;
+        }
+    }
+    wanted
 }
 
-fn container_gpus(container: &Container) -> u64 {
+fn of_container(container: &Container) -> Amounts {
     let resources = container.resources.as_ref();
-    let requests = resources.and_then(|r| r.requests.as_ref()?.get(GPU));
-    let limits = resources.and_then(|r| r.limits.as_ref()?.get(GPU));
-    requests
-        .or(limits)
-        .and_then(|quantity| quantity.0.parse().ok())
-        .unwrap_or_default()
+    let requests = resources.and_then(|r| r.requests.as_ref());
+    let limits = resources.and_then(|r| r.limits.as_ref());
+    let mut wanted = limits.map(amounts).unwrap_or_default();
+    wanted.extend(requests.map(amounts).unwrap_or_default());
+    wanted
+}
+
+/// The devices among amounts of resources.
+pub(super) fn amounts(all: &BTreeMap<String, Quantity>) -> Amounts {
+    let devices = all.iter().filter(|(resource, _)| resource.contains('/'));
+    let counts = devices.filter_map(|(resource, q)| Some((resource.clone(), q.0.parse().ok()?)));
+    counts.collect()
 }
 
 fn phase(pod: &Pod) -> &str {

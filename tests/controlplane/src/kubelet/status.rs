@@ -6,6 +6,8 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::devices::Shortage;
+
 /// Every container runs, and the pod is ready.
 pub(super) fn running(pod: &Pod, ip: Ipv4Addr) -> Value {
     let now = now();
@@ -53,13 +55,12 @@ pub(super) fn failed(pod: &Pod) -> Value {
 }
 
 /// What kubelet writes when its device manager cannot serve a pod.
-pub(super) fn rejected(free: u64, requested: u64) -> Value {
+pub(super) fn rejected((resource, requested, free): &Shortage) -> Value {
     json!({
         "phase": "Failed",
         "reason": "UnexpectedAdmissionError",
         "message": format!(
-            "Allocate failed due to requested number of devices unavailable for {}. Requested: {requested}, Available: {free}",
-            crate::GPU
+            "Allocate failed due to requested number of devices unavailable for {resource}. Requested: {requested}, Available: {free}"
         ),
         "startTime": now(),
     })
