@@ -2,7 +2,7 @@
 
 use super::*;
 use kube::{Client, Config};
-use prorata_core::{Node, Resources};
+use prorata_core::{Node, Others, Resources};
 
 use crate::translate::PodView;
 
@@ -16,6 +16,7 @@ fn pod(uid: &str, gpus: u64) -> Object {
         index: None,
         node: Some("a".into()),
         takes: Resources::gpus(gpus),
+        others: Others::NONE,
         unschedulable: None,
         is_over: false,
         gated: None,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Affinity, NodeSelectorTerm, PodSpec};
-use prorata_core::{Needs, Resources};
+use prorata_core::{Needs, Others, Resources};
 
 use super::{needs, plan, pod};
 
@@ -25,18 +25,24 @@ pub(super) struct Template {
 impl Template {
     /// Reads a pod spec, with `affinity` in the place of its own.
     pub(super) fn new(spec: &PodSpec, affinity: Option<&Affinity>, gpu_resource: &str) -> Self {
-        let (task, unreadable) = match pod::requests(spec, gpu_resource) {
-            Ok(task) => (task, None),
-            Err(error) => (Resources::ZERO, Some(error.to_string())),
+        let asked = pod::requests(spec, gpu_resource);
+        let asked = asked.and_then(|task| Ok((task, pod::others(spec, gpu_resource)?)));
+        let (task, others, unreadable) = match asked {
+            Ok((task, others)) => (task, others, None),
+            Err(error) => (Resources::ZERO, Others::NONE, Some(error.to_string())),
         };
-        let obstacle = unreadable.or_else(|| constraint(spec, affinity, gpu_resource));
+        let needs = Needs {
+            others,
+            ..needs::needs(spec, affinity)
+        };
+        let obstacle = unreadable.or_else(|| constraint(spec, affinity));
         Self {
             names_gpus: names(spec, gpu_resource),
             task: match obstacle {
                 None => task,
                 Some(_) => Resources::ZERO,
             },
-            needs: needs::needs(spec, affinity).into(),
+            needs: needs.into(),
             obstacle,
             priority_class: spec.priority_class_name.clone(),
         }
@@ -61,11 +67,7 @@ fn names(template: &PodSpec, resource: &str) -> bool {
 
 /// What a plan does not respect yet. To start such a Job would be to place it where
 /// kube-scheduler may refuse it.
-fn constraint(
-    template: &PodSpec,
-    affinity: Option<&Affinity>,
-    gpu_resource: &str,
-) -> Option<String> {
+fn constraint(template: &PodSpec, affinity: Option<&Affinity>) -> Option<String> {
     let mut spreads = template.topology_spread_constraints.iter().flatten();
     let spreads = spreads.any(|spread| spread.when_unsatisfiable == "DoNotSchedule");
     let mut ports = template
@@ -76,55 +78,25 @@ fn constraint(
     let found = [
         (
             affinity.is_some_and(is_about_pods),
-            "podAffinity or podAntiAffinity (required…)".to_owned(),
+            "podAffinity or podAntiAffinity (required…)",
         ),
         (
             plan::required(affinity)
                 .into_iter()
                 .flatten()
                 .any(is_misread),
-            "node affinity by a label called metadata.name".to_owned(),
+            "node affinity by a label called metadata.name",
         ),
-        (
-            spreads,
-            "topologySpreadConstraints (DoNotSchedule)".to_owned(),
-        ),
+        (spreads, "topologySpreadConstraints (DoNotSchedule)"),
         (
             ports || template.host_network == Some(true),
-            "hostPort or hostNetwork".to_owned(),
+            "hostPort or hostNetwork",
         ),
     ];
-    let field = found
-        .into_iter()
-        .find(|(is_there, _)| *is_there)
-        .map(|(_, field)| field);
-    let field = field.or_else(|| {
-        Some(format!(
-            "a request for {}",
-            uncounted(template, gpu_resource)?
-        ))
-    })?;
+    let (_, field) = found.into_iter().find(|(is_there, _)| *is_there)?;
     Some(format!(
         "{field} in the pod template cannot be planned for yet: remove it"
     ))
-}
-
-/// A resource that a container asks for and plans do not count.
-fn uncounted<'a>(template: &'a PodSpec, gpu_resource: &str) -> Option<&'a str> {
-    let init = template.init_containers.iter().flatten();
-    let all = template
-        .containers
-        .iter()
-        .chain(init)
-        .filter_map(|c| c.resources.as_ref());
-    let mut names = all
-        .flat_map(|r| [&r.requests, &r.limits])
-        .flatten()
-        .flat_map(|m| m.keys());
-    let counted = ["cpu", "memory", gpu_resource];
-    names
-        .find(|name| !counted.contains(&name.as_str()))
-        .map(String::as_str)
 }
 
 /// To plans that key is the node's name.
