@@ -18,7 +18,10 @@ const NOT_CACHE_CAPABLE: &str = "Prorata: set nodeCacheCapable: true for this ex
 const NOT_READY: &str = "Prorata: not ready yet";
 const NOT_ADMITTED: &str = "Prorata: this pod's job has not been admitted";
 const ALL_TOLD: &str = "Prorata: the places of this pod's job are told to other pods, and it is to be seen whether all come";
+const ALL_TAKEN: &str = "Prorata: every place of this pod's job has its pod, and none has ended";
 const NOT_PLANNED: &str = "Prorata: this pod's job has its place on another node";
+const NOT_DECIDED: &str =
+    "Prorata: whose the room is that is free is not decided yet, while jobs wait for some";
 const NO_ROOM: &str = "Prorata: the GPUs here are taken or promised";
 
 /// The best score that kube-scheduler expects.
@@ -51,27 +54,19 @@ pub fn answer<'a>(
     args: &'a Args,
 ) -> FilterResult<'a> {
     let Some(names) = &args.node_names else {
-        return FilterResult {
-            error: NOT_CACHE_CAPABLE,
-            ..FilterResult::default()
-        };
+        return later(NOT_CACHE_CAPABLE);
     };
-    // An error is tried again soon; a refusal waits for something to happen in the cluster.
     let Some(view) = view else {
-        return FilterResult {
-            error: NOT_READY,
-            ..FilterResult::default()
-        };
+        return later(NOT_READY);
     };
     let pod = &args.pod;
     match Concern::of(view, pod) {
         Concern::Planned(plan) => planned(view, &told.seats, plan, pod, names),
         Concern::LetGo(plan) => let_go(view, told, policy, plan, pod, names),
-        Concern::Waiting => refuse(names, NOT_ADMITTED),
-        Concern::Early => FilterResult {
-            error: NOT_ADMITTED,
-            ..FilterResult::default()
-        },
+        // It was started, so either the view is behind or it is about to end. kube-scheduler would
+        // hear of nothing that makes it try a refused pod again.
+        Concern::Early => later(NOT_ADMITTED),
+        Concern::Other if view.is_undecided && asks(pod, policy) => later(NOT_DECIDED),
         Concern::Other => unmanaged(view, &told.offers, policy, pod, names),
     }
 }
@@ -106,9 +101,7 @@ enum Concern<'a> {
     Planned(&'a Plan),
     /// It waited in the queue by itself, and has a place now.
     LetGo(&'a Plan),
-    /// Its Job waits.
-    Waiting,
-    /// Its gate is gone, and the view is about to say why.
+    /// It is the queue's, and as far as the view says nothing has started it.
     Early,
     /// Nothing.
     Other,
@@ -133,7 +126,7 @@ impl<'a> Concern<'a> {
         let plan = plan.filter(|plan| plan.job().namespace() == pod.metadata.namespace);
         match plan {
             Some(plan) => Self::Planned(plan),
-            None if waits(view, pod, owner) => Self::Waiting,
+            None if waits(view, pod, owner) => Self::Early,
             None => Self::Other,
         }
     }
@@ -156,7 +149,10 @@ fn let_go<'a>(
         let mut slots = plan.placement().slots();
         slots.any(|slot| slot.node.as_str() == *name)
     };
-    let seat = || told.seats.tell(plan, &pod.metadata.uid, Instant::now());
+    let seat = || {
+        told.seats
+            .tell(plan, &pod.metadata.uid, &view.departed, Instant::now())
+    };
     let node = match nominated.filter(is_planned) {
         Some(node) => Some(NodeId::from(node)),
         None => seat().and_then(|seat| plan.node(seat)).cloned(),
@@ -193,28 +189,31 @@ fn planned<'a>(
     names: &'a [String],
 ) -> FilterResult<'a> {
     let Some(places) = view.snapshot.placement(plan.job()) else {
-        return refuse(names, NOT_ADMITTED);
+        return later(NOT_ADMITTED);
     };
     let index = pod.metadata.annotations.get(COMPLETION_INDEX);
     let index = index.and_then(|text| plan.seat_of_index(text.parse().ok()?));
-    let seat = index.or_else(|| seats.tell(plan, &pod.metadata.uid, Instant::now()));
-    if seat.is_none() && !plan.is_full() {
-        return FilterResult {
-            error: ALL_TOLD,
-            ..FilterResult::default()
-        };
-    }
-    let node = seat.and_then(|seat| node_of(plan, places, seat));
-    let found = names
-        .iter()
-        .find(|name| node.is_some_and(|node| node.as_str() == *name));
-    match found {
+    let seat =
+        index.or_else(|| seats.tell(plan, &pod.metadata.uid, &view.departed, Instant::now()));
+    let Some(node) = seat.and_then(|seat| node_of(plan, places, seat)) else {
+        // One that is gone may still be seen.
+        return later(if plan.is_full() { ALL_TAKEN } else { ALL_TOLD });
+    };
+    match names.iter().find(|name| *name == node.as_str()) {
         Some(name) => FilterResult {
             node_names: vec![name],
             ..FilterResult::default()
         },
+        None if is_of_another_plan(pod, node) => later(NOT_ADMITTED),
         None => refuse(names, NOT_PLANNED),
     }
+}
+
+/// Whether the nodes that are written into the pod are others: those of an admission that the view
+/// does not know yet, or of one that is over.
+fn is_of_another_plan(pod: &Pod, node: &NodeId) -> bool {
+    let spec: Option<PodSpec> = serde_json::from_str(pod.spec.get()).ok();
+    spec.is_some_and(|spec| !translate::leads_to(&spec, node))
 }
 
 /// The node of a place: where the pod was that had it before, for that is what is held for the next
@@ -269,6 +268,19 @@ fn gpus(pod: &Pod, gpu_resource: &str) -> Resources {
     Resources::ZERO.with(Resource::Gpu, milli)
 }
 
+fn asks(pod: &Pod, policy: &FilterPolicy) -> bool {
+    gpus(pod, &policy.gpu_resource) != Resources::ZERO
+}
+
+/// kube-scheduler is to ask again in a few seconds, whether or not anything happens.
+fn later<'a>(why: &'static str) -> FilterResult<'a> {
+    FilterResult {
+        error: why,
+        ..FilterResult::default()
+    }
+}
+
+/// No node will do, until something happens in the cluster.
 fn refuse<'a>(names: &'a [String], why: &'static str) -> FilterResult<'a> {
     FilterResult {
         failed_and_unresolvable_nodes: names.iter().map(|name| (name.as_str(), why)).collect(),
@@ -315,7 +327,9 @@ mod tests {
             bypassing: Default::default(),
             groups: Default::default(),
             owners: Default::default(),
+            departed: Default::default(),
             namespaces: Default::default(),
+            is_undecided: false,
         };
         view.namespaces.insert_mut("red".to_owned(), "red".into());
         for decision in cycle.decisions {
@@ -365,22 +379,20 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_whose_job_waits_is_refused_without_hope_of_preemption() {
-        let refused = json!({"a": NOT_ADMITTED, "b": NOT_ADMITTED});
+    fn a_pod_of_a_job_that_is_not_admitted_has_to_ask_again() {
         let answer = ask(Some(&view(true)), "red", "job-uid", "0", 1);
-        assert_eq!(answer["FailedAndUnresolvableNodes"], refused);
+        assert_eq!(answer["Error"], json!(NOT_ADMITTED));
         assert_eq!(answer["NodeNames"], json!([]));
         // Nor does it help to name another job, or none.
         let answer = ask(Some(&view(false)), "red", "forged", "0", 1);
-        assert_eq!(answer["FailedAndUnresolvableNodes"], refused);
+        assert_eq!(answer["Error"], json!(NOT_ADMITTED));
     }
 
     #[test]
     fn a_pod_of_a_part_is_told_its_place_in_the_whole() {
         let mut view = view(false);
-        let refused = json!({"a": NOT_ADMITTED, "b": NOT_ADMITTED});
         let answer = ask(Some(&view), "red", "part", "0", 1);
-        assert_eq!(answer["FailedAndUnresolvableNodes"], refused);
+        assert_eq!(answer["Error"], json!(NOT_ADMITTED));
         let owners = [("part", "set"), ("set", "job-uid")];
         for (part, owner) in owners {
             view.owners.insert_mut(part.to_owned(), owner.to_owned());
@@ -392,6 +404,43 @@ mod tests {
         assert_eq!(answer["NodeNames"], json!(["b"]));
     }
 
+    /// A refusal would last until something else happens.
+    #[test]
+    fn a_pod_that_was_started_by_what_is_not_known_yet_asks_again() {
+        let view = view(false);
+        let on = |node: &str, names: &[&str]| {
+            let terms = json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}]);
+            let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
+            let owner = json!({"kind": "Job", "uid": "job-uid", "controller": true, "name": "train", "apiVersion": "batch/v1"});
+            let args: Args = serde_json::from_str(
+                &json!({
+                    "Pod": {
+                        "metadata": {
+                            "namespace": "red", "uid": "p", "annotations": {COMPLETION_INDEX: "0"},
+                            "ownerReferences": [owner],
+                        },
+                        "spec": {"containers": [], "affinity": {"nodeAffinity": required}},
+                    },
+                    "NodeNames": names,
+                })
+                .to_string(),
+            )
+            .unwrap();
+            let policy = FilterPolicy {
+                gpu_resource: "nvidia.com/gpu".to_owned(),
+            };
+            serde_json::to_value(answer(Some(&view), &Told::default(), &policy, &args)).unwrap()
+        };
+        assert_eq!(on("a", &["a"])["NodeNames"], json!(["a"]));
+        assert_eq!(on("c", &["c"])["Error"], json!(NOT_ADMITTED));
+        // kube-scheduler itself has something against the node, and knows when that has passed.
+        let refused = on("a", &["b"]);
+        assert_eq!(
+            refused["FailedAndUnresolvableNodes"],
+            json!({"b": NOT_PLANNED})
+        );
+    }
+
     #[test]
     fn other_pods_get_only_what_is_not_promised() {
         let view = view(false);
@@ -401,6 +450,19 @@ mod tests {
         );
         let answer = ask(Some(&view), "other", "x", "", 3);
         assert_eq!(answer["FailedNodes"], json!({"a": NO_ROOM, "b": NO_ROOM}));
+    }
+
+    #[test]
+    fn other_pods_wait_while_it_is_open_whose_the_room_is() {
+        let mut view = view(false);
+        view.is_undecided = true;
+        let answer = ask(Some(&view), "other", "x", "", 1);
+        assert_eq!(answer["Error"], json!(NOT_DECIDED));
+        // Those that have their places do not, nor those that ask for no GPUs.
+        let answer = ask(Some(&view), "red", "job-uid", "0", 1);
+        assert_eq!(answer["NodeNames"], json!(["a"]));
+        let answer = ask(Some(&view), "other", "x", "", 0);
+        assert_eq!(answer["NodeNames"], json!(["a", "b"]));
     }
 
     #[test]
