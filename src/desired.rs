@@ -55,6 +55,13 @@ pub fn effect(
     let plan = observed.plan(uid).filter(|_| holds);
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
     let mut spec = translate::desired_spec(job, view.form, admission, gpu_resource);
+    if let Some(leaver) = leaver.filter(|leaver| runs_by(view, &leaver.eviction)) {
+        // None of its pods has come, so it holds nothing; but whoever takes over after a crash must
+        // know that it is to be stopped.
+        let known = record.and_then(|record| record.spec.admission.clone());
+        let known = known.filter(|known| known.epoch == leaver.eviction.epoch);
+        spec.admission = spec.admission.or(known);
+    }
     shares::name_models(&mut spec, observed, record);
     spec.eviction = match leaver {
         Some(leaver) => Some(leaver.eviction.clone()),
@@ -257,12 +264,16 @@ fn start(view: &JobView, plan: &Plan) -> Option<Value> {
 
 /// Ends the pods of a Job that leaves for another, unless it has been suspended already.
 fn evict(view: &JobView, eviction: &Eviction) -> Option<Stop> {
-    let runs = !view.is_suspended && view.epoch == Some(eviction.epoch);
     let notice = Notice {
         reason: "Evicted".to_owned(),
         message: Standing::leaving(eviction).message,
     };
-    runs.then(|| (notice, translate::take_back(view, eviction.epoch)))
+    runs_by(view, eviction).then(|| (notice, translate::take_back(view, eviction.epoch)))
+}
+
+/// Whether the Job still runs by the admission that this ends.
+fn runs_by(view: &JobView, eviction: &Eviction) -> bool {
+    !view.is_suspended && view.epoch == Some(eviction.epoch)
 }
 
 /// Suspends what was let go as one without GPUs, and asks for some now.

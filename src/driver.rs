@@ -184,6 +184,7 @@ impl Driver {
                 }
                 Happening::Foretold(batch) => self.foretell(batch),
                 Happening::Due => self.retry(),
+                Happening::Succession if !self.leads && self.unlisted.is_empty() => self.cycle(),
                 Happening::Succession => {}
                 Happening::Probed => self.look_at_plans(),
             }
@@ -292,11 +293,18 @@ impl Driver {
             namespaces: self.observed.namespaces().clone(),
             groups: self.observed.groups().clone(),
             owners: self.observed.owners().clone(),
+            departed: self.observed.departed().clone(),
+            is_undecided: !self.leads && self.has_undecided(),
         });
         if !news.facts.is_empty() {
             self.learn(news);
             self.cycle();
         }
+    }
+
+    fn has_undecided(&self) -> bool {
+        let is_led = self.tenure.is_anothers();
+        self.observed.has_undecided(is_led, self.clock.now())
     }
 
     fn decide(&mut self) {
@@ -317,15 +325,21 @@ impl Driver {
         }
     }
 
+    /// A number that no admission has had, as far as anybody has heard.
+    fn next_epoch(&mut self) -> i64 {
+        self.last_epoch = self.last_epoch.max(self.observed.last_epoch()) + 1;
+        self.last_epoch
+    }
+
     fn take_down(&mut self, snapshot: &Snapshot, decision: Decision) {
         match decision {
             Decision::Admit(id, placement) => {
                 let job = snapshot.job(&id).expect("what was admitted is known");
-                self.last_epoch += 1;
-                info!(job = %id, epoch = self.last_epoch, %placement, "admitted");
+                let epoch = self.next_epoch();
+                info!(job = %id, epoch, %placement, "admitted");
                 let waited = self.clock.now().since(job.submitted);
                 self.views.metrics().admitted(&job.tenant, waited);
-                self.observed.admit(job, self.last_epoch, placement);
+                self.observed.admit(job, epoch, placement);
                 self.work.admissions.push_back(id.uid().to_owned());
             }
             Decision::Evict {

@@ -35,7 +35,13 @@ pub struct Candidate {
     metrics: Metrics,
     /// The Lease as it was last seen, and since when it is like that.
     seen: Option<(LeaseSpec, Instant)>,
+    /// When another process was last seen to renew it.
+    renewed: Option<Instant>,
 }
+
+/// Whoever was not seen to renew the Lease for so many of the pauses between two looks at it may be
+/// gone: nobody relies on its having decided.
+const LOOKS_MAX: u32 = 3;
 
 impl Candidate {
     /// One that has not tried yet; what it gains is told to the tenure that belongs to `reign`.
@@ -48,6 +54,7 @@ impl Candidate {
             reign,
             metrics,
             seen: None,
+            renewed: None,
         }
     }
 
@@ -69,7 +76,8 @@ impl Candidate {
     /// The API server has said whose the Lease is, which was asked at a time.
     fn note(&self, ours: bool, began: Instant) {
         if !ours {
-            self.reign.end();
+            let within = self.times.retry_period * LOOKS_MAX;
+            self.reign.cede(self.renewed.map(|at| at + within));
             return;
         }
         if !self.reign.is_held() {
@@ -129,8 +137,11 @@ impl Candidate {
                 let seconds = u64::try_from(spec.lease_duration_seconds.unwrap_or_default());
                 since.elapsed() >= Duration::from_secs(seconds.unwrap_or_default())
             }
-            _ => {
-                self.seen = Some((spec.clone(), Instant::now()));
+            seen => {
+                let now = Instant::now();
+                // What is seen first may have been left by one that has ended.
+                self.renewed = seen.is_some().then_some(now).or(self.renewed);
+                self.seen = Some((spec.clone(), now));
                 false
             }
         }

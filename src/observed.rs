@@ -15,7 +15,8 @@ use crate::plan::Plan;
 use crate::translate::{self, JobView, Part, PodView, RecordView, TenantView};
 use crate::watch::{Change, Kind, Object};
 use deadlines::Unplaced;
-
+use departed::Departed;
+use followed::Waiting;
 use groups::Groups;
 use owners::Owners;
 
@@ -67,8 +68,14 @@ pub struct Observed {
     incomplete: BTreeMap<Uid, Option<Time>>,
     /// Jobs whose pods could not be placed.
     unplaced: BTreeMap<Uid, Unplaced>,
+    /// Pods that went without having been seen on a node.
+    departed: Departed,
+    /// The greatest epoch that was ever seen on record.
+    last_epoch: i64,
     /// Another controller decides.
     follows: bool,
+    /// What waits meanwhile.
+    waiting: Waiting,
 }
 
 /// A pod that kube-scheduler cannot place.
@@ -168,6 +175,12 @@ impl Observed {
         &self.owners.of_part
     }
 
+    /// The last pods that went without having been seen on a node, by UID.
+    #[must_use]
+    pub const fn departed(&self) -> &RedBlackTreeSetSync<Uid> {
+        self.departed.pods()
+    }
+
     /// Why a Job cannot be planned, for its user.
     #[must_use]
     pub fn obstacle(&self, uid: &str) -> Option<Cow<'_, str>> {
@@ -189,15 +202,10 @@ impl Observed {
         self.refused.contains_key(uid)
     }
 
-    /// The greatest epoch that was ever recorded.
+    /// The greatest epoch that was ever seen on record.
     #[must_use]
-    pub fn last_epoch(&self) -> i64 {
-        let epochs = self
-            .records
-            .values()
-            .filter_map(|r| Some(r.spec.admission.as_ref()?.epoch));
-        let released = self.jobs.values().filter_map(|job| job.epoch);
-        epochs.chain(released).max().unwrap_or_default()
+    pub const fn last_epoch(&self) -> i64 {
+        self.last_epoch
     }
 
     /// Takes up a change.
@@ -381,6 +389,7 @@ impl Observed {
                 news.touched.extend(self.jobs.keys().cloned());
             }
             Object::Job(view) => {
+                self.last_epoch = self.last_epoch.max(view.epoch.unwrap_or_default());
                 let uid = view.id.uid().to_owned();
                 let known = self.jobs.get(&uid).map(|job| job.version);
                 if known <= Some(view.version) {
@@ -394,6 +403,9 @@ impl Observed {
                 }
             }
             Object::QueuedJob(record) => {
+                let admission = record.spec.admission.as_ref();
+                let epoch = admission.map(|admission| admission.epoch);
+                self.last_epoch = self.last_epoch.max(epoch.unwrap_or_default());
                 let uid = record.spec.job.uid.clone();
                 let known = self.records.get(&uid).map(|record| record.version);
                 if known <= Some(record.version) {
@@ -473,6 +485,7 @@ impl Observed {
 }
 
 mod deadlines;
+mod departed;
 mod evictions;
 mod followed;
 mod groups;

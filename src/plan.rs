@@ -19,7 +19,7 @@ pub struct Plan {
 }
 
 /// What does not change while the admission is in force.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Fixed {
     job: JobId,
     shape: Shape,
@@ -44,6 +44,19 @@ impl Plan {
             fixed: Arc::new(fixed),
             pods: BTreeMap::new(),
             visited: BTreeSet::new(),
+        }
+    }
+
+    /// The same, as another admission.
+    #[must_use]
+    pub fn renumbered(&self, epoch: i64) -> Self {
+        let fixed = Fixed {
+            epoch,
+            ..Fixed::clone(&self.fixed)
+        };
+        Self {
+            fixed: Arc::new(fixed),
+            ..self.clone()
         }
     }
 

@@ -108,6 +108,14 @@ fn sentence(reason: &Reason) -> String {
             Amount(Gpu, *largest)
         ),
         Reason::NoSuchNode { .. } => NO_SUCH_NODE.into(),
+        Reason::NoSuchResource {
+            resource,
+            request,
+            largest,
+        } => format!(
+            "each pod asks for {request} {resource}, and no node that it may use has more than \
+             {largest}: ask for less in each"
+        ),
         Reason::ExceedsCapacity { gang, best } => too_large(*gang, *best),
         Reason::BudgetExhausted => "the budget of its tenant is spent".into(),
         Reason::Suspended => "its user holds it: set spec.suspend to false".into(),
@@ -145,6 +153,15 @@ fn sentence(reason: &Reason) -> String {
         ),
         Reason::BackoffAfterPreemption { gang, .. } => format!(
             "it was evicted, and too little is free for its {gang} pods to start together again"
+        ),
+        Reason::ResourceFull {
+            resource,
+            request,
+            gang,
+            ..
+        } => format!(
+            "GPUs are free, but too little {resource} beside them for its {gang} pods, which ask \
+             for {request} each"
         ),
         Reason::Fragmented { request, gang, .. } => format!(
             "{} GPUs are free, but not where its {gang} pods could start together",

@@ -24,8 +24,13 @@ pub struct View {
     pub groups: RedBlackTreeMapSync<String, String>,
     /// What each object that is a part of another is held by, by UID.
     pub owners: RedBlackTreeMapSync<String, String>,
+    /// The last pods that went without having been seen on a node, by UID.
+    pub departed: RedBlackTreeSetSync<String>,
     /// Namespaces that belong to a tenant.
     pub namespaces: RedBlackTreeMapSync<String, TenantId>,
+    /// A job waits that nobody has decided about yet, as far as this process knows: any room may
+    /// be what it is to have.
+    pub is_undecided: bool,
 }
 
 /// Where the newest picture hangs; `None` until everything has been listed once. Reading it takes

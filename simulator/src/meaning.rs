@@ -14,6 +14,9 @@ pub const fn of(reason: &Reason) -> &'static str {
         Reason::NoSuchNode { .. } => {
             "no node carries the labels that it selects, or all of them repel it"
         }
+        Reason::NoSuchResource { .. } => {
+            "no node that it may use offers as much of something else as one task asks for"
+        }
         Reason::ExceedsCapacity { .. } => "not even the empty nodes could run the gang",
         Reason::BudgetExhausted => "the budget of its tenant is spent",
         Reason::Suspended => "its user holds it",
@@ -30,6 +33,9 @@ pub const fn of(reason: &Reason) -> &'static str {
         }
         Reason::BackoffAfterPreemption { .. } => {
             "it was evicted, and may not evict in turn before a job arrives or ends"
+        }
+        Reason::ResourceFull { .. } => {
+            "there would be room if more of something else were free beside the GPUs"
         }
         Reason::Fragmented { .. } => {
             "as many GPUs are free as the gang asks for, but not together, or not beside enough CPU and memory; best is how many of its tasks could start"

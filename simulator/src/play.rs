@@ -70,7 +70,7 @@ impl Player {
                 self.shrunk.extend(again.map(|node| node.id.to_string()));
             }
             Step::Device(node, _, false) => drop(self.shrunk.insert(node.to_string())),
-            Step::Pod(Event::PodBound(_, node, _)) => drop(self.shrunk.insert(node.to_string())),
+            Step::Pod(Event::PodBound(_, node, ..)) => drop(self.shrunk.insert(node.to_string())),
             _ => {}
         }
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use prorata_core::fragmentation::Mix;
 use prorata_core::{
-    Decision, Event, Gpus, Job, JobId, Mode, Needs, Node, Placement, Policy, Resource, Resources,
-    Scheduler, TaskId, Tenant, Time, Weight,
+    Decision, Event, Gpus, Job, JobId, Mode, Needs, Node, Others, Placement, Policy, Resource,
+    Resources, Scheduler, TaskId, Tenant, Time, Weight,
 };
 use prorata_simulator::replay::{ReplayError, Replayed, cycle, facts, header, replay};
 
@@ -83,7 +83,7 @@ fn world() -> Vec<Event> {
         tenant("red", 4),
         tenant("blue", 0),
         Event::TenantUsed("red".into(), 1 << 80, Time::from_millis(7)),
-        Event::PodBound("pod".into(), "b".into(), Resources::gpus(1)),
+        Event::PodBound("pod".into(), "b".into(), Resources::gpus(1), Others::NONE),
     ]
 }
 

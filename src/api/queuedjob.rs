@@ -54,6 +54,8 @@ use super::amount::Amount;
 #[x_kube(
     validation = Rule::new("!has(self.admission) || !has(oldSelf.admission) || self.admission.epoch >= oldSelf.admission.epoch")
         .message("the epoch of an admission never falls"),
+    validation = Rule::new("!has(self.admission) || !has(oldSelf.admission) || self.admission.epoch != oldSelf.admission.epoch || self.admission == oldSelf.admission")
+        .message("an admission never changes: another one has another epoch"),
 )]
 pub struct QueuedJobSpec {
     /// The user's object.

@@ -50,6 +50,22 @@ impl Target {
         }
     }
 
+    /// An object that has just been created: it may not be in the queue yet.
+    pub(super) async fn created(
+        cluster: &Cluster,
+        object: &DynamicObject,
+    ) -> Result<Self, Failure> {
+        let types = object.types.clone().unwrap_or_default();
+        let namespace = object.namespace().unwrap_or_default();
+        let (version, kind) = (&types.api_version, &types.kind);
+        Ok(Self {
+            api: api(cluster.client(), &namespace, version, kind).await?,
+            object: object.clone(),
+            kind: types.kind.clone(),
+            entry: None,
+        })
+    }
+
     /// The object of this entry, if it still exists.
     pub(super) async fn of(cluster: &Cluster, entry: &Entry) -> Result<Option<Self>, Failure> {
         let (version, kind) = (&entry.api_version, &entry.kind);

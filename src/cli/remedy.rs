@@ -101,6 +101,13 @@ const TABLE: &[Remedy] = &[
         ],
     ),
     never(
+        "NoSuchResource",
+        &[
+            "ask for less of it in each pod: `kubectl describe nodes` shows what there is",
+            "see whether the device plugin that offers it runs on the nodes",
+        ],
+    ),
+    never(
         "ExceedsCapacity",
         &[
             FEWER,
@@ -159,6 +166,13 @@ const TABLE: &[Remedy] = &[
     ),
     waiting("BackoffAfterPreemption", &[PATIENCE, FEWER]),
     waiting(
+        "ResourceFull",
+        &[
+            "ask for less of it in each pod, or for none: `kubectl describe nodes` shows who has it",
+            PATIENCE,
+        ],
+    ),
+    waiting(
         "Fragmented",
         &[
             "ask for fewer GPUs in each pod: smaller pods fit into what is free",
@@ -212,6 +226,11 @@ mod tests {
                 largest: 1,
             },
             Reason::NoSuchNode { nodes: 1 },
+            Reason::NoSuchResource {
+                resource: "rdma/hca".into(),
+                request,
+                largest: 0,
+            },
             Reason::ExceedsCapacity { gang, best },
             Reason::BudgetExhausted,
             Reason::Suspended,
@@ -239,6 +258,12 @@ mod tests {
                 theirs: Share::new(1, 2, Weight::ONE),
             },
             Reason::BackoffAfterPreemption { gang, best },
+            Reason::ResourceFull {
+                resource: "rdma/hca".into(),
+                request,
+                gang,
+                best,
+            },
             Reason::Fragmented {
                 request,
                 free: 2,

@@ -216,9 +216,8 @@ async fn wait_for_all(
     let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
     for object in created {
         let kind = object.types.as_ref().map(|types| types.kind.as_str());
-        if kind == Some("Job") {
-            let cluster = cluster.in_namespace(&object.namespace().unwrap_or_default());
-            let target = Target::find(&cluster, &object.name_any()).await?;
+        if kind == Some("Job") || object.annotations().contains_key(labels::CREATED_BY) {
+            let target = Target::created(cluster, object).await?;
             wait::until(&target, milestone, deadline).await?;
         }
     }

@@ -1,5 +1,7 @@
 //! `wait`: until a job has come so far.
 
+mod others;
+
 use std::time::Duration;
 
 use futures::{StreamExt, pin_mut};
@@ -31,7 +33,8 @@ pub(super) enum Milestone {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 What changes meanwhile is told on standard error. It fails when the time is up, when the job is
-deleted, and with --for finished when the job has failed.
+deleted, and with --for finished when the job has failed. Objects of other kinds are waited for
+until they are admitted or finished, a pod also until it runs.
 
 Examples:
   prorata wait train-7                               until its places are decided
@@ -69,13 +72,14 @@ pub(super) async fn until(
     milestone: Milestone,
     deadline: Option<Instant>,
 ) -> Result<(), Failure> {
-    if target.kind != "Job" {
-        let what = format!("cannot wait for a {}", target.kind);
-        return Err(Failure::new(what).help("`kubectl wait` waits for its own conditions"));
-    }
     let name = target.full_name();
     let mut last = String::new();
-    let wait = follow(target, milestone, &mut last);
+    let wait = async {
+        match target.kind.as_str() {
+            "Job" => follow(target, milestone, &mut last).await,
+            _ => others::follow(target, milestone, &mut last).await,
+        }
+    };
     let outcome = match deadline {
         Some(deadline) => tokio::time::timeout_at(deadline, wait).await,
         None => Ok(wait.await),
@@ -110,7 +114,7 @@ async fn follow(
             Ok(watcher::Event::Delete(object)) => (object, true),
             Ok(watcher::Event::Init | watcher::Event::InitDone) => continue,
             Err(error) => {
-                refused(error)?;
+                refused(error, "jobs.batch")?;
                 continue;
             }
         };
@@ -131,11 +135,11 @@ async fn follow(
 }
 
 /// What will not go away by itself; whatever else, the watch tries again.
-fn refused(error: watcher::Error) -> Result<(), Failure> {
+fn refused(error: watcher::Error, what: &str) -> Result<(), Failure> {
     use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
     match error {
         InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) if matches!(&error, kube::Error::Api(status) if matches!(status.code, 401 | 403)) => {
-            Err(Failure::api("watch jobs.batch", error))
+            Err(Failure::api(&format!("watch {what}"), error))
         }
         _ => Ok(()),
     }
@@ -191,6 +195,10 @@ fn tell(job: &Job, name: &str, last: &mut String) {
         (true, None) => "waits".to_owned(),
         (false, _) => "is admitted".to_owned(),
     };
+    tell_change(now, name, last);
+}
+
+fn tell_change(now: String, name: &str, last: &mut String) {
     if now != *last {
         eprintln!("{name} {now}");
         *last = now;

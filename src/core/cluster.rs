@@ -21,6 +21,7 @@ use core::time::Duration;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::event::Event;
+use crate::holdings::Guest;
 use crate::id::{JobId, NodeId, PodId, TenantId};
 use crate::job::{Job, Placement};
 use crate::node::NodeState;
@@ -44,7 +45,7 @@ pub(crate) struct Cluster {
     pub(crate) tenants: Map<TenantId, TenantState>,
     pub(crate) jobs: Map<JobId, JobState>,
     /// Pods that are no tasks of ours, with what they take and where.
-    pub(crate) pods: Map<PodId, (NodeId, Resources)>,
+    pub(crate) pods: Map<PodId, Guest>,
     /// Jobs to which room is promised. Follows from `jobs`.
     pub(crate) nominees: RedBlackTreeSetSync<JobId>,
     /// How often each was evicted since the last arrival or end of a job.
@@ -197,8 +198,11 @@ impl Cluster {
             Event::JobNominated(job, placement) => self.renominate(&job, placement),
             Event::TaskBound(task, node) => self.bind(now, &task.job, task.index, node),
             Event::TaskFinished(task) => self.finish(now, &task.job, task.index),
-            Event::PodBound(pod, node, takes) => self.pod_bound(pod, node, &takes.bounded()),
-            Event::PodGone(pod) => self.pod_gone(&pod),
+            Event::PodBound(pod, node, takes, others) => {
+                self.pod_bound(now, pod, Guest::new(node, &takes, others));
+            }
+            Event::PodCharged(pod, tenant) => self.pod_charged(now, &pod, &tenant),
+            Event::PodGone(pod) => self.pod_gone(now, &pod),
             Event::DecisionFailed(job) => self.forget(now, &job),
         }
     }
@@ -211,7 +215,7 @@ impl Cluster {
         };
         let job = state.job.clone();
         for slot in placement.slots() {
-            self.take(&job.task, slot);
+            self.take(&job, slot);
         }
         self.charge(now, &job, placement.slots());
         self.edit(id, |state| {
@@ -241,7 +245,7 @@ impl Cluster {
         };
         let job = state.job.clone();
         for slot in placement.slots() {
-            self.claim(&job.task, slot, true);
+            self.claim(&job, slot, true);
         }
         self.charge(now, &job, placement.slots());
         self.nominees.insert_mut(id.clone());
@@ -257,7 +261,7 @@ impl Cluster {
             return;
         };
         for slot in placement.slots() {
-            self.claim(&job.task, slot, false);
+            self.claim(&job, slot, false);
         }
         self.uncharge(&job, placement.slots());
         self.nominees.remove_mut(id);
@@ -369,7 +373,7 @@ impl Cluster {
         }
         if binding != Binding::AsPlanned {
             let slot = self.slot_on(&job, node);
-            self.take(&job.task, &slot);
+            self.take(&job, &slot);
             if charged {
                 self.charge(now, &job, core::iter::once(&slot));
             }

@@ -5,6 +5,7 @@ use core::time::Duration;
 use crate::id::{JobId, NodeId, PodId, TaskId, TenantId};
 use crate::job::{Job, Placement};
 use crate::node::Node;
+use crate::others::Others;
 use crate::resource::Resources;
 use crate::tenant::Tenant;
 use crate::time::Time;
@@ -51,7 +52,9 @@ pub enum Event {
     /// A task is gone from its node, and its place is not needed again.
     TaskFinished(TaskId),
     /// A pod that is no task of a job is on a node and takes this much.
-    PodBound(PodId, NodeId, Resources),
+    PodBound(PodId, NodeId, Resources, Others),
+    /// Such a pod was to leave long ago: until it is gone, what it takes is charged to this tenant.
+    PodCharged(PodId, TenantId),
     /// Such a pod is gone.
     PodGone(PodId),
     /// The last decision about this job could not be carried out. What it took is free again,

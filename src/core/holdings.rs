@@ -10,6 +10,7 @@ use crate::history::Past;
 use crate::id::{JobId, NodeId, PodId, TenantId};
 use crate::job::{Ask, Job, Placement, Slot};
 use crate::node::{Node, NodeState, Spec, grown, shrunk};
+use crate::others::Others;
 use crate::resource::{Resource, Resources};
 use crate::room::Grant;
 use crate::share::Share;
@@ -17,6 +18,28 @@ use crate::task::Tasks;
 use crate::tenant::Tenant;
 use crate::time::Time;
 use crate::tree::{Seat, Tree};
+
+/// A pod that is no task of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Guest {
+    pub(crate) node: NodeId,
+    pub(crate) takes: Resources,
+    pub(crate) others: Others,
+    /// Who is charged for it, and how much.
+    pub(crate) charged: Option<(TenantId, Resources)>,
+}
+
+impl Guest {
+    /// One that nobody is charged for.
+    pub(crate) fn new(node: NodeId, takes: &Resources, others: Others) -> Self {
+        Self {
+            node,
+            takes: takes.bounded(),
+            others,
+            charged: None,
+        }
+    }
+}
 
 impl Cluster {
     pub(crate) fn describe_node(&mut self, node: Node) {
@@ -100,17 +123,17 @@ impl Cluster {
         self.tree = tree;
     }
 
-    pub(crate) fn take(&mut self, task: &Resources, slot: &Slot) {
-        self.edit_node(&slot.node, |node| node.held.take(task, slot));
+    pub(crate) fn take(&mut self, job: &Job, slot: &Slot) {
+        self.edit_node(&slot.node, |node| node.held.take(job, slot));
     }
 
     /// Promises a place, or takes the promise back.
-    pub(crate) fn claim(&mut self, task: &Resources, slot: &Slot, promise: bool) {
+    pub(crate) fn claim(&mut self, job: &Job, slot: &Slot, promise: bool) {
         self.edit_node(&slot.node, |node| {
             if promise {
-                node.claimed.take(task, slot);
+                node.claimed.take(job, slot);
             } else {
-                node.claimed.give_back(task, slot);
+                node.claimed.give_back(job, slot);
             }
         });
     }
@@ -118,7 +141,7 @@ impl Cluster {
     /// Frees places, and the charge for them where there is one.
     pub(crate) fn give_back(&mut self, now: Time, job: &Job, slots: &[Slot], charged: bool) {
         for slot in slots {
-            self.edit_node(&slot.node, |node| node.held.give_back(&job.task, slot));
+            self.edit_node(&slot.node, |node| node.held.give_back(job, slot));
         }
         if charged {
             self.age(now, &job.tenant);
@@ -133,27 +156,33 @@ impl Cluster {
         slots: impl Iterator<Item = &'s Slot>,
     ) {
         self.age(now, &job.tenant);
-        let more = charges(job, slots);
-        self.edit_tenant(&job.tenant, |tenant| {
-            tenant.usage = grown(&tenant.usage, &more);
+        self.add_usage(&job.tenant, &charges(job, slots));
+    }
+
+    fn add_usage(&mut self, id: &TenantId, more: &Resources) {
+        self.edit_tenant(id, |tenant| {
+            tenant.usage = grown(&tenant.usage, more);
         });
         if !self.tree_is_stale
-            && let Some(seat) = self.tree.seat(&job.tenant)
+            && let Some(seat) = self.tree.seat(id)
         {
-            self.tree.add(seat, &more);
+            self.tree.add(seat, more);
+        }
+    }
+
+    fn remove_usage(&mut self, id: &TenantId, less: &Resources) {
+        self.edit_tenant(id, |tenant| {
+            tenant.usage = shrunk(&tenant.usage, less);
+        });
+        if !self.tree_is_stale
+            && let Some(seat) = self.tree.seat(id)
+        {
+            self.tree.remove(seat, less);
         }
     }
 
     pub(crate) fn uncharge<'s>(&mut self, job: &Job, slots: impl Iterator<Item = &'s Slot>) {
-        let less = charges(job, slots);
-        self.edit_tenant(&job.tenant, |tenant| {
-            tenant.usage = shrunk(&tenant.usage, &less);
-        });
-        if !self.tree_is_stale
-            && let Some(seat) = self.tree.seat(&job.tenant)
-        {
-            self.tree.remove(seat, &less);
-        }
+        self.remove_usage(&job.tenant, &charges(job, slots));
     }
 
     /// Takes all that a job still holds out of its tenant's usage.
@@ -171,7 +200,7 @@ impl Cluster {
             return;
         };
         for (slot, _) in tasks.held() {
-            self.edit_node(&slot.node, |node| node.held.give_back(&job.task, slot));
+            self.edit_node(&slot.node, |node| node.held.give_back(&job, slot));
         }
         self.uncharge(&job, tasks.held().map(|(slot, _)| slot));
         if let Some(state) = self.jobs.get_mut(id) {
@@ -185,7 +214,7 @@ impl Cluster {
             return;
         };
         for (slot, _) in tasks.held() {
-            self.edit_node(&slot.node, |node| node.held.give_back(&job.task, slot));
+            self.edit_node(&slot.node, |node| node.held.give_back(&job, slot));
         }
         if let Some(state) = self.jobs.get_mut(id) {
             state.tasks = None;
@@ -198,7 +227,7 @@ impl Cluster {
             return;
         };
         for (slot, _) in tasks.held() {
-            self.edit_node(&slot.node, |node| node.held.take(&job.task, slot));
+            self.edit_node(&slot.node, |node| node.held.take(&job, slot));
         }
         let more = charges(&job, tasks.held().map(|(slot, _)| slot));
         self.edit_tenant(&job.tenant, |tenant| {
@@ -258,21 +287,51 @@ impl Cluster {
         });
     }
 
-    pub(crate) fn pod_bound(&mut self, pod: PodId, node: NodeId, takes: &Resources) {
-        self.pod_gone(&pod);
-        self.edit_node(&node, |state| {
-            state.held.amounts = grown(&state.held.amounts, takes);
+    pub(crate) fn pod_bound(&mut self, now: Time, pod: PodId, guest: Guest) {
+        let known = self.pods.get(&pod);
+        let tenant = known.and_then(|known| Some(known.charged.as_ref()?.0.clone()));
+        self.pod_gone(now, &pod);
+        self.edit_node(&guest.node, |state| {
+            state.held.amounts = grown(&state.held.amounts, &guest.takes);
+            state.held.others.grow(&guest.others);
         });
-        self.pods.insert_mut(pod, (node, *takes));
+        self.pods.insert_mut(pod.clone(), guest);
+        if let Some(tenant) = tenant {
+            self.pod_charged(now, &pod, &tenant);
+        }
     }
 
-    pub(crate) fn pod_gone(&mut self, pod: &PodId) {
-        if let Some((node, takes)) = self.pods.get(pod).cloned() {
-            self.edit_node(&node, |state| {
-                state.held.amounts = shrunk(&state.held.amounts, &takes);
-            });
-            self.pods.remove_mut(pod);
+    pub(crate) fn pod_charged(&mut self, now: Time, pod: &PodId, tenant: &TenantId) {
+        let known = self.pods.get(pod);
+        let Some(guest) = known.filter(|guest| guest.charged.is_none()) else {
+            return;
+        };
+        let mut guest = guest.clone();
+        let node = self.nodes.get(&guest.node);
+        let model = node.and_then(|state| Some(state.spec.as_ref()?.node.gpus.model.clone()));
+        let gpu = guest.takes.get(Resource::Gpu);
+        let gpu = self.policy.charge(&model.unwrap_or_default(), gpu);
+        let charge = guest.takes.with(Resource::Gpu, gpu);
+        self.tree_is_stale |= self.tree.seat(tenant).is_none();
+        self.age(now, tenant);
+        self.add_usage(tenant, &charge);
+        guest.charged = Some((tenant.clone(), charge));
+        self.pods.insert_mut(pod.clone(), guest);
+    }
+
+    pub(crate) fn pod_gone(&mut self, now: Time, pod: &PodId) {
+        let Some(guest) = self.pods.get(pod).cloned() else {
+            return;
+        };
+        self.edit_node(&guest.node, |state| {
+            state.held.amounts = shrunk(&state.held.amounts, &guest.takes);
+            state.held.others.shrink(&guest.others);
+        });
+        if let Some((tenant, charge)) = &guest.charged {
+            self.age(now, tenant);
+            self.remove_usage(tenant, charge);
         }
+        self.pods.remove_mut(pod);
     }
 
     /// What one task of a job has on a node, whether or not it fits there.
@@ -306,7 +365,7 @@ impl Cluster {
                     Grant { devices, ..unseen }.slot_unseen(&slot.node)
                 }
             };
-            node.held.take(&job.task, &held);
+            node.held.take(job, &held);
             held
         };
         placement.slots().map(slot).collect()

@@ -90,12 +90,12 @@ type Sums<'c> = (
 fn sums(cluster: &Cluster) -> Sums<'_> {
     let (mut held, mut claimed, mut usage): Sums<'_> = Default::default();
     for state in cluster.jobs.values() {
-        let task = &state.job.task;
+        let job = &state.job;
         let used = usage.entry(&state.job.tenant).or_default();
         for (slot, _) in state.tasks.iter().flat_map(Tasks::held) {
-            held.entry(&slot.node).or_default().take(task, slot);
+            held.entry(&slot.node).or_default().take(job, slot);
             if !state.evicting {
-                *used = grown(used, &slot.charges(task));
+                *used = grown(used, &slot.charges(&job.task));
             }
         }
         for slot in state
@@ -103,13 +103,18 @@ fn sums(cluster: &Cluster) -> Sums<'_> {
             .iter()
             .flat_map(crate::job::Placement::slots)
         {
-            claimed.entry(&slot.node).or_default().take(task, slot);
-            *used = grown(used, &slot.charges(task));
+            claimed.entry(&slot.node).or_default().take(job, slot);
+            *used = grown(used, &slot.charges(&job.task));
         }
     }
-    for (node, takes) in cluster.pods.values() {
-        let held = held.entry(node).or_default();
-        held.amounts = grown(&held.amounts, takes);
+    for guest in cluster.pods.values() {
+        let held = held.entry(&guest.node).or_default();
+        held.amounts = grown(&held.amounts, &guest.takes);
+        held.others.grow(&guest.others);
+        if let Some((tenant, charge)) = &guest.charged {
+            let used = usage.entry(tenant).or_default();
+            *used = grown(used, charge);
+        }
     }
     (held, claimed, usage)
 }

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use crate::device::Mode;
 use crate::id::Model;
 use crate::node::Node;
+use crate::others::Others;
 
 /// A label's key or value, or a taint's.
 pub type Text = Arc<str>;
@@ -30,6 +31,12 @@ pub struct Needs {
     pub models: Vec<Model>,
     /// The MIG profile that each of its devices must have; `None` for whole cards and shares.
     pub profile: Option<Text>,
+    /// What it asks for that is counted node by node and charged to nobody.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Others::is_empty")
+    )]
+    pub others: Others,
 }
 
 /// A term of an affinity: all of its requirements must hold. An empty one holds nowhere.

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use crate::device::{Devices, Gpus, Part, Taken};
 use crate::id::NodeId;
 use crate::job::{Ask, Job, Slot};
-use crate::needs::{Labels, Taint};
+use crate::needs::{Labels, Needs, Taint};
+use crate::others::Others;
 use crate::resource::{Resource, Resources};
 use crate::room::{Room, plain};
 
@@ -18,6 +19,12 @@ pub struct Node {
     pub id: NodeId,
     /// What it offers to pods. Its GPUs are whole cards, however they are given out.
     pub allocatable: Resources,
+    /// What else it offers.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Others::is_empty")
+    )]
+    pub others: Others,
     /// What its GPUs are.
     pub gpus: Gpus,
     /// Its labels.
@@ -35,6 +42,7 @@ impl Node {
         Self {
             id: name.into(),
             allocatable: Resources::ZERO,
+            others: Others::NONE,
             gpus: Gpus::default(),
             labels: Arc::default(),
             taints: Arc::default(),
@@ -94,17 +102,21 @@ impl Spec {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) amounts: Resources,
+    pub(crate) others: Others,
     pub(crate) devices: Taken,
 }
 
 impl Held {
-    pub(crate) fn take(&mut self, task: &Resources, slot: &Slot) {
-        self.amounts = grown(&self.amounts, &slot.takes(task));
+    /// Takes what one task of a job has.
+    pub(crate) fn take(&mut self, job: &Job, slot: &Slot) {
+        self.amounts = grown(&self.amounts, &slot.takes(&job.task));
+        self.others.grow(&job.needs.others);
         self.devices.add(&slot.devices, slot.part);
     }
 
-    pub(crate) fn give_back(&mut self, task: &Resources, slot: &Slot) {
-        self.amounts = shrunk(&self.amounts, &slot.takes(task));
+    pub(crate) fn give_back(&mut self, job: &Job, slot: &Slot) {
+        self.amounts = shrunk(&self.amounts, &slot.takes(&job.task));
+        self.others.shrink(&job.needs.others);
         self.devices.remove(&slot.devices, slot.part);
     }
 }
@@ -115,7 +127,9 @@ impl Held {
         // Memory of GPUs is counted device by device, where it is known at all.
         let amounts = self.amounts.with(Resource::GpuMemory, 0);
         let mut devices = (0..).take(spec.devices().len());
-        amounts.fits_in(&spec.offer) && devices.all(|index| self.is_within(spec, index))
+        amounts.fits_in(&spec.offer)
+            && self.others.fits_in(&spec.node.others)
+            && devices.all(|index| self.is_within(spec, index))
     }
 
     /// Whether no more is taken of a device than there is.
@@ -145,7 +159,8 @@ pub(crate) struct NodeState {
 impl NodeState {
     /// Whether nothing would be lost by forgetting it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.spec.is_none() && self.held.amounts.is_zero() && self.claimed.amounts.is_zero()
+        let has_none = |held: &Held| held.amounts.is_zero() && held.others.is_empty();
+        self.spec.is_none() && has_none(&self.held) && has_none(&self.claimed)
     }
 
     /// Its description, if it takes new work.
@@ -174,18 +189,52 @@ impl NodeState {
     pub(crate) fn times(&self, job: &Job, ask: &Ask) -> u32 {
         let allowed = self.open().is_some_and(|spec| job.needs.allow(&spec.node));
         if allowed {
-            self.times_of(&job.task, ask)
+            self.times_of(&job.task, &job.needs, ask)
         } else {
             0
         }
     }
 
     /// How many such tasks find room here that may use this node.
-    pub(crate) fn times_of(&self, task: &Resources, ask: &Ask) -> u32 {
-        if !self.has_some_for(task) {
+    pub(crate) fn times_of(&self, task: &Resources, needs: &Needs, ask: &Ask) -> u32 {
+        let others = self.others_times(needs);
+        if others == 0 || !self.has_some_for(task) {
             return 0;
         }
-        self.room().map_or(0, |room| room.times(task, ask))
+        self.room()
+            .map_or(0, |room| room.times(task, ask))
+            .min(others)
+    }
+
+    /// What new work can have here now of what is charged to nobody.
+    pub(crate) fn others(&self) -> Others {
+        match self.open() {
+            Some(spec) if !spec.node.others.is_empty() => {
+                let free = spec.node.others.beyond(&self.held.others);
+                match self.claimed.others.is_empty() {
+                    true => free,
+                    false => free.beyond(&self.claimed.others),
+                }
+            }
+            _ => Others::NONE,
+        }
+    }
+
+    /// How many tasks with these needs find as much of that.
+    pub(crate) fn others_times(&self, needs: &Needs) -> u32 {
+        match needs.others.is_empty() {
+            true => u32::MAX,
+            false => needs.others.times_in(&self.others()),
+        }
+    }
+
+    /// How many tasks with these needs would find as much of that, whatever is promised.
+    pub(crate) fn others_unclaimed(&self, needs: &Needs) -> u32 {
+        let spec = self.spec.as_ref().filter(|_| !needs.others.is_empty());
+        spec.map_or(u32::MAX, |spec| {
+            let free = spec.node.others.beyond(&self.held.others);
+            needs.others.times_in(&free)
+        })
     }
 
     /// Whether something of all that a task asks for is free. It spares a look at each device,
@@ -203,22 +252,25 @@ impl NodeState {
         self.claimed != Held::default()
     }
 
-    /// Whether tasks that ask for this can have these places here beside what is held, whatever
-    /// is promised.
-    pub(crate) fn can_hold(&self, task: &Resources, slots: &[&Slot]) -> bool {
+    /// Whether tasks of a job can have these places here beside what is held, whatever is promised.
+    pub(crate) fn can_hold(&self, job: &Job, slots: &[&Slot]) -> bool {
         let Some(spec) = self.open() else {
             return false;
         };
         let mut held = self.held.clone();
-        slots.iter().for_each(|slot| held.take(task, slot));
+        slots.iter().for_each(|slot| held.take(job, slot));
         // What they do not ask for cannot stand in their way, even where the node is overfull.
-        let asked = task
+        let mut asked = job.needs.others.iter();
+        let others = asked.all(|(name, _)| held.others.get(name) <= spec.node.others.get(name));
+        let asked = job
+            .task
             .iter()
             .filter(|(r, amount)| *r != Resource::GpuMemory && *amount > 0);
         let mut devices = slots.iter().flat_map(|slot| slot.devices.iter());
         asked
             .into_iter()
             .all(|(r, _)| held.amounts.get(r) <= spec.offer.get(r))
+            && others
             && devices.all(|index| held.is_within(spec, index))
     }
 

@@ -252,7 +252,9 @@ fn draft(
 ) -> Option<Draft> {
     let policy = &cluster.policy;
     let (task, ask) = (rooms.at(board).task, rooms.at(board).ask.clone());
-    let mut begun: BTreeMap<NodeId, Room> = BTreeMap::new();
+    let needs = rooms.at(board).needs().clone();
+    // With how many more there may be of what is charged to nobody.
+    let mut begun: BTreeMap<NodeId, (Room, u32)> = BTreeMap::new();
     let mut ranks: BTreeSet<Rank> = BTreeSet::new();
     let mut draft = Draft {
         slots: Vec::new(),
@@ -267,15 +269,18 @@ fn draft(
             _ => ahead.next()?,
         };
         let node = cluster.nodes.get(&next.node)?;
-        let room = match begun.get_mut(&next.node) {
-            Some(room) => room,
-            None => begun.entry(next.node.clone()).or_insert(node.room()?),
+        let (room, left) = match begun.get_mut(&next.node) {
+            Some(begun) => begun,
+            None => begun
+                .entry(next.node.clone())
+                .or_insert((node.room()?, node.others_times(&needs))),
         };
         let granted = grant(policy, room, &task, &ask)?;
         room.take(&task, &granted);
+        *left = left.saturating_sub(1);
         draft.loss = draft.loss.saturating_add(next.score);
         draft.slots.push(granted.slot(policy, room, &next.node));
-        if room.times(&task, &ask) > 0 {
+        if *left > 0 && room.times(&task, &ask) > 0 {
             let room = room.clone();
             let score = rooms.score(cluster, board, &room);
             let node = (&next.node, next.number);

@@ -33,6 +33,6 @@ pub(crate) fn is_free(cluster: &Cluster, job: &Job, placement: &Placement) -> bo
     }
     on.into_iter().all(|(node, slots)| {
         let node = cluster.nodes.get(node);
-        node.is_some_and(|node| node.can_hold(&job.task, &slots))
+        node.is_some_and(|node| node.can_hold(job, &slots))
     })
 }

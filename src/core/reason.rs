@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::id::{JobId, TenantId};
 use crate::job::Placement;
+use crate::needs::Text;
 use crate::resource::{Amount, Resource};
 use crate::share::Share;
 
@@ -49,6 +50,15 @@ pub enum Reason {
     NoSuchNode {
         /// Nodes that take new work.
         nodes: u32,
+    },
+    /// No node that it may use offers as much of something else as one task asks for.
+    NoSuchResource {
+        /// What nodes call it.
+        resource: Text,
+        /// What one task asks for.
+        request: u64,
+        /// The most that one of these nodes offers.
+        largest: u64,
     },
     /// The nodes that there are could not run it even if they were empty.
     ExceedsCapacity {
@@ -120,6 +130,17 @@ pub enum Reason {
         /// As many of them as could start now.
         best: u32,
     },
+    /// There would be room, if more of something else were free beside the GPUs.
+    ResourceFull {
+        /// What nodes call it.
+        resource: Text,
+        /// What one task asks for.
+        request: u64,
+        /// Tasks of the gang.
+        gang: u32,
+        /// As many of them as it would do for.
+        best: u32,
+    },
     /// As many GPUs are free as it asks for, but not together, or not beside enough CPU and memory.
     Fragmented {
         /// Milli-GPU that the gang asks for.
@@ -155,13 +176,14 @@ pub enum Outlook {
 
 impl Reason {
     /// The codes that there are, in the order in which the first that applies is told.
-    pub const CODES: [&'static str; 20] = [
+    pub const CODES: [&'static str; 22] = [
         "UnknownTenant",
         "TenantNotLeaf",
         "InvalidRequest",
         "ExceedsMaxQuota",
         "NoSuchGpu",
         "NoSuchNode",
+        "NoSuchResource",
         "ExceedsCapacity",
         "BudgetExhausted",
         "Suspended",
@@ -173,6 +195,7 @@ impl Reason {
         "BehindHigherPriority",
         "ShareExceeded",
         "BackoffAfterPreemption",
+        "ResourceFull",
         "Fragmented",
         "CapacityFull",
         "NotYetEvaluated",
@@ -188,6 +211,7 @@ impl Reason {
             Self::ExceedsMaxQuota { .. } => "ExceedsMaxQuota",
             Self::NoSuchGpu { .. } => "NoSuchGpu",
             Self::NoSuchNode { .. } => "NoSuchNode",
+            Self::NoSuchResource { .. } => "NoSuchResource",
             Self::ExceedsCapacity { .. } => "ExceedsCapacity",
             Self::BudgetExhausted => "BudgetExhausted",
             Self::Suspended => "Suspended",
@@ -199,6 +223,7 @@ impl Reason {
             Self::BehindHigherPriority { .. } => "BehindHigherPriority",
             Self::ShareExceeded { .. } => "ShareExceeded",
             Self::BackoffAfterPreemption { .. } => "BackoffAfterPreemption",
+            Self::ResourceFull { .. } => "ResourceFull",
             Self::Fragmented { .. } => "Fragmented",
             Self::CapacityFull { .. } => "CapacityFull",
             Self::NotYetEvaluated => "NotYetEvaluated",
@@ -215,6 +240,7 @@ impl Reason {
             | Self::ExceedsMaxQuota { .. }
             | Self::NoSuchGpu { .. }
             | Self::NoSuchNode { .. }
+            | Self::NoSuchResource { .. }
             | Self::ExceedsCapacity { .. }
             | Self::BudgetExhausted => Outlook::Never,
             Self::Suspended | Self::DependencyGate | Self::GangIncomplete { .. } => Outlook::Held,
@@ -247,6 +273,17 @@ impl fmt::Display for Reason {
                 write!(f, " gpu={} largest={}", gpu(*request), gpu(*largest))
             }
             Self::NoSuchNode { nodes } => write!(f, " nodes={nodes}"),
+            Self::NoSuchResource {
+                resource,
+                request,
+                largest,
+            } => write!(f, " {resource}={request} largest={largest}"),
+            Self::ResourceFull {
+                resource,
+                request,
+                gang,
+                best,
+            } => write!(f, " {resource}={request} gang={gang} best={best}"),
             Self::GangIncomplete { gang, present } => write!(f, " gang={gang} present={present}"),
             Self::QuotaFull {
                 tenant,

@@ -15,7 +15,8 @@ use crate::cluster::Cluster;
 use crate::id::NodeId;
 use crate::job::{Ask, Shape};
 use crate::needs::Needs;
-use crate::node::Spec;
+use crate::node::{NodeState, Spec};
+use crate::others::Others;
 use crate::placement::{self, Rank};
 use crate::resource::Resources;
 use crate::room::Room;
@@ -48,6 +49,8 @@ struct Entry {
     /// `None` on a node that takes no new work.
     state: Option<usize>,
     reserved: bool,
+    /// What new work can have there of what is charged to nobody.
+    others: Others,
     /// As it was when it was last looked at.
     spec: Option<Arc<Spec>>,
     /// What it means to each board: a change of one node goes through them in a row.
@@ -157,6 +160,7 @@ impl Rooms {
         let number = self.number(id);
         let state = room.map(|room| self.states.enter(room.key()));
         let reserved = is_reserved(cluster, id);
+        let others = known.map(NodeState::others).unwrap_or_default();
         let spec = known.and_then(|node| node.spec.as_ref());
         let Self {
             nodes,
@@ -171,8 +175,9 @@ impl Rooms {
             _ => false,
         };
         let before = core::mem::replace(&mut entry.state, state);
-        let is_as_before = same && (before, entry.reserved) == (state, reserved);
-        entry.reserved = reserved;
+        let is_as_before =
+            same && (before, entry.reserved) == (state, reserved) && entry.others == others;
+        (entry.reserved, entry.others) = (reserved, others);
         if !same {
             entry.spec = spec.cloned();
         }
@@ -186,7 +191,7 @@ impl Rooms {
             if !same {
                 board.look_at(seat, spec, cluster);
             }
-            let found = board.find(id, states, (state, seat), cluster);
+            let found = board.find(id, states, (state, seat, &entry.others), cluster);
             board.seat(seat, number, found, reserved);
         }
         if let Some(before) = before {
@@ -203,6 +208,7 @@ impl Rooms {
             id: id.clone(),
             state: None,
             reserved: false,
+            others: Others::NONE,
             spec: None,
             seats: alloc::vec![Seat::default(); self.boards.len()],
         });
@@ -226,7 +232,8 @@ impl Rooms {
         for (number, entry) in self.nodes.iter_mut().enumerate() {
             let mut seat = Seat::default();
             board.look_at(&mut seat, entry.spec.as_ref(), cluster);
-            let found = board.find(id, &mut self.states, (entry.state, &seat), cluster);
+            let there = (entry.state, &seat, &entry.others);
+            let found = board.find(id, &mut self.states, there, cluster);
             board.seat(&mut seat, number, found, entry.reserved);
             entry.seats.push(seat);
         }
@@ -322,6 +329,11 @@ impl Board {
         }
     }
 
+    /// What its tasks demand of their nodes.
+    pub(crate) const fn needs(&self) -> &Arc<Needs> {
+        &self.needs
+    }
+
     /// Tasks that find room, whatever they are charged.
     pub(crate) const fn total(&self) -> Slots {
         self.total
@@ -353,6 +365,8 @@ impl Board {
         let empty = room
             .as_ref()
             .map_or(0, |room| room.times(&self.task, &self.ask));
+        let others = spec.map_or(0, |spec| self.needs.others.times_in(&spec.node.others));
+        let empty = empty.min(others);
         let charge = room.map_or(0, |room| {
             cluster
                 .policy
@@ -403,13 +417,15 @@ impl Board {
         &self,
         id: BoardId,
         states: &mut States,
-        (state, seat): (Option<usize>, &Seat),
+        (state, seat, others): (Option<usize>, &Seat, &Others),
         cluster: &Cluster,
     ) -> Memo {
-        match state.filter(|_| seat.allowed) {
-            Some(state) => *states.look(state, (id, self), cluster),
-            None => Memo::default(),
-        }
+        let Some(state) = state.filter(|_| seat.allowed) else {
+            return Memo::default();
+        };
+        let mut found = *states.look(state, (id, self), cluster);
+        found.count = found.count.min(self.needs.others.times_in(others));
+        found
     }
 
     fn rank(

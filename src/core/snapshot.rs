@@ -322,9 +322,13 @@ impl Snapshot {
             let (used, at) = state.past.parts();
             Event::TenantUsed(id.clone(), used, at)
         });
-        let pods = pods
-            .iter()
-            .map(|(pod, (node, takes))| Event::PodBound(pod.clone(), node.clone(), *takes));
+        let pods = pods.iter().flat_map(|(pod, guest)| {
+            let (node, others) = (guest.node.clone(), guest.others.clone());
+            let bound = Event::PodBound(pod.clone(), node, guest.takes, others);
+            let tenant = guest.charged.as_ref().map(|(tenant, _)| tenant.clone());
+            let charged = tenant.map(|tenant| Event::PodCharged(pod.clone(), tenant));
+            core::iter::once(bound).chain(charged)
+        });
         let facts = nodes.chain(described.map(Event::TenantChanged));
         facts
             .chain(pods)

@@ -2,11 +2,14 @@
 //! people, so that an explanation cannot drift from what was decided.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use crate::cluster::{Cluster, JobState};
 use crate::id::{JobId, NodeId};
 use crate::job::{Ask, Hold, Kind, Shape};
+use crate::needs::Text;
 use crate::node::{NodeState, Spec};
+use crate::others::Others;
 use crate::placement::Bounds;
 use crate::policy::Order;
 use crate::reason::Reason;
@@ -230,7 +233,10 @@ fn cheapest(cluster: &Cluster, shape: &Shape, asked: &Resources) -> Resources {
     };
     let charge = |spec: &Spec| {
         let room = &spec.room;
-        let fits = shape.needs.allow(&spec.node) && room.times(&shape.task, &ask) > 0;
+        let others = &shape.needs.others;
+        let fits = shape.needs.allow(&spec.node)
+            && room.times(&shape.task, &ask) > 0
+            && others.fits_in(&spec.node.others);
         fits.then(|| cluster.policy.charge(room.model(), room.milli_for(&ask)))
     };
     let charges = cluster
@@ -263,16 +269,67 @@ fn possible(cluster: &Cluster, shape: &Shape) -> Result<(), Reason> {
         };
         if shape.needs.allow(&spec.node) {
             allowed += 1;
-            best = best.saturating_add(spec.room.times(&shape.task, &ask));
+            let others = shape.needs.others.times_in(&spec.node.others);
+            best = best.saturating_add(spec.room.times(&shape.task, &ask).min(others));
         }
     }
     let gang = shape.gang;
     match best.min(gang) {
         _ if request > largest => Err(Reason::NoSuchGpu { request, largest }),
         _ if allowed == 0 => Err(Reason::NoSuchNode { nodes }),
-        best if best < gang => Err(Reason::ExceedsCapacity { gang, best }),
+        best if best < gang => {
+            let lacked = lacked(cluster, shape);
+            Err(lacked.unwrap_or(Reason::ExceedsCapacity { gang, best }))
+        }
         _ => Ok(()),
     }
+}
+
+/// What no node that the gang may use offers enough of for one task, of what is charged to nobody.
+fn lacked(cluster: &Cluster, shape: &Shape) -> Option<Reason> {
+    let open = cluster.nodes.values().filter_map(NodeState::open);
+    let allowed: Vec<&Spec> = open.filter(|spec| shape.needs.allow(&spec.node)).collect();
+    let largest = |name: &Text| {
+        let offers = allowed.iter().map(|spec| spec.node.others.get(name));
+        offers.max().unwrap_or_default()
+    };
+    let mut all = shape.needs.others.iter();
+    all.find_map(|(name, request)| {
+        let largest = largest(name);
+        (largest < request).then(|| Reason::NoSuchResource {
+            resource: name.clone(),
+            request,
+            largest,
+        })
+    })
+}
+
+/// What too little is free of, of what is charged to nobody, where there would be room otherwise.
+fn short(cluster: &Cluster, shape: &Shape) -> Option<Reason> {
+    let ask = Ask::of(&shape.task, &shape.needs)?;
+    let open = |node: &&NodeState| {
+        node.open()
+            .is_some_and(|spec| shape.needs.allow(&spec.node))
+    };
+    let room = |node: &NodeState| node.room().map_or(0, |room| room.times(&shape.task, &ask));
+    let nodes = cluster.nodes.values().filter(open);
+    let nodes: Vec<(u32, Others)> = nodes.map(|node| (room(node), node.others())).collect();
+    let gang = u64::from(shape.gang);
+    let all = nodes.iter().map(|(room, _)| u64::from(*room)).sum::<u64>();
+    let best = |name: &Text, request| {
+        let here =
+            |(room, others): &(u32, Others)| u64::from(*room).min(others.get(name) / request);
+        nodes.iter().map(here).sum::<u64>()
+    };
+    let of_each = shape.needs.others.iter().filter(|_| all >= gang);
+    let each = of_each.map(|(name, request)| (best(name, request), name, request));
+    let (best, name, request) = each.min_by_key(|(best, ..)| *best)?;
+    Some(Reason::ResourceFull {
+        resource: name.clone(),
+        request,
+        gang: shape.gang,
+        best: u32::try_from(best.min(gang)).unwrap_or(shape.gang),
+    })
 }
 
 /// What there is for a gang, counted node by node.
@@ -300,11 +357,12 @@ fn survey(cluster: &Cluster, shape: &Shape, reserved: bool) -> Survey {
         let Some(spec) = node.open().filter(|spec| shape.needs.allow(&spec.node)) else {
             continue;
         };
-        let count = u64::from(node.times_of(&shape.task, &ask));
+        let count = u64::from(node.times_of(&shape.task, &shape.needs, &ask));
         let is_open = !is_reserved(cluster, id);
         survey.unpromised += if node.is_promised() {
             let room = node.room_unclaimed();
-            room.map_or(0, |room| room.times(&shape.task, &ask).into())
+            let room = room.map_or(0, |room| room.times(&shape.task, &ask));
+            room.min(node.others_unclaimed(&shape.needs)).into()
         } else {
             count
         };
@@ -357,6 +415,9 @@ fn shortage(cluster: &Cluster, seat: Seat, state: &JobState, kind: &Kind, now: T
         && let Some(ahead) = promised_to(cluster, &state.job.id)
     {
         return behind(cluster, seat, state, ahead);
+    }
+    if let Some(short) = short(cluster, shape) {
+        return short;
     }
     let request = state.job.milli_gpu();
     if request > 0 && request <= survey.free {

@@ -28,8 +28,8 @@ pub(super) fn standing(observed: &Observed, job: &Job, verdict: &Verdict) -> Opt
     })
 }
 
-/// Says of which model each card is of which a pod has a part. What was said stays, where the node is
-/// not known any more.
+/// Says of which model each card is of which a pod has a part. What was said stays: an admission on
+/// record never changes.
 pub(super) fn name_models(
     spec: &mut QueuedJobSpec,
     observed: &Observed,
@@ -42,11 +42,16 @@ pub(super) fn name_models(
     let before = before.filter(|before| before.epoch == admission.epoch);
     let places = admission.placement.iter_mut().enumerate();
     for (index, place) in places.filter(|(_, place)| place.milli.is_some()) {
-        let node = observed.node(&place.node.as_str().into());
-        let model = node.map(|node| node.gpus.model.to_string());
-        let said = || before?.placement.get(index)?.model.clone();
-        place.model = model.filter(|model| !model.is_empty()).or_else(said);
+        place.model = match before.and_then(|before| before.placement.get(index)) {
+            Some(said) => said.model.clone(),
+            None => model(observed, &place.node),
+        };
     }
+}
+
+fn model(observed: &Observed, node: &str) -> Option<String> {
+    let node = observed.node(&node.into())?;
+    Some(node.gpus.model.to_string()).filter(|model| !model.is_empty())
 }
 
 fn obstacle(observed: &Observed, job: &Job) -> Option<String> {

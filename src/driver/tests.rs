@@ -2,7 +2,7 @@
 
 use super::*;
 use kube::{Client, Config};
-use prorata_core::{Node, Resources};
+use prorata_core::{Node, Others, Resources};
 
 use crate::translate::PodView;
 
@@ -21,6 +21,7 @@ fn pod(uid: &str, gpus: u64) -> Object {
         node: Some("a".into()),
         takes: Resources::gpus(gpus),
         unit: Default::default(),
+        others: Others::NONE,
         unschedulable: None,
         is_over: false,
         gated: None,

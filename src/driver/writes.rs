@@ -37,6 +37,10 @@ impl Driver {
                 self.work.look_again(&uid, EVICTED_WITHIN);
                 continue;
             }
+            if self.observed.is_overtaken(&uid) {
+                let epoch = self.next_epoch();
+                self.observed.renumber(&uid, epoch);
+            }
             let effect = desired::effect(
                 &self.observed,
                 snapshot,

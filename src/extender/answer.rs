@@ -19,7 +19,10 @@ const NOT_CACHE_CAPABLE: &str = "Prorata: set nodeCacheCapable: true for this ex
 const NOT_READY: &str = "Prorata: not ready yet";
 const NOT_ADMITTED: &str = "Prorata: this pod's job has not been admitted";
 const ALL_TOLD: &str = "Prorata: the places of this pod's job are told to other pods, and it is to be seen whether all come";
+const ALL_TAKEN: &str = "Prorata: every place of this pod's job has its pod, and none has ended";
 const NOT_PLANNED: &str = "Prorata: this pod's job has its place on another node";
+const NOT_DECIDED: &str =
+    "Prorata: whose the room is that is free is not decided yet, while jobs wait for some";
 const NO_ROOM: &str = "Prorata: the GPUs here are taken or promised";
 
 /// The best score that kube-scheduler expects.
@@ -52,27 +55,19 @@ pub fn answer<'a>(
     args: &'a Args,
 ) -> FilterResult<'a> {
     let Some(names) = &args.node_names else {
-        return FilterResult {
-            error: NOT_CACHE_CAPABLE,
-            ..FilterResult::default()
-        };
+        return later(NOT_CACHE_CAPABLE);
     };
-    // An error is tried again soon; a refusal waits for something to happen in the cluster.
     let Some(view) = view else {
-        return FilterResult {
-            error: NOT_READY,
-            ..FilterResult::default()
-        };
+        return later(NOT_READY);
     };
     let pod = &args.pod;
     match Concern::of(view, pod) {
         Concern::Planned(plan) => planned(view, &told.seats, plan, pod, names),
         Concern::LetGo(plan) => let_go(view, told, policy, plan, pod, names),
-        Concern::Waiting => refuse(names, NOT_ADMITTED),
-        Concern::Early => FilterResult {
-            error: NOT_ADMITTED,
-            ..FilterResult::default()
-        },
+        // It was started, so either the view is behind or it is about to end. kube-scheduler would
+        // hear of nothing that makes it try a refused pod again.
+        Concern::Early => later(NOT_ADMITTED),
+        Concern::Other if view.is_undecided && asks(pod, policy) => later(NOT_DECIDED),
         Concern::Other => unmanaged(view, &told.offers, policy, pod, names),
     }
 }
@@ -108,9 +103,7 @@ enum Concern<'a> {
     Planned(&'a Plan),
     /// It waited in the queue by itself, and has a place now.
     LetGo(&'a Plan),
-    /// Its Job waits.
-    Waiting,
-    /// Its gate is gone, and the view is about to say why.
+    /// It is the queue's, and as far as the view says nothing has started it.
     Early,
     /// Nothing.
     Other,
@@ -135,7 +128,7 @@ impl<'a> Concern<'a> {
         let plan = plan.filter(|plan| plan.job().namespace() == pod.metadata.namespace);
         match plan {
             Some(plan) => Self::Planned(plan),
-            None if waits(view, pod, owner) => Self::Waiting,
+            None if waits(view, pod, owner) => Self::Early,
             None => Self::Other,
         }
     }
@@ -158,7 +151,10 @@ fn let_go<'a>(
         let mut slots = plan.placement().slots();
         slots.any(|slot| slot.node.as_str() == *name)
     };
-    let seat = || told.seats.tell(plan, &pod.metadata.uid, Instant::now());
+    let seat = || {
+        told.seats
+            .tell(plan, &pod.metadata.uid, &view.departed, Instant::now())
+    };
     let node = match nominated.filter(is_planned) {
         Some(node) => Some(NodeId::from(node)),
         None => seat().and_then(|seat| plan.node(seat)).cloned(),
@@ -196,30 +192,33 @@ fn planned<'a>(
     names: &'a [String],
 ) -> FilterResult<'a> {
     let Some(places) = view.snapshot.placement(plan.job()) else {
-        return refuse(names, NOT_ADMITTED);
+        return later(NOT_ADMITTED);
     };
     let index = pod.metadata.annotations.get(COMPLETION_INDEX);
     let index = index.and_then(|text| plan.seat_of_index(text.parse().ok()?));
-    let seat = index.or_else(|| seats.tell(plan, &pod.metadata.uid, Instant::now()));
-    if seat.is_none() && !plan.is_full() {
-        return FilterResult {
-            error: ALL_TOLD,
-            ..FilterResult::default()
-        };
-    }
-    let node = seat.and_then(|seat| node_of(plan, places, seat));
+    let seat =
+        index.or_else(|| seats.tell(plan, &pod.metadata.uid, &view.departed, Instant::now()));
+    let Some(node) = seat.and_then(|seat| node_of(plan, places, seat)) else {
+        // One that is gone may still be seen.
+        return later(if plan.is_full() { ALL_TAKEN } else { ALL_TOLD });
+    };
     // How a node divides its GPUs may have changed since.
-    let node = node.filter(|node| view.snapshot.gives(node, plan.shape()));
-    let found = names
-        .iter()
-        .find(|name| node.is_some_and(|node| node.as_str() == *name));
-    match found {
+    let gives = view.snapshot.gives(node, plan.shape());
+    match names.iter().find(|name| gives && *name == node.as_str()) {
         Some(name) => FilterResult {
             node_names: vec![name],
             ..FilterResult::default()
         },
+        None if is_of_another_plan(pod, node) => later(NOT_ADMITTED),
         None => refuse(names, NOT_PLANNED),
     }
+}
+
+/// Whether the nodes that are written into the pod are others: those of an admission that the view
+/// does not know yet, or of one that is over.
+fn is_of_another_plan(pod: &Pod, node: &NodeId) -> bool {
+    let spec: Option<PodSpec> = serde_json::from_str(pod.spec.get()).ok();
+    spec.is_some_and(|spec| !translate::leads_to(&spec, node))
 }
 
 /// The node of a place: where the pod was that had it before, for that is what is held for the next
@@ -296,6 +295,20 @@ fn gpus(pod: &Pod, gpu_resource: &str) -> Shape {
     }
 }
 
+fn asks(pod: &Pod, policy: &FilterPolicy) -> bool {
+    let shape = gpus(pod, &policy.gpu_resource);
+    shape.task != Resources::ZERO || shape.needs.profile.is_some()
+}
+
+/// kube-scheduler is to ask again in a few seconds, whether or not anything happens.
+fn later<'a>(why: &'static str) -> FilterResult<'a> {
+    FilterResult {
+        error: why,
+        ..FilterResult::default()
+    }
+}
+
+/// No node will do, until something happens in the cluster.
 fn refuse<'a>(names: &'a [String], why: &'static str) -> FilterResult<'a> {
     FilterResult {
         failed_and_unresolvable_nodes: names.iter().map(|name| (name.as_str(), why)).collect(),

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use rpds::RedBlackTreeMapSync;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use tokio::time::Instant;
 
 use super::BOUND_WITHIN;
@@ -27,8 +27,14 @@ struct Told {
 
 impl Seats {
     /// The place of a pod of this plan's Job that is not bound yet; `None` while others may be on
-    /// their way to all that are free.
-    pub fn tell(&self, plan: &Plan, pod: &str, now: Instant) -> Option<u32> {
+    /// their way to all that are free. Those that have `departed` are not.
+    pub fn tell(
+        &self,
+        plan: &Plan,
+        pod: &str,
+        departed: &RedBlackTreeSetSync<String>,
+        now: Instant,
+    ) -> Option<u32> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let told = all.entry(plan.job().uid().to_owned()).or_default();
         if told.epoch != plan.epoch() {
@@ -38,7 +44,8 @@ impl Seats {
             };
         }
         told.pods.retain(|seat, (at, uid)| {
-            uid == pod || !plan.is_taken(*seat) && now.duration_since(*at) < BOUND_WITHIN
+            let comes = !departed.contains(uid) && now.duration_since(*at) < BOUND_WITHIN;
+            uid == pod || !plan.is_taken(*seat) && comes
         });
         let known = told
             .pods
@@ -61,7 +68,7 @@ impl Seats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prorata_core::{Devices, Job, JobId, Resources, Slot};
+    use prorata_core::{Devices, Job, JobId, Others, Resources, Slot};
 
     use crate::translate::PodView;
 
@@ -84,38 +91,54 @@ mod tests {
             node: Some("a".into()),
             takes: Resources::ZERO,
             unit: Default::default(),
+            others: Others::NONE,
             unschedulable: None,
             is_over: false,
             gated: None,
         });
     }
 
+    fn none() -> RedBlackTreeSetSync<String> {
+        RedBlackTreeSetSync::default()
+    }
+
+    #[test]
+    fn whoever_has_departed_leaves_its_place_to_the_next() {
+        let (seats, now) = (Seats::default(), Instant::now());
+        let plan = plan(1);
+        seats.tell(&plan, "p", &none(), now);
+        seats.tell(&plan, "q", &none(), now);
+        assert_eq!(seats.tell(&plan, "r", &none(), now), None);
+        let departed = none().insert("p".to_owned());
+        assert_eq!(seats.tell(&plan, "r", &departed, now), Some(0));
+    }
+
     #[test]
     fn each_pod_is_told_its_own_place_and_the_same_again() {
         let (seats, now) = (Seats::default(), Instant::now());
-        assert_eq!(seats.tell(&plan(1), "p", now), Some(0));
-        assert_eq!(seats.tell(&plan(1), "q", now), Some(1));
-        assert_eq!(seats.tell(&plan(1), "p", now), Some(0));
+        assert_eq!(seats.tell(&plan(1), "p", &none(), now), Some(0));
+        assert_eq!(seats.tell(&plan(1), "q", &none(), now), Some(1));
+        assert_eq!(seats.tell(&plan(1), "p", &none(), now), Some(0));
     }
 
     #[test]
     fn a_pod_that_replaces_another_gets_its_place() {
         let (seats, now) = (Seats::default(), Instant::now());
         let mut plan = plan(1);
-        seats.tell(&plan, "p", now);
+        seats.tell(&plan, "p", &none(), now);
         bound(&mut plan, "p");
-        seats.tell(&plan, "q", now);
+        seats.tell(&plan, "q", &none(), now);
         // r comes in its stead if q is deleted before it is bound; or p has ended, and q is bound.
-        assert_eq!(seats.tell(&plan, "r", now), None);
-        assert_eq!(seats.tell(&plan, "r", now + BOUND_WITHIN), Some(1));
+        assert_eq!(seats.tell(&plan, "r", &none(), now), None);
+        assert_eq!(seats.tell(&plan, "r", &none(), now + BOUND_WITHIN), Some(1));
         plan.leave("p");
-        assert_eq!(seats.tell(&plan, "s", now + BOUND_WITHIN), Some(0));
+        assert_eq!(seats.tell(&plan, "s", &none(), now + BOUND_WITHIN), Some(0));
     }
 
     #[test]
     fn another_admission_starts_anew() {
         let (seats, now) = (Seats::default(), Instant::now());
-        seats.tell(&plan(1), "p", now);
-        assert_eq!(seats.tell(&plan(2), "q", now), Some(0));
+        seats.tell(&plan(1), "p", &none(), now);
+        assert_eq!(seats.tell(&plan(2), "q", &none(), now), Some(0));
     }
 }

@@ -80,6 +80,13 @@ impl Server {
     }
 }
 
+/// Waits until a tenure begins.
+async fn begins(tenure: &mut Tenure) {
+    while !tenure.is_held() {
+        tenure.change().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_leads_and_another_follows_once_it_is_gone() {
     let server = Server::default();
@@ -90,9 +97,10 @@ async fn one_leads_and_another_follows_once_it_is_gone() {
     sleep(Duration::from_secs(120)).await;
     assert!(leads.is_held() && !follows.is_held());
     first.abort();
+    assert!(follows.is_anothers() && !leads.is_anothers());
     let clock = Instant::now();
-    follows.change().await;
-    assert!(follows.is_held() && !leads.is_held());
+    begins(&mut follows).await;
+    assert!(!leads.is_held() && !follows.is_anothers());
     let waited = clock.elapsed().as_secs();
     assert!((13..=19).contains(&waited), "after {waited} s");
 }
@@ -118,8 +126,7 @@ async fn there_are_never_two_while_nobody_can_renew() {
     }
     let ended = clock.elapsed();
     assert!(ended <= Duration::from_secs(10), "{ended:?}");
-    follows.change().await;
-    assert!(follows.is_held());
+    begins(&mut follows).await;
     assert!(
         clock.elapsed() >= ended + Duration::from_secs(3),
         "with time to spare"
@@ -146,9 +153,29 @@ async fn a_lease_that_is_given_back_is_taken_at_once() {
     assert!(!tenure.is_held());
     let (_second, mut follows) = server.candidate();
     let clock = Instant::now();
-    follows.change().await;
-    assert!(follows.is_held());
+    begins(&mut follows).await;
     assert!(clock.elapsed() < Duration::from_secs(1));
+}
+
+/// A Lease may have been left by one that has ended: only who renews it decides.
+#[tokio::test(start_paused = true)]
+async fn another_decides_once_it_is_seen_to_renew_and_until_it_no_longer_does() {
+    let server = Server::default();
+    let (first, mut leads) = server.candidate();
+    begins(&mut leads).await;
+    first.abort();
+    let (_second, mut follows) = server.candidate();
+    while !follows.is_held() {
+        assert!(!follows.is_anothers());
+        follows.change().await;
+    }
+    let (third, watches) = server.candidate();
+    sleep(Duration::from_secs(5)).await;
+    assert!(watches.is_anothers());
+    third.abort();
+    *server.silent.lock().unwrap() = true;
+    sleep(Duration::from_secs(8)).await;
+    assert!(!watches.is_anothers());
 }
 
 /// Before, within and after the tenure.

@@ -189,7 +189,9 @@ mod tests {
             bypassing: Default::default(),
             groups: Default::default(),
             owners: Default::default(),
+            departed: Default::default(),
             namespaces: Default::default(),
+            is_undecided: false,
         });
         let text = Metrics::default().render(&views).unwrap();
         for line in [

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use prorata_core::{NodeId, Time};
+use prorata_core::{Event, NodeId, TenantId, Time};
 
 use super::{News, Observed, Uid};
 
@@ -109,8 +109,8 @@ impl Observed {
         self.lost.contains(node) || !self.nodes.contains_key(node)
     }
 
-    /// The room of pods that do not end stays theirs, but nobody is kept waiting for it. Those that
-    /// are evicted one by one go on being evicted.
+    /// The room of pods that do not end stays theirs, and is charged to their tenant again, but nobody
+    /// is kept waiting for it. Those that are evicted one by one go on being evicted.
     fn give_up_victims(&mut self, now: Time, news: &mut News) {
         let patience = self.patience.victim;
         let mut overdue = Vec::new();
@@ -121,8 +121,14 @@ impl Observed {
             }
         }
         for uid in overdue {
+            let view = self.jobs.get(&uid);
+            let tenant = view.and_then(|view| self.namespaces.get(view.id.namespace()));
+            let tenant = tenant.cloned();
             for pod in self.pods_in_seats(&uid) {
                 self.detach(&pod, news);
+                let charged =
+                    |tenant: &TenantId| Event::PodCharged(pod.as_str().into(), tenant.clone());
+                news.facts.extend(tenant.as_ref().map(charged));
             }
             news.touched.insert(uid);
         }

@@ -79,7 +79,7 @@ impl Observed {
         let Some((node, job)) = pod.node.clone().zip(pod.job.clone()) else {
             return;
         };
-        let takes = self.takes_on(&node, pod);
+        let (takes, others) = (self.takes_on(&node, pod), pod.others.clone());
         let Some(mut plan) = self.plans.get(&job).cloned() else {
             return;
         };
@@ -91,7 +91,8 @@ impl Observed {
         self.detached.insert(uid.to_owned());
         let task = TaskId { job: id, index };
         news.facts.push(Event::TaskFinished(task));
-        news.facts.push(Event::PodBound(uid.into(), node, takes));
+        news.facts
+            .push(Event::PodBound(uid.into(), node, takes, others));
     }
 
     /// A bound pod takes its seat in its job's plan, or is nobody's task and only takes room.
@@ -146,7 +147,13 @@ impl Observed {
             None => {
                 news.touched.extend(self.planned_on(&node));
                 let (id, takes) = (PodId::from(uid), self.takes_on(&node, pod));
-                news.facts.push(Event::PodBound(id, node, takes));
+                let others = pod.others.clone();
+                let takes_room = Event::PodBound(id.clone(), node, takes, others);
+                news.facts.push(takes_room);
+                let is_overdue = self.leavers.get(job).is_some_and(|l| l.is_overdue);
+                let tenant = self.namespaces.get(&pod.namespace).filter(|_| is_overdue);
+                news.facts
+                    .extend(tenant.map(|tenant| Event::PodCharged(id, tenant.clone())));
             }
         }
     }
@@ -156,6 +163,7 @@ impl Observed {
         let unbound = self.unscheduled.remove(uid);
         news.touched.extend(unbound.map(|pod| pod.job));
         let Some(pod) = self.pods.remove(uid) else {
+            self.departed.note(uid);
             return;
         };
         self.part(uid, news);

@@ -2,7 +2,7 @@
 
 use super::*;
 use k8s_openapi::jiff::Timestamp;
-use prorata_core::{Resources, Slot, TaskId};
+use prorata_core::{Others, Resources, Slot, TaskId};
 use serde_json::json;
 
 /// The Job `red/train` with one pod, admitted.
@@ -37,6 +37,7 @@ fn pod(uid: &str, namespace: &str) -> Object {
         node: Some("a".into()),
         takes: Resources::gpus(1),
         unit: Default::default(),
+        others: Others::NONE,
         unschedulable: None,
         is_over: false,
         gated: None,
@@ -57,7 +58,7 @@ fn a_pod_that_came_before_its_predecessor_was_gone_takes_its_seat() {
         "old"
     ));
     let news = observed.apply(Change::Applied(pod("new", "red")));
-    let takes_room = Event::PodBound("new".into(), "a".into(), Resources::gpus(1));
+    let takes_room = Event::PodBound("new".into(), "a".into(), Resources::gpus(1), Others::NONE);
     assert!(news.facts.contains(&takes_room), "{news:?}");
     let news = observed.apply(Change::Deleted(pod("old", "red")));
     assert!(is_seated(&news, "new"), "{news:?}");
@@ -66,7 +67,12 @@ fn a_pod_that_came_before_its_predecessor_was_gone_takes_its_seat() {
 #[test]
 fn a_pod_of_another_namespace_takes_room_and_no_seat() {
     let news = observed().apply(Change::Applied(pod("forged", "free")));
-    let takes_room = Event::PodBound("forged".into(), "a".into(), Resources::gpus(1));
+    let takes_room = Event::PodBound(
+        "forged".into(),
+        "a".into(),
+        Resources::gpus(1),
+        Others::NONE,
+    );
     assert!(news.facts.contains(&takes_room), "{news:?}");
     assert!(!is_seated(&news, "forged"));
 }
@@ -148,11 +154,13 @@ fn a_victim_that_does_not_end_is_not_waited_for_and_frees_nothing() {
     let facts = observed.expire(at(220)).news.facts;
     let (id, index) = (job.id, 0);
     let gone = Event::TaskFinished(TaskId { job: id, index });
-    let takes_room = Event::PodBound("p".into(), "a".into(), Resources::gpus(1));
+    let takes_room = Event::PodBound("p".into(), "a".into(), Resources::gpus(1), Others::NONE);
     assert!(
         facts.contains(&gone) && facts.contains(&takes_room),
         "{facts:?}"
     );
+    let charged = Event::PodCharged("p".into(), "red".into());
+    assert!(facts.contains(&charged), "{facts:?}");
     assert!(observed.is_stopping("j"));
     let facts = observed.apply(Change::Deleted(pod("p", "red"))).facts;
     assert!(facts.contains(&Event::PodGone("p".into())), "{facts:?}");
@@ -261,7 +269,7 @@ fn node_of_slots(mode: prorata_core::Mode) -> Object {
 /// What the core hears that the pod takes.
 fn taken(news: &News) -> Option<Resources> {
     news.facts.iter().find_map(|fact| match fact {
-        Event::PodBound(_, _, takes) => Some(*takes),
+        Event::PodBound(_, _, takes, _) => Some(*takes),
         _ => None,
     })
 }
@@ -288,4 +296,128 @@ fn a_slot_takes_what_it_is_on_its_node_until_its_pod_is_gone() {
     assert_eq!(taken(&news), milli(250));
     let news = observed.apply(Change::Deleted(pod_with_slot(json!({}))));
     assert!(is_gone(&news));
+}
+
+/// Of a job that nobody has decided about it is open which room it gets.
+#[test]
+fn whoever_follows_knows_what_is_not_decided_yet() {
+    let mut observed = Observed::new("nvidia.com/gpu", Classes::default(), Patience::default());
+    observed.follow();
+    let at = |seconds: u64| Time::from_millis(seconds * 1000);
+    assert!(!observed.has_undecided(false, at(0)));
+    let manifest = json!({
+        "metadata": {
+            "namespace": "red", "name": "train", "uid": "j", "resourceVersion": "1",
+            "creationTimestamp": "1970-01-01T00:01:40Z",
+        },
+        "spec": {"suspend": true, "template": {"spec": {"containers": [
+            {"name": "c", "resources": {"limits": {"nvidia.com/gpu": 1}}},
+        ]}}},
+    });
+    let view = JobView::new(&serde_json::from_value(manifest).unwrap(), "nvidia.com/gpu");
+    let red = Object::Namespace("red".to_owned(), Some("red".into()));
+    observed.apply(Change::Applied(red));
+    observed.apply(Change::Applied(Object::Job(Box::new(view))));
+    assert!(observed.has_undecided(true, at(101)));
+    assert!(
+        !observed.has_undecided(true, at(200)),
+        "no record will come"
+    );
+    assert!(observed.has_undecided(false, at(200)), "nobody decides");
+    let job = observed.wanted("j").unwrap();
+    let mut record = record_of(&job);
+    observed.apply(Change::Applied(Object::QueuedJob(Box::new(record.clone()))));
+    assert!(
+        !observed.has_undecided(true, at(101)),
+        "it was decided about"
+    );
+    assert!(observed.has_undecided(false, at(101)), "nobody decides");
+    let place = crate::api::Place {
+        node: "a".to_owned(),
+        devices: vec![0],
+    };
+    record.version = 2;
+    record.spec.admission = Some(crate::api::Admission {
+        epoch: 1,
+        placement: vec![place],
+    });
+    observed.apply(Change::Applied(Object::QueuedJob(Box::new(record.clone()))));
+    assert!(!observed.has_undecided(false, at(101)), "it has its place");
+    assert!(observed.plan("j").is_some());
+    record.version = 3;
+    record.spec.eviction = Some(crate::api::Eviction {
+        epoch: 1,
+        by: "job other".to_owned(),
+        rule: "priority".to_owned(),
+        at: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH),
+    });
+    observed.apply(Change::Applied(Object::QueuedJob(Box::new(record))));
+    assert!(observed.plan("j").is_none(), "it leaves for another");
+}
+
+fn record_of(job: &Job) -> RecordView {
+    RecordView {
+        name: job.id.name().to_owned(),
+        namespace: job.id.namespace().to_owned(),
+        version: 1,
+        generation: 1,
+        spec: translate::desired_spec(job, translate::Form::Job, None, "nvidia.com/gpu"),
+        status: crate::api::QueuedJobStatus::default(),
+    }
+}
+
+/// What an admission has started is nobody's who bypasses the queue, though the record may be heard
+/// of later than the Job.
+#[test]
+fn whoever_follows_knows_what_was_admitted_without_its_record() {
+    let started = |follows: bool, epoch: Option<&str>| {
+        let mut observed = Observed::new("nvidia.com/gpu", Classes::default(), Patience::default());
+        if follows {
+            observed.follow();
+        }
+        let annotations = epoch.map(|epoch| json!({crate::api::labels::EPOCH: epoch}));
+        let manifest = json!({
+            "metadata": {
+                "namespace": "red", "name": "train", "uid": "j", "resourceVersion": "1",
+                "annotations": annotations,
+            },
+            "spec": {"suspend": false, "template": {"spec": {"containers": [
+                {"name": "c", "resources": {"limits": {"nvidia.com/gpu": 1}}},
+            ]}}},
+        });
+        let view = JobView::new(&serde_json::from_value(manifest).unwrap(), "nvidia.com/gpu");
+        let red = Object::Namespace("red".to_owned(), Some("red".into()));
+        observed.apply(Change::Applied(red));
+        observed.apply(Change::Applied(Object::Job(Box::new(view))));
+        observed.bypassing().contains("j")
+    };
+    assert!(!started(true, Some("7")));
+    assert!(started(true, None), "somebody broke the glass");
+    assert!(started(false, Some("7")), "the record is gone");
+}
+
+/// A record of an admission by a controller that has ended may come after the first lists.
+#[test]
+fn an_admission_whose_number_another_has_gets_a_new_one() {
+    let mut observed = observed();
+    let mut record = record_of(&observed.wanted("j").unwrap());
+    let place = |node: &str| crate::api::Place {
+        node: node.to_owned(),
+        devices: vec![0],
+    };
+    let admitted = |node: &str| crate::api::Admission {
+        epoch: 1,
+        placement: vec![place(node)],
+    };
+    record.spec.admission = Some(admitted("a"));
+    observed.apply(Change::Applied(Object::QueuedJob(Box::new(record.clone()))));
+    assert!(!observed.is_overtaken("j"), "that is ours");
+    record.version = 2;
+    record.spec.admission = Some(admitted("b"));
+    observed.apply(Change::Applied(Object::QueuedJob(Box::new(record))));
+    assert!(observed.is_overtaken("j"));
+    assert_eq!(observed.last_epoch(), 1);
+    observed.renumber("j", 2);
+    assert!(!observed.is_overtaken("j"));
+    assert_eq!(observed.plan("j").map(Plan::epoch), Some(2));
 }

@@ -29,7 +29,11 @@ impl Observed {
             } else {
                 self.bypassing.remove_mut(uid);
             }
-            if let Some(job) = self.wanted(uid) {
+            let wanted = self.wanted(uid);
+            if self.follows {
+                self.note_waiting(uid, wanted.as_ref());
+            }
+            if let Some(job) = wanted {
                 self.told.insert(uid.clone(), job.id.clone());
                 news.facts.extend(self.wanted_facts(uid, job));
             } else if let Some(id) = self.told.get(uid) {
@@ -89,6 +93,7 @@ impl Observed {
         self.jobs.get(uid).is_some_and(started)
             && self.plans.get(uid).is_none()
             && !self.leavers.contains_key(uid)
+            && !(self.follows && self.was_admitted(uid))
     }
 
     fn wanted_facts(&self, uid: &str, job: Job) -> Vec<Event> {

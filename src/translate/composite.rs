@@ -6,7 +6,7 @@ use k8s_openapi::api::batch::v1::JobSpec;
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use kube::ResourceExt;
 use kube::api::DynamicObject;
-use prorata_core::{JobId, Needs, Resource, Resources};
+use prorata_core::{JobId, Needs, Others, Resource, Resources};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -146,7 +146,13 @@ impl Asked {
     }
 
     fn add(&mut self, group: &Group, template: Template) {
-        let differ = self.names_gpus && self.needs != template.needs;
+        let elsewhere = |needs: &Needs| Needs {
+            others: Others::NONE,
+            ..needs.clone()
+        };
+        let mut needs = elsewhere(&template.needs);
+        let differ = self.names_gpus && elsewhere(&self.needs) != needs;
+        needs.others = self.needs.others.greater(&template.needs.others);
         let differ = differ.then(|| {
             "its pod templates with GPUs demand different nodes, which cannot be planned for yet: \
              give them the same nodeSelector, node affinity and tolerations"
@@ -157,7 +163,7 @@ impl Asked {
         self.gang = self.gang.saturating_add(group.count);
         self.over = self.over.saturating_add(group.over.min(group.count));
         self.priority_class = self.priority_class.take().or(template.priority_class);
-        self.needs = template.needs;
+        self.needs = needs.into();
         self.names_gpus = true;
     }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as k8s;
 use kube::ResourceExt;
-use prorata_core::needs::{Effect, Labels, Taint};
+use prorata_core::needs::{Effect, Labels, Taint, Text};
 use prorata_core::{Gpus, Model, Node, Resource, Resources};
 use prorata_simulator::quantity;
 
+use super::pod::{PODS, UNIT};
 use super::sharing;
-use crate::api::labels;
+use crate::api::{labels, resources};
 
 /// What Kubernetes taints a node with that is cordoned.
 const CORDONED: &str = "node.kubernetes.io/unschedulable";
@@ -30,11 +31,23 @@ pub fn node(node: &k8s::Node, gpu_resource: &str) -> Node {
     let plain = counted(gpu_resource)
         .into_iter()
         .fold(Resources::ZERO, with);
+    let known = counted(gpu_resource).map(|(_, key)| key);
+    let others = allocatable.iter().filter(|(key, _)| {
+        !known.contains(&key.as_str()) && !resources::is_gpu(key, gpu_resource)
+    });
+    let others = others.map(|(key, quantity)| {
+        let amount = quantity::parse(UNIT, &quantity.0).unwrap_or_default();
+        (Text::from(key.as_str()), amount)
+    });
+    // kubelet always says how many pods it takes; whatever else makes nodes may not.
+    let unsaid = !allocatable.contains_key(&**PODS);
+    let pods = unsaid.then(|| (PODS.clone(), Resources::MAX_AMOUNT));
     let model = node.labels().get(labels::GPU_MODEL);
     let cards = sharing::cards(node, gpu_resource);
     let milli = cards.count.saturating_mul(Resource::Gpu.scale());
     Node {
         allocatable: plain.with(Resource::Gpu, milli),
+        others: others.chain(pods).collect(),
         gpus: Gpus {
             model: model.map_or_else(Model::default, |model| model.as_str().into()),
             mode: cards.mode,
@@ -116,7 +129,7 @@ mod tests {
             "metadata": {"name": "a", "labels": {"nvidia.com/gpu.product": "NVIDIA-L4"}},
             "spec": spec,
             "status": {
-                "allocatable": {"cpu": "3920m", "memory": "64Gi", "nvidia.com/gpu": "8"},
+                "allocatable": {"cpu": "3920m", "memory": "64Gi", "nvidia.com/gpu": "8", "pods": "110", "rdma/hca": "2"},
                 "conditions": [{"type": "Ready", "status": ready}],
             },
         });
@@ -128,7 +141,10 @@ mod tests {
         let offers = Resources::gpus(8)
             .with(Resource::Cpu, 3920)
             .with(Resource::Memory, 64 << 30);
-        assert_eq!(read(json!({}), "True").allocatable, offers);
+        let node = read(json!({}), "True");
+        assert_eq!(node.allocatable, offers);
+        let (pods, hca) = (node.others.get("pods"), node.others.get("rdma/hca"));
+        assert_eq!((pods, hca), (110, 2));
     }
 
     #[test]

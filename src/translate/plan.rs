@@ -3,7 +3,7 @@
 //! kube-scheduler then examines those nodes alone, and sends only their names to the extender.
 
 use k8s_openapi::api::core::v1::{
-    Affinity, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
+    Affinity, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec,
 };
 use prorata_core::{NodeId, Placement};
 use serde_json::{Value, json};
@@ -101,6 +101,21 @@ pub(super) fn required(affinity: Option<&Affinity>) -> Option<&Vec<NodeSelectorT
     let nodes = affinity?.node_affinity.as_ref()?;
     let required = &nodes.required_during_scheduling_ignored_during_execution;
     Some(&required.as_ref()?.node_selector_terms)
+}
+
+/// Whether the plan that was written into a pod lets it on this node; true where none was.
+#[must_use]
+pub fn leads_to(spec: &PodSpec, node: &NodeId) -> bool {
+    let Some(terms) = required(spec.affinity.as_ref()) else {
+        return true;
+    };
+    let has = |field: &NodeSelectorRequirement| {
+        let values = field.values.as_ref();
+        field.key != NAME_FIELD
+            || values.is_some_and(|v| v.iter().any(|name| name == node.as_str()))
+    };
+    let leads = |term: &NodeSelectorTerm| term.match_fields.iter().flatten().all(has);
+    terms.iter().any(leads)
 }
 
 /// The affinity of a template that an earlier plan has been written into, as it was before;

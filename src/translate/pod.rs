@@ -1,10 +1,12 @@
 //! Pods.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
 
 use k8s_openapi::api::core::v1 as k8s;
 use kube::ResourceExt;
-use prorata_core::{NodeId, Resource, Resources, Time};
+use prorata_core::needs::Text;
+use prorata_core::{NodeId, Others, Resource, Resources, Time};
 use prorata_simulator::quantity::{self, QuantityError};
 
 use super::asked::{self, Annotations, AskError, Unit};
@@ -13,6 +15,12 @@ use crate::kinds::Composite;
 
 /// Annotation and label by which the Job controller numbers the pods of an indexed Job.
 const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
+
+/// How many pods a node takes is a resource of this name.
+pub(super) static PODS: LazyLock<Text> = LazyLock::new(|| "pods".into());
+
+/// What is not counted by a unit of ours is counted in whole ones, as memory is in bytes.
+pub(super) const UNIT: Resource = Resource::Memory;
 
 /// What the controller keeps of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +44,8 @@ pub struct PodView {
     pub takes: Resources,
     /// In what it has its GPUs.
     pub unit: Unit,
+    /// What else it takes there.
+    pub others: Others,
     /// What kube-scheduler says of one that it cannot place.
     pub unschedulable: Option<String>,
     /// Succeeded or failed: its containers are gone and its resources free.
@@ -78,6 +88,12 @@ impl PodView {
             bound: bound(pod),
             takes: takes.unwrap_or_default(),
             unit: unit.unwrap_or_default(),
+            // Only kubelet would let one in whose amounts cannot be read.
+            others: pod
+                .spec
+                .as_ref()
+                .and_then(|spec| others(spec, gpu_resource).ok())
+                .unwrap_or_default(),
             unschedulable: unschedulable(pod),
             is_over: matches!(phase, Some("Succeeded" | "Failed")),
             gated,
@@ -124,6 +140,32 @@ fn with_plain(spec: &k8s::PodSpec, gpus: &Resources) -> Result<Resources, Quanti
     plain.try_fold(*gpus, |total, resource| {
         Ok(total.with(resource, request(spec, resource, resource.name())?))
     })
+}
+
+/// What a pod of this spec requests besides, by name, in Kubernetes' own whole units; and that it is
+/// one of the pods of which a node takes only so many.
+///
+/// # Errors
+/// When an amount cannot be read.
+pub(super) fn others(spec: &k8s::PodSpec, gpu_resource: &str) -> Result<Others, QuantityError> {
+    let containers = spec.containers.iter();
+    let containers = containers.chain(spec.init_containers.iter().flatten());
+    let asked = containers.filter_map(|container| container.resources.as_ref());
+    let asked = asked.chain(spec.resources.as_ref());
+    let named = asked.flat_map(|r| r.requests.iter().chain(&r.limits));
+    let named = named.chain(&spec.overhead).flat_map(BTreeMap::keys);
+    let is_counted = |name: &str| {
+        matches!(name, "cpu" | "memory") || resources::is_gpu(name, gpu_resource)
+    };
+    let names: BTreeSet<&str> = named
+        .map(String::as_str)
+        .filter(|name| !is_counted(name))
+        .collect();
+    let amount = |name: &str| -> Result<(Text, u64), QuantityError> {
+        Ok((name.into(), request(spec, UNIT, name)?))
+    };
+    let asked = names.into_iter().map(amount);
+    asked.chain([Ok((PODS.clone(), 1))]).collect()
 }
 
 /// What it requests of one resource, by the name that Kubernetes has for it.
@@ -205,6 +247,25 @@ mod tests {
             "overhead": {"cpu": "250m"},
         });
         assert_eq!(total(spec), Resources::ZERO.with(Resource::Cpu, 5250));
+    }
+
+    #[test]
+    fn whatever_else_is_asked_for_is_counted_by_its_name() {
+        let mut setup = asking(json!({"rdma/hca": 2, "nvidia.com/gpu": 1}));
+        setup["resources"]["limits"] = json!({"hugepages-2Mi": "4Mi"});
+        let spec = json!({
+            "initContainers": [setup],
+            "containers": [asking(json!({"rdma/hca": 1, "ephemeral-storage": "1Gi", "cpu": 1}))],
+        });
+        let others = others(&serde_json::from_value(spec).unwrap(), "nvidia.com/gpu").unwrap();
+        let others: Vec<(&str, u64)> = others.iter().map(|(n, a)| (&**n, a)).collect();
+        let expected = [
+            ("ephemeral-storage", 1 << 30),
+            ("hugepages-2Mi", 4 << 20),
+            ("pods", 1),
+            ("rdma/hca", 2),
+        ];
+        assert_eq!(others, expected);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Affinity, NodeSelectorTerm, PodSpec};
-use prorata_core::{Needs, Resources};
+use prorata_core::{Needs, Others, Resources};
 
 use super::asked::{self, Annotations};
 use super::{needs, plan, pod};
@@ -32,19 +32,25 @@ impl Template {
         affinity: Option<&Affinity>,
         gpu_resource: &str,
     ) -> Self {
-        let (task, unreadable) = match pod::requests(spec, annotations, gpu_resource) {
-            Ok(task) => (task, None),
-            Err(error) => (Resources::ZERO, Some(error.to_string())),
+        let amounts = pod::requests(spec, annotations, gpu_resource);
+        let amounts = amounts.and_then(|task| Ok((task, pod::others(spec, gpu_resource)?)));
+        let (task, others, unreadable) = match amounts {
+            Ok((task, others)) => (task, others, None),
+            Err(error) => (Resources::ZERO, Others::NONE, Some(error.to_string())),
         };
-        let obstacle = unreadable.or_else(|| constraint(spec, affinity, gpu_resource));
         let asked = asked::taken(spec, gpu_resource).unwrap_or_default();
+        let needs = Needs {
+            others,
+            ..needs::needs(spec, affinity, asked.profile())
+        };
+        let obstacle = unreadable.or_else(|| constraint(spec, affinity));
         Self {
             names_gpus: asked::names(spec, gpu_resource),
             task: match obstacle {
                 None => task,
                 Some(_) => Resources::ZERO,
             },
-            needs: needs::needs(spec, affinity, asked.profile()).into(),
+            needs: needs.into(),
             obstacle,
             priority_class: spec.priority_class_name.clone(),
         }
@@ -53,11 +59,7 @@ impl Template {
 
 /// What a plan does not respect yet. To start such a Job would be to place it where
 /// kube-scheduler may refuse it.
-fn constraint(
-    template: &PodSpec,
-    affinity: Option<&Affinity>,
-    gpu_resource: &str,
-) -> Option<String> {
+fn constraint(template: &PodSpec, affinity: Option<&Affinity>) -> Option<String> {
     let mut spreads = template.topology_spread_constraints.iter().flatten();
     let spreads = spreads.any(|spread| spread.when_unsatisfiable == "DoNotSchedule");
     let mut ports = template
@@ -68,45 +70,25 @@ fn constraint(
     let found = [
         (
             affinity.is_some_and(is_about_pods),
-            "podAffinity or podAntiAffinity (required…)".to_owned(),
+            "podAffinity or podAntiAffinity (required…)",
         ),
         (
             plan::required(affinity)
                 .into_iter()
                 .flatten()
                 .any(is_misread),
-            "node affinity by a label called metadata.name".to_owned(),
+            "node affinity by a label called metadata.name",
         ),
-        (
-            spreads,
-            "topologySpreadConstraints (DoNotSchedule)".to_owned(),
-        ),
+        (spreads, "topologySpreadConstraints (DoNotSchedule)"),
         (
             ports || template.host_network == Some(true),
-            "hostPort or hostNetwork".to_owned(),
+            "hostPort or hostNetwork",
         ),
     ];
-    let field = found
-        .into_iter()
-        .find(|(is_there, _)| *is_there)
-        .map(|(_, field)| field);
-    let field = field.or_else(|| {
-        Some(format!(
-            "a request for {}",
-            uncounted(template, gpu_resource)?
-        ))
-    })?;
+    let (_, field) = found.into_iter().find(|(is_there, _)| *is_there)?;
     Some(format!(
         "{field} in the pod template cannot be planned for yet: remove it"
     ))
-}
-
-/// A resource that a container asks for and plans do not count.
-fn uncounted<'a>(template: &'a PodSpec, gpu_resource: &str) -> Option<&'a str> {
-    let is_counted =
-        |name: &str| matches!(name, "cpu" | "memory") || resources::is_gpu(name, gpu_resource);
-    let mut names = asked::named(template).into_iter();
-    names.find(|name| !is_counted(name))
 }
 
 /// To plans that key is the node's name.

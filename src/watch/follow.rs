@@ -29,6 +29,8 @@ const LIST_WITHIN: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Between two attempts to list what the others can do without: it may be broken for days.
+const PAUSE_IF_OPTIONAL: Duration = Duration::from_secs(60);
 
 /// A kind that is followed.
 pub(super) struct Follower<K, V> {
@@ -85,7 +87,10 @@ where
                     if gives_up && self.do_without().await.is_none() {
                         return End::Unwanted;
                     }
-                    pause.wait().await;
+                    match self.is_optional {
+                        true => pause.wait_up_to(PAUSE_IF_OPTIONAL).await,
+                        false => pause.wait().await,
+                    }
                     continue;
                 }
             };
@@ -236,8 +241,13 @@ impl Default for Pause {
 
 impl Pause {
     async fn wait(&mut self) {
-        sleep(self.0).await;
-        self.0 = (self.0 * 2).min(PAUSE_MAX);
+        self.wait_up_to(PAUSE_MAX).await;
+    }
+
+    async fn wait_up_to(&mut self, most: Duration) {
+        let pause = self.0.min(most);
+        sleep(pause).await;
+        self.0 = (pause * 2).min(most);
     }
 
     fn reset(&mut self) {

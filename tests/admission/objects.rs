@@ -42,6 +42,12 @@ pub(crate) async fn queued_jobs_are_the_controllers(cluster: &Cluster) {
         "{error}"
     );
     patch(&ours, "face", epoch(6)).await.unwrap();
+    let elsewhere = json!({ "spec": { "admission": { "placement": [{ "node": "elsewhere" }] } } });
+    let error = patch(&ours, "face", elsewhere).await.unwrap_err();
+    assert!(
+        message(&error).contains("an admission never changes"),
+        "{error}"
+    );
     let error = patch(&ours, "face", json!({ "spec": { "job": { "uid": "2" } } }))
         .await
         .unwrap_err();

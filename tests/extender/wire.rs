@@ -454,6 +454,8 @@ fn view(nodes: usize) -> View {
         bypassing: Default::default(),
         groups: Default::default(),
         owners: Default::default(),
+        departed: Default::default(),
+        is_undecided: false,
         snapshot: core.snapshot(),
         plans,
         namespaces,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::sets::is_of_set;
 use super::store::{
     Author, Key, Kind, Object, Store, bool_at, has_condition, key, set_condition, str_at, u64_at,
     uid,
@@ -234,7 +235,8 @@ pub(crate) fn orphans(store: &Store) -> Vec<Key> {
             let asked = kind == Kind::Pod
                 && !object["metadata"]["deletionTimestamp"].is_null()
                 && !is_tracked(object);
-            if !owner(object).is_empty() && !asked && !there.contains(owner(object)) {
+            let is_owned = !owner(object).is_empty() && !is_of_set(object);
+            if is_owned && !asked && !there.contains(owner(object)) {
                 orphans.push(key.clone());
             }
         }

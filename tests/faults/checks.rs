@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::batch::{is_over, owner};
 use super::scheduler::{capacity, gpus};
+use super::sets;
 use super::store::{Author, Change, Kind, Store, bool_at, has_condition, str_at, u64_at, uid};
-use super::users::is_held;
+use super::users::{FREE, is_held};
 
 /// What has been checked so far.
 #[derive(Debug, Default)]
@@ -34,8 +35,11 @@ impl Checks {
         let mut room_changes = false;
         for change in &store.log[self.until..] {
             match change.key.kind {
-                Kind::Job => starts_by_its_record(store, change),
-                Kind::QueuedJob => self.keeps_its_places(change),
+                Kind::Job => self.starts_as_it_may(store, change),
+                Kind::QueuedJob => {
+                    self.keeps_its_places(change);
+                    keeps_what_runs(store, change);
+                }
                 _ => {}
             }
             room_changes |= matches!(change.key.kind, Kind::QueuedJob | Kind::Pod);
@@ -44,6 +48,33 @@ impl Checks {
         if room_changes {
             nothing_is_given_twice(store, self.is_strict);
         }
+    }
+
+    /// A Job starts by its record, and when Kubernetes has ended what it had before.
+    fn starts_as_it_may(&self, store: &Store, change: &Change) {
+        let (Some(before), Some(after)) = (&change.before, &change.after) else {
+            return;
+        };
+        if !bool_at(before, "/spec/suspend") || bool_at(after, "/spec/suspend") {
+            return;
+        }
+        starts_by_its_record(store, change);
+        let holds = |pod: &Value| {
+            let node = super::scheduler::node_key(str_at(pod, "/spec/nodeName"));
+            let is_near = store
+                .get(&node)
+                .is_some_and(|node| has_condition(node, "Ready"));
+            owner(pod) == uid(after) && is_near && !is_over(pod)
+        };
+        // What has just been started has none of its own yet.
+        let is_new = change.version == store.version();
+        let mut pods = store.all(Kind::Pod).filter(|_| self.is_strict && is_new);
+        let left = pods.find(|(_, pod)| holds(pod));
+        assert!(
+            left.is_none(),
+            "{:?} is started before {left:?} has ended",
+            change.key
+        );
     }
 
     /// The places of an admission never change.
@@ -68,15 +99,34 @@ impl Checks {
     }
 }
 
+/// While a Job runs by an admission, that is on record.
+fn keeps_what_runs(store: &Store, change: &Change) {
+    let (Some(before), Some(after)) = (&change.before, &change.after) else {
+        return;
+    };
+    let admitted = "/spec/admission/epoch";
+    let (was, is) = (u64_at(before, admitted), u64_at(after, admitted));
+    let job = object(
+        store,
+        change.version,
+        Kind::Job,
+        str_at(before, "/spec/job/uid"),
+    );
+    let runs = |job: &super::store::Object| {
+        !bool_at(job, "/spec/suspend") && epoch(job) == was && !has_condition(job, "Complete")
+    };
+    assert!(
+        was == is || !job.as_ref().is_some_and(runs),
+        "{:?} runs by epoch {was}, and its record says {is}",
+        change.key
+    );
+}
+
 /// Whoever starts a Job has put its admission on record before, and no user holds it.
 fn starts_by_its_record(store: &Store, change: &Change) {
     let (Some(before), Some(after)) = (&change.before, &change.after) else {
         return;
     };
-    let starts = bool_at(before, "/spec/suspend") && !bool_at(after, "/spec/suspend");
-    if !starts {
-        return;
-    }
     assert!(
         matches!(change.by, Author::Controller(_)),
         "only the queue starts {:?}",
@@ -106,6 +156,17 @@ fn epoch(job: &Value) -> u64 {
     text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
+/// An object of this UID as it was.
+fn object(store: &Store, version: u64, kind: Kind, of: &str) -> Option<super::store::Object> {
+    let until = usize::try_from(version).unwrap();
+    let mut log = store.log[..until].iter().rev();
+    let theirs = |change: &&Change| {
+        let object = change.after.as_ref().or(change.before.as_ref()).unwrap();
+        change.key.kind == kind && uid(object) == of
+    };
+    log.find(theirs)?.after.clone()
+}
+
 /// The record of a Job as it was.
 fn record(store: &Store, version: u64, job: &str) -> Option<super::store::Object> {
     let until = usize::try_from(version).unwrap();
@@ -123,12 +184,17 @@ fn nothing_is_given_twice(store: &Store, is_strict: bool) {
     let places = places(store);
     for (key, node) in store.all(Kind::Node) {
         let mut held: BTreeMap<&str, u64> = BTreeMap::new();
-        for (_, pod) in store.all(Kind::Pod) {
+        let mut strangers = 0;
+        for (pod_key, pod) in store.all(Kind::Pod) {
             if str_at(pod, "/spec/nodeName") == key.name && !is_over(pod) {
-                *held.entry(holder(pod)).or_default() += gpus(pod);
+                // kube-scheduler may have chosen room for them that was free then.
+                match pod_key.namespace == FREE {
+                    true => strangers += gpus(pod),
+                    false => *held.entry(holder(pod)).or_default() += gpus(pod),
+                }
             }
         }
-        let taken: u64 = held.values().sum();
+        let taken = held.values().sum::<u64>() + strangers;
         let all = capacity(node);
         assert!(
             taken <= all,
@@ -152,6 +218,9 @@ fn nothing_is_given_twice(store: &Store, is_strict: bool) {
 
 /// UID of the job that a pod is of, or is itself.
 fn holder(pod: &Value) -> &str {
+    if let Some(set) = sets::holder(pod) {
+        return set;
+    }
     match owner(pod) {
         "" => uid(pod),
         job => job,
@@ -173,8 +242,14 @@ fn places(store: &Store) -> BTreeMap<(String, String), u64> {
             }
             gpus(&job["spec"]["template"])
         } else if let Some((_, pod)) = store.find(Kind::Pod, uid).filter(|(_, pod)| !is_over(pod)) {
+            let leaves = u64_at(record, "/spec/eviction/epoch") == admitted;
+            // It may have found its place elsewhere.
+            if leaves || !str_at(pod, "/spec/nodeName").is_empty() {
+                continue;
+            }
             gpus(pod)
         } else {
+            set_places(store, record, &mut places);
             continue;
         };
         let slots = &record["spec"]["admission"]["placement"];
@@ -184,6 +259,35 @@ fn places(store: &Store) -> BTreeMap<(String, String), u64> {
         }
     }
     places
+}
+
+/// The same of a set, unless a pod of it has found its place elsewhere.
+fn set_places(store: &Store, record: &Value, places: &mut BTreeMap<(String, String), u64>) {
+    let admitted = u64_at(record, "/spec/admission/epoch");
+    let slots = record["spec"]["admission"]["placement"].as_array();
+    let slots: Vec<&str> = slots
+        .into_iter()
+        .flatten()
+        .map(|s| str_at(s, "/node"))
+        .collect();
+    let name = str_at(record, "/spec/job/name");
+    let pods = store.all(Kind::Pod).map(|(_, pod)| pod);
+    let pods: Vec<_> = pods
+        .filter(|p| sets::holder(p) == Some(name) && !is_over(p))
+        .collect();
+    let is_elsewhere = |pod: &&super::store::Object| {
+        let node = str_at(pod, "/spec/nodeName");
+        !node.is_empty() && !slots.contains(&node)
+    };
+    let leaves = u64_at(record, "/spec/eviction/epoch") == admitted;
+    if leaves || pods.is_empty() || pods.iter().any(is_elsewhere) {
+        return;
+    }
+    for slot in slots {
+        *places
+            .entry((slot.to_owned(), name.to_owned()))
+            .or_default() += gpus(pods[0]);
+    }
 }
 
 /// What is still to come: nothing once every job is complete, and on record as finished.

@@ -19,6 +19,16 @@ pub(crate) struct Faults {
     pub(crate) submits: u64,
     /// Of what is submitted, pods.
     pub(crate) pods: u64,
+    /// And gangs of pods.
+    pub(crate) sets: u64,
+    /// Of steps, those with a new pod that asks for GPUs and is of no tenant.
+    pub(crate) strangers: u64,
+    /// How long a job runs at least before it has to leave.
+    pub(crate) min_runtime_ms: u64,
+    /// Of the time, how much of it a PodDisruptionBudget forbids to evict pods of sets.
+    pub(crate) budgets: u64,
+    /// Of pods that kube-scheduler has a node for, those that are bound late.
+    pub(crate) binds_late: u64,
     pub(crate) meddles: u64,
     pub(crate) edits_tenants: u64,
     pub(crate) pods_fail: u64,
@@ -56,6 +66,11 @@ impl Faults {
             jobs,
             submits: 20,
             pods: some(400, 250),
+            sets: some(400, 350),
+            strangers: some(300, 4),
+            min_runtime_ms: some(500, 2000),
+            budgets: some(300, 600),
+            binds_late: some(300, 300),
             meddles: some(500, 3),
             edits_tenants: some(200, 2),
             pods_fail: some(300, 100),

@@ -22,6 +22,7 @@ mod process;
 mod random;
 mod scheduler;
 mod server;
+mod sets;
 mod store;
 mod users;
 mod wire;

@@ -40,15 +40,23 @@ pub(crate) struct Process {
     told: Told,
 }
 
+/// What processes differ in from seed to seed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style {
+    /// It leads only while it holds the Lease.
+    pub(crate) elects: bool,
+    pub(crate) min_runtime: Duration,
+}
+
 impl Process {
-    /// Starts one. Where `elects` is set it leads only while it holds the Lease.
-    pub(crate) fn start(number: usize, now_ms: u64, outbox: &Outbox, elects: bool) -> Self {
+    /// Starts one.
+    pub(crate) fn start(number: usize, now_ms: u64, outbox: &Outbox, style: Style) -> Self {
         let mut builder = Builder::new_current_thread();
         let runtime = builder.enable_time().start_paused(true).build().unwrap();
         let guard = runtime.enter();
         let clock = Clock::set(Time::from_millis(now_ms));
         let (views, began) = (Views::default(), Instant::now());
-        let main = runtime.spawn(run(number, outbox.clone(), views.clone(), clock, elects));
+        let main = runtime.spawn(run(number, outbox.clone(), views.clone(), clock, style));
         drop(guard);
         Self {
             number,
@@ -102,9 +110,9 @@ impl Process {
 }
 
 /// What the command does, without its ports and signals.
-async fn run(number: usize, outbox: Outbox, views: Views, clock: Clock, elects: bool) {
+async fn run(number: usize, outbox: Outbox, views: Views, clock: Clock, style: Style) {
     let client = Client::new(service(number, outbox.clone()), "default");
-    let (mut tenure, candidate) = match elects {
+    let (mut tenure, candidate) = match style.elects {
         false => (Tenure::default(), None),
         true => {
             let (reign, tenure) = Reign::begin();
@@ -124,7 +132,7 @@ async fn run(number: usize, outbox: Outbox, views: Views, clock: Clock, elects: 
         let mut watches = watch::start(&client, GPU, &views, &sender);
         drop(sender);
         let writer = Writer::new(writes.clone(), GPU);
-        let driver = Driver::new(settings(), writer, views.clone());
+        let driver = Driver::new(settings(style.min_runtime), writer, views.clone());
         let driver = driver.under(tenure.clone()).repeatable(clock);
         tokio::select! {
             end = driver.run(inbox) => if end == End::Unheard { return },
@@ -134,12 +142,12 @@ async fn run(number: usize, outbox: Outbox, views: Views, clock: Clock, elects: 
 }
 
 /// Little patience, so that much happens.
-fn settings() -> Settings {
+fn settings(min_runtime: Duration) -> Settings {
     Settings {
         policy: Policy {
             preemption: Preemption {
                 enabled: true,
-                min_runtime: Duration::from_secs(2),
+                min_runtime,
                 ..Preemption::default()
             },
             reserve_after: Some(Duration::from_secs(60)),

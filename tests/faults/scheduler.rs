@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use prorata::api::extender_v1::Args;
+use prorata::api::labels;
 use serde_json::{Value, json};
 
-use super::batch::is_over;
+use super::batch::{is_over, owner};
 use super::process::{GPU, Process};
 use super::random::Random;
 use super::store::{
@@ -19,13 +20,31 @@ const BY: Author = Author::Kubernetes;
 pub(crate) struct Scheduler {
     /// When a pod is tried again, and how often it was, by UID.
     later: BTreeMap<String, (u64, u32)>,
-    /// Pods that are about to be bound: their UID, and where.
-    pub(crate) bindings: Vec<(Key, String, String)>,
+    /// Pods that could not be placed, and until when they are not tried again unless something
+    /// happens in the cluster that may help, by UID.
+    parked: BTreeMap<String, u64>,
+    /// Changes that it has heard of.
+    heard: usize,
+    /// Pods that are about to be bound.
+    bindings: Vec<Binding>,
 }
+
+/// A pod that is about to be bound.
+#[derive(Debug)]
+struct Binding {
+    pod: Key,
+    uid: String,
+    node: String,
+    at_ms: u64,
+}
+
+/// What nothing has happened for is tried again after this long all the same.
+const FLUSH_MS: u64 = 300_000;
 
 impl Scheduler {
     /// The pods to place.
-    pub(crate) fn due(&self, store: &Store) -> Vec<Key> {
+    pub(crate) fn due(&mut self, store: &Store) -> Vec<Key> {
+        self.hear(store);
         let is_due = |(key, pod): &(&Key, &super::store::Object)| {
             let waits = str_at(pod, "/spec/nodeName").is_empty()
                 && !is_over(pod)
@@ -34,7 +53,9 @@ impl Scheduler {
                     .as_array()
                     .is_none_or(Vec::is_empty);
             let (later, _) = self.later.get(uid(pod)).copied().unwrap_or_default();
-            waits && later <= store.now_ms && !self.bindings.iter().any(|(bound, ..)| bound == *key)
+            let parked = self.parked.get(uid(pod)).copied().unwrap_or_default();
+            let is_bound = self.bindings.iter().any(|binding| binding.pod == **key);
+            waits && later.max(parked) <= store.now_ms && !is_bound
         };
         store
             .all(Kind::Pod)
@@ -43,13 +64,45 @@ impl Scheduler {
             .collect()
     }
 
-    /// Looks for a node for a pod.
+    /// Tries those again for which something may have changed: a node, a pod on one, or what the pod
+    /// itself says.
+    fn hear(&mut self, store: &Store) {
+        for change in &store.log[self.heard..] {
+            let (before, after) = (change.before.as_deref(), change.after.as_deref());
+            let has_node = |pod: &Value| !str_at(pod, "/spec/nodeName").is_empty();
+            match change.key.kind {
+                Kind::Node => self.parked.clear(),
+                Kind::Pod if before.is_some_and(has_node) || after.is_some_and(has_node) => {
+                    self.parked.clear();
+                }
+                Kind::Pod => {
+                    let said =
+                        |pod: &Value| (pod["spec"].clone(), pod["metadata"]["annotations"].clone());
+                    if before.map(said) != after.map(said) {
+                        after.map(|pod| self.parked.remove(uid(pod)));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.heard = store.log.len();
+    }
+
+    /// The bindings whose time has come.
+    pub(crate) fn bindings_due(&self, now_ms: u64) -> Vec<usize> {
+        let all = self.bindings.iter().enumerate();
+        all.filter_map(|(index, binding)| (binding.at_ms <= now_ms).then_some(index))
+            .collect()
+    }
+
+    /// Looks for a node for a pod. So many out of a thousand are bound late.
     pub(crate) fn place(
         &mut self,
         store: &mut Store,
         key: &Key,
         extender: Option<&Process>,
         random: &mut Random,
+        binds_late: u64,
     ) {
         let pod = store.get(key).unwrap().clone();
         let fitting: Vec<String> = store
@@ -73,10 +126,26 @@ impl Scheduler {
                     fitting.contains(&node),
                     "the extender names a node that was not asked about"
                 );
-                self.bindings
-                    .push((key.clone(), uid(&pod).to_owned(), node));
+                let late = match random.chance(binds_late) {
+                    true => random.between(500, 10_000),
+                    false => 0,
+                };
+                self.bindings.push(Binding {
+                    pod: key.clone(),
+                    uid: uid(&pod).to_owned(),
+                    node,
+                    at_ms: store.now_ms + late,
+                });
             }
-            Ok(_) => refuse(store, key, "Unschedulable", "0/3 nodes are available"),
+            Ok(_) => {
+                assert!(
+                    !has_a_place(store, &pod, &fitting),
+                    "{key:?} has its place, and is refused until something else happens"
+                );
+                let until = store.now_ms + FLUSH_MS;
+                self.parked.insert(uid(&pod).to_owned(), until);
+                refuse(store, key, "Unschedulable", "0/3 nodes are available");
+            }
             Err(_) => refuse(store, key, "SchedulerError", "the extender does not answer"),
         }
     }
@@ -85,15 +154,20 @@ impl Scheduler {
     fn fits(&self, store: &Store, pod: &Value, node: &Value) -> bool {
         let name = str_at(node, "/metadata/name");
         let is_open = has_condition(node, "Ready") && !bool_at(node, "/spec/unschedulable");
-        let about_to = self.bindings.iter().filter(|(_, _, node)| node == name);
-        let about_to = about_to.filter_map(|(key, ..)| Some(gpus(store.get(key)?)));
+        let about_to = self.bindings.iter().filter(|b| b.node == name);
+        let about_to = about_to.filter_map(|b| Some(gpus(store.get(&b.pod)?)));
         let taken: u64 = taken(store, name) + about_to.sum::<u64>();
         is_open && names(pod, name) && taken + gpus(pod) <= capacity(node)
     }
 
     /// Binds a pod that was to be bound.
     pub(crate) fn bind(&mut self, store: &mut Store, binding: usize) {
-        let (key, uid, node) = self.bindings.remove(binding);
+        let Binding {
+            pod: key,
+            uid,
+            node,
+            ..
+        } = self.bindings.remove(binding);
         let pod = store.get(&key).filter(|pod| self::uid(pod) == uid);
         let is_there =
             pod.is_some_and(|pod| pod["metadata"]["deletionTimestamp"].is_null() && !is_over(pod));
@@ -104,6 +178,29 @@ impl Scheduler {
             });
         }
     }
+}
+
+/// Whether a pod is of a Job that runs by the admission on record, and kube-scheduler has nothing
+/// against any of its nodes.
+fn has_a_place(store: &Store, pod: &Value, fitting: &[String]) -> bool {
+    let Some((_, job)) = store.find(Kind::Job, owner(pod)) else {
+        return false;
+    };
+    let affinity = "/spec/affinity";
+    let is_of_this_start = job["spec"]["template"].pointer(affinity) == pod.pointer(affinity);
+    if bool_at(job, "/spec/suspend") || !is_of_this_start {
+        return false;
+    }
+    let admission = store.all(Kind::QueuedJob).find_map(|(_, record)| {
+        (str_at(record, "/spec/job/uid") == uid(job)).then(|| &record["spec"]["admission"])
+    });
+    let started_by = job["metadata"]["annotations"][labels::EPOCH].as_str();
+    let admission = admission.filter(|a| started_by == Some(&a["epoch"].to_string()));
+    let places = admission.and_then(|admission| admission["placement"].as_array());
+    places.is_some_and(|places| {
+        let mut nodes = places.iter().map(|place| str_at(place, "/node"));
+        nodes.all(|node| fitting.iter().any(|name| name == node))
+    })
 }
 
 fn refuse(store: &mut Store, key: &Key, reason: &str, message: &str) {

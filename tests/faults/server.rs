@@ -162,8 +162,14 @@ fn refusal(key: &Key, before: &Value, after: &Value) -> Option<String> {
     match key.kind {
         Kind::QueuedJob => {
             let both = before.pointer(epoch).is_some() && after.pointer(epoch).is_some();
-            (both && u64_at(after, epoch) < u64_at(before, epoch))
-                .then(|| "the epoch of an admission never falls".to_owned())
+            let (known, new) = (u64_at(before, epoch), u64_at(after, epoch));
+            let changes = before["spec"]["admission"] != after["spec"]["admission"];
+            let why = match new {
+                new if new < known => "the epoch of an admission never falls",
+                new if new == known && changes => "an admission never changes",
+                _ => return None,
+            };
+            both.then(|| why.to_owned())
         }
         Kind::Job => {
             let changes = before["spec"]["template"] != after["spec"]["template"];

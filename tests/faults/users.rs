@@ -12,9 +12,11 @@ use super::store::{Author, Key, Kind, Store, bool_at, has_condition, key};
 const BY: Author = Author::User;
 pub(crate) const NODES: [&str; 3] = ["a", "b", "c"];
 pub(crate) const GPUS_PER_NODE: u64 = 4;
+/// A namespace that is no tenant's.
+pub(crate) const FREE: &str = "free";
 /// A gang asks for no more than two of the three nodes have.
 const GANG_GPUS_MAX: u64 = 2 * GPUS_PER_NODE;
-const TENANTS: [&str; 3] = ["red", "blue", "lab"];
+pub(crate) const TENANTS: [&str; 3] = ["red", "blue", "lab"];
 
 /// Nodes, tenants with their namespaces, and PriorityClasses.
 pub(crate) fn furnish(store: &mut Store) {
@@ -28,6 +30,7 @@ pub(crate) fn furnish(store: &mut Store) {
         let namespace = json!({"metadata": {"labels": labels}});
         store.create(key(Kind::Namespace, "", name), namespace, BY);
     }
+    store.create(key(Kind::Namespace, "", FREE), json!({"metadata": {}}), BY);
     let urgent = json!({"value": 100});
     store.create(key(Kind::PriorityClass, "", "urgent"), urgent, BY);
 }
@@ -112,6 +115,19 @@ pub(crate) fn submit_pod(store: &mut Store, random: &mut Random, name: &str) {
         "status": {"phase": "Pending"},
     });
     store.create(key(Kind::Pod, namespace, name), pod, BY);
+}
+
+/// Creates a pod that is of no tenant: nothing holds it back.
+pub(crate) fn submit_stranger(store: &mut Store, random: &mut Random, name: &str) {
+    let gpus = random.between(1, 2).to_string();
+    let seconds = json!({"seconds": random.between(2, 20).to_string()});
+    let container = json!({"name": "c", "resources": {"limits": {GPU: gpus}}});
+    let pod = json!({
+        "metadata": {"annotations": seconds},
+        "spec": {"containers": [container], "restartPolicy": "Never"},
+        "status": {"phase": "Pending"},
+    });
+    store.create(key(Kind::Pod, FREE, name), pod, BY);
 }
 
 /// Does something to some Job.

@@ -1,5 +1,7 @@
 //! The whole: what can happen next, which of it does, and what time it is then.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::Response;
 use tokio::sync::oneshot;
@@ -8,10 +10,11 @@ use super::batch::{self, Batch};
 use super::checks::{Checks, unfinished};
 use super::faults::Faults;
 use super::kubelet::Kubelet;
-use super::process::Process;
+use super::process::{Process, Style};
 use super::random::Random;
 use super::scheduler::Scheduler;
 use super::server::{self, Answer};
+use super::sets::Sets;
 use super::store::{Author, Kind, Store};
 use super::users;
 use super::wire::{Outbox, Sent, Stream, response};
@@ -43,7 +46,9 @@ pub(crate) struct World {
     scheduler: Scheduler,
     pub(crate) kubelet: Kubelet,
     checks: Checks,
+    sets: Sets,
     submitted: u64,
+    strangers: u64,
     /// A digest of all that happened.
     pub(crate) digest: u64,
     digested: usize,
@@ -62,6 +67,7 @@ enum Next {
     Binds(usize),
     Lives(super::store::Key),
     Collects(super::store::Key),
+    Mends(String),
 }
 
 impl World {
@@ -86,7 +92,9 @@ impl World {
             batch: Batch::default(),
             scheduler: Scheduler::default(),
             kubelet: Kubelet::default(),
+            sets: Sets::default(),
             submitted: 0,
+            strangers: 0,
             digest: 0xcbf2_9ce4_8422_2325,
             digested: 0,
             steps: 0,
@@ -111,7 +119,7 @@ impl World {
             _ => CALM_MS_MAX_IF_MISSED,
         };
         let calm_until = self.store.now_ms + within;
-        while let Some(what) = unfinished(&self.store) {
+        while let Some(what) = self.sets.unfinished().or_else(|| unfinished(&self.store)) {
             assert!(self.store.now_ms < calm_until, "{what}");
             self.step();
         }
@@ -224,13 +232,13 @@ impl World {
     pub(crate) fn start_process(&mut self) {
         let number = self.started;
         self.started += 1;
-        let elects = self.faults.controllers > 1;
-        self.processes.push(Process::start(
-            number,
-            self.store.now_ms,
-            &self.outbox,
-            elects,
-        ));
+        let style = Style {
+            elects: self.drawn.controllers > 1,
+            min_runtime: Duration::from_millis(self.drawn.min_runtime_ms),
+        };
+        let now = self.store.now_ms;
+        let process = Process::start(number, now, &self.outbox, style);
+        self.processes.push(process);
     }
 
     /// What people do now.
@@ -238,10 +246,18 @@ impl World {
         if self.submitted < self.faults.jobs && self.random.chance(self.faults.submits) {
             let name = format!("j{}", self.submitted);
             self.submitted += 1;
-            match self.random.chance(self.faults.pods) {
-                true => users::submit_pod(&mut self.store, &mut self.random, &name),
-                false => users::submit(&mut self.store, &mut self.random, &name),
+            if self.random.chance(self.faults.pods) {
+                users::submit_pod(&mut self.store, &mut self.random, &name);
+            } else if self.random.chance(self.faults.sets) {
+                self.sets.submit(&self.store, &mut self.random, &name);
+            } else {
+                users::submit(&mut self.store, &mut self.random, &name);
             }
+        }
+        if self.random.chance(self.faults.strangers) {
+            let name = format!("s{}", self.strangers);
+            self.strangers += 1;
+            users::submit_stranger(&mut self.store, &mut self.random, &name);
         }
         if self.random.chance(self.faults.meddles) {
             users::meddle(&mut self.store, &mut self.random);
@@ -256,6 +272,7 @@ impl World {
         self.steps += 1;
         self.collect();
         self.streams.retain(Stream::is_open);
+        self.sets.delete_due(&mut self.store, self.faults.is_calm);
         self.bookmarks();
         let mut happened = false;
         for _ in 0..self.random.between(1, 4) {
@@ -313,7 +330,9 @@ impl World {
                 .into_iter()
                 .map(Next::Places),
         );
-        nexts.extend((0..self.scheduler.bindings.len()).map(Next::Binds));
+        let bindings = self.scheduler.bindings_due(now);
+        nexts.extend(bindings.into_iter().map(Next::Binds));
+        nexts.extend(self.sets.due(&self.store).into_iter().map(Next::Mends));
         let lives = self
             .kubelet
             .due(&self.store, &mut self.random, self.faults.stubborn);
@@ -341,8 +360,9 @@ impl World {
             Next::Places(pod) => {
                 let asked: Vec<&Process> = self.processes.iter().filter(|p| !p.is_frozen).collect();
                 let asked = (!asked.is_empty()).then(|| *self.random.pick(&asked));
+                let late = self.faults.binds_late;
                 self.scheduler
-                    .place(&mut self.store, &pod, asked, &mut self.random);
+                    .place(&mut self.store, &pod, asked, &mut self.random, late);
             }
             Next::Binds(binding) => self.scheduler.bind(&mut self.store, binding),
             Next::Lives(pod) => {
@@ -350,6 +370,7 @@ impl World {
                 self.kubelet.act(&mut self.store, &pod, fails);
             }
             Next::Collects(orphan) => batch::collect(&mut self.store, &orphan),
+            Next::Mends(set) => self.sets.mend(&mut self.store, &set),
         }
     }
 
@@ -361,6 +382,11 @@ impl World {
             return;
         }
         if self.random.chance(self.faults.requests_lost) {
+            return;
+        }
+        if sent.path.ends_with("/eviction") && self.forbids_evictions() {
+            let no = server::status(429, "TooManyRequests", "the disruption budget is spent");
+            self.replies.push((sent.reply, response(429, &no)));
             return;
         }
         let stale = self.random.chance(self.faults.stale_lists);
@@ -384,6 +410,12 @@ impl World {
             }
         };
         self.replies.push((sent.reply, response));
+    }
+
+    /// Whether a PodDisruptionBudget does now: for half a minute at a time.
+    const fn forbids_evictions(&self) -> bool {
+        let turn = self.store.now_ms / 30_000;
+        ((turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) & 1023) < self.faults.budgets
     }
 
     /// A watch says something, or should.

@@ -69,20 +69,16 @@ pub(crate) async fn a_gpu_pod_without_tenant_waits_for_the_extender(world: &Worl
     );
 }
 
-/// The gang starts whole, and the pod is on the other node. Which of them gets the first node is open
-/// until a controller decides: before, room that nobody is admitted to is anybody's.
+/// The gang has its place before any pod without tenant gets one: whoever comes follows for as long
+/// as the Lease of the one that was killed lasts, and lets none through until it is decided.
 pub(crate) async fn what_waited_goes_on(world: &World) {
+    world.until_running("red", "train", &[NODES[0]; 4]).await;
     world
         .until("the pod runs", async || {
             phase(&world.pod("free", "gpu").await) == "Running"
         })
         .await;
-    // Whichever kube-scheduler tries first; the gang has the other node to itself.
-    let alone = world.pod("free", "gpu").await;
-    let others = NODES.into_iter().find(|name| node(&alone) != Some(*name));
-    world
-        .until_running("red", "train", &[others.unwrap(); 4])
-        .await;
+    assert_eq!(node(&world.pod("free", "gpu").await), Some(NODES[1]));
     world
         .until_stands("red", "train", State::Admitted, "Admitted")
         .await;

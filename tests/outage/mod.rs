@@ -11,9 +11,6 @@ use std::time::Duration;
 
 use world::{TERMINATION, World};
 
-/// Longer than the controllers of tests hold a Lease.
-const LEASE: Duration = Duration::from_secs(4);
-
 /// One control plane for all of it: our controller runs once, is killed, and comes back at the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_blocks_gpu_pods_and_nothing_else() {
@@ -27,8 +24,6 @@ async fn an_outage_blocks_gpu_pods_and_nothing_else() {
     away::a_gpu_job_of_a_tenant_waits(&world).await;
     away::a_gpu_pod_without_tenant_waits_for_the_extender(&world).await;
 
-    // Whoever comes decides at once: the Lease of the one that was killed is over.
-    tokio::time::sleep(LEASE).await;
     let _controller = world.controller().await;
     away::what_waited_goes_on(&world).await;
     world.assert_healthy();

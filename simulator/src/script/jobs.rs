@@ -13,7 +13,7 @@ use super::wrong::Wrong;
 use crate::quantity;
 use crate::world::Work;
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "gang",
     "gpu",
     "share",
@@ -29,6 +29,7 @@ const KEYS: [&str; 18] = [
     "profile",
     "select:",
     "tolerate:",
+    "other:",
     "preemptible",
     "hold",
     "present",
@@ -114,6 +115,7 @@ fn needs(settings: &Settings<'_>) -> Result<Needs, Wrong> {
             .map(Into::into)
             .collect(),
         profile: settings.get("profile").map(Into::into),
+        others: settings.others()?,
         ..Needs::default()
     })
 }

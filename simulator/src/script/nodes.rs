@@ -20,7 +20,7 @@ const MIG_SLICES: u32 = 7;
 #[derive(Default)]
 pub(super) struct Nodes(BTreeMap<NodeId, Node>);
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "gpu",
     "cpu",
     "memory",
@@ -29,6 +29,7 @@ const KEYS: [&str; 8] = [
     "mode",
     "label:",
     "taint:",
+    "other:",
 ];
 
 impl Nodes {
@@ -46,6 +47,7 @@ impl Nodes {
         let all = Node {
             labels: labels(settings),
             taints: taints(settings)?.into(),
+            others: settings.others()?,
             ..node(settings)?
         };
         let named = |name: &str| Node {

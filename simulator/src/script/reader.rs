@@ -104,11 +104,12 @@ impl Reader {
 
     /// `pod NAME on=NODE gpu=1`: a pod that is no task of a job.
     fn pod(&mut self, name: &str, settings: &Settings<'_>) -> Result<Step, Wrong> {
-        settings.only(&["on", "gpu", "cpu", "memory"])?;
+        settings.only(&["on", "gpu", "cpu", "memory", "other:"])?;
         let missing = || Wrong::new("on", "is not said", "name the pod's node: on=a");
         let node = self.nodes.known(settings.get("on").ok_or_else(missing)?)?;
         self.pods.insert(name.into());
-        let bound = Event::PodBound(name.into(), node.id.clone(), settings.resources()?);
+        let (takes, others) = (settings.resources()?, settings.others()?);
+        let bound = Event::PodBound(name.into(), node.id.clone(), takes, others);
         Ok(Step::Pod(bound))
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use prorata_core::{JobId, Limits, Resource, Resources};
+use prorata_core::{JobId, Limits, Others, Resource, Resources};
 
 use super::wrong::Wrong;
 use crate::quantity;
@@ -58,6 +58,17 @@ impl<'a> Settings<'a> {
             Some((key.strip_prefix(prefix)?, *value)).filter(|(rest, _)| !rest.is_empty())
         };
         self.0.iter().filter_map(rest)
+    }
+
+    /// `other:NAME=N`: resources that are counted node by node and charged to nobody.
+    pub(super) fn others(&self) -> Result<Others, Wrong> {
+        let amount = |(name, text): (&str, &str)| {
+            Ok((
+                name.into(),
+                number("other", &format!("other:{name}="), text)?,
+            ))
+        };
+        self.with_prefix("other:").map(amount).collect()
     }
 
     /// The names between the commas of a value.

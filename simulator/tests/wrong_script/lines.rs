@@ -25,7 +25,7 @@ pub(crate) const WRONG_LINES: [(&str, &str, &str); 61] = [
     (
         "submit red/eval gpus=1",
         "gpus: is not known here",
-        "use gang, gpu, share, cpu, memory, gpu-memory, priority, for, max, expected, checkpoint, model, profile, select:, tolerate:, preemptible, hold, present",
+        "use gang, gpu, share, cpu, memory, gpu-memory, priority, for, max, expected, checkpoint, model, profile, select:, tolerate:, other:, preemptible, hold, present",
     ),
     (
         "submit red-eval gpu=1",
@@ -145,7 +145,7 @@ pub(crate) const WRONG_LINES: [(&str, &str, &str); 61] = [
     (
         "node c disk=4",
         "disk: is not known here",
-        "use gpu, cpu, memory, gpu-memory, model, mode, label:, taint:",
+        "use gpu, cpu, memory, gpu-memory, model, mode, label:, taint:, other:",
     ),
     (
         "node-down c",
@@ -250,7 +250,7 @@ pub(crate) const WRONG_LINES: [(&str, &str, &str); 61] = [
     (
         "node c gpu=1 label:=b",
         "label:: is not known here",
-        "use gpu, cpu, memory, gpu-memory, model, mode, label:, taint:",
+        "use gpu, cpu, memory, gpu-memory, model, mode, label:, taint:, other:",
     ),
     (
         "device-down a",

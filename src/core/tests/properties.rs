@@ -9,8 +9,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use prorata_core::{
     Cycle, Decision, Event, Gpus, Hold, Instance, Job, JobId, Limits, Mode, Node, NodeId, Order,
-    Placement, Policy, Preemption, Reason, Resource, Resources, Scheduler, Slot, Snapshot, TaskId,
-    Tenant, TenantId, Time, Verdict, Weight,
+    Others, Placement, Policy, Preemption, Reason, Resource, Resources, Scheduler, Slot, Snapshot,
+    TaskId, Tenant, TenantId, Time, Verdict, Weight,
 };
 
 const TENANTS: [&str; 3] = ["blue", "green", "red"];
@@ -144,7 +144,9 @@ fn any_fact() -> impl Strategy<Value = Event> {
         1 => job_id().prop_map(|job| Event::JobCheckpointed(job, Time::from_millis(2))),
         4 => (task_id(), node_id()).prop_map(|(task, node)| Event::TaskBound(task, node)),
         4 => task_id().prop_map(Event::TaskFinished),
-        1 => (pod(), node_id(), takes).prop_map(|(p, node, takes)| Event::PodBound(p, node, takes)),
+        1 => (pod(), node_id(), takes).prop_map(|(p, node, takes)| Event::PodBound(p, node, takes, Others::NONE)),
+        1 => (pod(), prop::sample::select(&TENANTS))
+            .prop_map(|(p, tenant)| Event::PodCharged(p, tenant.into())),
         1 => pod().prop_map(Event::PodGone),
         2 => job_id().prop_map(Event::DecisionFailed),
     ]

@@ -42,6 +42,9 @@ fn world(seed: u64) -> World {
             ..Gpus::default()
         };
     }
+    for (number, node) in (0..).zip(&mut setting.nodes) {
+        node.others = [("hca".into(), number % 5)].into_iter().collect();
+    }
     let above = setting.tenants[0].id.clone();
     for (number, job) in setting.waiting.iter_mut().enumerate() {
         strew(&mut draw, job, number, &above);
@@ -77,6 +80,14 @@ fn strew(draw: &mut Draw, job: &mut Job, number: usize, above: &TenantId) {
         30..34 => job.gang = 60,
         34..38 => job.task = job.task.with(Resource::Gpu, 9000),
         38..44 => job.task = job.task.with(Resource::Gpu, 500),
+        54..60 => {
+            let hca = ("hca".into(), 1 + u64::try_from(roll - 54).unwrap());
+            let needs = Needs {
+                others: [hca].into_iter().collect(),
+                ..Needs::default()
+            };
+            job.needs = Arc::new(needs);
+        }
         44..48 => {
             let needs = Needs {
                 selector: vec![("zone".into(), "north".into())],
@@ -143,7 +154,9 @@ fn remedy(snapshot: &Snapshot, job: &Job, reason: &Reason) -> Vec<Event> {
         )),
         Reason::NoSuchGpu { .. }
         | Reason::NoSuchNode { .. }
+        | Reason::NoSuchResource { .. }
         | Reason::ExceedsCapacity { .. }
+        | Reason::ResourceFull { .. }
         | Reason::Fragmented { .. }
         | Reason::CapacityFull { .. } => vec![Event::NodeSeen(roomy(job))],
         Reason::NotYetEvaluated => panic!("{} could start", job.id),
@@ -163,6 +176,7 @@ fn roomy(job: &Job) -> Node {
     Node {
         allocatable: large(),
         labels: Arc::new(selector.collect()),
+        others: [("hca".into(), 1000)].into_iter().collect(),
         gpus: Gpus {
             model: "B".into(),
             mode: if share {

@@ -68,22 +68,20 @@ fn a_planned_pod_is_told_its_node_by_its_index() {
 }
 
 #[test]
-fn a_pod_whose_job_waits_is_refused_without_hope_of_preemption() {
-    let refused = json!({"a": NOT_ADMITTED, "b": NOT_ADMITTED});
+fn a_pod_of_a_job_that_is_not_admitted_has_to_ask_again() {
     let answer = ask(Some(&view(true)), "red", "job-uid", "0", 1);
-    assert_eq!(answer["FailedAndUnresolvableNodes"], refused);
+    assert_eq!(answer["Error"], json!(NOT_ADMITTED));
     assert_eq!(answer["NodeNames"], json!([]));
     // Nor does it help to name another job, or none.
     let answer = ask(Some(&view(false)), "red", "forged", "0", 1);
-    assert_eq!(answer["FailedAndUnresolvableNodes"], refused);
+    assert_eq!(answer["Error"], json!(NOT_ADMITTED));
 }
 
 #[test]
 fn a_pod_of_a_part_is_told_its_place_in_the_whole() {
     let mut view = view(false);
-    let refused = json!({"a": NOT_ADMITTED, "b": NOT_ADMITTED});
     let answer = ask(Some(&view), "red", "part", "0", 1);
-    assert_eq!(answer["FailedAndUnresolvableNodes"], refused);
+    assert_eq!(answer["Error"], json!(NOT_ADMITTED));
     let owners = [("part", "set"), ("set", "job-uid")];
     for (part, owner) in owners {
         view.owners.insert_mut(part.to_owned(), owner.to_owned());
@@ -95,6 +93,44 @@ fn a_pod_of_a_part_is_told_its_place_in_the_whole() {
     assert_eq!(answer["NodeNames"], json!(["b"]));
 }
 
+/// A refusal would last until something else happens.
+#[test]
+fn a_pod_that_was_started_by_what_is_not_known_yet_asks_again() {
+    let view = view(false);
+    let on = |node: &str, names: &[&str]| {
+        let terms = json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}]);
+        let required =
+            json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
+        let owner = json!({"kind": "Job", "uid": "job-uid", "controller": true, "name": "train", "apiVersion": "batch/v1"});
+        let args: Args = serde_json::from_str(
+            &json!({
+                "Pod": {
+                    "metadata": {
+                        "namespace": "red", "uid": "p", "annotations": {COMPLETION_INDEX: "0"},
+                        "ownerReferences": [owner],
+                    },
+                    "spec": {"containers": [], "affinity": {"nodeAffinity": required}},
+                },
+                "NodeNames": names,
+            })
+            .to_string(),
+        )
+        .unwrap();
+        let policy = FilterPolicy {
+            gpu_resource: "nvidia.com/gpu".to_owned(),
+        };
+        serde_json::to_value(answer(Some(&view), &Told::default(), &policy, &args)).unwrap()
+    };
+    assert_eq!(on("a", &["a"])["NodeNames"], json!(["a"]));
+    assert_eq!(on("c", &["c"])["Error"], json!(NOT_ADMITTED));
+    // kube-scheduler itself has something against the node, and knows when that has passed.
+    let refused = on("a", &["b"]);
+    assert_eq!(
+        refused["FailedAndUnresolvableNodes"],
+        json!({"b": NOT_PLANNED})
+    );
+}
+
 #[test]
 fn other_pods_get_only_what_is_not_promised() {
     let view = view(false);
@@ -104,6 +140,19 @@ fn other_pods_get_only_what_is_not_promised() {
     );
     let answer = ask(Some(&view), "other", "x", "", 3);
     assert_eq!(answer["FailedNodes"], json!({"a": NO_ROOM, "b": NO_ROOM}));
+}
+
+#[test]
+fn other_pods_wait_while_it_is_open_whose_the_room_is() {
+    let mut view = view(false);
+    view.is_undecided = true;
+    let answer = ask(Some(&view), "other", "x", "", 1);
+    assert_eq!(answer["Error"], json!(NOT_DECIDED));
+    // Those that have their places do not, nor those that ask for no GPUs.
+    let answer = ask(Some(&view), "red", "job-uid", "0", 1);
+    assert_eq!(answer["NodeNames"], json!(["a"]));
+    let answer = ask(Some(&view), "other", "x", "", 0);
+    assert_eq!(answer["NodeNames"], json!(["a", "b"]));
 }
 
 #[test]
@@ -161,7 +210,9 @@ fn viewed(mut core: Scheduler) -> View {
         bypassing: Default::default(),
         groups: Default::default(),
         owners: Default::default(),
+        departed: Default::default(),
         namespaces: Default::default(),
+        is_undecided: false,
     };
     view.namespaces.insert_mut("red".to_owned(), "red".into());
     for decision in cycle.decisions {
