@@ -121,6 +121,11 @@ pub enum InstallPart {
 Example:
   prorata install agent | kubectl apply -f -")]
     Agent,
+    /// Print the rights that the controller needs to show the dashboard.
+    #[command(after_help = "\
+Example:
+  prorata install dashboard | kubectl apply -f -")]
+    Dashboard,
     /// Print Secrets with new certificates for the extender and for kube-scheduler.
     ///
     /// A new authority signs both, and its key is forgotten. Where cert-manager runs, let that make
@@ -224,6 +229,7 @@ impl InstallArgs {
         match self.part {
             Some(InstallPart::SchedulerConfig) => Ok(scheduler.render()?),
             Some(InstallPart::Agent) => install::agent::render(),
+            Some(InstallPart::Dashboard) => install::dashboard::render(),
             Some(InstallPart::Certificates(args)) => certificates::render(args.days, args.names),
             None => Ok(install::render(&scheduler)?),
         }

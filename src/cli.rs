@@ -4,26 +4,27 @@
 //! writes only what any user may write. What a caller may not read is left out, with a line that
 //! says which right is missing. Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input.
 
-mod agent;
+pub(crate) mod agent;
 mod cancel;
-mod cluster;
+pub(crate) mod cluster;
 mod cost;
+mod dashboard;
 #[cfg(feature = "demo")]
 mod demo;
 mod doctor;
 mod drain;
-mod explain;
-mod failure;
-mod gpus;
+pub(crate) mod explain;
+pub(crate) mod failure;
+pub(crate) mod gpus;
 mod hold;
-mod list;
+pub(crate) mod list;
 mod object;
-mod output;
-mod queue;
-mod remedy;
+pub(crate) mod output;
+pub(crate) mod queue;
+pub(crate) mod remedy;
 mod reprioritise;
-mod share;
-mod shares;
+pub(crate) mod share;
+pub(crate) mod shares;
 mod submit;
 mod table;
 mod tenant;
@@ -31,7 +32,7 @@ mod uninstall;
 mod usage;
 mod wait;
 mod what_if;
-mod words;
+pub(crate) mod words;
 
 use std::process::ExitCode;
 
@@ -59,6 +60,8 @@ pub enum Command {
     Tenant(tenant::Command),
     /// Show the GPUs of the cluster: what each is, and whether it is healthy.
     Gpus(gpus::Args),
+    /// Show all of that as pages in a browser, by the rights that you have.
+    Dashboard(dashboard::Args),
     /// Create jobs from a file, once the API server has said that it would take all of them.
     Submit(submit::Args),
     /// Wait until a job is admitted, runs, or is over.
@@ -108,6 +111,7 @@ impl Command {
             Self::Usage(args) => usage::execute(&args).await?,
             Self::Tenant(command) => return tenant::execute(&command).await,
             Self::Gpus(args) => gpus::execute(&args).await?,
+            Self::Dashboard(args) => dashboard::execute(&args).await?,
             Self::Submit(args) => submit::execute(&args).await?,
             Self::Wait(args) => wait::execute(&args).await?,
             Self::Cancel(args) => cancel::execute(&args).await?,

@@ -13,6 +13,7 @@ use crate::api::labels;
 use crate::duration;
 use crate::manifest::{Document, Problems};
 
+mod dashboard;
 mod decision_log;
 mod extender;
 mod leader_election;
@@ -21,6 +22,7 @@ mod logging;
 mod preemption;
 mod tenancy;
 
+pub use dashboard::{Dashboard, DashboardTls};
 pub use decision_log::DecisionLog;
 pub use extender::{Extender, Probe, Tls};
 pub use leader_election::LeaderElection;
@@ -91,6 +93,9 @@ pub struct Configuration {
     /// What is logged, and how.
     #[serde(default)]
     pub logging: Logging,
+    /// Where the dashboard is; without it, there is none.
+    #[serde(default)]
+    pub dashboard: Option<Dashboard>,
     /// What the core is told and decides, as a log that `prorata-sim replay` plays again.
     #[serde(default)]
     pub decision_log: Option<DecisionLog>,
@@ -141,6 +146,9 @@ impl Configuration {
             (Some(document), None) => {
                 let config = Self::read(&document)?;
                 config.extender.find_files(&document)?;
+                if let Some(dashboard) = &config.dashboard {
+                    dashboard.find_files(&document)?;
+                }
                 Ok(config)
             }
             (Some(_), Some(second)) => {
@@ -168,9 +176,11 @@ impl Configuration {
         let extender = config.extender.problem().map(|found| ("extender", found));
         let election = config.leader_election.problem();
         let ledger = config.ledger.as_ref().and_then(Ledger::problem);
+        let dashboard = config.dashboard.as_ref().and_then(Dashboard::problem);
         let found = extender
             .or_else(|| election.map(|found| ("leaderElection", found)))
-            .or_else(|| ledger.map(|found| ("ledger", found)));
+            .or_else(|| ledger.map(|found| ("ledger", found)))
+            .or_else(|| dashboard.map(|found| ("dashboard", found)));
         match found {
             Some((field, (what, remedy))) => Err(document.problem(field, what, remedy).into()),
             None => Ok(config),

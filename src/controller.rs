@@ -25,7 +25,7 @@ use crate::leader::{self, Candidate, Reign, Tenure};
 use crate::observed::{Classes, Patience};
 use crate::tenancy::{self, Keeper};
 use crate::view::Views;
-use crate::{health, probe, telemetry, watch};
+use crate::{health, pages, probe, telemetry, watch};
 
 /// Changes that may wait for the loop; beyond them the watches wait.
 const INBOX_MAX: usize = 16_384;
@@ -53,6 +53,9 @@ pub enum Error {
     /// The extender.
     #[error("the extender")]
     Extender(#[from] extender::Error),
+    /// The dashboard.
+    #[error("the dashboard")]
+    Dashboard(#[from] pages::Error),
     /// The probes.
     #[error("health.address")]
     Health(#[source] std::io::Error),
@@ -90,6 +93,7 @@ pub async fn run(config: Configuration, kubeconfig: Option<&Path>) -> Result<(),
         () = drive(&config, &client, &writes, (tenure, answers), &views) => Err(Error::Watches),
         () = stand(candidate.as_mut()) => Ok(()),
         () = probe(&config, &reports, &views) => Ok(()),
+        ended = dashboard(&config, &client, &views) => ended.map_err(Error::from),
         ended = extender::serve(&config.extender, policy, views.clone()) => ended.map_err(Error::from),
         ended = health::serve(config.health.address, views.clone()) => ended.map_err(Error::Health),
         _ = terminate.recv() => Ok(()),
@@ -130,6 +134,18 @@ async fn stand(candidate: Option<&mut Candidate>) {
 async fn probe(config: &Configuration, reports: &sync::watch::Sender<bool>, views: &Views) {
     match &config.extender.probe {
         Some(probe) => probe::run(probe, reports, views.metrics()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Shows the queue to people, where the configuration says so.
+async fn dashboard(
+    config: &Configuration,
+    client: &Client,
+    views: &Views,
+) -> Result<(), pages::Error> {
+    match &config.dashboard {
+        Some(dashboard) => pages::serve(dashboard, &config.gpu_resource, client, views).await,
         None => std::future::pending().await,
     }
 }

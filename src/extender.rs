@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 mod answer;
-mod certificates;
+pub(crate) mod certificates;
 mod limits;
 mod offers;
 mod seats;

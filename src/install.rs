@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod certificates;
+pub mod dashboard;
 pub mod rbac;
 pub mod scheduler;
 pub mod tenants;

@@ -25,6 +25,7 @@ pub mod leader;
 pub mod manifest;
 pub mod metrics;
 pub mod observed;
+pub mod pages;
 pub mod plan;
 pub mod probe;
 pub mod status;

@@ -8,7 +8,7 @@ mod picture;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -56,8 +56,11 @@ struct Counted {
     lists: Family<Watched, Counter>,
     breaks: Family<Watched, Counter>,
     leader: Gauge,
-    extender_up: Gauge,
     ledger: ledger::Ledger,
+    /// Nothing where nobody probes.
+    extender_up: Arc<OnceLock<Gauge>>,
+    refused: Family<Refused, Counter>,
+    certificates: Family<Listener, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -83,6 +86,16 @@ struct Written {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Listener {
+    listener: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Watched {
     kind: String,
 }
@@ -103,8 +116,10 @@ impl Default for Counted {
             lists: Family::default(),
             breaks: Family::default(),
             leader: Gauge::default(),
-            extender_up: Gauge::default(),
             ledger: ledger::Ledger::default(),
+            extender_up: Arc::default(),
+            refused: Family::default(),
+            certificates: Family::default(),
         }
     }
 }
@@ -180,7 +195,21 @@ impl Metrics {
 
     /// Whether the extender answers our own probe.
     pub fn extender_answers(&self, answers: bool) {
-        self.0.counted.extender_up.set(i64::from(answers));
+        let up = self.0.counted.extender_up.get_or_init(Gauge::default);
+        up.set(i64::from(answers));
+    }
+
+    /// The extender let a pod through to no node.
+    pub fn refused(&self, reason: &'static str) {
+        let label = Refused { reason };
+        self.0.counted.refused.get_or_create(&label).inc();
+    }
+
+    /// Until when the certificate of a listener is good, in seconds since 1970.
+    pub fn certificate(&self, listener: &'static str, until: i64) {
+        let label = Listener { listener };
+        let shown = self.0.counted.certificates.get_or_create(&label);
+        shown.set(until);
     }
 
     /// Everything, with what the newest view shows.
@@ -231,7 +260,7 @@ impl Metrics {
             "admission_wait_time",
             "From a job's creation to its admission",
         );
-        r.register_with_unit(name, help, seconds, counted.waits);
+        r.register_with_unit(name, help, seconds.clone(), counted.waits);
         r.register("admitted_workloads", "Admissions", counted.admitted);
         r.register("evicted_workloads", "Evictions, by rule", counted.evicted);
         let help = "Jobs about which something was written, by what came of it";
@@ -241,7 +270,14 @@ impl Metrics {
         r.register("watch_failures", help, counted.breaks);
         r.register("leader", "1 where this process decides", counted.leader);
         let help = "1 while the extender answers the controller's own probe";
-        r.register("extender_up", help, counted.extender_up);
+        if let Some(up) = counted.extender_up.get() {
+            r.register("extender_up", help, up.clone());
+        }
+        let help = "Pods that were let through to no node, by why not";
+        r.register("extender_refusals", help, counted.refused);
+        let help = "Until when the certificate of a listener is good";
+        let name = "certificate_expiry_timestamp";
+        r.register_with_unit(name, help, seconds, counted.certificates);
         counted.ledger.register(r);
         registry
     }
@@ -279,6 +315,30 @@ mod tests {
             let line = format!("prorata_evicted_workloads_total{label}");
             assert!(text.contains(&line), "{text}");
         }
+    }
+
+    #[test]
+    fn what_nobody_measures_has_no_line() {
+        let metrics = Metrics::default();
+        let lines = |metrics: &Metrics| {
+            let text = metrics.render(&Views::default()).unwrap();
+            let ours = |line: &&str| {
+                ["extender_up", "certificate_expiry"]
+                    .iter()
+                    .any(|name| line.starts_with(&format!("prorata_{name}")))
+            };
+            text.lines()
+                .filter(ours)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert!(lines(&metrics).is_empty(), "{:?}", lines(&metrics));
+        metrics.extender_answers(false);
+        metrics.certificate("extender", 7);
+        let told = lines(&metrics);
+        assert!(told.iter().any(|line| line.ends_with(" 0")), "{told:?}");
+        let line = "prorata_certificate_expiry_timestamp_seconds{listener=\"extender\"} 7";
+        assert!(told.iter().any(|told| told == line), "{told:?}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ const OF_THE_CHART: [&str; 6] = [
     "gpuResource",
     "extender",
     "health",
+    "dashboard",
     "ledger",
 ];
 
@@ -65,6 +66,8 @@ fn chart_and_kustomize_base_hold_these_very_bytes() {
     let agent = install::agent::render().unwrap();
     compare_text("deploy/kustomize/agent/permissions.yaml", &agent);
     compare_text("deploy/helm/prorata/files/agent-permissions.yaml", &agent);
+    let dashboard = install::dashboard::render().unwrap();
+    compare_text("deploy/helm/prorata/files/dashboard-permissions.yaml", &dashboard);
     let second = SchedulerConfig {
         second: Some("prorata-scheduler".to_owned()),
         ..SchedulerConfig::default()

@@ -72,7 +72,7 @@ pub struct Args {
     cluster: ClusterArgs,
 }
 
-pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
+pub(crate) async fn execute(args: &Args) -> Result<(), Failure> {
     if args.once {
         return once(args).await;
     }
@@ -271,7 +271,7 @@ fn optional(text: Option<String>) -> Cell {
 }
 
 /// How a GPU is divided, as far as it shows that itself.
-pub(super) fn mode(gpu: &Gpu) -> String {
+pub(crate) fn mode(gpu: &Gpu) -> String {
     match (&gpu.mig, gpu.compute_mode.as_deref()) {
         (Some(mig), _) if mig.enabled => format!("mig:{}", mig.instances.len()),
         (_, Some("ExclusiveProcess")) => "mps".to_owned(),
@@ -289,7 +289,7 @@ fn nvlinks(gpu: &Gpu) -> Option<u32> {
 }
 
 /// The colour of a GPU's health.
-pub(super) fn tone(health: Health) -> Tone {
+pub(crate) fn tone(health: Health) -> Tone {
     match health {
         Health::Healthy => Tone::Good,
         Health::Degraded => Tone::Wait,

@@ -21,7 +21,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Which cluster, and where in it.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Cluster")]
-pub(super) struct ClusterArgs {
+pub(crate) struct ClusterArgs {
     /// The kubeconfig [default: $KUBECONFIG, ~/.kube/config, or the pod's service account]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -30,12 +30,12 @@ pub(super) struct ClusterArgs {
     context: Option<String>,
     /// The namespace [default: the context's]
     #[arg(short, long, value_name = "NAME")]
-    pub(super) namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
 }
 
 /// Where to look.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(crate) enum Scope {
     /// In every namespace.
     All,
     /// In this one.
@@ -44,14 +44,14 @@ pub(super) enum Scope {
 
 /// A cluster, as its user sees it.
 #[derive(Clone)]
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     client: Client,
     namespace: String,
 }
 
 impl Cluster {
     /// Reads the kubeconfig. Nothing is asked yet.
-    pub(super) async fn connect(args: &ClusterArgs) -> Result<Self, Failure> {
+    pub(crate) async fn connect(args: &ClusterArgs) -> Result<Self, Failure> {
         let mut config = config(args).await?;
         config.connect_timeout = Some(CONNECT_WITHIN);
         let namespace = args.namespace.clone();
@@ -62,8 +62,8 @@ impl Cluster {
     }
 
     /// What a client reaches, where this namespace is meant.
-    #[cfg(feature = "demo")]
-    pub(super) fn new(client: Client, namespace: &str) -> Self {
+    #[cfg(any(feature = "demo", test))]
+    pub(crate) fn new(client: Client, namespace: &str) -> Self {
         Self {
             client,
             namespace: namespace.to_owned(),
@@ -71,17 +71,25 @@ impl Cluster {
     }
 
     /// The client.
-    pub(super) fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
     /// The namespace that is meant where none is named.
-    pub(super) fn namespace(&self) -> &str {
+    pub(crate) fn namespace(&self) -> &str {
         &self.namespace
     }
 
+    /// The same cluster, where another namespace is meant.
+    pub(crate) fn in_namespace(&self, namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// The objects of a kind in that namespace.
-    pub(super) fn here<K>(&self) -> Api<K>
+    pub(crate) fn here<K>(&self) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
@@ -89,7 +97,7 @@ impl Cluster {
     }
 
     /// Every object of a namespaced kind.
-    pub(super) async fn list<K>(&self, scope: &Scope, params: ListParams) -> Result<Vec<K>, Failure>
+    pub(crate) async fn list<K>(&self, scope: &Scope, params: ListParams) -> Result<Vec<K>, Failure>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
         K: Clone + Debug + DeserializeOwned,
@@ -107,7 +115,7 @@ impl Cluster {
     }
 
     /// Every object of a kind that has no namespace.
-    pub(super) async fn list_all<K>(&self) -> Result<Vec<K>, Failure>
+    pub(crate) async fn list_all<K>(&self) -> Result<Vec<K>, Failure>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
@@ -117,7 +125,7 @@ impl Cluster {
 }
 
 /// What may be read; `None`, and a line that says what is left out, where the right is missing.
-pub(super) fn if_allowed<T>(what: &str, read: Result<T, Failure>) -> Result<Option<T>, Failure> {
+pub(crate) fn if_allowed<T>(what: &str, read: Result<T, Failure>) -> Result<Option<T>, Failure> {
     match read {
         Ok(value) => Ok(Some(value)),
         Err(failure) if failure.is_forbidden() => {
@@ -129,7 +137,7 @@ pub(super) fn if_allowed<T>(what: &str, read: Result<T, Failure>) -> Result<Opti
 }
 
 /// A kind as rights name it.
-pub(super) fn plural<K: Resource<DynamicType = ()>>() -> String {
+pub(crate) fn plural<K: Resource<DynamicType = ()>>() -> String {
     let (plural, group) = (K::plural(&()), K::group(&()));
     if group.is_empty() {
         plural.into_owned()

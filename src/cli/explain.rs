@@ -4,6 +4,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Namespace};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ListParams};
+use prorata_dashboard::Field;
 use serde::Serialize;
 
 use super::cluster::{Cluster, ClusterArgs, Scope, if_allowed, plural};
@@ -19,6 +20,9 @@ const AHEAD_SHOWN: usize = 8;
 
 /// How many of its last events are shown.
 const EVENTS_SHOWN: usize = 6;
+
+/// The title of what would help.
+const HELPS: &str = "Helps";
 
 /// Options of `explain`.
 #[derive(Debug, clap::Args)]
@@ -39,7 +43,7 @@ pub struct Args {
 /// Everything that is known about where a job stands.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Explanation {
+pub(crate) struct Explanation {
     #[serde(flatten)]
     entry: Entry,
     /// How many jobs of its tenant wait in line, itself included.
@@ -67,13 +71,13 @@ struct Ahead {
 
 /// An Event of Kubernetes.
 #[derive(Debug, Serialize)]
-struct Happened {
+pub(crate) struct Happened {
     at: Timestamp,
     reason: String,
     message: String,
 }
 
-pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
+pub(crate) async fn execute(args: &Args) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
     let job = object::name(&args.job);
     let seen = share::entries(&cluster).await?;
@@ -83,7 +87,8 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
         None => return Err(not_queued(&cluster, entries, job).await),
     };
     let tenant_holds = tenant(&cluster, &entry, &seen).await?;
-    let events = events(&cluster, &entry).await?;
+    let events = if_allowed("its events", events(&cluster, &entry).await)?;
+    let events = events.unwrap_or_default();
     let explanation = explanation(entry, entries, tenant_holds, events, Timestamp::now());
     match args.output.output {
         Format::Json | Format::Yaml => output::serialised(args.output.output, &explanation),
@@ -141,11 +146,10 @@ async fn tenant(cluster: &Cluster, entry: &Entry, seen: &Seen) -> Result<Option<
 }
 
 /// What happened to the job last.
-async fn events(cluster: &Cluster, entry: &Entry) -> Result<Vec<Happened>, Failure> {
+pub(crate) async fn events(cluster: &Cluster, entry: &Entry) -> Result<Vec<Happened>, Failure> {
     let scope = Scope::Namespace(entry.namespace.clone());
     let about = ListParams::default().fields(&format!("involvedObject.uid={}", entry.uid));
-    let events = cluster.list::<Event>(&scope, about).await;
-    let events = if_allowed("its events", events)?.unwrap_or_default();
+    let events = cluster.list::<Event>(&scope, about).await?;
     let mut happened: Vec<Happened> = events.into_iter().filter_map(happened).collect();
     happened.sort_by_key(|event| event.at);
     let first = happened.len().saturating_sub(EVENTS_SHOWN);
@@ -165,7 +169,8 @@ fn happened(event: Event) -> Option<Happened> {
     })
 }
 
-fn explanation(
+/// What is known about where a job stands: `entries` are those that may be seen beside it.
+pub(crate) fn explanation(
     entry: Entry,
     entries: &[Entry],
     tenant_holds: Option<Holding>,
@@ -200,31 +205,50 @@ fn explanation(
 impl Explanation {
     fn render(&self, now: Timestamp, paint: Paint) -> String {
         let mut lines = vec![self.headline(paint)];
-        lines.push(field("Asks", &self.asks(now)));
-        if !self.entry.message.is_empty() {
-            lines.push(field("Why", &self.entry.message));
+        for Field { title, lines: told } in self.fields(now) {
+            let bullet = if title == HELPS { "• " } else { "" };
+            let told = told.iter().map(|line| format!("{bullet}{line}"));
+            lines.extend(list_field(&title, told.collect()));
         }
-        if let Some(forecast) = &self.entry.forecast {
-            lines.push(field("Starts", &starts(forecast, now)));
-        }
-        if let Some(holding) = &self.tenant_holds {
-            lines.push(field("Tenant", &holds(holding)));
-        }
-        if !self.entry.nodes.is_empty() {
-            lines.push(field("Nodes", &self.nodes()));
-        }
-        lines.extend(list_field("Ahead", self.ahead_lines()));
-        let remedies = self.remedies.iter().map(|step| format!("• {step}"));
-        lines.extend(list_field("Helps", remedies.collect()));
-        lines.extend(list_field("Log", self.log(now)));
         lines.join("\n") + "\n"
+    }
+
+    /// What is known, in the order in which it is read.
+    pub(crate) fn fields(&self, now: Timestamp) -> Vec<Field> {
+        let (entry, one) = (&self.entry, |line: String| vec![line]);
+        let starts = entry.forecast.as_ref().map(|told| starts(told, now));
+        let nodes = Some(self.nodes()).filter(|nodes| !nodes.is_empty());
+        let why = Some(entry.message.clone()).filter(|why| !why.is_empty());
+        let fields = [
+            ("Asks", one(self.asks(now))),
+            ("Why", why.into_iter().collect()),
+            ("Starts", starts.into_iter().collect()),
+            ("Tenant", self.tenant_holds.iter().map(holds).collect()),
+            ("Nodes", nodes.into_iter().collect()),
+            ("Ahead", self.ahead_lines()),
+            (HELPS, self.remedies.clone()),
+            ("Log", self.log(now)),
+        ];
+        let told = fields.into_iter().filter(|(_, lines)| !lines.is_empty());
+        told.map(|(title, lines)| Field {
+            title: title.to_owned(),
+            lines,
+        })
+        .collect()
     }
 
     fn headline(&self, paint: Paint) -> String {
         let entry = &self.entry;
         let standing = entry.standing().to_uppercase();
         let standing = paint.paint(&standing, list::tone(entry));
-        let mut text = format!("{}/{} is {standing}", entry.namespace, entry.name);
+        let place = self.place();
+        format!("{}/{} is {standing}{place}", entry.namespace, entry.name)
+    }
+
+    /// Why it waits, and its place in the queue: ` (CapacityFull), position 1 of 2 in the queue of
+    /// vision`; empty while there is nothing to say.
+    pub(crate) fn place(&self) -> String {
+        let (entry, mut text) = (&self.entry, String::new());
         if matches!(entry.state, State::Waiting | State::Held) {
             text += &format!(" ({})", entry.reason);
         }

@@ -12,7 +12,7 @@ const WRONG_INPUT: u8 = 2;
 
 /// Why a command failed.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     what: String,
     remedy: Option<String>,
     kind: Kind,
@@ -34,7 +34,7 @@ enum Kind {
 
 impl Failure {
     /// Something went wrong.
-    pub(super) fn new(what: impl Into<String>) -> Self {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
         Self {
             what: what.into(),
             remedy: None,
@@ -44,7 +44,7 @@ impl Failure {
     }
 
     /// What the caller gave is wrong: exit code 2.
-    pub(super) fn input(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn input(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         let kind = Kind::Input;
         Self {
             kind,
@@ -53,7 +53,7 @@ impl Failure {
     }
 
     /// What is wrong with a file: exit code 2.
-    pub(super) fn problems(problems: Problems) -> Self {
+    pub(crate) fn problems(problems: Problems) -> Self {
         Self {
             kind: Kind::Input,
             is_whole: true,
@@ -62,14 +62,14 @@ impl Failure {
     }
 
     /// The same, with what to do about it.
-    pub(super) fn help(mut self, remedy: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self
     }
 
     /// What the API server, or the way to it, answered to an attempt such as `list jobs.batch in
     /// namespace red`.
-    pub(super) fn api(attempt: &str, error: kube::Error) -> Self {
+    pub(crate) fn api(attempt: &str, error: kube::Error) -> Self {
         let kube::Error::Api(status) = error else {
             return Self::unreachable(attempt, &error);
         };
@@ -102,22 +102,22 @@ impl Failure {
     }
 
     /// Whether a right is missing.
-    pub(super) fn is_forbidden(&self) -> bool {
+    pub(crate) fn is_forbidden(&self) -> bool {
         self.kind == Kind::Forbidden
     }
 
     /// Whether what the attempt was based on is no longer so.
-    pub(super) fn is_conflict(&self) -> bool {
+    pub(crate) fn is_conflict(&self) -> bool {
         self.kind == Kind::Conflict
     }
 
     /// What went wrong, in one line.
-    pub(super) fn what(&self) -> &str {
+    pub(crate) fn what(&self) -> &str {
         &self.what
     }
 
     /// Prints it, and gives the exit code for it.
-    pub(super) fn tell(&self) -> ExitCode {
+    pub(crate) fn tell(&self) -> ExitCode {
         eprintln!("{self}");
         match self.kind {
             Kind::Input => ExitCode::from(WRONG_INPUT),
@@ -145,7 +145,7 @@ impl fmt::Display for Failure {
 }
 
 /// An error and what it came of; the outermost alone often says nothing.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -47,7 +47,7 @@ struct Placed {
     gpu: Gpu,
 }
 
-pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
+pub(crate) async fn execute(args: &Args) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
     let mut nodes = cluster.list_all::<GpuNode>().await?;
     nodes.retain(|node| {
@@ -60,12 +60,8 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
         cluster.list_all::<Node>().await,
     )?;
     let ready = ready.map(|nodes| nodes.iter().map(readiness).collect());
-    for node in &mut nodes {
-        tell_of_driver(node);
-        if let Some(why) = ready.as_ref().and_then(|ready| away(node, ready)) {
-            eprintln!("note: {}: {why}", node.name_any());
-            grow_old(node, &why);
-        }
+    for note in told(&mut nodes, ready.as_ref()) {
+        eprintln!("note: {note}");
     }
     let gpus = nodes.into_iter().flat_map(placed);
     let gpus: Vec<Placed> = gpus.filter(|placed| args.wants(placed)).collect();
@@ -84,18 +80,29 @@ impl Args {
     }
 }
 
-/// A node whose driver does not answer shows old GPUs, or none.
-fn tell_of_driver(node: &GpuNode) {
-    let conditions = node.status.iter().flat_map(|status| &status.conditions);
-    for condition in conditions {
-        if condition.type_ == DRIVER_READY && condition.status != "True" {
-            eprintln!("note: {}: {}", node.name_any(), condition.message);
+/// Has what nobody tells of any more shown as such, and says why. `ready` is what each node's
+/// kubelet says, where the nodes may be seen.
+pub(crate) fn told(
+    nodes: &mut [GpuNode],
+    ready: Option<&BTreeMap<String, Option<String>>>,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    for node in nodes {
+        let (name, conditions) = (node.name_any(), node.status.iter());
+        let conditions = conditions.flat_map(|status| &status.conditions);
+        // A node whose driver does not answer shows old GPUs, or none.
+        let silent = conditions.filter(|c| c.type_ == DRIVER_READY && c.status != "True");
+        notes.extend(silent.map(|condition| format!("{name}: {}", condition.message)));
+        if let Some(why) = ready.and_then(|ready| away(node, ready)) {
+            notes.push(format!("{name}: {why}"));
+            grow_old(node, &why);
         }
     }
+    notes
 }
 
 /// A node's name, and the status of its condition `Ready`.
-fn readiness(node: &Node) -> (String, Option<String>) {
+pub(crate) fn readiness(node: &Node) -> (String, Option<String>) {
     let conditions = node.status.iter().flat_map(|status| &status.conditions);
     let mut conditions = conditions.flatten();
     let ready = conditions.find(|condition| condition.type_ == "Ready");

@@ -62,7 +62,7 @@ impl From<State> for Wanted {
     }
 }
 
-pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
+pub(crate) async fn execute(args: &Args) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
     let scope = match args.all_namespaces {
         true => Scope::All,
@@ -115,7 +115,7 @@ fn show(entries: &[Entry], all: bool, output: OutputArgs) -> Result<(), Failure>
 }
 
 /// As kubectl takes it.
-pub(super) fn resource_name(entry: &Entry) -> String {
+pub(crate) fn resource_name(entry: &Entry) -> String {
     match entry.kind.as_str() {
         "Job" => format!("job.batch/{}", entry.name),
         kind => format!("{}/{}", kind.to_lowercase(), entry.name),
@@ -170,7 +170,7 @@ fn row(entry: &Entry, all: bool, wide: bool, now: Timestamp) -> Vec<Cell> {
 }
 
 /// The colour of where a job stands.
-pub(super) fn tone(entry: &Entry) -> Tone {
+pub(crate) fn tone(entry: &Entry) -> Tone {
     match entry.state {
         State::Admitted => Tone::Good,
         State::Waiting if entry.blocked => Tone::Bad,

@@ -59,7 +59,7 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 
 /// What a colour means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(crate) enum Tone {
     /// Nothing in particular.
     #[default]
     Plain,

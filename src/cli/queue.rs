@@ -21,54 +21,54 @@ use crate::translate::ADMITTED;
 /// A job in the queue.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// Its namespace.
-    pub(super) namespace: String,
+    pub(crate) namespace: String,
     /// The name of the user's object.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Its kind, such as `Job`.
-    pub(super) kind: String,
+    pub(crate) kind: String,
     /// The version of its API, such as `batch/v1`.
-    pub(super) api_version: String,
+    pub(crate) api_version: String,
     /// Its UID.
-    pub(super) uid: String,
+    pub(crate) uid: String,
     /// Who it is charged to.
-    pub(super) tenant: String,
+    pub(crate) tenant: String,
     /// The value of its PriorityClass.
-    pub(super) priority: i32,
+    pub(crate) priority: i32,
     /// How many pods start together or not at all.
-    pub(super) pods: u32,
+    pub(crate) pods: u32,
     /// GPUs of all its pods together.
-    pub(super) gpus: String,
+    pub(crate) gpus: String,
     /// The parts of GPUs that its pods have, as in `1/4 L40S`; absent where they have whole ones.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) parts: Option<String>,
+    pub(crate) parts: Option<String>,
     /// Where it stands.
-    pub(super) state: State,
+    pub(crate) state: State,
     /// Whether it never starts unless somebody changes something.
-    pub(super) blocked: bool,
+    pub(crate) blocked: bool,
     /// A stable code for why it stands there.
-    pub(super) reason: String,
+    pub(crate) reason: String,
     /// The same for people.
-    pub(super) message: String,
+    pub(crate) message: String,
     /// Its place among the waiting jobs of its tenant, from 1; absent where not all of them can be
     /// read, and while it does not wait.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) position: Option<u32>,
+    pub(crate) position: Option<u32>,
     /// Since when the queue knows it.
-    pub(super) submitted: Timestamp,
+    pub(crate) submitted: Timestamp,
     /// Since when its places are decided.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) admitted: Option<Timestamp>,
+    pub(crate) admitted: Option<Timestamp>,
     /// When it starts, where that has been foretold.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) forecast: Option<Forecast>,
+    pub(crate) forecast: Option<Forecast>,
     /// How many of its pods have their place on each node.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) nodes: BTreeMap<String, u32>,
+    pub(crate) nodes: BTreeMap<String, u32>,
     /// The resource by which its pods name GPUs.
     #[serde(skip)]
-    pub(super) gpu_resource: String,
+    pub(crate) gpu_resource: String,
     /// The number of its admission.
     #[serde(skip)]
     epoch: i64,
@@ -76,7 +76,7 @@ pub(super) struct Entry {
 
 impl Entry {
     /// What a QueuedJob says.
-    pub(super) fn new(record: &QueuedJob) -> Self {
+    pub(crate) fn new(record: &QueuedJob) -> Self {
         let (spec, status) = (&record.spec, record.status.clone().unwrap_or_default());
         let mut nodes = BTreeMap::new();
         for place in spec.admission.iter().flat_map(|a| &a.placement) {
@@ -114,28 +114,28 @@ impl Entry {
     }
 
     /// Its GPUs as people read them: `8`, or `1/4 L40S`.
-    pub(super) fn shown_gpus(&self) -> &str {
+    pub(crate) fn shown_gpus(&self) -> &str {
         self.parts.as_deref().unwrap_or(&self.gpus)
     }
 
     /// Its GPUs in thousandths.
-    pub(super) fn milli_gpus(&self) -> u64 {
+    pub(crate) fn milli_gpus(&self) -> u64 {
         quantity::parse(Resource::Gpu, &self.gpus).unwrap_or_default()
     }
 
     /// How long it has waited, or had waited when it was admitted.
-    pub(super) fn waited(&self, now: Timestamp) -> Duration {
+    pub(crate) fn waited(&self, now: Timestamp) -> Duration {
         words::between(self.submitted, self.admitted.unwrap_or(now))
     }
 
     /// How long from now until it starts, as likely sooner as later: `~5m`; empty where nobody says.
-    pub(super) fn starts(&self, now: Timestamp) -> String {
+    pub(crate) fn starts(&self, now: Timestamp) -> String {
         let median = self.forecast.as_ref().and_then(|told| told.p50.as_deref());
         median.map_or_else(String::new, |at| until(at, now))
     }
 
     /// Where it stands, in one word.
-    pub(super) fn standing(&self) -> &'static str {
+    pub(crate) fn standing(&self) -> &'static str {
         match self.state {
             State::Waiting if self.blocked => "Blocked",
             State::Waiting => "Waiting",
@@ -146,12 +146,12 @@ impl Entry {
     }
 
     /// Tells one start of a job from the next.
-    pub(super) fn key_of_admission(&self) -> (String, i64) {
+    pub(crate) fn key_of_admission(&self) -> (String, i64) {
         (self.uid.clone(), self.epoch)
     }
 
     /// Whether it is in the line: it starts when it is its turn.
-    pub(super) fn is_in_line(&self) -> bool {
+    pub(crate) fn is_in_line(&self) -> bool {
         self.state == State::Waiting && !self.blocked
     }
 
@@ -208,28 +208,29 @@ fn gpu_resource(requests: &BTreeMap<String, Amount>) -> String {
 }
 
 /// How long until a moment (RFC 3339); the moment as it is written where that cannot be read.
-pub(super) fn until(moment: &str, now: Timestamp) -> String {
+pub(crate) fn until(moment: &str, now: Timestamp) -> String {
     let span = |at| format!("~{}", words::span(words::between(now, at)));
     moment.parse().map_or_else(|_| moment.to_owned(), span)
 }
 
 /// As much of the queue as its reader may see.
-pub(super) struct Seen {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
     /// The jobs, in the queue's order.
-    pub(super) entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
     /// Whether there are no others.
-    pub(super) is_all: bool,
+    pub(crate) is_all: bool,
 }
 
 /// Reads the queue.
-pub(super) async fn read(cluster: &Cluster, scope: &Scope) -> Result<Vec<Entry>, Failure> {
+pub(crate) async fn read(cluster: &Cluster, scope: &Scope) -> Result<Vec<Entry>, Failure> {
     let records: Vec<QueuedJob> = cluster.list(scope, ListParams::default()).await?;
     let entries = records.iter().map(Entry::new).collect();
     Ok(ordered(entries, *scope == Scope::All))
 }
 
 /// The entries in the queue's order. `complete` says that they are all that there are.
-pub(super) fn ordered(mut entries: Vec<Entry>, complete: bool) -> Vec<Entry> {
+pub(crate) fn ordered(mut entries: Vec<Entry>, complete: bool) -> Vec<Entry> {
     entries.sort_by_cached_key(Entry::key);
     let mut lines: BTreeMap<String, u32> = BTreeMap::new();
     for entry in entries.iter_mut().filter(|e| complete && e.is_in_line()) {
@@ -241,15 +242,20 @@ pub(super) fn ordered(mut entries: Vec<Entry>, complete: bool) -> Vec<Entry> {
 }
 
 /// The job of this name: the one that is not over, else the newest.
-pub(super) fn find<'a>(entries: &'a [Entry], namespace: &str, job: &str) -> Option<&'a Entry> {
+pub(crate) fn find<'a>(entries: &'a [Entry], namespace: &str, job: &str) -> Option<&'a Entry> {
     let here = entries
         .iter()
         .filter(|entry| entry.namespace == namespace && entry.name == job);
-    here.max_by_key(|entry| (entry.state != State::Finished, entry.submitted))
+    newest(here)
+}
+
+/// Of jobs of one name the one that is not over, else the newest.
+pub(crate) fn newest<'a>(jobs: impl Iterator<Item = &'a Entry>) -> Option<&'a Entry> {
+    jobs.max_by_key(|entry| (entry.state != State::Finished, entry.submitted))
 }
 
 /// The jobs of the same tenant that come before this one.
-pub(super) fn ahead<'a>(entries: &'a [Entry], entry: &Entry) -> Vec<&'a Entry> {
+pub(crate) fn ahead<'a>(entries: &'a [Entry], entry: &Entry) -> Vec<&'a Entry> {
     let key = entry.line_key();
     let same = entries
         .iter()
@@ -258,12 +264,12 @@ pub(super) fn ahead<'a>(entries: &'a [Entry], entry: &Entry) -> Vec<&'a Entry> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use serde_json::{Value, json};
 
     /// A record as the controller writes one, submitted at this second.
-    pub(in crate::cli) fn entry(name: &str, at: i64, change: Value) -> Entry {
+    pub(crate) fn entry(name: &str, at: i64, change: Value) -> Entry {
         let mut record = json!({
             "apiVersion": "prorata.dev/v1alpha1", "kind": "QueuedJob",
             "metadata": {

@@ -12,12 +12,12 @@ struct Remedy {
 }
 
 /// What the code means for whoever waits. An unknown one comes from a newer controller.
-pub(super) fn outlook(code: &str) -> Outlook {
+pub(crate) fn outlook(code: &str) -> Outlook {
     find(code).map_or(Outlook::Waiting, |remedy| remedy.outlook)
 }
 
 /// What would help, best first.
-pub(super) fn steps(code: &str, namespace: &str, job: &str, tenant: &str) -> Vec<String> {
+pub(crate) fn steps(code: &str, namespace: &str, job: &str, tenant: &str) -> Vec<String> {
     let steps = find(code).map_or(&[] as &[&str], |remedy| remedy.steps);
     let fill = |step: &&str| {
         step.replace("NAMESPACE", namespace)

@@ -37,7 +37,7 @@ pub struct Args {
     cluster: ClusterArgs,
 }
 
-pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
+pub(crate) async fn execute(args: &Args) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
     let tenants = cluster.list_all::<Tenant>().await;
     let tenants = if_allowed("what is due to each tenant", tenants)?.unwrap_or_default();
@@ -50,7 +50,7 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
 }
 
 /// All jobs, or those of this namespace where the caller may not see more.
-pub(super) async fn entries(cluster: &Cluster) -> Result<Seen, Failure> {
+pub(crate) async fn entries(cluster: &Cluster) -> Result<Seen, Failure> {
     let all = queue::read(cluster, &Scope::All).await;
     if let Some(entries) = if_allowed("jobs of other namespaces", all)? {
         return Ok(Seen {
@@ -66,7 +66,7 @@ pub(super) async fn entries(cluster: &Cluster) -> Result<Seen, Failure> {
 }
 
 /// GPUs of the nodes that take new work, in thousandths.
-pub(super) fn capacity(nodes: &[Node], gpu_resource: &str) -> u64 {
+pub(crate) fn capacity(nodes: &[Node], gpu_resource: &str) -> u64 {
     let nodes = nodes.iter().map(|node| translate::node(node, gpu_resource));
     let takes_work = nodes.filter(|node| node.schedulable);
     takes_work
@@ -147,7 +147,7 @@ fn row(holding: &Holding, scale: u64, wide: bool, paint: Paint) -> Vec<Cell> {
 }
 
 /// Whoever waits below what is due to it is starved; whoever holds more borrows.
-pub(super) fn tone(holding: &Holding) -> Tone {
+pub(crate) fn tone(holding: &Holding) -> Tone {
     let entitled = holding.entitled_milli_gpus.unwrap_or(u64::MAX);
     match holding.held_milli_gpus {
         held if held > entitled => Tone::Wait,
@@ -158,7 +158,7 @@ pub(super) fn tone(holding: &Holding) -> Tone {
 }
 
 /// What is held as a bar, with a mark at what is due.
-pub(super) fn bar(holding: &Holding, scale: u64) -> String {
+pub(crate) fn bar(holding: &Holding, scale: u64) -> String {
     let cells = |amount: u64| {
         let cells = u128::from(amount) * BAR as u128 / u128::from(scale.max(1));
         usize::try_from(cells).unwrap_or(BAR).min(BAR)

@@ -12,48 +12,48 @@ use crate::api::{State, Tenant};
 /// A tenant, as far as sharing goes. GPUs are counted in thousandths.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Holding {
+pub(crate) struct Holding {
     /// Its name.
-    pub(super) tenant: String,
+    pub(crate) tenant: String,
     /// The tenant that it is a part of.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) parent: Option<String>,
+    pub(crate) parent: Option<String>,
     /// How deep it stands in the tree; 0 at the top.
     #[serde(skip)]
-    pub(super) depth: usize,
+    pub(crate) depth: usize,
     /// Its weight, as it is written.
-    pub(super) weight: String,
+    pub(crate) weight: String,
     /// What it owns.
-    pub(super) guaranteed_milli_gpus: u64,
+    pub(crate) guaranteed_milli_gpus: u64,
     /// What it never exceeds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) limit_milli_gpus: Option<u64>,
+    pub(crate) limit_milli_gpus: Option<u64>,
     /// What its jobs and those below it hold.
-    pub(super) held_milli_gpus: u64,
+    pub(crate) held_milli_gpus: u64,
     /// What its waiting jobs and those below it ask for.
-    pub(super) waiting_milli_gpus: u64,
+    pub(crate) waiting_milli_gpus: u64,
     /// Jobs that hold places.
-    pub(super) running: u32,
+    pub(crate) running: u32,
     /// Jobs that wait, those on hold and blocked ones not included.
-    pub(super) waiting: u32,
+    pub(crate) waiting: u32,
     /// What it holds above what it owns, as the controller says.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) borrowed_milli_gpus: Option<u64>,
+    pub(crate) borrowed_milli_gpus: Option<u64>,
     /// Its weighted share of what can be borrowed, as the controller says.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) share: Option<String>,
+    pub(crate) share: Option<String>,
     /// What it would hold if every tenant wanted all that it may have; absent where the cluster's
     /// capacity cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) entitled_milli_gpus: Option<u64>,
+    pub(crate) entitled_milli_gpus: Option<u64>,
     /// What the controller says of what it holds, which knows every job.
     #[serde(skip)]
-    pub(super) told: Option<Told>,
+    pub(crate) told: Option<Told>,
 }
 
 /// What the controller says of what a tenant and those below it hold.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Told {
+pub(crate) struct Told {
     held: u64,
     running: u32,
     waiting: u32,
@@ -61,7 +61,7 @@ pub(super) struct Told {
 
 impl Holding {
     /// A tenant without the jobs that can be seen.
-    pub(super) fn of(tenant: &Tenant) -> Self {
+    pub(crate) fn of(tenant: &Tenant) -> Self {
         let (name, spec) = (tenant.metadata.name.clone(), &tenant.spec);
         let gpus = |amount: &Option<crate::api::Amount>| read(amount.as_ref()?.as_str());
         let status = tenant.status.as_ref();
@@ -80,6 +80,19 @@ impl Holding {
                 running: status.running,
                 waiting: status.waiting,
             }),
+            ..Self::default()
+        }
+    }
+
+    /// A tenant as the core knows it, without its jobs.
+    pub(crate) fn known(tenant: &prorata_core::Tenant) -> Self {
+        let weight = tenant.weight;
+        Self {
+            tenant: tenant.id.to_string(),
+            parent: tenant.parent.as_ref().map(ToString::to_string),
+            weight: format!("{}/{}", weight.numerator(), weight.denominator()),
+            guaranteed_milli_gpus: tenant.guaranteed.get(Resource::Gpu),
+            limit_milli_gpus: tenant.limit.get(Resource::Gpu),
             ..Self::default()
         }
     }
@@ -136,7 +149,7 @@ impl Holding {
 
 /// The tree in the order in which it is shown: each tenant before those below it, by name.
 /// `capacity` is what the nodes have, where that is known.
-pub(super) fn tree(tenants: Vec<Holding>, seen: &Seen, capacity: Option<u64>) -> Vec<Holding> {
+pub(crate) fn tree(tenants: Vec<Holding>, seen: &Seen, capacity: Option<u64>) -> Vec<Holding> {
     let mut all: BTreeMap<String, Holding> =
         tenants.into_iter().map(|t| (t.tenant.clone(), t)).collect();
     for entry in &seen.entries {

@@ -9,7 +9,7 @@ use prorata_core::Resource;
 const UNITS: [(u64, char); 4] = [(86_400, 'd'), (3_600, 'h'), (60, 'm'), (1, 's')];
 
 /// A span of time by its two largest units: `3d4h`, `41m`, `20s`. Seconds only below ten minutes.
-pub(super) fn span(span: Duration) -> String {
+pub(crate) fn span(span: Duration) -> String {
     let seconds = span.as_secs();
     let fine = if seconds < 600 { 1 } else { 60 };
     let mut left = seconds - seconds % fine;
@@ -32,12 +32,12 @@ pub(super) fn span(span: Duration) -> String {
 }
 
 /// The time from one moment to a later one; nothing where the order is otherwise.
-pub(super) fn between(from: Timestamp, to: Timestamp) -> Duration {
+pub(crate) fn between(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
 
 /// A count and its noun: `1 pod`, `2 pods`.
-pub(super) fn count(number: impl Into<u64>, noun: &str) -> String {
+pub(crate) fn count(number: impl Into<u64>, noun: &str) -> String {
     match number.into() {
         1 => format!("1 {noun}"),
         number => format!("{number} {noun}s"),
@@ -45,7 +45,7 @@ pub(super) fn count(number: impl Into<u64>, noun: &str) -> String {
 }
 
 /// GPUs from thousandths: `8`, `0.5`.
-pub(super) fn gpus(milli: u64) -> String {
+pub(crate) fn gpus(milli: u64) -> String {
     prorata_core::resource::Amount(Resource::Gpu, milli).to_string()
 }
 

@@ -308,6 +308,30 @@ fn later<'a>(why: &'static str) -> FilterResult<'a> {
     }
 }
 
+/// Why a pod was let through to no node, in a word; nothing where it was.
+pub(super) fn refusal(answer: &FilterResult<'_>) -> Option<&'static str> {
+    if !answer.node_names.is_empty() {
+        return None;
+    }
+    let failed = answer.failed_nodes.values();
+    let failed = failed.chain(answer.failed_and_unresolvable_nodes.values());
+    let texts = [answer.error].into_iter().chain(failed.copied());
+    let mut words = texts.filter_map(|text| {
+        let known = [
+            (NOT_READY, "NotReady"),
+            (NOT_ADMITTED, "NotAdmitted"),
+            (NOT_DECIDED, "NotDecided"),
+            (ALL_TOLD, "PlacesTold"),
+            (ALL_TAKEN, "PlacesTaken"),
+            (NOT_PLANNED, "NotPlanned"),
+            (NO_ROOM, "NoRoom"),
+        ];
+        let known = known.into_iter().find(|(known, _)| *known == text);
+        known.map(|(_, word)| word)
+    });
+    Some(words.next().unwrap_or("Other"))
+}
+
 /// No node will do, until something happens in the cluster.
 fn refuse<'a>(names: &'a [String], why: &'static str) -> FilterResult<'a> {
     FilterResult {

@@ -1,5 +1,5 @@
-//! The extender's certificates: read from files, and read again when these change. Connections
-//! that stand go on; new ones get what is new.
+//! Certificates of a listener: read from files, and read again when these change. Connections that
+//! stand go on; new ones get what is new. Whoever calls shows one too, where authorities are named.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,14 +7,15 @@ use std::time::Duration;
 use std::{fs, io};
 
 use axum_server::tls_rustls::RustlsConfig;
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoClientAuth, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use tracing::{info, warn};
 
-use crate::config::Tls;
+use crate::metrics::Metrics;
 
 /// How often the files are read. Mounted Secrets change by way of links, which nothing reports.
 const READ_EVERY: Duration = Duration::from_secs(1);
@@ -51,11 +52,24 @@ pub enum Error {
     Tls(#[from] rustls::Error),
 }
 
+/// Where certificates are, in PEM.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    /// Ours.
+    pub(crate) certificate: PathBuf,
+    /// Its key.
+    pub(crate) key: PathBuf,
+    /// Who signs those of callers; nothing: callers need none.
+    pub(crate) authorities: Option<PathBuf>,
+}
+
 /// Certificates in use, and the files that they come from.
-pub(super) struct Certificates {
-    files: Tls,
+pub(crate) struct Certificates {
+    files: Files,
     used: Contents,
     config: RustlsConfig,
+    /// Whose they are, and who counts until when they are good.
+    told: Option<(&'static str, Metrics)>,
 }
 
 /// What the files hold.
@@ -63,29 +77,44 @@ pub(super) struct Certificates {
 struct Contents {
     certificate: Vec<u8>,
     key: Vec<u8>,
-    authorities: Vec<u8>,
+    authorities: Option<Vec<u8>>,
 }
 
 impl Certificates {
     /// Reads the files.
-    pub(super) fn load(files: &Tls) -> Result<Self, Error> {
-        let used = Contents::read(files)?;
-        let config = RustlsConfig::from_config(Arc::new(used.server(files)?));
+    pub(crate) fn load(files: Files) -> Result<Self, Error> {
+        let used = Contents::read(&files)?;
+        let config = RustlsConfig::from_config(Arc::new(used.server(&files)?));
         Ok(Self {
-            files: files.clone(),
+            files,
             used,
             config,
+            told: None,
         })
     }
 
+    /// The same, with its end told as a metric of this listener's.
+    pub(crate) fn told_as(mut self, listener: &'static str, metrics: Metrics) -> Self {
+        self.told = Some((listener, metrics));
+        self.tell();
+        self
+    }
+
+    fn tell(&self) {
+        let until = until(&self.used.certificate);
+        if let (Some((listener, metrics)), Some(until)) = (&self.told, until) {
+            metrics.certificate(listener, until);
+        }
+    }
+
     /// What new connections get, now and later.
-    pub(super) fn config(&self) -> RustlsConfig {
+    pub(crate) fn config(&self) -> RustlsConfig {
         self.config.clone()
     }
 
     /// Takes up what changes, for ever. What does not fit together is not taken up: certificate
     /// and key may be replaced one after the other.
-    pub(super) async fn follow(mut self) {
+    pub(crate) async fn follow(mut self) {
         let mut before = None;
         loop {
             tokio::time::sleep(READ_EVERY).await;
@@ -112,6 +141,7 @@ impl Certificates {
             Ok(config) => {
                 self.config.reload_from_config(Arc::new(config));
                 self.used = contents;
+                self.tell();
                 info!("the certificates have changed and are in use");
             }
             Err(error) => {
@@ -122,7 +152,7 @@ impl Certificates {
 }
 
 impl Contents {
-    fn read(files: &Tls) -> Result<Self, Error> {
+    fn read(files: &Files) -> Result<Self, Error> {
         let read = |file: &Path| {
             fs::read(file).map_err(|source| Error::Read {
                 file: file.to_owned(),
@@ -130,36 +160,56 @@ impl Contents {
             })
         };
         Ok(Self {
-            certificate: read(&files.cert_file)?,
-            key: read(&files.key_file)?,
-            authorities: read(&files.client_ca_file)?,
+            certificate: read(&files.certificate)?,
+            key: read(&files.key)?,
+            authorities: files.authorities.as_deref().map(read).transpose()?,
         })
     }
 
-    fn server(&self, files: &Tls) -> Result<ServerConfig, Error> {
+    fn server(&self, files: &Files) -> Result<ServerConfig, Error> {
         let provider = Arc::new(ring::default_provider());
-        let mut roots = RootCertStore::empty();
-        for authority in certificates(&self.authorities, &files.client_ca_file)? {
-            roots.add(authority)?;
-        }
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
-        let verifier = verifier.build().map_err(|source| Error::Authority {
-            file: files.client_ca_file.clone(),
-            source,
-        })?;
+        let callers = self.callers(files, &provider)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|source| Error::Pem {
-            file: files.key_file.clone(),
+            file: files.key.clone(),
             source,
         })?;
-        let chain = certificates(&self.certificate, &files.cert_file)?;
+        let chain = certificates(&self.certificate, &files.certificate)?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_client_cert_verifier(verifier)
+            .with_client_cert_verifier(callers)
             .with_single_cert(chain, key)?;
         // Over HTTP/2 Go would stay on the connection to one replica, even one that hangs.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)
     }
+
+    /// What callers have to show.
+    fn callers(
+        &self,
+        files: &Files,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+        let (Some(file), Some(authorities)) = (&files.authorities, &self.authorities) else {
+            return Ok(Arc::new(NoClientAuth));
+        };
+        let mut roots = RootCertStore::empty();
+        for authority in certificates(authorities, file)? {
+            roots.add(authority)?;
+        }
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+        let verifier = verifier.build().map_err(|source| Error::Authority {
+            file: file.clone(),
+            source,
+        })?;
+        Ok(verifier)
+    }
+}
+
+/// Until when the first certificate of a file is good, in seconds since 1970.
+fn until(text: &[u8]) -> Option<i64> {
+    let first = CertificateDer::pem_slice_iter(text).next()?.ok()?;
+    let (_, read) = x509_parser::parse_x509_certificate(&first).ok()?;
+    Some(read.validity().not_after.timestamp())
 }
 
 fn certificates(text: &[u8], file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {

@@ -17,7 +17,8 @@ use futures::StreamExt;
 use hyper_util::rt::TokioTimer;
 use tracing::warn;
 
-use super::certificates::{self, Certificates};
+use super::answer::refusal;
+use super::certificates::{self, Certificates, Files};
 use super::limits::{self, BODY_BYTES_MAX, QUIET_MAX, Room};
 use super::{FilterPolicy, Told, answer, scores};
 use crate::api::extender_v1::{Args, PreemptResult};
@@ -55,14 +56,20 @@ pub async fn serve(
     policy: FilterPolicy,
     views: Views,
 ) -> Result<(), Error> {
+    let metrics = views.metrics().clone();
     let routes = routes(policy, views).into_make_service();
     let mut server = axum_server::bind(config.address).http1_only();
     let mut http = server.http_builder().http1();
     http.timer(TokioTimer::new()).header_read_timeout(QUIET_MAX);
     // Headers and body go out as two segments; without NoDelay the second waits for an ACK.
     let served = match &config.tls {
-        Some(files) => {
-            let certificates = Certificates::load(files)?;
+        Some(tls) => {
+            let certificates = Certificates::load(Files {
+                certificate: tls.cert_file.clone(),
+                key: tls.key_file.clone(),
+                authorities: Some(tls.client_ca_file.clone()),
+            });
+            let certificates = certificates?.told_as("extender", metrics);
             let acceptor = RustlsAcceptor::new(certificates.config()).acceptor(NoDelayAcceptor);
             tokio::select! {
                 served = server.acceptor(acceptor).serve(routes) => served,
@@ -104,7 +111,11 @@ async fn filter(State(shared): State<Arc<Shared>>, Json(args): Json<Args>) -> Re
     // By what may have been true long ago nobody is let through.
     let is_fresh = shared.views.heard().is_fresh();
     let view = view.as_ref().as_ref().filter(|_| is_fresh);
-    Json(answer(view, &shared.told, &shared.policy, &args)).into_response()
+    let answered = answer(view, &shared.told, &shared.policy, &args);
+    if let Some(reason) = refusal(&answered) {
+        shared.views.metrics().refused(reason);
+    }
+    Json(answered).into_response()
 }
 
 async fn prioritize(State(shared): State<Arc<Shared>>, Json(args): Json<Args>) -> Response {

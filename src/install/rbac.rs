@@ -177,8 +177,16 @@ mod tests {
     fn no_rule_has_a_wildcard_or_reads_secrets() {
         let [_, user, viewer] = tenants::roles();
         let agent = super::super::agent::role();
-        let roles = [controller_role(), view_role(), agent, user, viewer]
-            .map(|role| (role.metadata, role.rules));
+        let dashboard = super::super::dashboard::role();
+        let roles = [
+            controller_role(),
+            view_role(),
+            agent,
+            dashboard,
+            user,
+            viewer,
+        ]
+        .map(|role| (role.metadata, role.rules));
         let leader = leader_role();
         for (metadata, rules) in roles.into_iter().chain([(leader.metadata, leader.rules)]) {
             for rule in rules.unwrap() {

@@ -7,10 +7,14 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use prorata_core::reason::Outlook;
 use prorata_core::{Resource, Resources, Snapshot, TenantId};
 use prorata_simulator::forecast::Score;
 
 use super::{Metrics, Tenant, Watched};
+use crate::cli::queue::Seen;
+use crate::cli::shares::{Holding, tree};
+use crate::clock::Clock;
 use crate::view::Views;
 use crate::watch::Kind;
 
@@ -78,10 +82,18 @@ fn forecasts(registry: &mut Registry, score: Score) {
 
 fn jobs(registry: &mut Registry, metrics: &Metrics, snapshot: &Snapshot) {
     let (waiting, requested) = (Family::<Waiting, Gauge>::default(), Amounts::default());
+    let (longest, now) = (Amounts::<Tenant>::default(), Clock::default().now());
     for (job, reason) in snapshot.waiting() {
         let tenant = metrics.tenant(&job.tenant);
         let all = job.task.checked_mul(job.gang).unwrap_or_default();
         add(&requested, &tenant, &all);
+        if reason.outlook() == Outlook::Waiting {
+            let shown = longest.get_or_create(&Tenant {
+                tenant: tenant.clone(),
+            });
+            let waited = now.since(job.submitted).as_secs_f64();
+            shown.set(shown.get().max(waited));
+        }
         let reason = reason.code();
         waiting.get_or_create(&Waiting { tenant, reason }).inc();
     }
@@ -89,18 +101,30 @@ fn jobs(registry: &mut Registry, metrics: &Metrics, snapshot: &Snapshot) {
     registry.register("pending_workloads", help, waiting);
     let help = "What jobs that wait ask for: GPUs, cores, bytes";
     registry.register("resource_pending", help, requested);
+    let help = "How long the first of a tenant's jobs has waited that start when it is their turn";
+    registry.register_with_unit("pending_longest", help, Unit::Seconds, longest);
 }
 
 fn tenants(registry: &mut Registry, metrics: &Metrics, snapshot: &Snapshot) {
     let (used, owned) = (Amounts::default(), Amounts::default());
+    let (limited, entitled) = (Amounts::default(), Amounts::default());
     let shares = Amounts::<Tenant>::default();
     for tenant in snapshot.tenants() {
         let (id, label) = (&tenant.id, metrics.tenant(&tenant.id));
         add(&used, &label, &snapshot.usage(id));
         add(&owned, &label, &tenant.guaranteed);
+        for resource in Resource::ALL {
+            if let Some(limit) = tenant.limit.get(resource) {
+                add_one(&limited, &label, resource, limit);
+            }
+        }
         shares
             .get_or_create(&Tenant { tenant: label })
             .set(share(snapshot, id));
+    }
+    for (tenant, gpus) in due(snapshot) {
+        let label = metrics.tenant(&tenant.as_str().into());
+        add_one(&entitled, &label, Resource::Gpu, gpus);
     }
     let capacity = Amounts::<Whole>::default();
     for (resource, amount) in snapshot.capacity().iter() {
@@ -113,6 +137,10 @@ fn tenants(registry: &mut Registry, metrics: &Metrics, snapshot: &Snapshot) {
     registry.register("resource_usage", help, used);
     let help = "What a tenant is guaranteed: GPUs, cores, bytes";
     registry.register("resource_guaranteed", help, owned);
+    let help = "What a tenant never exceeds: GPUs, cores, bytes";
+    registry.register("resource_limit", help, limited);
+    let help = "What a tenant would hold if every tenant wanted all that it may have: GPUs";
+    registry.register("resource_entitled", help, entitled);
     let help = "What the nodes that take new work offer: GPUs, cores, bytes";
     registry.register("resource_capacity", help, capacity);
     let help = "Weighted dominant share of what a tenant borrows";
@@ -124,17 +152,29 @@ fn tenants(registry: &mut Registry, metrics: &Metrics, snapshot: &Snapshot) {
     );
 }
 
+/// What is due to each tenant, as `prorata share` shows it, in thousandths of a GPU.
+fn due(snapshot: &Snapshot) -> impl Iterator<Item = (String, u64)> {
+    let tenants = snapshot.tenants().map(Holding::known).collect();
+    let capacity = snapshot.capacity().get(Resource::Gpu);
+    let all = tree(tenants, &Seen::default(), Some(capacity)).into_iter();
+    all.filter_map(|holding| Some((holding.tenant, holding.entitled_milli_gpus?)))
+}
+
 /// Tenants that are not told apart add up.
 fn add(amounts: &Amounts<Amount>, tenant: &str, all: &Resources) {
     for (resource, amount) in all.iter().filter(|(_, amount)| *amount > 0) {
-        let label = Amount {
-            tenant: tenant.to_owned(),
-            resource: resource.name(),
-        };
-        amounts
-            .get_or_create(&label)
-            .inc_by(units(resource, amount));
+        add_one(amounts, tenant, resource, amount);
     }
+}
+
+fn add_one(amounts: &Amounts<Amount>, tenant: &str, resource: Resource, amount: u64) {
+    let label = Amount {
+        tenant: tenant.to_owned(),
+        resource: resource.name(),
+    };
+    amounts
+        .get_or_create(&label)
+        .inc_by(units(resource, amount));
 }
 
 /// An infinite share is one of weight 0.
@@ -154,7 +194,7 @@ fn units(resource: Resource, amount: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::view::View;
-    use prorata_core::{Event, Job, JobId, Node, Policy, Scheduler, Tenant as Team, Time};
+    use prorata_core::{Event, Job, JobId, Limits, Node, Policy, Scheduler, Tenant as Team, Time};
 
     /// Of six GPUs one job holds four, of which two are its tenant's own; another waits for four.
     #[test]
@@ -166,6 +206,7 @@ mod tests {
         };
         let red = Team {
             guaranteed: Resources::gpus(2),
+            limit: Limits::NONE.with(Resource::Gpu, 5_000),
             ..Team::new("red")
         };
         let job = |tenant: &str, name: &str| {
@@ -199,10 +240,18 @@ mod tests {
             "prorata_resource_pending{tenant=\"blue\",resource=\"gpu\"} 4.0",
             "prorata_resource_usage{tenant=\"red\",resource=\"gpu\"} 4.0",
             "prorata_resource_guaranteed{tenant=\"red\",resource=\"gpu\"} 2.0",
+            "prorata_resource_limit{tenant=\"red\",resource=\"gpu\"} 5.0",
+            "prorata_resource_entitled{tenant=\"red\",resource=\"gpu\"} 4.0",
+            "prorata_resource_entitled{tenant=\"blue\",resource=\"gpu\"} 2.0",
             "prorata_resource_capacity{resource=\"gpu\"} 6.0",
             "prorata_weighted_share_ratio{tenant=\"red\"} 0.334",
         ] {
             assert!(text.contains(&format!("{line}\n")), "{line}\n{text}");
         }
+        // It was submitted in 1970.
+        assert!(
+            text.contains("prorata_pending_longest_seconds{tenant=\"blue\"} 1"),
+            "{text}"
+        );
     }
 }

@@ -1,4 +1,5 @@
 //! A machine that is made up, and the agent on it.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -132,6 +133,11 @@ impl Running {
             child,
             address: address.expect("it tells its address"),
         }
+    }
+
+    /// Where it answers.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     /// What it answers: the status and the body.

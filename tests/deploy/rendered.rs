@@ -43,6 +43,14 @@ fn kustomize_is_the_chart_with_its_default_values() {
         ),
     );
     compare(
+        "deploy/kustomize/monitoring/monitoring.yaml",
+        &only(
+            &chart,
+            &["templates/monitoring.yaml"],
+            &["--set=monitoring.enabled=true"],
+        ),
+    );
+    compare(
         "deploy/kustomize/cert-manager/certificates.yaml",
         &only(
             &chart,

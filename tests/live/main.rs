@@ -7,6 +7,8 @@ mod admission;
 mod cli;
 #[path = "../cluster/mod.rs"]
 mod cluster;
+#[path = "../dashboard/mod.rs"]
+mod dashboard;
 #[path = "../deploy/mod.rs"]
 mod deploy;
 #[path = "../equivalence/mod.rs"]

@@ -26,6 +26,14 @@ app.kubernetes.io/name: prorata
 app.kubernetes.io/component: agent
 {{- end -}}
 
+{{/* Labels by which an operator of Prometheus finds ours. */}}
+{{- define "prorata.monitoring" -}}
+{{ include "prorata.labels" . }}
+{{- with .Values.monitoring.labels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
 {{- define "prorata.image" -}}
 {{- $tag := .Values.image.tag | default .Chart.AppVersion -}}
 {{- if .Values.image.digest -}}
@@ -56,6 +64,10 @@ app.kubernetes.io/component: agent
 {{- $_ := set $fixed "ledger" (dict "url" "sqlite:///var/lib/prorata/ledger.db" "heartbeat" .Values.ledger.heartbeat) -}}
 {{- else if .Values.ledger.secret -}}
 {{- $_ := set $fixed "ledger" (dict "urlFile" "/etc/prorata/ledger/url" "heartbeat" .Values.ledger.heartbeat) -}}
+{{- end -}}
+{{- if .Values.dashboard.enabled -}}
+{{- $pages := dict "certFile" "/etc/prorata/dashboard/tls.crt" "keyFile" "/etc/prorata/dashboard/tls.key" -}}
+{{- $_ := set $fixed "dashboard" (dict "address" "0.0.0.0:8090" "tls" $pages "cluster" .Values.dashboard.cluster) -}}
 {{- end -}}
 {{- mergeOverwrite (deepCopy .Values.controller.configuration) $fixed | toYaml -}}
 {{- end -}}
