@@ -16,6 +16,7 @@ mod failure;
 mod gpus;
 mod hold;
 mod list;
+mod noise;
 mod object;
 mod output;
 mod queue;
@@ -53,6 +54,8 @@ pub enum Command {
     Tenant(tenant::Command),
     /// Show the GPUs of the cluster: what each is, and whether it is healthy.
     Gpus(gpus::Args),
+    /// Show which pods disturb others on shared GPUs.
+    Noise(noise::Args),
     /// Create jobs from a file, once the API server has said that it would take all of them.
     Submit(submit::Args),
     /// Wait until a job is admitted, runs, or is over.
@@ -100,6 +103,7 @@ impl Command {
             Self::Share(args) => share::execute(&args).await?,
             Self::Tenant(command) => return tenant::execute(&command).await,
             Self::Gpus(args) => gpus::execute(&args).await?,
+            Self::Noise(args) => noise::execute(&args).await?,
             Self::Submit(args) => submit::execute(&args).await?,
             Self::Wait(args) => wait::execute(&args).await?,
             Self::Cancel(args) => cancel::execute(&args).await?,

@@ -17,6 +17,7 @@ mod decision_log;
 mod extender;
 mod leader_election;
 mod logging;
+mod noise;
 mod preemption;
 mod tenancy;
 
@@ -24,6 +25,7 @@ pub use decision_log::DecisionLog;
 pub use extender::{Extender, Probe, Tls};
 pub use leader_election::LeaderElection;
 pub use logging::{Format, Level, Logging};
+pub use noise::{Action, Noise};
 pub use preemption::Preemption;
 pub use tenancy::Tenancy;
 
@@ -86,6 +88,9 @@ pub struct Configuration {
     /// What becomes of Tenants with environments.
     #[serde(default)]
     pub tenancy: Tenancy,
+    /// What becomes of pods that disturb others on a shared GPU.
+    #[serde(default)]
+    pub noise: Noise,
     /// What is logged, and how.
     #[serde(default)]
     pub logging: Logging,

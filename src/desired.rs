@@ -96,6 +96,7 @@ pub fn effect(
         condition,
         notice,
         about: pods::about(observed, view),
+        leaving: Vec::new(),
         patch,
         pods,
         starts,
@@ -150,6 +151,7 @@ fn freed(view: &JobView) -> Effect {
         condition: None,
         notice: None,
         about: None,
+        leaving: Vec::new(),
     }
 }
 
@@ -165,6 +167,7 @@ fn finished(view: &JobView, record: &RecordView, now: Timestamp) -> Option<Effec
         condition: None,
         notice: None,
         about: None,
+        leaving: Vec::new(),
     };
     (view.has_ended && effect.changes_anything()).then_some(effect)
 }

@@ -211,7 +211,7 @@ impl Cluster {
         };
         let job = state.job.clone();
         for slot in placement.slots() {
-            self.take(&job.task, slot);
+            self.take(&job, slot);
         }
         self.charge(now, &job, placement.slots());
         self.edit(id, |state| {
@@ -241,7 +241,7 @@ impl Cluster {
         };
         let job = state.job.clone();
         for slot in placement.slots() {
-            self.claim(&job.task, slot, true);
+            self.claim(&job, slot, true);
         }
         self.charge(now, &job, placement.slots());
         self.nominees.insert_mut(id.clone());
@@ -257,7 +257,7 @@ impl Cluster {
             return;
         };
         for slot in placement.slots() {
-            self.claim(&job.task, slot, false);
+            self.claim(&job, slot, false);
         }
         self.uncharge(&job, placement.slots());
         self.nominees.remove_mut(id);
@@ -369,7 +369,7 @@ impl Cluster {
         }
         if binding != Binding::AsPlanned {
             let slot = self.slot_on(&job, node);
-            self.take(&job.task, &slot);
+            self.take(&job, &slot);
             if charged {
                 self.charge(now, &job, core::iter::once(&slot));
             }

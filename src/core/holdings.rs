@@ -100,25 +100,33 @@ impl Cluster {
         self.tree = tree;
     }
 
-    pub(crate) fn take(&mut self, task: &Resources, slot: &Slot) {
-        self.edit_node(&slot.node, |node| node.held.take(task, slot));
+    pub(crate) fn take(&mut self, job: &Job, slot: &Slot) {
+        let pairs = self.policy.pairs.clone();
+        self.edit_node(&slot.node, |node| node.held.take_for(job, slot, &pairs));
     }
 
     /// Promises a place, or takes the promise back.
-    pub(crate) fn claim(&mut self, task: &Resources, slot: &Slot, promise: bool) {
+    pub(crate) fn claim(&mut self, job: &Job, slot: &Slot, promise: bool) {
+        let pairs = self.policy.pairs.clone();
         self.edit_node(&slot.node, |node| {
             if promise {
-                node.claimed.take(task, slot);
+                node.claimed.take_for(job, slot, &pairs);
             } else {
-                node.claimed.give_back(task, slot);
+                node.claimed.give_back_for(job, slot, &pairs);
             }
         });
+    }
+
+    /// Frees one place of a job.
+    fn free(&mut self, job: &Job, slot: &Slot) {
+        let pairs = self.policy.pairs.clone();
+        self.edit_node(&slot.node, |node| node.held.give_back_for(job, slot, &pairs));
     }
 
     /// Frees places, and the charge for them where there is one.
     pub(crate) fn give_back(&mut self, now: Time, job: &Job, slots: &[Slot], charged: bool) {
         for slot in slots {
-            self.edit_node(&slot.node, |node| node.held.give_back(&job.task, slot));
+            self.free(job, slot);
         }
         if charged {
             self.age(now, &job.tenant);
@@ -171,7 +179,7 @@ impl Cluster {
             return;
         };
         for (slot, _) in tasks.held() {
-            self.edit_node(&slot.node, |node| node.held.give_back(&job.task, slot));
+            self.free(&job, slot);
         }
         self.uncharge(&job, tasks.held().map(|(slot, _)| slot));
         if let Some(state) = self.jobs.get_mut(id) {
@@ -185,7 +193,7 @@ impl Cluster {
             return;
         };
         for (slot, _) in tasks.held() {
-            self.edit_node(&slot.node, |node| node.held.give_back(&job.task, slot));
+            self.free(&job, slot);
         }
         if let Some(state) = self.jobs.get_mut(id) {
             state.tasks = None;
@@ -198,7 +206,7 @@ impl Cluster {
             return;
         };
         for (slot, _) in tasks.held() {
-            self.edit_node(&slot.node, |node| node.held.take(&job.task, slot));
+            self.take(&job, slot);
         }
         let more = charges(&job, tasks.held().map(|(slot, _)| slot));
         self.edit_tenant(&job.tenant, |tenant| {

@@ -30,6 +30,8 @@ pub struct Needs {
     pub models: Vec<Model>,
     /// The MIG profile that each of its devices must have; `None` for whole cards and shares.
     pub profile: Option<Text>,
+    /// What kind of work it is, by the names of [`crate::Pairs`]. It keeps it from no node.
+    pub work: Option<Text>,
 }
 
 /// A term of an affinity: all of its requirements must hold. An empty one holds nowhere.

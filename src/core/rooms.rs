@@ -16,7 +16,9 @@ use crate::id::NodeId;
 use crate::job::{Ask, Shape};
 use crate::needs::Needs;
 use crate::node::Spec;
-use crate::placement::{self, Rank};
+use crate::pairs::Work;
+use crate::placement::{self, Rank, Wanted};
+use crate::policy::Policy;
 use crate::resource::Resources;
 use crate::room::Room;
 use crate::states::{Memo, States};
@@ -281,7 +283,8 @@ impl Rooms {
             Some(state) => self.states.score(state, (id, board), cluster),
             None => {
                 let lost = placement::loss(&cluster.policy, room);
-                placement::score(&cluster.policy, (room, lost), &board.task, &board.ask)
+                let wanted = board.wanted(&cluster.policy);
+                placement::score(&cluster.policy, (room, lost), wanted)
             }
         }
     }
@@ -319,6 +322,20 @@ impl Board {
             total: Slots::default(),
             order: BTreeSet::new(),
             stale: Vec::new(),
+        }
+    }
+
+    /// The kind of work of its tasks, where something is known of that.
+    pub(crate) fn work(&self, policy: &Policy) -> Option<Work> {
+        policy.pairs.work(self.needs.work.as_deref()?)
+    }
+
+    /// What counts of its tasks when they are placed.
+    pub(crate) fn wanted(&self, policy: &Policy) -> Wanted<'_> {
+        Wanted {
+            task: &self.task,
+            ask: &self.ask,
+            work: self.work(policy),
         }
     }
 

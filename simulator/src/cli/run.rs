@@ -106,7 +106,7 @@ fn read(args: &Args) -> Result<Scenario, Failure> {
 }
 
 /// A file's name, for messages, and its text.
-fn text(path: &Path, remedy: &str) -> Result<(String, String), Failure> {
+pub(super) fn text(path: &Path, remedy: &str) -> Result<(String, String), Failure> {
     let file = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| {
         let problem = Problem::new(&file, "file", format!("cannot be read: {error}"), remedy);
