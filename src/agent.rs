@@ -117,7 +117,13 @@ pub async fn run(settings: Settings, client: Option<Client>) -> Result<(), Error
             _ => std::future::pending().await,
         }
     };
-    let ending = mps::run(settings.mps.clone(), settings.deadline, pictures.clone(), asked, ended);
+    let ending = mps::run(
+        settings.mps.clone(),
+        settings.deadline,
+        pictures.clone(),
+        asked,
+        ended,
+    );
     tokio::select! {
         () = watch_gpus(&settings, &pictures, (&tell, outcomes)) => Ok(()),
         () = publish => Ok(()),
@@ -132,7 +138,10 @@ pub async fn run(settings: Settings, client: Option<Client>) -> Result<(), Error
 async fn watch_gpus(
     settings: &Settings,
     pictures: &Pictures,
-    (tell, outcomes): (&watch::Sender<Option<GpuNodeStatus>>, watch::Receiver<Outcomes>),
+    (tell, outcomes): (
+        &watch::Sender<Option<GpuNodeStatus>>,
+        watch::Receiver<Outcomes>,
+    ),
 ) {
     let mut watcher = Watcher::new(settings);
     let mut ticks = interval(settings.interval);

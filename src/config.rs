@@ -250,6 +250,15 @@ mod tests {
     }
 
     #[test]
+    fn noise_is_reported_unless_something_else_is_said() {
+        let action = |rest: &str| read(&format!("extender: {{{TLS}}}\n{rest}"));
+        assert_eq!(action("").unwrap().noise.action, Action::Report);
+        let stops = action("noise: {action: stopSharing}").unwrap();
+        assert_eq!(stops.noise.action, Action::StopSharing);
+        assert!(action("noise: {action: shout}").is_err());
+    }
+
+    #[test]
     fn names_place_field_and_remedy() {
         let wrong = |rest: &str| read(&format!("extender: {{{TLS}}}\n{rest}")).unwrap_err();
         assert_eq!(

@@ -99,7 +99,9 @@ impl Follower {
     async fn look(&mut self, nodes: &[Arc<GpuNode>], pods: &[Arc<Pod>]) {
         let names = nodes.iter().map(|node| node.name_any());
         let silent = agents::silent(names, pods.iter().map(AsRef::as_ref));
-        let heard = nodes.iter().filter(|node| !silent.contains_key(&node.name_any()));
+        let heard = nodes
+            .iter()
+            .filter(|node| !silent.contains_key(&node.name_any()));
         let cases: Vec<Case> = heard.flat_map(|node| noise::cases(node)).collect();
         let keys: BTreeSet<Key> = cases.iter().map(Case::key).collect();
         self.known.retain(|key, _| keys.contains(key));
@@ -119,9 +121,16 @@ impl Follower {
     /// Tells those whom it concerns; answers with the tenant of the pod that is to blame.
     async fn notice(&self, case: &Case) -> Option<String> {
         let tells = self.tenure.is_held() && case.is_fresh(Timestamp::now());
-        info!(node = case.node, gpu = case.gpu, contention = case.noise.contention.name(), "pods disturb each other");
+        info!(
+            node = case.node,
+            gpu = case.gpu,
+            contention = case.noise.contention.name(),
+            "pods disturb each other"
+        );
         if tells {
-            self.writer.tell(case.about_node(), case.to_administrators()).await;
+            self.writer
+                .tell(case.about_node(), case.to_administrators())
+                .await;
             for pod in &case.noise.disturbed {
                 if let Some(about) = self.pod_there(case, &pod.namespace, &pod.name, None).await {
                     self.writer.tell(about, case.to_disturbed()).await;
@@ -131,7 +140,12 @@ impl Follower {
         let one = case.noise.offender.as_ref()?;
         let there = self.pod_there(case, &one.namespace, &one.name, one.uid.as_deref());
         let Some(about) = there.await else {
-            warn!(node = case.node, namespace = one.namespace, pod = one.name, "the agent blames a pod that is not there");
+            warn!(
+                node = case.node,
+                namespace = one.namespace,
+                pod = one.name,
+                "the agent blames a pod that is not there"
+            );
             return None;
         };
         if tells {
@@ -152,7 +166,10 @@ impl Follower {
     ) -> Option<ObjectReference> {
         let pods: Api<Pod> = Api::namespaced(self.reads.clone(), namespace);
         let fields = format!("metadata.name={name},spec.nodeName={}", case.node);
-        let found = pods.list(&ListParams::default().fields(&fields)).await.ok()?;
+        let found = pods
+            .list(&ListParams::default().fields(&fields))
+            .await
+            .ok()?;
         let pod = found.items.into_iter().next()?;
         let is_it = uid.is_none() || pod.metadata.uid.as_deref() == uid;
         is_it.then(|| pod.object_ref(&()))

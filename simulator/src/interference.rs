@@ -346,10 +346,18 @@ mod tests {
         assert_eq!(slow("calm", &[]), 1000);
         assert_eq!(slow("calm", &["unheard-of"]), 1525, "the formula again");
         let instances = Mode::Mig(Vec::new().into());
-        assert_eq!(table.slowdown(&instances, work("calm"), &[work("greedy")]) / 1000, 2060);
+        assert_eq!(
+            table.slowdown(&instances, work("calm"), &[work("greedy")]) / 1000,
+            2060
+        );
         let hole = text.replace(", greedy: 800000", "");
-        let told = Interference::parse("t.yaml", &hole).unwrap_err().to_string();
-        assert!(told.contains("pairs.calm: there is no speed beside `greedy`"), "{told}");
+        let told = Interference::parse("t.yaml", &hole)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.contains("pairs.calm: there is no speed beside `greedy`"),
+            "{told}"
+        );
     }
 
     #[test]

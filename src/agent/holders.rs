@@ -79,7 +79,8 @@ fn uids_in(containers: &Path) -> Uids {
         let target = fs::read_link(file.path()).unwrap_or_default();
         let of_pod = target.iter().rev().nth(2).and_then(|part| part.to_str());
         let mut parts = of_pod.unwrap_or_default().splitn(3, '_');
-        if let (Some(namespace), Some(name), Some(uid)) = (parts.next(), parts.next(), parts.next()) {
+        if let (Some(namespace), Some(name), Some(uid)) = (parts.next(), parts.next(), parts.next())
+        {
             let pod = (namespace.to_owned(), name.to_owned());
             uids.0.entry(pod).or_default().insert(uid.to_owned());
         }

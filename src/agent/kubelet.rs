@@ -310,7 +310,10 @@ mod tests {
         let given = given(listed, Some(Allocatable { devices: all }), &Uids::default());
         assert_eq!(given.grants.len(), 1);
         let grant = &given.grants[0];
-        assert_eq!((grant.pod.as_str(), grant.container.as_str()), ("train", "main"));
+        assert_eq!(
+            (grant.pod.as_str(), grant.container.as_str()),
+            ("train", "main")
+        );
         assert_eq!(grant.device.slot, Some(1));
         let slots = [("GPU-a".to_owned(), 2), ("MIG-b".to_owned(), 1)];
         assert_eq!(given.slots, slots.into());

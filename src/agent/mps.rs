@@ -5,7 +5,6 @@ mod control;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -68,7 +67,7 @@ pub async fn run(
     }
 }
 
-async fn end(mps: &Mps, deadline: Duration, picture: &Arc<Picture>, uid: &str) -> Ended {
+async fn end(mps: &Mps, deadline: Duration, picture: &Picture, uid: &str) -> Ended {
     let pids = clients(picture, uid);
     let answer = |how, message| Ended {
         uid: uid.to_owned(),
@@ -100,7 +99,9 @@ fn clients(picture: &Picture, uid: &str) -> BTreeSet<u32> {
         Card::Silent { .. } => None,
     });
     let processes = seen.flat_map(|seen| seen.processes.iter().flatten());
-    let pids = processes.filter(|process| process.mps).map(|process| process.pid);
+    let pids = processes
+        .filter(|process| process.mps)
+        .map(|process| process.pid);
     let is_its = |pid: &u32| {
         let holder = picture.holders.get(pid).and_then(Option::as_ref);
         holder.is_some_and(|holder| holder.pod_uid == uid)

@@ -173,12 +173,21 @@ mod tests {
             container: None,
         };
         let found = [(1, Some(holder("a"))), (2, Some(holder("c"))), (3, None)].into();
-        let (pods, more) = pods(&gpu("Default"), Some(&seen(&[1, 2, 3])), &found, Some(&given));
+        let (pods, more) = pods(
+            &gpu("Default"),
+            Some(&seen(&[1, 2, 3])),
+            &found,
+            Some(&given),
+        );
         let shown = pods.iter().map(|pod| {
             let uid = pod.uid.as_deref();
             (pod.name.as_str(), uid, pod.slots)
         });
-        let expected = [("a", Some("uid-a"), 2), ("b", None, 1), ("c", Some("uid-c"), 0)];
+        let expected = [
+            ("a", Some("uid-a"), 2),
+            ("b", None, 1),
+            ("c", Some("uid-c"), 0),
+        ];
         assert_eq!(shown.collect::<Vec<_>>(), expected);
         assert_eq!(more, None);
     }
@@ -205,7 +214,10 @@ mod tests {
         assert_eq!(of("Default", 4).unwrap(), "timeslice-4");
         assert_eq!(of("ExclusiveProcess", 8).unwrap(), "mps-8");
         assert_eq!(mode(&gpu("Default"), None, None), None);
-        assert_eq!(mode(&gpu("ExclusiveProcess"), Some(&seen(&[1])), None), None);
+        assert_eq!(
+            mode(&gpu("ExclusiveProcess"), Some(&seen(&[1])), None),
+            None
+        );
         let mut clients = seen(&[1]);
         clients.processes.as_mut().unwrap()[0].mps = true;
         let told = mode(&gpu("ExclusiveProcess"), Some(&clients), None);

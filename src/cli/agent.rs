@@ -70,13 +70,21 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "/sys/bus/pci/devices")]
     pci: PathBuf,
     /// Where the kubelet tells which pods it has given GPUs to; it answers root alone
-    #[arg(long, value_name = "SOCKET", default_value = "/var/lib/kubelet/pod-resources/kubelet.sock")]
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        default_value = "/var/lib/kubelet/pod-resources/kubelet.sock"
+    )]
     kubelet: PathBuf,
     /// The host's directory of MPS, below which each server has a directory `pipe`
     #[arg(long, value_name = "DIR", default_value = "/run/nvidia/mps")]
     mps: PathBuf,
     /// NVIDIA's program that terminates clients of MPS before their pods are evicted
-    #[arg(long, value_name = "PROGRAM", default_value = "nvidia-cuda-mps-control")]
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        default_value = "nvidia-cuda-mps-control"
+    )]
     mps_control: PathBuf,
     #[command(flatten)]
     noise: noise::NoiseArgs,

@@ -74,7 +74,11 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
             eprintln!("note: {name}: {why}, and what it told before is left out");
             continue;
         }
-        shown.extend(cases(node).into_iter().map(|case| Shown::new(node, case, &tenants)));
+        shown.extend(
+            cases(node)
+                .into_iter()
+                .map(|case| Shown::new(node, case, &tenants)),
+        );
     }
     if shown.is_empty() && matches!(args.output.output, Format::Table | Format::Wide) {
         eprintln!("no pods disturb each other on any GPU that an agent tells of");
@@ -140,7 +144,17 @@ fn show(shown: &[Shown], output: OutputArgs) -> Result<(), Failure> {
 
 fn table(shown: &[Shown], now: Timestamp, wide: bool) -> Table {
     let mut titles = vec![
-        "NODE", "GPU", "FOR", "USED", "FROM", "SINCE", "OFFENDER", "TENANT", "USES", "PART", "DISTURBED",
+        "NODE",
+        "GPU",
+        "FOR",
+        "USED",
+        "FROM",
+        "SINCE",
+        "OFFENDER",
+        "TENANT",
+        "USES",
+        "PART",
+        "DISTURBED",
     ];
     if wide {
         titles.extend(["MODE", "WHO"]);
@@ -166,7 +180,8 @@ fn row(one: &Shown, now: Timestamp, wide: bool) -> Vec<Cell> {
         words::span(words::between(noise.since.0, now)).into(),
         of_offender(&|one| format!("{}/{}", one.namespace, one.name)).into(),
         one.tenant.clone().unwrap_or_default().into(),
-        of_offender(&|one| format!("{}%{}", one.uses, if one.by_memory { "mem" } else { "" })).into(),
+        of_offender(&|one| format!("{}%{}", one.uses, if one.by_memory { "mem" } else { "" }))
+            .into(),
         of_offender(&|one| format!("{}%", one.part)).into(),
         disturbed.len().to_string().into(),
     ];
@@ -223,7 +238,9 @@ mod tests {
     fn a_table_for_people() {
         let tenants = [("red".to_owned(), "vision".to_owned())].into();
         let node = node();
-        let shown = cases(&node).into_iter().map(|case| Shown::new(&node, case, &tenants));
+        let shown = cases(&node)
+            .into_iter()
+            .map(|case| Shown::new(&node, case, &tenants));
         let shown: Vec<Shown> = shown.collect();
         let now = Timestamp::from_second(90).unwrap();
         assert_eq!(

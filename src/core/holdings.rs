@@ -118,15 +118,17 @@ impl Cluster {
     }
 
     /// Frees one place of a job.
-    fn free(&mut self, job: &Job, slot: &Slot) {
+    fn vacate_place(&mut self, job: &Job, slot: &Slot) {
         let pairs = self.policy.pairs.clone();
-        self.edit_node(&slot.node, |node| node.held.give_back_for(job, slot, &pairs));
+        self.edit_node(&slot.node, |node| {
+            node.held.give_back_for(job, slot, &pairs)
+        });
     }
 
     /// Frees places, and the charge for them where there is one.
     pub(crate) fn give_back(&mut self, now: Time, job: &Job, slots: &[Slot], charged: bool) {
         for slot in slots {
-            self.free(job, slot);
+            self.vacate_place(job, slot);
         }
         if charged {
             self.age(now, &job.tenant);
@@ -179,7 +181,7 @@ impl Cluster {
             return;
         };
         for (slot, _) in tasks.held() {
-            self.free(&job, slot);
+            self.vacate_place(&job, slot);
         }
         self.uncharge(&job, tasks.held().map(|(slot, _)| slot));
         if let Some(state) = self.jobs.get_mut(id) {
@@ -193,7 +195,7 @@ impl Cluster {
             return;
         };
         for (slot, _) in tasks.held() {
-            self.free(&job, slot);
+            self.vacate_place(&job, slot);
         }
         if let Some(state) = self.jobs.get_mut(id) {
             state.tasks = None;

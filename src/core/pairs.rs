@@ -30,8 +30,11 @@ impl Pairs {
     #[must_use]
     pub fn new(works: Vec<Text>, speeds: Vec<u32>) -> Option<Self> {
         let count = works.len();
+        if count > Self::MAX {
+            return None;
+        }
         let numbers: BTreeMap<Text, Work> = works.into_iter().zip(0..).collect();
-        let fits = count <= Self::MAX && numbers.len() == count && speeds.len() == count * count;
+        let fits = numbers.len() == count && speeds.len() == count * count;
         fits.then_some(Self { numbers, speeds })
     }
 
@@ -87,8 +90,8 @@ impl Works {
 
     /// Whether work would lose something beside any of these, or they beside it.
     pub(crate) fn lose(self, work: Work, pairs: &Pairs) -> bool {
-        let there = (0..64).filter(|other| self.0 >> other & 1 == 1);
-        there.into_iter().any(|other| pairs.loses(work, other))
+        let mut there = (0..64).filter(|other| self.0 >> other & 1 == 1);
+        there.any(|other| pairs.loses(work, other))
     }
 }
 

@@ -103,7 +103,9 @@ pub(crate) fn score(policy: &Policy, (room, lost): (&Room, i64), wanted: Wanted<
 }
 
 fn cost(policy: &Policy, room: &Room, wanted: Wanted<'_>, grant: &Grant, lost: i64) -> i64 {
-    let loses = wanted.work.is_some_and(|work| room.loses(work, grant, &policy.pairs));
+    let loses = wanted
+        .work
+        .is_some_and(|work| room.loses(work, grant, &policy.pairs));
     let neighbours = if loses { LOSING } else { 0 };
     after(policy, room, wanted.task, grant, lost) + neighbours
 }

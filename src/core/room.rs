@@ -107,7 +107,10 @@ impl Room {
 
     /// Whether a task of this work would lose something beside those on the devices of a grant.
     pub(crate) fn loses(&self, work: Work, grant: &Grant, pairs: &Pairs) -> bool {
-        let there = grant.devices.iter().filter_map(|i| self.works.get(usize::try_from(i).ok()?));
+        let there = grant
+            .devices
+            .iter()
+            .filter_map(|i| self.works.get(usize::try_from(i).ok()?));
         let mut all = Works::default();
         there.for_each(|works| all.insert(*works));
         all.lose(work, pairs)
@@ -273,7 +276,11 @@ impl Room {
     fn shares(&self, unit: Part) -> Vec<Grant> {
         let mut seen: Vec<(Part, Works)> = Vec::new();
         let mut grants = Vec::new();
-        let works = self.works.iter().copied().chain(core::iter::repeat(Works::default()));
+        let works = self
+            .works
+            .iter()
+            .copied()
+            .chain(core::iter::repeat(Works::default()));
         for (index, (free, works)) in (0..).zip(self.parts.iter().zip(works)) {
             let alike = (*free, works);
             if unit.fits_in(*free) && !free.is_none() && !seen.contains(&alike) {
@@ -331,7 +338,10 @@ impl Room {
     pub(crate) fn take_for(&mut self, task: &Resources, grant: &Grant, work: Option<Work>) {
         self.take(task, grant);
         if let Some(work) = work {
-            grant.devices.iter().for_each(|device| self.join(device, work));
+            grant
+                .devices
+                .iter()
+                .for_each(|device| self.join(device, work));
         }
     }
 

@@ -100,7 +100,10 @@ async fn ask(
             "metadata": {"resourceVersion": version},
             "spec": {"endClientsOf": asked},
         });
-        match api.patch(node, &PatchParams::default(), &Patch::Merge(patch)).await {
+        match api
+            .patch(node, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+        {
             Ok(_) => return Ok(Some(wanted)),
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(error) => return Err(error),
@@ -117,16 +120,24 @@ fn clients(gpus: &[Gpu], pods: &BTreeSet<&str>) -> BTreeSet<String> {
     });
     let there = by_mps.flat_map(|gpu| &gpu.pods);
     let uids = there.filter_map(|pod| pod.uid.as_deref());
-    uids.filter(|uid| pods.contains(uid)).map(str::to_owned).collect()
+    uids.filter(|uid| pods.contains(uid))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// What the spec is to say: what it says, without those that have ended, and these. Those that could not
 /// be ended are tried again only when they are taken out once.
 fn asked(before: &[String], ended: &[Ended], wanted: &BTreeSet<String>) -> Vec<String> {
     let is_over = |uid: &String| ended.iter().any(|one| one.uid == *uid);
-    let open = before.iter().filter(|uid| !is_over(uid) || wanted.contains(*uid));
+    let open = before
+        .iter()
+        .filter(|uid| !is_over(uid) || wanted.contains(*uid));
     let mut asked: Vec<String> = open.cloned().collect();
-    let new: Vec<String> = wanted.iter().filter(|uid| !asked.contains(uid)).cloned().collect();
+    let new: Vec<String> = wanted
+        .iter()
+        .filter(|uid| !asked.contains(uid))
+        .cloned()
+        .collect();
     asked.extend(new);
     let surplus = asked.len().saturating_sub(ENDING_MAX);
     asked.drain(..surplus);

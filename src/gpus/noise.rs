@@ -190,8 +190,15 @@ mod tests {
     fn nobody_hears_the_name_of_anothers_pod() {
         let case = case();
         let told = case.to_offender().unwrap().message;
-        assert!(told.contains("uses 80% of GPU 1 of node gpu-7, and 25% is its part"), "{told}");
-        for notice in [case.to_offender().unwrap(), case.to_disturbed(), case.to_administrators()] {
+        assert!(
+            told.contains("uses 80% of GPU 1 of node gpu-7, and 25% is its part"),
+            "{told}"
+        );
+        for notice in [
+            case.to_offender().unwrap(),
+            case.to_disturbed(),
+            case.to_administrators(),
+        ] {
             for name in ["blue", "serve", "red", "train"] {
                 assert!(!notice.message.contains(name), "{}", notice.message);
             }

@@ -53,7 +53,10 @@ impl Observed {
     /// The UIDs of a job's pods that are on nodes, with these.
     #[must_use]
     pub fn bound(&self, job: &str) -> Vec<(NodeId, String)> {
-        let own = self.pods.values().filter(|pod| pod.job.as_deref() == Some(job));
+        let own = self
+            .pods
+            .values()
+            .filter(|pod| pod.job.as_deref() == Some(job));
         let placed = own.filter_map(|pod| Some((pod.node.clone()?, pod.uid.clone())));
         placed.collect()
     }

@@ -41,14 +41,18 @@ pub(crate) enum Manner {
 }
 
 impl Said {
-    pub(crate) fn new(pods: &[(&str, &[&str])], devices: &[&str]) -> Self {
-        let owned = |ids: &[&str]| ids.iter().map(|&id| id.to_owned()).collect::<Vec<_>>();
-        let pods = pods.iter().map(|(pod, ids)| ((*pod).to_owned(), owned(ids)));
+    /// A node with these devices, and nobody on it.
+    pub(crate) fn new(devices: &[&str]) -> Self {
         Self {
-            pods: pods.collect(),
             devices: owned(devices),
-            manner: Manner::Answers,
+            ..Self::default()
         }
+    }
+
+    /// The same with one more pod, `NAMESPACE/NAME`, that has these.
+    pub(crate) fn with(mut self, pod: &str, devices: &[&str]) -> Self {
+        self.pods.push((pod.to_owned(), owned(devices)));
+        self
     }
 
     /// Slots of a card.
@@ -74,6 +78,10 @@ impl Said {
         }
         Listed { pods }
     }
+}
+
+fn owned(ids: &[&str]) -> Vec<String> {
+    ids.iter().map(|&id| id.to_owned()).collect()
 }
 
 fn devices(ids: Vec<String>) -> Devices {

@@ -29,7 +29,10 @@ struct Fake {
 impl Fake {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (text, program) = (dir.path().join("text"), dir.path().join("nvidia-cuda-mps-control"));
+        let (text, program) = (
+            dir.path().join("text"),
+            dir.path().join("nvidia-cuda-mps-control"),
+        );
         fs::write(&text, PROGRAM).unwrap();
         // A program that this process has open for writing cannot be run.
         let mut install = Command::new("install");
@@ -69,7 +72,11 @@ impl Fake {
 async fn a_client_is_terminated_at_its_server_and_no_other_is() {
     let fake = Fake::new();
     assert_eq!(fake.terminate(&[41]).await.unwrap(), 1);
-    let told = ["get_server_list", "get_client_list 900", "terminate_client 900 41"];
+    let told = [
+        "get_server_list",
+        "get_client_list 900",
+        "terminate_client 900 41",
+    ];
     assert_eq!(fake.told(), told);
 }
 

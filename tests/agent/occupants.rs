@@ -15,11 +15,13 @@ fn slot(card: &str, number: u32) -> String {
     format!("{card}::{number}")
 }
 
-/// Each card has four slots; pods have some.
-fn shared(pods: &[(&str, &[&str])]) -> Said {
-    let mut said = Said::new(pods, &[]);
-    said.devices = [Said::slots(CARD, 4), Said::slots(OTHER, 4)].concat();
-    said
+/// Each card has four slots.
+fn shared() -> Said {
+    let devices = [Said::slots(CARD, 4), Said::slots(OTHER, 4)].concat();
+    Said {
+        devices,
+        ..Said::default()
+    }
 }
 
 fn slots_of(metrics: &Metrics, pod: &str, gpu: &str) -> Option<f64> {
@@ -31,11 +33,9 @@ fn each_pod_is_on_the_card_that_it_was_given() {
     let bench = Bench::new(&profile::t4(2));
     bench.container_of(("red", "train", UID), &"9a".repeat(32));
     let (first, second) = (slot(CARD, 1), slot(OTHER, 0));
-    let pods = [
-        ("red/train", [first.as_str()].as_slice()),
-        ("blue/serve", &[second.as_str(), "0000:3b:00.0"]),
-    ];
-    let _kubelet = FakeKubelet::start(&bench.kubelet(), shared(&pods));
+    let said = shared().with("red/train", &[&first]);
+    let said = said.with("blue/serve", &[&second, "0000:3b:00.0"]);
+    let _kubelet = FakeKubelet::start(&bench.kubelet(), said);
     let shown = bench.json(&[]);
     let on = |gpu: usize| shown["gpus"][gpu]["pods"].clone();
     let red = json!([{"namespace": "red", "name": "train", "uid": UID, "slots": 1}]);
@@ -57,10 +57,10 @@ fn mode_of(machine: &Machine, said: Said) -> Value {
 #[test]
 fn each_mode_shows() {
     let mut machine = profile::t4(2);
-    assert_eq!(mode_of(&machine, Said::new(&[], &[CARD, OTHER])), "exclusive");
+    assert_eq!(mode_of(&machine, Said::new(&[CARD, OTHER])), "exclusive");
     machine.cards[0].compute_mode = Some(3);
-    assert_eq!(mode_of(&machine, shared(&[])), "mps-4");
-    let mut old = shared(&[]);
+    assert_eq!(mode_of(&machine, shared()), "mps-4");
+    let mut old = shared();
     old.manner = Manner::IsOld;
     assert_eq!(mode_of(&machine, old.clone()), Value::Null);
     machine.cards[0].mps_processes = Some(vec![Process {
@@ -73,9 +73,11 @@ fn each_mode_shows() {
 #[test]
 fn instances_of_a_divided_card_have_pods() {
     let machine = profile::a100(2, &[0]);
-    let uuid = machine.cards[0].mig.as_ref().unwrap().devices[2].uuid.clone();
+    let uuid = machine.cards[0].mig.as_ref().unwrap().devices[2]
+        .uuid
+        .clone();
     let bench = Bench::new(&machine);
-    let said = Said::new(&[("red/train", &[&uuid])], &[&uuid]);
+    let said = Said::new(&[&uuid]).with("red/train", &[&uuid]);
     let _kubelet = FakeKubelet::start(&bench.kubelet(), said);
     let shown = bench.json(&[]);
     let pod = json!([{"namespace": "red", "name": "train", "slots": 1, "instances": [uuid]}]);
@@ -93,7 +95,7 @@ fn a_kubelet_that_is_started_anew_is_asked_again_and_its_last_word_stands() {
     });
     assert_eq!(slots_of(&down, "train", "0"), None);
     let first = slot(CARD, 1);
-    let given = shared(&[("red/train", &[&first])]);
+    let given = shared().with("red/train", &[&first]);
     let kubelet = FakeKubelet::start(&bench.kubelet(), given);
     agent.until("it is heard", |metrics| {
         slots_of(metrics, "train", "0") == Some(1.0)
@@ -104,7 +106,7 @@ fn a_kubelet_that_is_started_anew_is_asked_again_and_its_last_word_stands() {
     });
     assert_eq!(slots_of(&gone, "train", "0"), Some(1.0));
     let other = slot(OTHER, 0);
-    let given = shared(&[("red/next", &[&other])]);
+    let given = shared().with("red/next", &[&other]);
     let _kubelet = FakeKubelet::start(&bench.kubelet(), given);
     let back = agent.until("it is back", |metrics| {
         slots_of(metrics, "next", "1") == Some(1.0)
@@ -118,7 +120,7 @@ fn one_that_hangs_or_talks_too_much_holds_nobody_up() {
     for manner in [Manner::Hangs, Manner::TalksTooMuch] {
         let bench = Bench::new(&profile::t4(1));
         let first = slot(CARD, 1);
-        let mut said = shared(&[("red/train", &[&first])]);
+        let mut said = shared().with("red/train", &[&first]);
         said.manner = manner;
         let kubelet = FakeKubelet::start(&bench.kubelet(), said.clone());
         let agent = Running::start(&bench, &["--no-publish", "--deadline", "200ms"]);
@@ -152,7 +154,9 @@ fn pods_that_fight_for_a_card_are_told_of_until_they_do_not() {
         bench.container_of(("red", pod, uid), &id);
     }
     let (first, second) = (slot(CARD, 0), slot(CARD, 1));
-    let given = shared(&[("red/greedy", &[&first]), ("red/meek", &[&second])]);
+    let given = shared()
+        .with("red/greedy", &[&first])
+        .with("red/meek", &[&second]);
     let _kubelet = FakeKubelet::start(&bench.kubelet(), given);
     let window = ["--noise-window", "500ms", "--noise-calm", "300ms"];
     let agent = Running::start(&bench, &[&["--no-publish"], window.as_slice()].concat());

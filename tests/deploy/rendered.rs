@@ -202,7 +202,10 @@ fn the_agent_is_restricted_but_for_what_it_has_to_see() {
     }
     // The kubelet tells nobody but root which pods have which GPUs.
     assert_eq!(pod["securityContext"]["runAsUser"], 0);
-    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    assert_eq!(
+        pod["securityContext"]["seccompProfile"]["type"],
+        "RuntimeDefault"
+    );
     let container = &pod["containers"][0];
     let security = &container["securityContext"];
     assert!(security["privileged"].is_null());

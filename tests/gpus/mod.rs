@@ -7,9 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, PostParams};
-use prorata::api::gpunode::{
-    Contention, Ended, Ending, Gpu, GpuPod, Noise, Offender, PodName,
-};
+use prorata::api::gpunode::{Contention, Ended, Ending, Gpu, GpuPod, Noise, Offender, PodName};
 use prorata::api::{GpuNode, GpuNodeSpec};
 use serde_json::json;
 
@@ -147,9 +145,21 @@ async fn noise_is_told_to_whom_it_concerns(world: &World) {
         })
         .await;
     let disturbed = told(world, "red", &meek).await;
-    assert!(disturbed.iter().any(|note| note.contains("may be slower")), "{disturbed:?}");
-    assert!(!disturbed.iter().any(|note| note.contains(&greedy)), "{disturbed:?}");
-    say(world, node, card("timeslice-4", &pods, Vec::new()), Vec::new()).await;
+    assert!(
+        disturbed.iter().any(|note| note.contains("may be slower")),
+        "{disturbed:?}"
+    );
+    assert!(
+        !disturbed.iter().any(|note| note.contains(&greedy)),
+        "{disturbed:?}"
+    );
+    say(
+        world,
+        node,
+        card("timeslice-4", &pods, Vec::new()),
+        Vec::new(),
+    )
+    .await;
 }
 
 /// The lab claims back what it is guaranteed: a gang of red leaves, whose pods are on cards with MPS.
@@ -178,12 +188,24 @@ async fn clients_of_mps_end_before_their_pods(world: &World) {
         let uids = pods.iter().filter_map(ResourceExt::uid);
         uids.map(one).collect::<Vec<_>>()
     };
-    say(world, node, card("mps-4", &pods, Vec::new()), answer(Ending::Failed)).await;
+    say(
+        world,
+        node,
+        card("mps-4", &pods, Vec::new()),
+        answer(Ending::Failed),
+    )
+    .await;
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     assert!(!is_stopped().await, "all or none");
     assert_eq!(world.pods_of("red", "train-2").await, 4);
 
-    say(world, node, card("mps-4", &pods, Vec::new()), answer(Ending::Terminated)).await;
+    say(
+        world,
+        node,
+        card("mps-4", &pods, Vec::new()),
+        answer(Ending::Terminated),
+    )
+    .await;
     world.until_running("lab", "mine", &[node; 4]).await;
     let forget = json!({ "spec": { "endClientsOf": null } });
     patch(&api(world), node, forget).await.unwrap();

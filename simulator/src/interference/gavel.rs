@@ -31,11 +31,11 @@ enum Throughput {
 pub fn table(file: &str, text: &str, gpu: &str) -> Result<String, Problem> {
     let remedy = "name Gavel's scheduler/simulation_throughputs.json";
     let read: Result<BTreeMap<String, Measured>, _> = serde_json::from_str(text);
-    let all = read.map_err(|error| Problem::new(file, "", error.to_string(), remedy))?;
+    let all = read.map_err(|error| Problem::new(file, "JSON", error.to_string(), remedy))?;
     let Some(measured) = all.get(gpu) else {
         let known: Vec<&str> = all.keys().map(String::as_str).collect();
-        let what = format!("`{gpu}` was not measured");
-        return Err(Problem::new(file, "", what, format!("write one of {}", known.join(", "))));
+        let remedy = format!("write one of {}", known.join(", "));
+        return Err(Problem::new(file, gpu, "was not measured", remedy));
     };
     let jobs: Vec<(String, &BTreeMap<String, Throughput>)> = measured
         .iter()
@@ -52,7 +52,11 @@ pub fn table(file: &str, text: &str, gpu: &str) -> Result<String, Problem> {
             let other = work(key)?;
             Some(format!("{other}: {}", speed(beside, key)))
         });
-        let _ = writeln!(out, "  {own}: {{{}}}", speeds.collect::<Vec<_>>().join(", "));
+        let _ = writeln!(
+            out,
+            "  {own}: {{{}}}",
+            speeds.collect::<Vec<_>>().join(", ")
+        );
     }
     Ok(out)
 }

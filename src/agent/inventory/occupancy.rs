@@ -93,7 +93,10 @@ fn sentence(noise: &Noise) -> String {
         Some(one) => {
             let of = if one.by_memory { " of the memory" } else { "" };
             let pod = format!("{}/{}", one.namespace, one.name);
-            format!("{measured}, {pod} uses {}%{of} and {}% is its part", one.uses, one.part)
+            format!(
+                "{measured}, {pod} uses {}%{of} and {}% is its part",
+                one.uses, one.part
+            )
         }
         None => measured,
     }

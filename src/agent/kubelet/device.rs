@@ -41,7 +41,14 @@ mod tests {
 
     #[test]
     fn what_other_plugins_call_their_devices_is_none() {
-        for id in ["", "0", "nvidia0", "GPU-1b2c::", "GPU-1b2c::x", "0000:3b:00.0"] {
+        for id in [
+            "",
+            "0",
+            "nvidia0",
+            "GPU-1b2c::",
+            "GPU-1b2c::x",
+            "0000:3b:00.0",
+        ] {
             assert_eq!(device(id), None, "{id}");
         }
     }

@@ -123,7 +123,9 @@ impl Control {
         };
         let named = thread::Builder::new().name("mps".to_owned());
         named.spawn(work).map_err(wrong)?;
-        let answer = told.await.unwrap_or_else(|_| Err(io::Error::other("it has ended")));
+        let answer = told
+            .await
+            .unwrap_or_else(|_| Err(io::Error::other("it has ended")));
         match answer.map_err(wrong)? {
             Some((status, answer)) if status.success() => Ok(answer),
             Some((status, answer)) => Err(Error::Refused {

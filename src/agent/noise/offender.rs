@@ -15,7 +15,9 @@ pub(super) fn excesses(window: &Window, contention: Contention, percent: u32) ->
         Contention::Memory => |user| user.memory,
     };
     let users = window.users();
-    let is_told = users.iter().any(|user| window.mean_of(user, read).is_some());
+    let is_told = users
+        .iter()
+        .any(|user| window.mean_of(user, read).is_some());
     // The driver counts what clients of MPS compute for their server.
     let by_memory = !is_told && contention != Contention::Memory;
     let (read, slots): (fn(&User) -> Option<u32>, _) = match by_memory {

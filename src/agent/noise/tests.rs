@@ -76,9 +76,16 @@ fn blamed(noises: &[Noise]) -> Vec<(Contention, Option<(&str, u32, u32)>)> {
 fn whoever_takes_more_than_its_part_of_a_full_card_is_named() {
     let mut heard = Heard::new();
     let busy = shared(&[user("a", 1, 80, 20), user("b", 1, 20, 20)]);
-    assert_eq!(heard.for_seconds(10, &busy), [], "not before a whole window");
+    assert_eq!(
+        heard.for_seconds(10, &busy),
+        [],
+        "not before a whole window"
+    );
     let noises = heard.for_seconds(1, &busy);
-    assert_eq!(blamed(&noises), [(Contention::Compute, Some(("a", 80, 50)))]);
+    assert_eq!(
+        blamed(&noises),
+        [(Contention::Compute, Some(("a", 80, 50)))]
+    );
     assert_eq!((noises[0].measured, noises[0].threshold), (100, 95));
     assert_eq!(noises[0].disturbed[0].name, "b");
     assert_eq!(heard.for_seconds(30, &busy), noises, "and it is told once");
@@ -110,21 +117,44 @@ fn it_is_over_when_it_has_been_quiet_for_long_enough() {
     let less = shared(&[user("a", 1, 78, 10), user("b", 1, 10, 10)]);
     let calm = shared(&[user("a", 1, 40, 10), user("b", 1, 10, 10)]);
     heard.for_seconds(12, &busy);
-    assert_eq!(heard.for_seconds(60, &less).len(), 1, "88 is not well below 95");
+    assert_eq!(
+        heard.for_seconds(60, &less).len(),
+        1,
+        "88 is not well below 95"
+    );
     assert_eq!(heard.for_seconds(5, &calm).len(), 1);
-    assert_eq!(heard.for_seconds(10, &busy).len(), 1, "it begins anew to be quiet");
+    assert_eq!(
+        heard.for_seconds(10, &busy).len(),
+        1,
+        "it begins anew to be quiet"
+    );
     assert_eq!(heard.for_seconds(40, &calm), []);
 }
 
 #[test]
 fn two_that_take_turns_at_being_the_worst_are_not_told_in_turn() {
     let mut heard = Heard::new();
-    let first = shared(&[user("a", 1, 48, 10), user("b", 1, 47, 10), user("c", 1, 5, 10)]);
-    let other = shared(&[user("a", 1, 45, 10), user("b", 1, 50, 10), user("c", 1, 5, 10)]);
+    let first = shared(&[
+        user("a", 1, 48, 10),
+        user("b", 1, 47, 10),
+        user("c", 1, 5, 10),
+    ]);
+    let other = shared(&[
+        user("a", 1, 45, 10),
+        user("b", 1, 50, 10),
+        user("c", 1, 5, 10),
+    ]);
     let noises = heard.for_seconds(12, &first);
-    assert_eq!(blamed(&noises), [(Contention::Compute, Some(("a", 48, 33)))]);
+    assert_eq!(
+        blamed(&noises),
+        [(Contention::Compute, Some(("a", 48, 33)))]
+    );
     assert_eq!(heard.for_seconds(30, &other), noises);
-    let b_alone = shared(&[user("a", 1, 10, 10), user("b", 1, 80, 10), user("c", 1, 10, 10)]);
+    let b_alone = shared(&[
+        user("a", 1, 10, 10),
+        user("b", 1, 80, 10),
+        user("c", 1, 10, 10),
+    ]);
     let then = heard.for_seconds(15, &b_alone);
     assert_eq!(then[0].offender.as_ref().unwrap().name, "b");
     assert_eq!(then[0].since, noises[0].since, "the noise is the same");
@@ -151,7 +181,11 @@ fn by_mps_memory_tells_who_it_is_as_far_as_it_can() {
     let (compute, power) = (Contention::Compute, Contention::Power);
     let a = Some(("a", 60, 25));
     assert_eq!(blamed(&noises), [(compute, a), (power, a)]);
-    assert!(noises.iter().all(|n| n.offender.as_ref().unwrap().by_memory));
+    assert!(
+        noises
+            .iter()
+            .all(|n| n.offender.as_ref().unwrap().by_memory)
+    );
 }
 
 #[test]
@@ -175,7 +209,11 @@ fn what_is_not_told_is_not_judged_and_a_gap_begins_anew() {
         ..busy.clone()
     };
     assert_eq!(heard.for_seconds(30, &silent), []);
-    assert_eq!(heard.for_seconds(4, &busy), [], "most of the window is not known");
+    assert_eq!(
+        heard.for_seconds(4, &busy),
+        [],
+        "most of the window is not known"
+    );
     let mut heard = Heard::new();
     heard.for_seconds(8, &busy);
     heard.second += 60;
