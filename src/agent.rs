@@ -5,17 +5,24 @@
 //!            │         │
 //!            ▼         ▼
 //!         holders ─► picture ─► server ◄── Prometheus
+//!            ▲
+//!         kubelet
 //! ```
 //!
 //! Only [`nvml`] knows the driver, and only the thread of [`reader`] calls it: it may hang. What the
-//! readings mean is decided without I/O, in [`health`], [`inventory`] and [`cgroup`].
+//! readings mean is decided without I/O, in [`health`], [`inventory`], [`occupants`], [`noise`] and [`cgroup`].
 
 pub mod cgroup;
 pub mod health;
 pub mod holders;
 pub mod inventory;
+pub mod kubelet;
 pub mod metrics;
+pub mod mps;
+pub mod noise;
 pub mod nvml;
+pub mod occupants;
+pub mod orders;
 pub mod picture;
 pub mod publish;
 pub mod reader;
@@ -37,9 +44,12 @@ use tracing::info;
 use crate::api::GpuNodeStatus;
 use holders::{Holders, Places};
 use inventory::Inventory;
+use kubelet::{Kubelet, Word};
+use mps::{Mps, Outcomes};
+use noise::{Listener, Thresholds};
 use picture::{Picture, Pictures};
 use reader::Reader;
-use reading::Look;
+use reading::{Card, Look, Reading};
 
 /// Looks that may be missed until the agent is not ready any more.
 const MISSED: u32 = 10;
@@ -61,6 +71,12 @@ pub struct Settings {
     pub address: SocketAddr,
     /// What the host shows of its processes.
     pub places: Places,
+    /// Where the kubelet tells what it has given to whom.
+    pub kubelet: PathBuf,
+    /// From when on pods disturb each other.
+    pub noise: Thresholds,
+    /// Where MPS is controlled.
+    pub mps: Mps,
 }
 
 /// Why the agent ended.
@@ -88,15 +104,30 @@ pub async fn run(settings: Settings, client: Option<Client>) -> Result<(), Error
     let pictures = Pictures::default();
     let (tell, told) = watch::channel(None);
     let stale = (settings.interval + settings.deadline) * MISSED;
+    let (ask, asked) = watch::channel(Vec::new());
+    let (ended, outcomes) = watch::channel(Outcomes::new());
     let publish = async {
         match (client, &settings.node) {
-            (Some(client), Some(node)) => publish::run(client, node, told).await,
+            (Some(client), Some(node)) => {
+                tokio::join!(
+                    publish::run(client.clone(), node, told),
+                    orders::follow(client, node, ask),
+                );
+            }
             _ => std::future::pending().await,
         }
     };
+    let ending = mps::run(
+        settings.mps.clone(),
+        settings.deadline,
+        pictures.clone(),
+        asked,
+        ended,
+    );
     tokio::select! {
-        () = watch_gpus(&settings, &pictures, &tell) => Ok(()),
+        () = watch_gpus(&settings, &pictures, (&tell, outcomes)) => Ok(()),
         () = publish => Ok(()),
+        () = ending => Ok(()),
         ended = server::serve(listener, pictures.clone(), stale) => Ok(ended?),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -107,14 +138,18 @@ pub async fn run(settings: Settings, client: Option<Client>) -> Result<(), Error
 async fn watch_gpus(
     settings: &Settings,
     pictures: &Pictures,
-    tell: &watch::Sender<Option<GpuNodeStatus>>,
+    (tell, outcomes): (
+        &watch::Sender<Option<GpuNodeStatus>>,
+        watch::Receiver<Outcomes>,
+    ),
 ) {
     let mut watcher = Watcher::new(settings);
     let mut ticks = interval(settings.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let picture = watcher.look().await;
+        let mut picture = watcher.look().await;
+        picture.status.ended = outcomes.borrow().values().cloned().collect();
         tell.send_if_modified(|told| {
             let is_new = told.as_ref() != Some(&picture.status);
             if is_new {
@@ -131,6 +166,10 @@ pub struct Watcher {
     reader: Reader,
     inventory: Inventory,
     holders: Holders,
+    kubelet: Kubelet,
+    listener: Listener,
+    /// When it began.
+    since: Instant,
     xids: BTreeMap<(u32, Option<u64>), u64>,
     looks: u64,
     failures: u64,
@@ -141,7 +180,11 @@ impl Watcher {
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let (library, pci) = (settings.library.clone(), settings.places.pci.clone());
+        let (socket, containers) = (settings.kubelet.clone(), settings.places.containers.clone());
         Self {
+            kubelet: Kubelet::new(socket, containers, settings.deadline),
+            listener: Listener::new(settings.noise),
+            since: Instant::now(),
             reader: Reader::new(library, pci, settings.deadline),
             inventory: Inventory::new(settings.hold),
             holders: Holders::new(settings.places.clone()),
@@ -157,7 +200,8 @@ impl Watcher {
         let look = self.reader.look().await;
         let duration = at.elapsed();
         self.looks += 1;
-        self.inventory.observe(Timestamp::now(), &look);
+        let now = Timestamp::now();
+        self.inventory.observe(now, &look);
         let reading = match look {
             Look::Taken(reading) => Some(reading),
             Look::Failed(_) | Look::Stuck => {
@@ -172,7 +216,19 @@ impl Watcher {
             Some(reading) => self.holders.find(reading).await.clone(),
             None => BTreeMap::new(),
         };
+        let word = self.kubelet.look().await;
+        let kubelet_answers = matches!(word, Word::Given(_));
+        let given = word.given().cloned();
+        let inventory = &mut self.inventory;
+        inventory.occupy(now, reading.as_ref(), &holders, word);
+        if let Some(reading) = &reading {
+            let samples = samples(inventory.status(), reading, &holders, given.as_ref());
+            self.listener.hear(now, self.since.elapsed(), samples);
+            inventory.hear(now, |card| self.listener.noises(card));
+        }
         Picture {
+            given,
+            kubelet_answers,
             at,
             duration,
             looks: self.looks,
@@ -183,4 +239,23 @@ impl Watcher {
             status: self.inventory.status().clone(),
         }
     }
+}
+
+/// What is seen of each card and its pods.
+fn samples(
+    status: &GpuNodeStatus,
+    reading: &Reading,
+    found: &occupants::Found,
+    given: Option<&kubelet::Given>,
+) -> BTreeMap<u32, noise::Sample> {
+    let sample = |card: &Card| {
+        let Card::Seen(seen) = card else {
+            return None;
+        };
+        let index = card.index();
+        let gpu = status.gpus.iter().find(|gpu| gpu.index == index)?;
+        let slots = occupants::slots(gpu, given);
+        Some((index, noise::sample(gpu, seen, found, slots)))
+    };
+    reading.cards.iter().filter_map(sample).collect()
 }

@@ -18,6 +18,7 @@ pub(crate) mod failure;
 pub(crate) mod gpus;
 mod hold;
 pub(crate) mod list;
+mod noise;
 mod object;
 pub(crate) mod output;
 pub(crate) mod queue;
@@ -62,6 +63,8 @@ pub enum Command {
     Gpus(gpus::Args),
     /// Show all of that as pages in a browser, by the rights that you have.
     Dashboard(dashboard::Args),
+    /// Show which pods disturb others on shared GPUs.
+    Noise(noise::Args),
     /// Create jobs from a file, once the API server has said that it would take all of them.
     Submit(submit::Args),
     /// Wait until a job is admitted, runs, or is over.
@@ -112,6 +115,7 @@ impl Command {
             Self::Tenant(command) => return tenant::execute(&command).await,
             Self::Gpus(args) => gpus::execute(&args).await?,
             Self::Dashboard(args) => dashboard::execute(&args).await?,
+            Self::Noise(args) => noise::execute(&args).await?,
             Self::Submit(args) => submit::execute(&args).await?,
             Self::Wait(args) => wait::execute(&args).await?,
             Self::Cancel(args) => cancel::execute(&args).await?,

@@ -19,6 +19,7 @@ mod extender;
 mod leader_election;
 mod ledger;
 mod logging;
+mod noise;
 mod preemption;
 mod tenancy;
 
@@ -28,6 +29,7 @@ pub use extender::{Extender, Probe, Tls};
 pub use leader_election::LeaderElection;
 pub use ledger::Ledger;
 pub use logging::{Format, Level, Logging};
+pub use noise::{Action, Noise};
 pub use preemption::Preemption;
 pub use tenancy::Tenancy;
 
@@ -90,6 +92,9 @@ pub struct Configuration {
     /// What becomes of Tenants with environments.
     #[serde(default)]
     pub tenancy: Tenancy,
+    /// What becomes of pods that disturb others on a shared GPU.
+    #[serde(default)]
+    pub noise: Noise,
     /// What is logged, and how.
     #[serde(default)]
     pub logging: Logging,
@@ -260,6 +265,15 @@ mod tests {
             (Order::Drf, Level::Info)
         );
         assert_eq!(config.reserve_after, Duration::from_secs(900));
+    }
+
+    #[test]
+    fn noise_is_reported_unless_something_else_is_said() {
+        let action = |rest: &str| read(&format!("extender: {{{TLS}}}\n{rest}"));
+        assert_eq!(action("").unwrap().noise.action, Action::Report);
+        let stops = action("noise: {action: stopSharing}").unwrap();
+        assert_eq!(stops.noise.action, Action::StopSharing);
+        assert!(action("noise: {action: shout}").is_err());
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::decisions::Decisions;
 use crate::driver::{Driver, End, Settings};
 use crate::effects::Writer;
 use crate::extender::{self, FilterPolicy};
+use crate::gpus::Follower;
 use crate::leader::{self, Candidate, Reign, Tenure};
 use crate::observed::{Classes, Patience};
 use crate::tenancy::{self, Keeper};
@@ -166,8 +167,10 @@ async fn drive(
     loop {
         let (sender, inbox) = mpsc::channel(INBOX_MAX);
         let mut watches = watch::start(client, &config.gpu_resource, views, &sender);
-        drop(sender);
         let writer = Writer::new(writes.clone(), &config.gpu_resource);
+        let agents = Follower::new(client.clone(), writer.clone(), views.clone(), sender);
+        let agents = agents.acting(config.noise.action, tenure.clone());
+        watches.spawn(agents.run());
         let driver = Driver::new(settings(config), writer, views.clone());
         let driver = driver.under(tenure.clone()).probing(answers.clone());
         let driver = driver.logging(log(config, &tenure));

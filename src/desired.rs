@@ -105,6 +105,7 @@ pub fn effect(
         condition,
         notice,
         about: pods::about(observed, view),
+        leaving: Vec::new(),
         patch,
         pods,
         starts,
@@ -162,6 +163,7 @@ fn freed(view: &JobView) -> Effect {
         condition: None,
         notice: None,
         about: None,
+        leaving: Vec::new(),
     }
 }
 
@@ -177,6 +179,7 @@ fn finished(view: &JobView, record: &RecordView, now: Timestamp) -> Option<Effec
         condition: None,
         notice: None,
         about: None,
+        leaving: Vec::new(),
     };
     (view.has_ended && effect.changes_anything()).then_some(effect)
 }

@@ -4,7 +4,9 @@
 //! longer so, the write fails and nothing has happened: the watch brings the news, and whoever
 //! asked asks anew.
 
+mod clients;
 mod events;
+mod failure;
 mod fault;
 mod merge;
 mod pods;
@@ -17,9 +19,8 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::Status;
 use kube::{Api, Client};
-use prorata_core::{JobId, TenantId};
+use prorata_core::{JobId, NodeId, TenantId};
 use serde_json::{Value, json};
 use tracing::warn;
 
@@ -31,6 +32,7 @@ use crate::translate::{Form, JobView, PodView, RecordView, TenantView};
 use crate::watch::{self, Object};
 use events::Events;
 
+pub use failure::Failure;
 pub use pods::{PodName, PodsWrite};
 
 /// Characters of a name that are part of its record's or its Events': theirs may have 253.
@@ -57,6 +59,8 @@ pub struct Effect {
     pub pods: Option<PodsWrite>,
     /// Our condition on the Job.
     pub condition: Option<Value>,
+    /// Its pods that the patch ends, or what is done to them, with the UID of each by node.
+    pub leaving: Vec<(NodeId, String)>,
     /// What its user is told.
     pub notice: Option<Notice>,
     /// The pod that this is told of, where the job is a gang of pods and no object.
@@ -75,6 +79,13 @@ impl Effect {
             self.notice = None;
         }
         self.changes_anything().then_some(self)
+    }
+
+    /// Whether it ends pods.
+    #[must_use]
+    pub const fn stops(&self) -> bool {
+        let evicts = matches!(self.pods, Some(PodsWrite::Evict(_)));
+        (self.patch.is_some() && !self.starts) || evicts
     }
 
     /// Whether anything is to be written at all.
@@ -167,36 +178,6 @@ pub struct Outcome {
     pub failure: Option<Failure>,
 }
 
-/// Why a write was not made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// What it was based on is no longer so.
-    #[error("the object has changed meanwhile")]
-    Stale,
-    /// The API server does not accept it.
-    #[error("the API server refuses: {0}")]
-    Refused(String),
-    /// It accepts the record, and keeps it as it was: written again at once, it would be for ever.
-    #[error("the API server keeps the record as it was")]
-    Vain,
-    /// The API server cannot be asked, or is too busy.
-    #[error("the API server does not answer: {0}")]
-    Unanswered(String),
-}
-
-impl Failure {
-    /// Its name in metrics.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Stale => "stale",
-            Self::Refused(_) => "refused",
-            Self::Vain => "vain",
-            Self::Unanswered(_) => "unanswered",
-        }
-    }
-}
-
 /// Who writes.
 #[derive(Clone)]
 pub struct Writer {
@@ -258,9 +239,11 @@ impl Writer {
             condition,
             notice,
             about,
+            leaving,
             ..
         } = effect;
         outcome.record = self.record(&job, form, record).await?;
+        self.end_clients(&leaving).await?;
         if let Some(patch) = patch {
             outcome.view = Some(self.patch(&job, form, patch).await?);
         }
@@ -399,6 +382,14 @@ impl Writer {
     }
 
     /// An Event that cannot be written is no reason to do anything twice.
+    /// Tells the users of an object something that is about no job.
+    pub async fn tell(&self, about: ObjectReference, notice: Notice) {
+        let name = about.name.clone();
+        if let Err(error) = self.events.tell(about, notice).await {
+            warn!(object = name, %error, "nobody could be told");
+        }
+    }
+
     async fn notify(&self, job: &JobId, regarding: ObjectReference, notice: Notice) {
         if let Err(error) = self.events.tell(regarding, notice).await {
             warn!(%job, %error, "an Event could not be written");
@@ -462,27 +453,4 @@ fn record_name(job: &JobId, form: Form) -> String {
     };
     let name: String = job.name().chars().map(legal).take(NAME_MAX).collect();
     format!("{kind}-{name}-{uid}")
-}
-
-impl From<kube::Error> for Failure {
-    fn from(error: kube::Error) -> Self {
-        let kube::Error::Api(status) = &error else {
-            return Self::Unanswered(error.to_string());
-        };
-        // A failed `test` of a JSON Patch is an invalid request, not a conflict.
-        let untested = status.code == 422 && is_failed_test(status);
-        match status.code {
-            404 | 409 | 410 => Self::Stale,
-            _ if untested => Self::Stale,
-            400..=499 if status.code != 429 => Self::Refused(status.message.clone()),
-            _ => Self::Unanswered(status.message.clone()),
-        }
-    }
-}
-
-/// Whether a `test` of a JSON Patch failed. The API server passes on what its library says.
-fn is_failed_test(status: &Status) -> bool {
-    let causes = status.details.iter().flat_map(|details| &details.causes);
-    let mut messages = causes.map(|cause| &cause.message).chain([&status.message]);
-    messages.any(|message| message.contains("testing value ") || message.contains("testing path "))
 }

@@ -18,6 +18,7 @@ pub mod effects;
 pub mod explained;
 pub mod extender;
 pub mod forecast;
+pub mod gpus;
 pub mod health;
 pub mod install;
 pub mod kinds;

@@ -1,8 +1,9 @@
 //! What is counted and measured, as Prometheus reads it.
 //!
-//! Labels are tenants, kinds, verbs and reasons: never a job, a pod or a node. There are at most
-//! [`TENANTS_MAX`] tenants; the others together are `other`.
+//! Labels are tenants, kinds, verbs and reasons: never a job or a pod, and a node only where its GPUs
+//! are in trouble. There are at most [`TENANTS_MAX`] tenants; the others together are `other`.
 
+mod gpus;
 mod ledger;
 mod picture;
 
@@ -41,6 +42,7 @@ pub struct Metrics(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     tenants: Mutex<BTreeSet<String>>,
+    gpus: Mutex<gpus::GpuNodes>,
     counted: Counted,
 }
 
@@ -212,6 +214,21 @@ impl Metrics {
         shown.set(until);
     }
 
+    /// These GPU nodes are noisy, once for each thing that pods fight for, with the tenant of the pod
+    /// that is to blame; and of these the agent is silent. All others are well.
+    pub fn gpu_nodes(&self, noisy: Vec<(String, Option<String>)>, silent: BTreeSet<String>) {
+        let mut nodes = gpus::GpuNodes {
+            silent,
+            ..gpus::GpuNodes::default()
+        };
+        for (node, tenant) in noisy {
+            let tenant = tenant.map(|tenant| self.tenant(&tenant.as_str().into()));
+            let key = (node, tenant.unwrap_or_default());
+            *nodes.noisy.entry(key).or_default() += 1;
+        }
+        *self.0.gpus.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
+    }
+
     /// Everything, with what the newest view shows.
     ///
     /// # Errors
@@ -279,6 +296,8 @@ impl Metrics {
         let name = "certificate_expiry_timestamp";
         r.register_with_unit(name, help, seconds, counted.certificates);
         counted.ledger.register(r);
+        let gpus = self.0.gpus.lock().unwrap_or_else(PoisonError::into_inner);
+        gpus.register(r);
         registry
     }
 }
@@ -339,6 +358,26 @@ mod tests {
         assert!(told.iter().any(|line| line.ends_with(" 0")), "{told:?}");
         let line = "prorata_certificate_expiry_timestamp_seconds{listener=\"extender\"} 7";
         assert!(told.iter().any(|told| told == line), "{told:?}");
+    }
+
+    #[test]
+    fn nodes_whose_gpus_are_well_have_no_line() {
+        let metrics = Metrics::default();
+        let red = Some("red".to_owned());
+        let noisy = ["a", "a", "b"].map(str::to_owned).into_iter();
+        let noisy = noisy.zip([red.clone(), red, None]);
+        metrics.gpu_nodes(noisy.collect(), ["c".to_owned()].into());
+        let text = metrics.render(&Views::default()).unwrap();
+        for line in [
+            "prorata_noisy_neighbours{node=\"a\",tenant=\"red\"} 2\n",
+            "prorata_noisy_neighbours{node=\"b\",tenant=\"\"} 1\n",
+            "prorata_gpu_agent_silent{node=\"c\"} 1\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+        metrics.gpu_nodes(Vec::new(), BTreeSet::new());
+        let text = metrics.render(&Views::default()).unwrap();
+        assert!(!text.contains("{node="), "{text}");
     }
 
     #[test]

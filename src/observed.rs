@@ -55,6 +55,8 @@ pub struct Observed {
     patience: Patience,
     /// Nodes that are not ready, since when as far as anybody has looked at the clock.
     unready: BTreeMap<NodeId, Option<Time>>,
+    /// Nodes whose shared GPUs take nobody new for now.
+    closed: BTreeSet<NodeId>,
     /// Nodes that were not ready for too long.
     lost: BTreeSet<NodeId>,
     /// Jobs that leave for others.
@@ -218,6 +220,7 @@ impl Observed {
                 self.relist(kind, objects, &mut news);
                 self.readopt(kind, &mut news);
             }
+            Change::Closed(nodes) => self.close(nodes, &mut news),
         }
         self.tell(&mut news);
         news

@@ -9,7 +9,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::{Api, Client, Resource, ResourceExt};
-use prorata_core::{TenantId, Time};
+use prorata_core::{NodeId, TenantId, Time};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -186,6 +186,8 @@ pub enum Change {
     Deleted(Object),
     /// These are all the objects of the kind.
     Listed(Kind, Vec<Object>),
+    /// These are all the nodes whose shared GPUs take nobody new for now.
+    Closed(BTreeSet<NodeId>),
 }
 
 /// Follows each kind. That ends when the set is dropped.

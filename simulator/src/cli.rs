@@ -9,6 +9,7 @@ use crate::run::Interrupted;
 
 mod compare;
 mod forecast;
+mod interference;
 mod interrupt;
 mod merge;
 mod pack;
@@ -41,6 +42,8 @@ pub enum Command {
     Merge(merge::Args),
     /// Test how good forecasts of when waiting jobs start would be, beside naive estimates.
     Forecast(forecast::Args),
+    /// Make a table of what sharing a GPU costs out of Gavel's measurements of pairs.
+    Interference(interference::Args),
     /// Pack a growing load into a cluster, and measure the GPUs that nobody can use any more.
     Pack(pack::Args),
 }
@@ -81,6 +84,7 @@ impl Command {
             Self::Sweep(args) => sweep::execute(&args),
             Self::Merge(args) => merge::execute(&args),
             Self::Forecast(args) => forecast::execute(&args),
+            Self::Interference(args) => interference::execute(&args),
             Self::Pack(args) => pack::execute(&args),
         };
         outcome.map_or_else(|failure| failure.tell(), |()| ExitCode::SUCCESS)

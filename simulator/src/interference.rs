@@ -2,8 +2,17 @@
 //!
 //! The numbers stand in a table of their own, `interference.yaml`, each with what it is based on.
 //! All factors are integers in parts per million, so that a run repeats on every machine.
+//!
+//! Where pairs of kinds of work were measured, their speeds count instead of the formulas, on every
+//! card without walls between its tasks.
 
-use prorata_core::Mode;
+pub mod gavel;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prorata_core::pairs::{Pairs, Work};
+use prorata_core::{Mode, needs::Text};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -24,6 +33,7 @@ pub struct Interference {
     fractional: Turns,
     jitter: u64,
     mps_faults: u64,
+    pairs: Arc<Pairs>,
     hash: String,
 }
 
@@ -34,6 +44,8 @@ pub struct Client {
     pub busy: u32,
     /// Thousandths of a whole GPU that it may use here.
     pub part: u32,
+    /// Its kind of work, where pairs with it were measured.
+    pub work: Option<Work>,
 }
 
 /// Tasks that take turns.
@@ -55,6 +67,8 @@ struct File {
     fractional: Turns,
     jitter: u64,
     mps_faults: u64,
+    #[serde(default)]
+    pairs: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 #[derive(Deserialize)]
@@ -116,7 +130,11 @@ impl Interference {
             let remedy = format!("write parts per million, {GREATEST} at most");
             return Err(Problem::new(file, field, what, remedy));
         }
+        let pairs = pairs(&read.pairs).map_err(|(field, what, remedy)| {
+            Problem::new(file, &format!("pairs.{field}"), what, remedy)
+        })?;
         Ok(Self {
+            pairs: Arc::new(pairs),
             time_slicing: read.time_slicing,
             mps: read.mps.pressure,
             mig: read.mig.overhead,
@@ -131,6 +149,12 @@ impl Interference {
     #[must_use]
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// How fast kinds of work run beside each other, where that was measured.
+    #[must_use]
+    pub const fn pairs(&self) -> &Arc<Pairs> {
+        &self.pairs
     }
 
     /// The standard deviation of the factor of a start on a time-sliced card, in millionths.
@@ -153,6 +177,11 @@ impl Interference {
             return ONE;
         }
         let within = |client: &Client| u64::from(client.busy.min(client.part)) * 1000;
+        if mode.is_shared()
+            && let Some(speed) = self.measured(own, others)
+        {
+            return (ONE * ONE / speed.max(1)).min(GREATEST);
+        }
         match mode {
             Mode::Exclusive => ONE,
             Mode::TimeSlice(_) => {
@@ -167,6 +196,48 @@ impl Interference {
             Mode::Mig(_) => times(own.squeezed(), ONE + self.mig),
         }
     }
+}
+
+impl Interference {
+    /// How fast a task was measured to run beside these others, in millionths; beside several, as if
+    /// each slowed it by itself. `None` where that of one was not measured.
+    fn measured(&self, own: Client, others: &[Client]) -> Option<u64> {
+        let own = own.work.filter(|_| !others.is_empty())?;
+        let mut speeds = others.iter().map(|other| {
+            let speed = self.pairs.speed(own, other.work?);
+            Some(u64::from(speed))
+        });
+        speeds.try_fold(ONE, |all, speed| Some(times(all, speed?)))
+    }
+}
+
+/// A place, what is wrong there, and what helps.
+type Wrong = (String, String, String);
+
+/// Every kind of work has a speed beside each.
+fn pairs(rows: &BTreeMap<String, BTreeMap<String, u64>>) -> Result<Pairs, Wrong> {
+    let mut speeds = Vec::new();
+    for (own, row) in rows {
+        let unknown = row.keys().find(|other| !rows.contains_key(*other));
+        if let Some(other) = unknown {
+            let what = format!("`{other}` has no row of its own");
+            return Err((own.clone(), what, format!("add a row for {other}")));
+        }
+        for other in rows.keys() {
+            let speed = row.get(other).copied().filter(|speed| *speed <= ONE);
+            let speed = speed.and_then(|speed| u32::try_from(speed).ok());
+            speeds.push(speed.ok_or_else(|| {
+                let what = format!("there is no speed beside `{other}` from 0 to {ONE}");
+                let remedy = "write millionths of what it does alone";
+                (own.clone(), what, remedy.to_owned())
+            })?);
+        }
+    }
+    let works = rows.keys().map(|work| Text::from(work.as_str())).collect();
+    Pairs::new(works, speeds).ok_or_else(|| {
+        let what = format!("{} kinds of work are too many", rows.len());
+        (String::new(), what, format!("write {} at most", Pairs::MAX))
+    })
 }
 
 impl Turns {
@@ -202,7 +273,8 @@ mod tests {
     use super::*;
 
     fn client(busy: u32, part: u32) -> Client {
-        Client { busy, part }
+        let work = None;
+        Client { busy, part, work }
     }
 
     /// In thousandths.
@@ -251,6 +323,41 @@ mod tests {
         let mode = Mode::Mig(Vec::new().into());
         assert_eq!(slowdown(&mode, client(1000, 500), &[]), 2060);
         assert_eq!(slowdown(&mode, client(400, 500), &[]), 1030);
+    }
+
+    #[test]
+    fn what_was_measured_counts_instead_of_the_formulas() {
+        let text = format!(
+            "{TABLE}\npairs:\n  calm: {{calm: 1000000, greedy: 800000}}\n  greedy: {{calm: 500000, greedy: 0}}\n"
+        );
+        let table = Interference::parse("t.yaml", &text).unwrap();
+        let work = |name: &str| Client {
+            work: table.pairs().work(name),
+            ..client(1000, 500)
+        };
+        let slow = |own: &str, others: &[&str]| {
+            let others: Vec<Client> = others.iter().map(|name| work(name)).collect();
+            table.slowdown(&Mode::TimeSlice(4), work(own), &others) / 1000
+        };
+        assert_eq!(slow("calm", &["greedy"]), 1250);
+        assert_eq!(slow("greedy", &["calm"]), 2000);
+        assert_eq!(slow("greedy", &["greedy"]), 1_000_000, "it hardly moves");
+        assert_eq!(slow("greedy", &["calm", "calm"]), 4000);
+        assert_eq!(slow("calm", &[]), 1000);
+        assert_eq!(slow("calm", &["unheard-of"]), 1525, "the formula again");
+        let instances = Mode::Mig(Vec::new().into());
+        assert_eq!(
+            table.slowdown(&instances, work("calm"), &[work("greedy")]) / 1000,
+            2060
+        );
+        let hole = text.replace(", greedy: 800000", "");
+        let told = Interference::parse("t.yaml", &hole)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.contains("pairs.calm: there is no speed beside `greedy`"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub struct Run {
     pub sums: Sums,
     /// All that happened, in its order.
     pub records: Vec<Record>,
+    /// Pairs whose work was measured beside each other that met on a card, and those of them that
+    /// get less done than one alone would.
+    pub pairs: (u64, u64),
     /// When it ended: with the last event, or at the scenario's `until`.
     pub end: Time,
 }
@@ -109,7 +112,10 @@ pub fn run(
     }
     let mut last = world.explain();
     last.extend(world.unfinished(end));
-    Ok(ledger.close(order, end, last))
+    Ok(Run {
+        pairs: world.pairs(),
+        ..ledger.close(order, end, last)
+    })
 }
 
 /// The scenario's cluster with all of its work still to come. It tells why jobs wait only when

@@ -52,6 +52,8 @@ pub struct Scenario {
     /// How many percent of the tasks the typical ones make up that placement keeps room for;
     /// 0: it does not.
     pub mix_percent: u64,
+    /// Whether placement goes by the pairs that the table of interference has.
+    pub heeds_neighbours: bool,
     /// The work that arrives, unless a trace tells it.
     pub streams: Vec<Stream>,
     /// How a trace becomes work.
@@ -170,6 +172,9 @@ impl Scenario {
             let seen =
                 |Drawn { job, .. }: &Drawn| (job.task, job.needs.clone(), u64::from(job.gang));
             policy.mix = Mix::of(work.iter().map(seen), self.mix_percent).into();
+        }
+        if self.heeds_neighbours {
+            policy.pairs = self.interference.pairs().clone();
         }
         policy
     }

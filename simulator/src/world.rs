@@ -62,6 +62,9 @@ pub struct World {
     /// What the nodes that take work offer in all.
     capacity: Resources,
     cards: Cards,
+    /// Pairs whose work was measured beside each other that met on a card, and those of them that
+    /// get less done than one alone would.
+    pairs: (u64, u64),
     /// When running jobs save their work next.
     saves: BTreeSet<(Time, JobId)>,
 }
@@ -126,6 +129,13 @@ impl World {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.scheduler.snapshot()
+    }
+
+    /// How many pairs whose work was measured beside each other have met on a card, and how many of
+    /// them get less done than one alone would.
+    #[must_use]
+    pub const fn pairs(&self) -> (u64, u64) {
+        self.pairs
     }
 
     /// How many things are still going to happen.

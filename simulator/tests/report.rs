@@ -170,7 +170,18 @@ fn shared_cards_are_told_by_mode() {
         .iter()
         .map(|row| row.split('|').nth(1).unwrap())
         .collect();
-    assert_eq!(modes, ["mps-4", "timeslice-4"]);
+    assert_eq!(modes, ["exclusive", "mig", "mps-4", "timeslice-4"]);
+    // Where no card is shared nobody is slowed; the tail and what gets done are told of all.
+    let cells = |row: &String| row.split('|').map(str::to_owned).collect::<Vec<_>>();
+    let [whole, mig, mps, sliced] = [0, 1, 2, 3].map(|row| cells(&rows[row]));
+    assert!(whole[6..].iter().all(|cell| cell == "–"), "{whole:?}");
+    for row in [&whole, &mig, &mps, &sliced] {
+        assert_eq!(row[2], "76");
+        assert!(row[3].ends_with("min"), "p99: {row:?}");
+        assert!(row[5].parse::<f64>().unwrap() > 5.0, "{row:?}");
+    }
+    assert_eq!(whole[4], "60 min");
+    assert_ne!(sliced[6], "–");
 }
 
 #[test]

@@ -107,6 +107,7 @@ fn the_modes_are_given_the_same_work() {
     assert_eq!(of("whole-cards").len(), 76);
     assert_eq!(of("whole-cards"), of("time-slicing"));
     assert_eq!(of("whole-cards"), of("mps"));
+    assert_eq!(of("whole-cards"), of("mig"));
 }
 
 #[test]

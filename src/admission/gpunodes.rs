@@ -51,8 +51,8 @@ pub(super) fn guard() -> ValidatingAdmissionPolicy {
                  change spec.partition instead",
             ),
             validation(
-                "!variables.agent || variables.status || (request.operation == 'CREATE' && !has(object.spec.partition)) || variables.trusted",
-                "how GPUs are divided is not for the agent to say: leave the spec as it is",
+                "!variables.agent || variables.status || (request.operation == 'CREATE' && !has(object.spec.partition) && !has(object.spec.endClientsOf)) || variables.trusted",
+                "how GPUs are divided, and who leaves them, is not for the agent to say: leave the spec as it is",
             ),
         ],
     )

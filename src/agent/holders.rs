@@ -1,9 +1,9 @@
 //! Whose a process is: its container by its control group, and the container's name by what the
 //! kubelet writes down beside the logs. No right in the cluster is needed for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -42,6 +42,50 @@ pub struct Holder {
     /// The container's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
+}
+
+/// UIDs of pods, by namespace and name, as far as the node shows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uids(BTreeMap<(String, String), BTreeSet<String>>);
+
+impl Uids {
+    /// The UID of a pod; `None` also where two pods of this name have left their files.
+    #[must_use]
+    pub fn of(&self, namespace: &str, name: &str) -> Option<String> {
+        let all = self.0.get(&(namespace.to_owned(), name.to_owned()))?;
+        all.first().filter(|_| all.len() == 1).cloned()
+    }
+}
+
+/// The UIDs of the pods whose containers are named in this directory; none where that takes too long.
+pub async fn uids(containers: PathBuf) -> Uids {
+    let (tell, told) = oneshot::channel();
+    let work = move || {
+        // Who asked may be gone.
+        let _ = tell.send(uids_in(&containers));
+    };
+    // Where no thread can be had, the channel closes at once.
+    let _ = std::thread::Builder::new()
+        .name("uids".to_owned())
+        .spawn(work);
+    let told = timeout(WAIT, told).await.ok().and_then(Result::ok);
+    told.unwrap_or_default()
+}
+
+/// Each name is a link to `NAMESPACE_POD_UID/CONTAINER/N.log`.
+fn uids_in(containers: &Path) -> Uids {
+    let mut uids = Uids::default();
+    for file in fs::read_dir(containers).into_iter().flatten().flatten() {
+        let target = fs::read_link(file.path()).unwrap_or_default();
+        let of_pod = target.iter().rev().nth(2).and_then(|part| part.to_str());
+        let mut parts = of_pod.unwrap_or_default().splitn(3, '_');
+        if let (Some(namespace), Some(name), Some(uid)) = (parts.next(), parts.next(), parts.next())
+        {
+            let pod = (namespace.to_owned(), name.to_owned());
+            uids.0.entry(pod).or_default().insert(uid.to_owned());
+        }
+    }
+    uids
 }
 
 /// What is found out about each process; what is no pod's is known too.

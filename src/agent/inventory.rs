@@ -1,5 +1,7 @@
 //! What the node's `GpuNode` is to say: which GPUs there are, and how they are. Pure.
 
+mod occupancy;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -206,10 +208,14 @@ pub fn continued(
         let mut same = before.iter().filter(|before| before.index == gpu.index);
         let forgotten = same.find(|gpu| gpu.uuid.as_ref().is_some_and(|id| !known.contains(id)));
         if let Some(was) = forgotten {
-            let (health, message) = (gpu.health, gpu.message.take());
+            let now = std::mem::take(gpu);
             *gpu = Gpu {
-                health,
-                message,
+                health: now.health,
+                message: now.message,
+                mode: now.mode,
+                pods: now.pods,
+                more_pods: now.more_pods,
+                noise: now.noise,
                 ..was.clone()
             };
         }
@@ -227,6 +233,11 @@ pub fn continued(
     // Without a driver nothing is known of what there is.
     let counts = seen.driver.is_some() && (!is_same || last == 0);
     seen.inventory = last + i64::from(counts);
+    if let Some(told) = told {
+        occupancy::keep_occupancy(&mut seen, told);
+        let is_other = !occupancy::is_same_occupancy(&seen, told);
+        seen.occupancy = told.occupancy + i64::from(is_other);
+    }
     seen.observed_generation = generation;
     for condition in &mut seen.conditions {
         let mut old = told.iter().flat_map(|told| &told.conditions);
@@ -272,11 +283,15 @@ fn keep_ways(gpu: &mut Gpu, before: &Gpu, silent: &BTreeSet<u32>) {
     }
 }
 
-/// What a GPU is, without how it is.
+/// What a GPU is, without how it is and who is on it.
 fn identity(gpu: &Gpu) -> Gpu {
     Gpu {
         health: Health::default(),
         message: None,
+        mode: None,
+        pods: Vec::new(),
+        more_pods: None,
+        noise: Vec::new(),
         ..gpu.clone()
     }
 }

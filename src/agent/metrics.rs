@@ -86,6 +86,10 @@ fn agent(registry: &mut Registry, picture: &Picture) {
     taken.set(picture.duration.as_secs_f64());
     let help = "How long the last look took";
     registry.register_with_unit("agent_look", help, Unit::Seconds, taken);
+    let kubelet = Gauge::<i64>::default();
+    kubelet.set(i64::from(picture.kubelet_answers));
+    let help = "Whether the kubelet tells what it has given to whom";
+    registry.register("agent_kubelet_up", help, kubelet);
 }
 
 fn health(registry: &mut Registry, picture: &Picture) {
@@ -95,6 +99,19 @@ fn health(registry: &mut Registry, picture: &Picture) {
         states.get_or_create(&kinded(gpu, kind)).set(1);
     }
     registry.register("gpu_health", "How a GPU is", states);
+    let (modes, noises) = <(Family<Kinded, Gauge>, Family<Kinded, Gauge>)>::default();
+    for gpu in &picture.status.gpus {
+        if let Some(mode) = &gpu.mode {
+            modes.get_or_create(&kinded(gpu, mode)).set(1);
+        }
+        for noise in &gpu.noise {
+            let kind = noise.contention.name().to_lowercase();
+            noises.get_or_create(&kinded(gpu, &kind)).set(1);
+        }
+    }
+    registry.register("gpu_mode", "How a GPU is given out", modes);
+    let help = "What the pods on a GPU fight for";
+    registry.register("gpu_noisy", help, noises);
 }
 
 fn devices(registry: &mut Registry, picture: &Picture) {
@@ -279,6 +296,27 @@ fn pods(registry: &mut Registry, picture: &Picture) {
     registry.register_with_unit("pod_gpu_utilisation", help, Unit::Ratios, compute);
     let help = "Part of the bandwidth of a GPU's memory that a container uses";
     registry.register_with_unit("pod_gpu_memory_utilisation", help, Unit::Ratios, bandwidth);
+    given(registry, picture);
+}
+
+/// What the kubelet has given, whether or not it is used.
+fn given(registry: &mut Registry, picture: &Picture) {
+    let slots = Family::<Pod, Gauge>::default();
+    for grant in picture.given.iter().flat_map(|given| &given.grants) {
+        let uuid = &grant.device.uuid;
+        let Some(gpu) = picture.status.gpus.iter().find(|gpu| gpu.has(uuid)) else {
+            continue;
+        };
+        let holder = Holder {
+            pod_uid: grant.uid.clone().unwrap_or_default(),
+            namespace: Some(grant.namespace.clone()),
+            pod: Some(grant.pod.clone()),
+            container: Some(grant.container.clone()),
+        };
+        slots.get_or_create(&pod(gpu, &holder)).inc();
+    }
+    let help = "Slots of a GPU, or instances, that a container was given";
+    registry.register("pod_gpu_slots", help, slots);
 }
 
 fn add(sum: &mut Use, process: &Process) {

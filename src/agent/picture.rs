@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 
 use super::holders::Holder;
+use super::kubelet::Given;
 use super::reading::Reading;
 use crate::api::GpuNodeStatus;
 use crate::api::gpunode::DRIVER_READY;
@@ -28,6 +29,10 @@ pub struct Picture {
     pub holders: BTreeMap<u32, Option<Holder>>,
     /// Errors that the driver has told so far, by card and number.
     pub xids: BTreeMap<(u32, Option<u64>), u64>,
+    /// What the kubelet has given, as far as it has said.
+    pub given: Option<Given>,
+    /// Whether it answers.
+    pub kubelet_answers: bool,
     /// What the `GpuNode` says.
     pub status: GpuNodeStatus,
 }

@@ -17,11 +17,27 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod occupancy;
+
+pub use occupancy::{Contention, Ended, Ending, GpuPod, Noise, Offender, PodName};
+
 /// Condition: the driver answers.
 pub const DRIVER_READY: &str = "DriverReady";
 
 /// Condition: every GPU is healthy.
 pub const GPUS_HEALTHY: &str = "GpusHealthy";
+
+/// Condition: the kubelet tells which pods it has given GPUs to.
+pub const KUBELET_ANSWERS: &str = "KubeletAnswers";
+
+/// Condition: pods on some GPU disturb each other.
+pub const NOISY: &str = "Noisy";
+
+/// Pods whose clients of MPS are to be terminated at the same time.
+pub const ENDING_MAX: usize = 64;
+
+/// Pods that are named of one GPU; no mode but time slicing takes as many.
+pub const PODS_MAX: usize = 48;
 
 /// The GPUs of the node of the same name: how they are to be divided, and what they are.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -47,6 +63,12 @@ pub const GPUS_HEALTHY: &str = "GpusHealthy";
         type_ = "string",
         json_path = ".spec.partition",
         description = "How they are to be divided"
+    ),
+    printcolumn(
+        name = "Mode",
+        type_ = "string",
+        json_path = ".status.mode",
+        description = "How they are divided"
     ),
     printcolumn(
         name = "Driver",
@@ -82,6 +104,11 @@ pub struct GpuNodeSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub partition: Option<String>,
+    /// UIDs of pods that are about to be evicted: the agent terminates their clients of MPS first, or
+    /// they would take others on their GPU with them. The controller's to write.
+    #[schemars(length(max = 64), inner(length(max = 63)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub end_clients_of: Vec<String>,
 }
 
 /// MPS takes 48 clients at most, and a share is at least a thousandth.
@@ -108,12 +135,24 @@ pub struct GpuNodeStatus {
     #[schemars(with = "i32", range(min = 0))]
     #[serde(default)]
     pub healthy: u32,
+    /// How the GPUs are given out: `exclusive`, `timeslice-4`, `mps-4`, `mig-1g.10gb`, or `mixed` where
+    /// they differ. Absent while the kubelet does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Grows whenever another pod is on a GPU, or one is gone.
+    #[serde(default)]
+    pub occupancy: i64,
+    /// What has become of the pods of `spec.endClientsOf`.
+    #[schemars(length(max = 64))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<Ended>,
     /// Each GPU, by index.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["index".into()]))]
     #[schemars(length(max = 64))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<Gpu>,
-    /// `DriverReady`: the driver answers. `GpusHealthy`: every GPU is healthy.
+    /// `DriverReady`: the driver answers. `GpusHealthy`: every GPU is healthy. `KubeletAnswers`: the
+    /// kubelet tells which pods it has given GPUs to. `Noisy`: pods on a GPU disturb each other.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[serde(default)]
     pub conditions: Vec<Condition>,
@@ -135,7 +174,7 @@ pub struct GpuDriver {
 }
 
 /// One GPU. What the card or its driver does not tell is absent.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gpu {
     /// Its number on the node.
@@ -198,6 +237,30 @@ pub struct Gpu {
     #[schemars(length(max = 64))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<Peer>,
+    /// How it is given out, as the mode of the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// The pods that the kubelet has given it to, or whose processes use it.
+    #[schemars(length(max = 48))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pods: Vec<GpuPod>,
+    /// How many more pods there are than are named.
+    #[schemars(with = "Option<i32>", range(min = 0))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more_pods: Option<u32>,
+    /// What its pods fight for, if they disturb each other.
+    #[schemars(length(max = 4))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub noise: Vec<Noise>,
+}
+
+impl Gpu {
+    /// Whether this is its UUID or that of one of its instances.
+    #[must_use]
+    pub fn has(&self, uuid: &str) -> bool {
+        let mut instances = self.mig.iter().flat_map(|mig| &mig.instances);
+        self.uuid.as_deref() == Some(uuid) || instances.any(|instance| instance.uuid == uuid)
+    }
 }
 
 /// Whether work should be given to a GPU.

@@ -1,5 +1,7 @@
 //! `agent`: the role that runs on each GPU node, and a look at the GPUs of this machine.
 
+mod noise;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +14,7 @@ use super::failure::{Failure, chain};
 use super::output::{self, Format, OutputArgs, Paint, Tone};
 use super::table::{Cell, Table};
 use crate::agent::holders::{Holder, Places};
+use crate::agent::mps::Mps;
 use crate::agent::picture::Picture;
 use crate::agent::reading::{Card, Process, Seen};
 use crate::agent::{self, Settings, Watcher};
@@ -66,6 +69,25 @@ pub struct Args {
     /// What the kernel says of PCI devices
     #[arg(long, value_name = "DIR", default_value = "/sys/bus/pci/devices")]
     pci: PathBuf,
+    /// Where the kubelet tells which pods it has given GPUs to; it answers root alone
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        default_value = "/var/lib/kubelet/pod-resources/kubelet.sock"
+    )]
+    kubelet: PathBuf,
+    /// The host's directory of MPS, below which each server has a directory `pipe`
+    #[arg(long, value_name = "DIR", default_value = "/run/nvidia/mps")]
+    mps: PathBuf,
+    /// NVIDIA's program that terminates clients of MPS before their pods are evicted
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        default_value = "nvidia-cuda-mps-control"
+    )]
+    mps_control: PathBuf,
+    #[command(flatten)]
+    noise: noise::NoiseArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -100,6 +122,12 @@ impl Args {
                 proc: self.proc.clone(),
                 containers: self.containers.clone(),
                 pci: self.pci.clone(),
+            },
+            kubelet: self.kubelet.clone(),
+            noise: self.noise.thresholds(),
+            mps: Mps {
+                program: self.mps_control.clone(),
+                root: self.mps.clone(),
             },
         }
     }
@@ -270,8 +298,11 @@ fn optional(text: Option<String>) -> Cell {
     text.unwrap_or_default().into()
 }
 
-/// How a GPU is divided, as far as it shows that itself.
+/// How a GPU is given out: as the kubelet says, or as far as it shows that itself.
 pub(crate) fn mode(gpu: &Gpu) -> String {
+    if let Some(mode) = gpu.mode.as_ref().filter(|mode| !mode.starts_with("mig")) {
+        return mode.clone();
+    }
     match (&gpu.mig, gpu.compute_mode.as_deref()) {
         (Some(mig), _) if mig.enabled => format!("mig:{}", mig.instances.len()),
         (_, Some("ExclusiveProcess")) => "mps".to_owned(),

@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::agent::{mode, tone};
 use super::cluster::{Cluster, ClusterArgs, if_allowed};
 use super::failure::Failure;
-use super::output::{self, Format, OutputArgs, Paint};
+use super::noise::silent;
+use super::output::{self, Format, OutputArgs, Paint, Tone};
 use super::table::{Cell, Table};
 use crate::api::GpuNode;
 use crate::api::gpunode::{DRIVER_READY, Gpu, Health};
@@ -17,9 +18,10 @@ use crate::api::gpunode::{DRIVER_READY, Gpu, Health};
 /// Options of `gpus`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-MODE is how a GPU shows itself: mig and its instances, mps, or default. What it does just now is in the
-metrics of the agent on its node. What was told before its node went away is not shown as it was: such a GPU
-is Unresponsive.
+MODE is how a GPU is given out, as the kubelet says, or how it shows itself where that is not known: mig and its
+instances, mps, or default. NOISE is what pods on it fight for, if they disturb each other: see `prorata noise`.
+What it does just now is in the metrics of the agent on its node. What was told before its node went away, or
+before its agent fell silent, is not shown as it was: such a GPU is Unresponsive.
 
 Examples:
   prorata gpus
@@ -60,7 +62,8 @@ pub(crate) async fn execute(args: &Args) -> Result<(), Failure> {
         cluster.list_all::<Node>().await,
     )?;
     let ready = ready.map(|nodes| nodes.iter().map(readiness).collect());
-    for note in told(&mut nodes, ready.as_ref()) {
+    let silent = silent(&cluster, &nodes).await?;
+    for note in told(&mut nodes, ready.as_ref(), &silent) {
         eprintln!("note: {note}");
     }
     let gpus = nodes.into_iter().flat_map(placed);
@@ -81,19 +84,21 @@ impl Args {
 }
 
 /// Has what nobody tells of any more shown as such, and says why. `ready` is what each node's
-/// kubelet says, where the nodes may be seen.
+/// kubelet says, where the nodes may be seen; `silent` the nodes whose agents have not been heard, and why.
 pub(crate) fn told(
     nodes: &mut [GpuNode],
     ready: Option<&BTreeMap<String, Option<String>>>,
+    silent: &BTreeMap<String, &'static str>,
 ) -> Vec<String> {
     let mut notes = Vec::new();
     for node in nodes {
         let (name, conditions) = (node.name_any(), node.status.iter());
         let conditions = conditions.flat_map(|status| &status.conditions);
         // A node whose driver does not answer shows old GPUs, or none.
-        let silent = conditions.filter(|c| c.type_ == DRIVER_READY && c.status != "True");
-        notes.extend(silent.map(|condition| format!("{name}: {}", condition.message)));
-        if let Some(why) = ready.and_then(|ready| away(node, ready)) {
+        let dumb = conditions.filter(|c| c.type_ == DRIVER_READY && c.status != "True");
+        notes.extend(dumb.map(|condition| format!("{name}: {}", condition.message)));
+        let gone = ready.and_then(|ready| away(node, ready));
+        if let Some(why) = gone.or_else(|| not_told(node, silent)) {
             notes.push(format!("{name}: {why}"));
             grow_old(node, &why);
         }
@@ -121,9 +126,20 @@ fn away(node: &GpuNode, ready: &BTreeMap<String, Option<String>>) -> Option<Stri
     }
 }
 
-/// What was good before need not be any more; what was bad is told as it was.
+/// Why nobody tells of the GPUs of a node that is ready, if so.
+fn not_told(node: &GpuNode, silent: &BTreeMap<String, &'static str>) -> Option<String> {
+    let why = silent.get(&node.name_any())?;
+    Some(format!("{why}, and its GPUs were told of before"))
+}
+
+/// What was good before need not be any more; what was bad is told as it was. Who disturbs whom is
+/// not known either.
 fn grow_old(node: &mut GpuNode, why: &str) {
     let gpus = node.status.iter_mut().flat_map(|status| &mut status.gpus);
+    let gpus = gpus.map(|gpu| {
+        gpu.noise.clear();
+        gpu
+    });
     for gpu in gpus.filter(|gpu| matches!(gpu.health, Health::Healthy | Health::Degraded)) {
         gpu.health = Health::Unresponsive;
         gpu.message = Some(why.to_owned());
@@ -157,7 +173,7 @@ fn show(gpus: &[Placed], output: OutputArgs) -> Result<(), Failure> {
 
 fn table(gpus: &[Placed], wide: bool) -> Table {
     let mut titles = vec![
-        "NODE", "GPU", "MODEL", "MEMORY", "MODE", "HEALTH", "MESSAGE",
+        "NODE", "GPU", "MODEL", "MEMORY", "MODE", "PODS", "NOISE", "HEALTH", "MESSAGE",
     ];
     if wide {
         titles.extend(["UUID", "COMPUTE", "BUS", "NUMA"]);
@@ -171,12 +187,20 @@ fn table(gpus: &[Placed], wide: bool) -> Table {
 
 fn row(Placed { node, gpu }: &Placed, wide: bool) -> Vec<Cell> {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let pods = gpu.pods.len() + gpu.more_pods.unwrap_or_default() as usize;
+    let noise = gpu.noise.iter();
+    let noise: Vec<&str> = noise.map(|noise| noise.contention.name()).collect();
     let mut row: Vec<Cell> = vec![
         node.as_str().into(),
         gpu.index.to_string().into(),
         text(&gpu.model).into(),
         text(&gpu.memory).into(),
         mode(gpu).into(),
+        pods.to_string().into(),
+        match noise.is_empty() {
+            true => String::new().into(),
+            false => Cell::new(noise.join(","), Tone::Bad),
+        },
         Cell::new(gpu.health.name(), tone(gpu.health)),
         text(&gpu.message).into(),
     ];
@@ -254,9 +278,9 @@ mod tests {
         assert_eq!(
             table(&gpus, false).render(true, Paint(false)),
             "\
-NODE    GPU   MODEL      MEMORY    MODE      HEALTH    MESSAGE
-gpu-7   0     Tesla T4   15360Mi   default   Healthy   -
-gpu-7   1     -          -         mig:0     Lost      the driver has lost it
+NODE    GPU   MODEL      MEMORY    MODE      PODS   NOISE   HEALTH    MESSAGE
+gpu-7   0     Tesla T4   15360Mi   default   0      -       Healthy   -
+gpu-7   1     -          -         mig:0     0      -       Lost      the driver has lost it
 "
         );
     }

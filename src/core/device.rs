@@ -38,6 +38,14 @@ pub struct Instance {
     pub memory: u64,
 }
 
+impl Mode {
+    /// Whether several tasks share a card without walls between them.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        matches!(self, Self::TimeSlice(_) | Self::Mps(_) | Self::Fractional)
+    }
+}
+
 /// What the GPUs of a node are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

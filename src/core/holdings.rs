@@ -124,24 +124,34 @@ impl Cluster {
     }
 
     pub(crate) fn take(&mut self, job: &Job, slot: &Slot) {
-        self.edit_node(&slot.node, |node| node.held.take(job, slot));
+        let pairs = self.policy.pairs.clone();
+        self.edit_node(&slot.node, |node| node.held.take_for(job, slot, &pairs));
     }
 
     /// Promises a place, or takes the promise back.
     pub(crate) fn claim(&mut self, job: &Job, slot: &Slot, promise: bool) {
+        let pairs = self.policy.pairs.clone();
         self.edit_node(&slot.node, |node| {
             if promise {
-                node.claimed.take(job, slot);
+                node.claimed.take_for(job, slot, &pairs);
             } else {
-                node.claimed.give_back(job, slot);
+                node.claimed.give_back_for(job, slot, &pairs);
             }
+        });
+    }
+
+    /// Frees one place of a job.
+    fn vacate_place(&mut self, job: &Job, slot: &Slot) {
+        let pairs = self.policy.pairs.clone();
+        self.edit_node(&slot.node, |node| {
+            node.held.give_back_for(job, slot, &pairs)
         });
     }
 
     /// Frees places, and the charge for them where there is one.
     pub(crate) fn give_back(&mut self, now: Time, job: &Job, slots: &[Slot], charged: bool) {
         for slot in slots {
-            self.edit_node(&slot.node, |node| node.held.give_back(job, slot));
+            self.vacate_place(job, slot);
         }
         if charged {
             self.age(now, &job.tenant);
@@ -200,7 +210,7 @@ impl Cluster {
             return;
         };
         for (slot, _) in tasks.held() {
-            self.edit_node(&slot.node, |node| node.held.give_back(&job, slot));
+            self.vacate_place(&job, slot);
         }
         self.uncharge(&job, tasks.held().map(|(slot, _)| slot));
         if let Some(state) = self.jobs.get_mut(id) {
@@ -214,7 +224,7 @@ impl Cluster {
             return;
         };
         for (slot, _) in tasks.held() {
-            self.edit_node(&slot.node, |node| node.held.give_back(&job, slot));
+            self.vacate_place(&job, slot);
         }
         if let Some(state) = self.jobs.get_mut(id) {
             state.tasks = None;
@@ -227,7 +237,7 @@ impl Cluster {
             return;
         };
         for (slot, _) in tasks.held() {
-            self.edit_node(&slot.node, |node| node.held.take(&job, slot));
+            self.take(&job, slot);
         }
         let more = charges(&job, tasks.held().map(|(slot, _)| slot));
         self.edit_tenant(&job.tenant, |tenant| {

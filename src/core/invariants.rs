@@ -89,11 +89,13 @@ type Sums<'c> = (
 /// What is held and promised on nodes and used by tenants, counted job by job.
 fn sums(cluster: &Cluster) -> Sums<'_> {
     let (mut held, mut claimed, mut usage): Sums<'_> = Default::default();
+    let pairs = &cluster.policy.pairs;
     for state in cluster.jobs.values() {
         let job = &state.job;
         let used = usage.entry(&state.job.tenant).or_default();
         for (slot, _) in state.tasks.iter().flat_map(Tasks::held) {
-            held.entry(&slot.node).or_default().take(job, slot);
+            let held = held.entry(&slot.node).or_default();
+            held.take_for(job, slot, pairs);
             if !state.evicting {
                 *used = grown(used, &slot.charges(&job.task));
             }
@@ -103,7 +105,8 @@ fn sums(cluster: &Cluster) -> Sums<'_> {
             .iter()
             .flat_map(crate::job::Placement::slots)
         {
-            claimed.entry(&slot.node).or_default().take(job, slot);
+            let claimed = claimed.entry(&slot.node).or_default();
+            claimed.take_for(job, slot, pairs);
             *used = grown(used, &slot.charges(&job.task));
         }
     }

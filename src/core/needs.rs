@@ -37,6 +37,8 @@ pub struct Needs {
         serde(default, skip_serializing_if = "Others::is_empty")
     )]
     pub others: Others,
+    /// What kind of work it is, by the names of [`crate::Pairs`]. It keeps it from no node.
+    pub work: Option<Text>,
 }
 
 /// A term of an affinity: all of its requirements must hold. An empty one holds nowhere.

@@ -1,5 +1,6 @@
 //! A node: what it offers, what is taken, and what new work can have.
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -8,6 +9,7 @@ use crate::id::NodeId;
 use crate::job::{Ask, Job, Slot};
 use crate::needs::{Labels, Needs, Taint};
 use crate::others::Others;
+use crate::pairs::{Pairs, Work};
 use crate::resource::{Resource, Resources};
 use crate::room::{Room, plain};
 
@@ -33,6 +35,13 @@ pub struct Node {
     pub taints: Arc<[Taint]>,
     /// Whether new work may go there: ready and not cordoned.
     pub schedulable: bool,
+    /// Whether its shared GPUs take nobody new for now. They count as capacity, and whoever is on
+    /// them stays.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "core::ops::Not::not")
+    )]
+    pub closed: bool,
 }
 
 impl Node {
@@ -47,6 +56,7 @@ impl Node {
             labels: Arc::default(),
             taints: Arc::default(),
             schedulable: true,
+            closed: false,
         }
     }
 
@@ -104,6 +114,8 @@ pub(crate) struct Held {
     pub(crate) amounts: Resources,
     pub(crate) others: Others,
     pub(crate) devices: Taken,
+    /// How many tasks of each kind of work are on each device, where that is known.
+    works: BTreeMap<(u32, Work), u32>,
 }
 
 impl Held {
@@ -118,6 +130,27 @@ impl Held {
         self.amounts = shrunk(&self.amounts, &slot.takes(&job.task));
         self.others.shrink(&job.needs.others);
         self.devices.remove(&slot.devices, slot.part);
+    }
+
+    /// The same for a task of a job, whose kind of work may be known.
+    pub(crate) fn take_for(&mut self, job: &Job, slot: &Slot, pairs: &Pairs) {
+        self.take(job, slot);
+        if let Some(work) = pairs.of(job) {
+            for device in slot.devices.iter() {
+                *self.works.entry((device, work)).or_default() += 1;
+            }
+        }
+    }
+
+    pub(crate) fn give_back_for(&mut self, job: &Job, slot: &Slot, pairs: &Pairs) {
+        self.give_back(job, slot);
+        if let Some(work) = pairs.of(job) {
+            for device in slot.devices.iter() {
+                let count = self.works.entry((device, work)).or_default();
+                *count = count.saturating_sub(1);
+            }
+            self.works.retain(|_, count| *count > 0);
+        }
     }
 }
 
@@ -182,7 +215,9 @@ impl NodeState {
     /// What new work can have here now, device by device; `None` on a node that takes none.
     pub(crate) fn room(&self) -> Option<Room> {
         let spec = self.open()?;
-        Some(room_beside(spec, &[&self.held, &self.claimed]))
+        let room = room_beside(spec, &[&self.held, &self.claimed]);
+        let is_closed = spec.node.closed && spec.node.gpus.mode.is_shared();
+        Some(if is_closed { room.closed() } else { room })
     }
 
     /// How many tasks of a job find room here.
@@ -295,7 +330,8 @@ fn room_beside(spec: &Spec, taken: &[&Held]) -> Room {
         unplaced += gpu.saturating_sub(held.devices.milli());
     }
     occupy(&mut devices, unplaced, spec.room.slot());
-    Room::new(&spec.node.gpus, &free, devices)
+    let all = taken.iter().flat_map(|held| held.works.keys());
+    Room::new(&spec.node.gpus, &free, devices).with_works(all)
 }
 
 /// GPUs that are taken, nobody knows which: the last ones, so that the first stay together; slot

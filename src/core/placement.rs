@@ -10,6 +10,7 @@ use crate::fragmentation::STEP;
 use crate::id::NodeId;
 use crate::job::{Ask, Placement, Slot};
 use crate::needs::Text;
+use crate::pairs::Work;
 use crate::policy::{Place, Policy};
 use crate::resource::{Resource, Resources};
 use crate::room::{Grant, Room};
@@ -78,26 +79,41 @@ pub(crate) fn loss(policy: &Policy, room: &Room) -> i64 {
     }
 }
 
-/// By how much fragmentation grows when a task takes its best devices in a room in which `lost`
-/// is lost already; 0 where the policy does not measure it.
-pub(crate) fn score(
-    policy: &Policy,
-    (room, lost): (&Room, i64),
-    task: &Resources,
-    ask: &Ask,
-) -> i64 {
-    if !measures(policy) {
-        return 0;
-    }
-    let grants = room.grants(task, ask);
-    let growth = |grant| after(policy, room, task, grant, lost);
-    grants.iter().map(growth).min().unwrap_or_default()
+/// What counts of a task when it is placed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) task: &'a Resources,
+    pub(crate) ask: &'a Ask,
+    /// Its kind of work, where something is known of that.
+    pub(crate) work: Option<Work>,
 }
 
-/// The devices that a task takes in a room: those after which the least is lost to
-/// fragmentation; then the tightest, where the policy has it so; then the first.
-pub(crate) fn grant(policy: &Policy, room: &Room, task: &Resources, ask: &Ask) -> Option<Grant> {
-    let grants = room.grants(task, ask);
+/// What a pair costs that gets less done than one of them alone: more than fragmentation ever does.
+const LOSING: i64 = 1 << 40;
+
+/// By how much fragmentation grows when a task takes its best devices in a room in which `lost`
+/// is lost already, and what it loses by its neighbours there; 0 where the policy measures neither.
+pub(crate) fn score(policy: &Policy, (room, lost): (&Room, i64), wanted: Wanted<'_>) -> i64 {
+    if !measures(policy) && wanted.work.is_none() {
+        return 0;
+    }
+    let grants = room.grants(wanted.task, wanted.ask);
+    let cost = |grant| cost(policy, room, wanted, grant, lost);
+    grants.iter().map(cost).min().unwrap_or_default()
+}
+
+fn cost(policy: &Policy, room: &Room, wanted: Wanted<'_>, grant: &Grant, lost: i64) -> i64 {
+    let loses = wanted
+        .work
+        .is_some_and(|work| room.loses(work, grant, &policy.pairs));
+    let neighbours = if loses { LOSING } else { 0 };
+    after(policy, room, wanted.task, grant, lost) + neighbours
+}
+
+/// The devices that a task takes in a room: those where it loses nothing by its neighbours, and after
+/// which the least is lost to fragmentation; then the tightest, where the policy has it so; then the first.
+pub(crate) fn grant(policy: &Policy, room: &Room, wanted: Wanted<'_>) -> Option<Grant> {
+    let grants = room.grants(wanted.task, wanted.ask);
     if let Place::Random(seed) = policy.place {
         return drawn(seed, room, &grants);
     }
@@ -110,7 +126,7 @@ pub(crate) fn grant(policy: &Policy, room: &Room, task: &Resources, ask: &Ask) -
             Place::Prorata | Place::BestFit => room.free_of(grant),
             Place::Fgd | Place::FirstFit | Place::Random(_) => 0,
         };
-        (after(policy, room, task, grant, lost), tightness, grant)
+        (cost(policy, room, wanted, grant, lost), tightness, grant)
     });
     let (_, _, grant) = measured.min_by_key(|(growth, free, _)| (*growth, *free))?;
     Some(*grant)
@@ -253,6 +269,12 @@ fn draft(
     let policy = &cluster.policy;
     let (task, ask) = (rooms.at(board).task, rooms.at(board).ask.clone());
     let needs = rooms.at(board).needs().clone();
+    let work = rooms.at(board).work(policy);
+    let wanted = Wanted {
+        task: &task,
+        ask: &ask,
+        work,
+    };
     // With how many more there may be of what is charged to nobody.
     let mut begun: BTreeMap<NodeId, (Room, u32)> = BTreeMap::new();
     let mut ranks: BTreeSet<Rank> = BTreeSet::new();
@@ -275,8 +297,8 @@ fn draft(
                 .entry(next.node.clone())
                 .or_insert((node.room()?, node.others_times(&needs))),
         };
-        let granted = grant(policy, room, &task, &ask)?;
-        room.take(&task, &granted);
+        let granted = grant(policy, room, wanted)?;
+        room.take_for(&task, &granted, work);
         *left = left.saturating_sub(1);
         draft.loss = draft.loss.saturating_add(next.score);
         draft.slots.push(granted.slot(policy, room, &next.node));
@@ -377,9 +399,14 @@ mod tests {
         }
     }
 
+    fn wanted<'a>(task: &'a Resources, ask: &'a Ask) -> Wanted<'a> {
+        let work = None;
+        Wanted { task, ask, work }
+    }
+
     fn device(place: Place, room: &Room) -> u32 {
         let (task, ask) = share(100);
-        let grant = grant(&policy(place, &[]), room, &task, &ask).unwrap();
+        let grant = grant(&policy(place, &[]), room, wanted(&task, &ask)).unwrap();
         grant.devices.iter().next().unwrap()
     }
 
@@ -388,7 +415,7 @@ mod tests {
         let score = |typical: u64, asked: u64, room: &Room| {
             let (task, ask) = share(asked);
             let policy = policy(Place::Fgd, &[typical]);
-            score(&policy, (room, loss(&policy, room)), &task, &ask)
+            score(&policy, (room, loss(&policy, room)), wanted(&task, &ask))
         };
         let half_taken = room(1, &[500]);
         // 490 are left, in which no typical task finds room: 12.25 steps.

@@ -8,6 +8,7 @@ use core::time::Duration;
 use crate::fragmentation::Mix;
 use crate::id::Model;
 use crate::needs::Text;
+use crate::pairs::Pairs;
 
 /// What an administrator chooses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,10 @@ pub struct Policy {
     /// Labels that name what nodes have in common, from the nearest (an NVLink domain) to the
     /// widest (a rack, a zone): gangs stay together.
     pub topology: Vec<Text>,
+    /// How fast kinds of work run beside each other: none is put beside one with which it would
+    /// lose, where there is room elsewhere.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub pairs: Arc<Pairs>,
 }
 
 /// Who goes first.

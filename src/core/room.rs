@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::device::{Devices, Gpus, Mode, Part, Taken, WHOLE};
 use crate::id::{Model, NodeId};
 use crate::job::{Ask, Slot};
+use crate::pairs::{Pairs, Work, Works};
 use crate::resource::{Resource, Resources};
 
 /// What is free on a node. Two nodes whose rooms are equal are the same to every task that may
@@ -18,6 +19,8 @@ pub(crate) struct Room {
     pub(crate) free: Resources,
     /// What is free of each device.
     parts: Vec<Part>,
+    /// The kinds of work on each device; empty where none is known.
+    works: Vec<Works>,
 }
 
 /// What a task would have of a node's GPUs.
@@ -81,7 +84,43 @@ impl Room {
             memory: *memory,
             free: *free,
             parts,
+            works: Vec::new(),
         }
+    }
+
+    /// The same, with this work on these devices.
+    pub(crate) fn with_works<'w>(mut self, all: impl Iterator<Item = &'w (u32, Work)>) -> Self {
+        all.for_each(|(device, work)| self.join(*device, *work));
+        self
+    }
+
+    /// Work comes to a device.
+    fn join(&mut self, device: u32, work: Work) {
+        if self.works.is_empty() {
+            self.works.resize(self.parts.len(), Works::default());
+        }
+        let index = usize::try_from(device).ok();
+        if let Some(works) = index.and_then(|index| self.works.get_mut(index)) {
+            works.add(work);
+        }
+    }
+
+    /// Whether a task of this work would lose something beside those on the devices of a grant.
+    pub(crate) fn loses(&self, work: Work, grant: &Grant, pairs: &Pairs) -> bool {
+        let there = grant
+            .devices
+            .iter()
+            .filter_map(|i| self.works.get(usize::try_from(i).ok()?));
+        let mut all = Works::default();
+        there.for_each(|works| all.insert(*works));
+        all.lose(work, pairs)
+    }
+
+    /// The same room where GPUs take nobody new.
+    pub(crate) fn closed(mut self) -> Self {
+        self.free = self.free.with(Resource::Gpu, 0);
+        self.parts.fill(Part::NONE);
+        self
     }
 
     pub(crate) const fn model(&self) -> &Model {
@@ -91,9 +130,16 @@ impl Room {
     /// The same room with its devices in an order that does not matter, as a key.
     pub(crate) fn key(&self) -> Self {
         let mut key = self.clone();
-        if !matches!(key.mode, Mode::Mig(_)) {
-            key.parts.sort_unstable();
+        if matches!(key.mode, Mode::Mig(_)) {
+            return key;
         }
+        if key.works.is_empty() {
+            key.parts.sort_unstable();
+            return key;
+        }
+        let mut devices: Vec<(Part, Works)> = key.parts.into_iter().zip(key.works).collect();
+        devices.sort_unstable();
+        (key.parts, key.works) = devices.into_iter().unzip();
         key
     }
 
@@ -231,11 +277,17 @@ impl Room {
     }
 
     fn shares(&self, unit: Part) -> Vec<Grant> {
-        let mut seen: Vec<Part> = Vec::new();
+        let mut seen: Vec<(Part, Works)> = Vec::new();
         let mut grants = Vec::new();
-        for (index, free) in (0..).zip(&self.parts) {
-            if unit.fits_in(*free) && !free.is_none() && !seen.contains(free) {
-                seen.push(*free);
+        let works = self
+            .works
+            .iter()
+            .copied()
+            .chain(core::iter::repeat(Works::default()));
+        for (index, (free, works)) in (0..).zip(self.parts.iter().zip(works)) {
+            let alike = (*free, works);
+            if unit.fits_in(*free) && !free.is_none() && !seen.contains(&alike) {
+                seen.push(alike);
                 grants.push(Grant {
                     devices: core::iter::once(index).collect(),
                     part: unit,
@@ -298,6 +350,17 @@ impl Room {
         }
     }
 
+    /// Takes what one task has, which is of this kind of work.
+    pub(crate) fn take_for(&mut self, task: &Resources, grant: &Grant, work: Option<Work>) {
+        self.take(task, grant);
+        if let Some(work) = work {
+            grant
+                .devices
+                .iter()
+                .for_each(|device| self.join(device, work));
+        }
+    }
+
     /// Takes what one task has.
     pub(crate) fn take(&mut self, task: &Resources, grant: &Grant) {
         let takes = task.with(Resource::Gpu, grant.gpu);
@@ -352,6 +415,13 @@ mod tests {
 
     fn times(room: &Room, task: Resources) -> u32 {
         room.times(&task, &Ask::of(&task, &Needs::default()).unwrap())
+    }
+
+    #[test]
+    fn a_closed_room_gives_no_gpu_and_whatever_else_it_has() {
+        let room = room(Mode::TimeSlice(4), 2, 0).closed();
+        assert_eq!(times(&room, share(250, 0)), 0);
+        assert_eq!(times(&room, Resources::ZERO), u32::MAX);
     }
 
     #[test]

@@ -17,7 +17,9 @@ use crate::job::{Ask, Shape};
 use crate::needs::Needs;
 use crate::node::{NodeState, Spec};
 use crate::others::Others;
-use crate::placement::{self, Rank};
+use crate::pairs::Work;
+use crate::placement::{self, Rank, Wanted};
+use crate::policy::Policy;
 use crate::resource::Resources;
 use crate::room::Room;
 use crate::states::{Memo, States};
@@ -288,7 +290,8 @@ impl Rooms {
             Some(state) => self.states.score(state, (id, board), cluster),
             None => {
                 let lost = placement::loss(&cluster.policy, room);
-                placement::score(&cluster.policy, (room, lost), &board.task, &board.ask)
+                let wanted = board.wanted(&cluster.policy);
+                placement::score(&cluster.policy, (room, lost), wanted)
             }
         }
     }
@@ -332,6 +335,20 @@ impl Board {
     /// What its tasks demand of their nodes.
     pub(crate) const fn needs(&self) -> &Arc<Needs> {
         &self.needs
+    }
+
+    /// The kind of work of its tasks, where something is known of that.
+    pub(crate) fn work(&self, policy: &Policy) -> Option<Work> {
+        policy.pairs.work(self.needs.work.as_deref()?)
+    }
+
+    /// What counts of its tasks when they are placed.
+    pub(crate) fn wanted(&self, policy: &Policy) -> Wanted<'_> {
+        Wanted {
+            task: &self.task,
+            ask: &self.ask,
+            work: self.work(policy),
+        }
     }
 
     /// Tasks that find room, whatever they are charged.

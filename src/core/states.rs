@@ -118,7 +118,8 @@ impl States {
             room, loss, memo, ..
         } = &mut self.all[state];
         let lost = *loss.get_or_insert_with(|| placement::loss(&cluster.policy, room));
-        let score = placement::score(&cluster.policy, (room, lost), &board.task, &board.ask);
+        let wanted = board.wanted(&cluster.policy);
+        let score = placement::score(&cluster.policy, (room, lost), wanted);
         memo[id].score = Some(score);
         score
     }

@@ -117,6 +117,7 @@ pub(super) fn left(record: &RecordView, now: Timestamp) -> Option<Effect> {
         condition: None,
         notice: None,
         about: None,
+        leaving: Vec::new(),
     };
     effect.changes_anything().then_some(effect)
 }

@@ -56,6 +56,9 @@ impl Driver {
             let Some(mut effect) = effect else {
                 continue;
             };
+            if effect.stops() {
+                effect.leaving = self.observed.bound(&uid);
+            }
             if effect.is_urgent() {
                 return Some((uid, effect));
             }

@@ -69,7 +69,7 @@ impl Events {
 
     /// Tells the users of the object.
     pub(super) async fn tell(&self, about: ObjectReference, notice: Notice) -> kube::Result<()> {
-        let namespace = about.namespace.clone().unwrap_or_default();
+        let namespace = namespace_of(&about);
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
         let now = MicroTime(Timestamp::now());
         let saying = (about.uid.clone().unwrap_or_default(), notice);
@@ -95,6 +95,12 @@ impl Events {
     }
 }
 
+/// Events of what has no namespace are where Kubernetes has its own.
+fn namespace_of(about: &ObjectReference) -> String {
+    let own = about.namespace.clone();
+    own.unwrap_or_else(|| "default".to_owned())
+}
+
 fn event(about: ObjectReference, notice: &Notice, now: MicroTime) -> Event {
     let mut event = Event {
         event_time: Some(now.clone()),
@@ -110,7 +116,7 @@ fn event(about: ObjectReference, notice: &Notice, now: MicroTime) -> Event {
     let object: String = object.chars().take(NAME_MAX).collect();
     let object = object.trim_end_matches(['.', '-']);
     event.metadata.name = Some(format!("{object}.{:x}", now.0.as_nanosecond()));
-    event.metadata.namespace.clone_from(&about.namespace);
+    event.metadata.namespace = Some(namespace_of(&about));
     event.regarding = Some(about);
     event
 }

@@ -42,6 +42,7 @@ async fn outcome_of_a_change(answered: u64) -> Outcome {
         condition: None,
         notice: None,
         about: None,
+        leaving: Vec::new(),
         starts: false,
     };
     writer.perform(effect).await

@@ -50,7 +50,7 @@ pub fn role() -> ClusterRole {
         rules: Some(vec![
             // Its GpuNode is to go when its node goes.
             rule("", &["nodes"], &["get"]),
-            rule(GROUP, &["gpunodes"], &["get", "create"]),
+            rule(GROUP, &["gpunodes"], &["get", "list", "watch", "create"]),
             rule(GROUP, &["gpunodes/status"], &["update"]),
         ]),
         ..Default::default()

@@ -49,6 +49,7 @@ pub fn controller_role() -> ClusterRole {
                 &["queuedjobs"],
                 &["list", "watch", "create", "patch", "delete"],
             ),
+            rule(GROUP, &["gpunodes"], &["get", "list", "watch", "patch"]),
             rule("events.k8s.io", &["events"], &["create", "patch"]),
         ]),
         ..Default::default()

@@ -1,5 +1,7 @@
 //! Nodes: as they are, and who has a place on them.
 
+use std::collections::BTreeSet;
+
 use prorata_core::{Event, Gpus, Mode, Node, NodeId, Resource, Resources};
 
 use super::{News, Observed, Uid};
@@ -7,7 +9,8 @@ use crate::plan::Plan;
 use crate::translate::{PodView, Unit};
 
 impl Observed {
-    pub(super) fn put_node(&mut self, node: Node, is_ready: bool, news: &mut News) {
+    pub(super) fn put_node(&mut self, mut node: Node, is_ready: bool, news: &mut News) {
+        node.closed = self.closed.contains(&node.id);
         let was_lost = self.lost.contains(&node.id) || !self.nodes.contains_key(&node.id);
         if is_ready {
             self.unready.remove(&node.id);
@@ -61,6 +64,18 @@ impl Observed {
         takes.with(Resource::GpuMemory, 0)
     }
 
+    /// The shared GPUs of these nodes, and of no others, take nobody new.
+    pub(super) fn close(&mut self, nodes: BTreeSet<NodeId>, news: &mut News) {
+        for (id, node) in &mut self.nodes {
+            let is_closed = nodes.contains(id);
+            if node.closed != is_closed {
+                node.closed = is_closed;
+                news.facts.push(Event::NodeSeen(node.clone()));
+            }
+        }
+        self.closed = nodes;
+    }
+
     /// Jobs with a place on this node.
     pub(super) fn planned_on(&self, node: &NodeId) -> Vec<Uid> {
         let there = |(_, plan): &(&Uid, &Plan)| plan.placement().slots().any(|s| s.node == *node);
@@ -69,6 +84,17 @@ impl Observed {
             .filter(there)
             .map(|(uid, _)| uid.clone())
             .collect()
+    }
+
+    /// The UIDs of a job's pods that are on nodes, with these.
+    #[must_use]
+    pub fn bound(&self, job: &str) -> Vec<(NodeId, String)> {
+        let own = self
+            .pods
+            .values()
+            .filter(|pod| pod.job.as_deref() == Some(job));
+        let placed = own.filter_map(|pod| Some((pod.node.clone()?, pod.uid.clone())));
+        placed.collect()
     }
 
     /// Jobs with a place or a pod on this node.

@@ -421,3 +421,24 @@ fn an_admission_whose_number_another_has_gets_a_new_one() {
     assert!(!observed.is_overtaken("j"));
     assert_eq!(observed.plan("j").map(Plan::epoch), Some(2));
 }
+
+#[test]
+fn a_closed_node_stays_so_whatever_else_is_told_of_it() {
+    let mut observed = running();
+    let closes = |news: &News| match news.facts.as_slice() {
+        [Event::NodeSeen(node)] => Some(node.closed),
+        _ => None,
+    };
+    let only_a: BTreeSet<NodeId> = ["a".into()].into();
+    let news = observed.apply(Change::Closed(only_a.clone()));
+    assert_eq!(closes(&news), Some(true));
+    assert!(observed.apply(Change::Closed(only_a)).facts.is_empty());
+    let told = Node {
+        allocatable: Resources::gpus(2),
+        ..Node::new("a")
+    };
+    let news = observed.apply(Change::Applied(Object::Node(told, true)));
+    assert_eq!(closes(&news), Some(true));
+    let news = observed.apply(Change::Closed(BTreeSet::new()));
+    assert_eq!(closes(&news), Some(false));
+}

@@ -119,7 +119,7 @@ impl Picture {
         });
         let mut gpunodes = facts.gpunodes;
         // What they say of a node stands beside its cards.
-        let _ = gpus::told(&mut gpunodes, ready.as_ref());
+        let _ = gpus::told(&mut gpunodes, ready.as_ref(), &BTreeMap::new());
         gpunodes.sort_by_key(ResourceExt::name_any);
         let capacity = facts.nodes.as_ref().map(|nodes| {
             let takes_work = nodes.iter().filter(|node| node.takes_work);

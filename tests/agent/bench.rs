@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -71,6 +72,13 @@ impl Bench {
         fs::write(self.path("containers").join(name), "").unwrap();
     }
 
+    /// The same, linked to its log as the kubelet does, which shows the pod's UID.
+    pub(crate) fn container_of(&self, (namespace, pod, uid): (&str, &str, &str), id: &str) {
+        let name = format!("{pod}_{namespace}_main-{id}.log");
+        let log = format!("/var/log/pods/{namespace}_{pod}_{uid}/main/0.log");
+        symlink(log, self.path("containers").join(name)).unwrap();
+    }
+
     /// The agent, on this machine.
     pub(crate) fn agent(&self, arguments: &[&str]) -> Command {
         let mut agent = Command::new(env!("CARGO_BIN_EXE_prorata"));
@@ -78,6 +86,7 @@ impl Bench {
         agent.arg("--proc").arg(self.path("proc"));
         agent.arg("--containers").arg(self.path("containers"));
         agent.arg("--pci").arg(self.path("pci"));
+        agent.arg("--kubelet").arg(self.kubelet());
         agent.args(arguments);
         agent.env(STATE, self.path("machine.json"));
         agent
@@ -96,6 +105,11 @@ impl Bench {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{errors}");
         serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Where the kubelet listens, if there is one.
+    pub(crate) fn kubelet(&self) -> PathBuf {
+        self.path("kubelet.sock")
     }
 
     fn path(&self, name: &str) -> PathBuf {

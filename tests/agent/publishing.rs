@@ -338,9 +338,9 @@ fn people_see_it(world: &World) {
     assert_eq!(
         run(&[]),
         "\
-NODE    GPU   MODEL      MEMORY    MODE      HEALTH    MESSAGE
-gpu-b   0     Tesla T4   15360Mi   default   Healthy   -
-gpu-b   1     Tesla T4   15360Mi   default   Healthy   -
+NODE    GPU   MODEL      MEMORY    MODE      PODS   NOISE   HEALTH    MESSAGE
+gpu-b   0     Tesla T4   15360Mi   default   0      -       Healthy   -
+gpu-b   1     Tesla T4   15360Mi   default   0      -       Healthy   -
 "
     );
     assert_eq!(run(&["-o", "name"]), "gpunode.prorata.dev/gpu-b\n");

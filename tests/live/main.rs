@@ -15,6 +15,8 @@ mod deploy;
 mod equivalence;
 #[path = "../failover/mod.rs"]
 mod failover;
+#[path = "../gpus/mod.rs"]
+mod gpus;
 #[path = "../hostile/mod.rs"]
 mod hostile;
 #[path = "../kinds/mod.rs"]

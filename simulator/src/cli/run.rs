@@ -144,7 +144,7 @@ fn unpriced(args: &Args, error: &dyn std::error::Error) -> Failure {
 }
 
 /// A file's name, for messages, and its text.
-fn text(path: &Path, remedy: &str) -> Result<(String, String), Failure> {
+pub(super) fn text(path: &Path, remedy: &str) -> Result<(String, String), Failure> {
     let file = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| {
         let problem = Problem::new(&file, "file", format!("cannot be read: {error}"), remedy);

@@ -237,6 +237,7 @@ impl Ledger {
             }
         }
         Run {
+            pairs: (0, 0),
             order,
             jobs: self.jobs,
             timeline: self.timeline.rows(),

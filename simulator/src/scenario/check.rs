@@ -59,6 +59,7 @@ pub(super) fn check(file: &str, written: &File) -> Result<Checked, Vec<Problem>>
         orders: choices.orders,
         policy: choices.policy,
         mix_percent: choices.mix_percent,
+        heeds_neighbours: choices.heeds_neighbours,
         streams,
         replay,
         trace: None,

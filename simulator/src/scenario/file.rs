@@ -100,6 +100,7 @@ pub(super) struct Policy {
     #[serde(default, deserialize_with = "nothing_or")]
     pub(super) topology: Vec<Text>,
     pub(super) mix: Option<Text>,
+    pub(super) neighbours: Option<Text>,
 }
 
 /// A single value is its `enabled`.
@@ -144,6 +145,7 @@ pub(super) struct Stream {
     pub(super) checkpoint: Option<Text>,
     pub(super) restart: Option<Text>,
     pub(super) busy: Option<Text>,
+    pub(super) work: Option<Text>,
     pub(super) preemptible: Option<Text>,
 }
 

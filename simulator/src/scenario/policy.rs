@@ -30,6 +30,7 @@ pub(super) struct Choices {
     pub(super) orders: Vec<Order>,
     pub(super) policy: Policy,
     pub(super) mix_percent: u64,
+    pub(super) heeds_neighbours: bool,
 }
 
 pub(super) fn policy(
@@ -44,6 +45,7 @@ pub(super) fn policy(
             ..Policy::default()
         },
         mix_percent: MIX_PERCENT,
+        heeds_neighbours: true,
     };
     let example = "policy: {orders: [fifo, drf]}";
     let Some(written) = written.and_then(|w| fields.below("policy", w, example)) else {
@@ -67,6 +69,11 @@ pub(super) fn policy(
     topology(fields, written, pools, policy);
     if let Some(percent) = &written.mix {
         choices.mix_percent = mix_percent(fields.percent("policy.mix", percent, 0.0, 100.0));
+    }
+    if let Some(neighbours) = &written.neighbours {
+        let words = [("heed", true), ("ignore", false)];
+        let heeds = fields.word("policy.neighbours", neighbours, "heed or ignore", &words);
+        choices.heeds_neighbours = heeds.unwrap_or(true);
     }
     if let Some(orders) = &written.orders {
         choices.orders = self::orders(fields, orders);

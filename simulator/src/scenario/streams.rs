@@ -252,6 +252,7 @@ fn needs(fields: &mut Fields<'_>, path: &str, written: &file::Stream, pools: &[P
             effect: None,
         });
     }
+    needs.work = written.work.as_ref().map(|work| work.value.as_str().into());
     needs.profile = profile(fields, path, written, pools);
     needs
 }

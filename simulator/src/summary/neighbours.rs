@@ -21,12 +21,22 @@ pub struct Neighbours {
     /// What the tasks on a shared card got done together ÷ what one could alone on it: below 1,
     /// sharing lost work.
     pub net_gain: f64,
+    /// Of pairs that met on a card and whose work was measured beside each other: those that get
+    /// less done than one alone would, and all; absent where there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub losing_pairs: Option<(u64, u64)>,
 }
 
 impl Neighbours {
     /// Of a run; `None` when no card was shared.
     pub(super) fn of(run: &Run) -> Option<Self> {
-        Self::among(run.jobs.iter())
+        let (met, losing) = run.pairs;
+        let losing_pairs = (met > 0).then_some((losing, met));
+        let shared = Self::among(run.jobs.iter())?;
+        Some(Self {
+            losing_pairs,
+            ..shared
+        })
     }
 
     /// Of some jobs of a run; `None` when none of them shared a card.
@@ -49,6 +59,7 @@ impl Neighbours {
             degradation_min: rounded(least.fold(f64::INFINITY, f64::min)),
             tail_inflation: tail_inflation(&jobs).map(rounded),
             net_gain: rounded(float(tasks) / float(cards.max(1))),
+            losing_pairs: None,
         })
     }
 }

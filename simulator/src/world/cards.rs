@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use prorata_core::pairs::{Pairs, Work};
 use prorata_core::{JobId, Mode, Node, NodeId, Placement, Slot};
 
 use crate::interference::{Client, Interference, ONE};
@@ -46,15 +47,16 @@ impl Cards {
         self.modes.is_empty()
     }
 
-    /// A gang takes its places.
-    pub(super) fn enter(&mut self, job: &JobId, placement: &Placement, busy: u32) {
+    /// A gang takes its places: so busy, with this kind of work.
+    pub(super) fn enter(&mut self, job: &JobId, placement: &Placement, does: (u32, Option<Work>)) {
+        let (busy, work) = does;
         for (task, slot, card) in places(placement) {
             if self.modes.contains_key(&slot.node) {
                 let part = slot.part.milli;
                 let occupant = Occupant {
                     job: job.clone(),
                     task,
-                    client: Client { busy, part },
+                    client: Client { busy, part, work },
                 };
                 let card = (slot.node.clone(), card);
                 self.on.entry(card).or_default().push(occupant);
@@ -80,6 +82,28 @@ impl Cards {
         let cards = places(placement).map(|(_, slot, card)| (slot.node.clone(), card));
         let occupants = cards.filter_map(|card| self.on.get(&card)).flatten();
         occupants.map(|occupant| occupant.job.clone()).collect()
+    }
+
+    /// How many pairs the tasks of a placement make with others on their cards whose work was measured
+    /// beside theirs, and how many of those get less done than one alone would.
+    pub(super) fn pairs(&self, job: &JobId, placement: &Placement, pairs: &Pairs) -> (u64, u64) {
+        let mut counted = (0, 0);
+        for (task, slot, card) in places(placement) {
+            let occupants = self.on.get(&(slot.node.clone(), card));
+            let occupants = occupants.map(Vec::as_slice).unwrap_or_default();
+            let is_own = |o: &&Occupant| o.task == task && o.job == *job;
+            let own = occupants.iter().find(is_own);
+            let Some(work) = own.and_then(|own| own.client.work) else {
+                continue;
+            };
+            // Tasks of one gang are counted once.
+            let others = occupants.iter().filter(|o| o.job != *job || o.task > task);
+            for other in others.filter_map(|other| other.client.work) {
+                counted.0 += 1;
+                counted.1 += u64::from(pairs.loses(work, other));
+            }
+        }
+        counted
     }
 
     /// Everybody on the cards of one task that share a server with it; nobody where tasks have

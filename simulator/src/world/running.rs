@@ -22,7 +22,8 @@ impl World {
             Duration::ZERO
         };
         let progress = Progress::new(self.now, restart, work.checkpoint);
-        let busy = work.busy;
+        let pairs = self.physics.interference.pairs();
+        let does = (work.busy, pairs.of(&work.job));
         let save = progress.next_save(self.now).filter(|_| self.preempts);
         if let Some(at) = save {
             self.saves.insert((at, job.clone()));
@@ -33,7 +34,10 @@ impl World {
         let fault = chance::fault(seed, job, start, cards);
         let fault =
             fault.map(|after| self.put(self.now + after, Happening::CardFault(job.clone())));
-        self.cards.enter(job, &placement, busy);
+        self.cards.enter(job, &placement, does);
+        let pairs = self.physics.interference.pairs();
+        let (met, losing) = self.cards.pairs(job, &placement, pairs);
+        self.pairs = (self.pairs.0 + met, self.pairs.1 + losing);
         let running = Running {
             placement: placement.clone(),
             progress,

@@ -1,0 +1,215 @@
+//! What the agents on GPU nodes say, as far as the controller acts on it: which pods disturb each
+//! other, and whether an agent says anything any more.
+//!
+//! An agent is believed about its own node alone: a pod that it names has to be there. What it has
+//! said counts for nothing while it is silent.
+
+pub mod agents;
+pub mod noise;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::future::{Either, select};
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::ListParams;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use prorata_core::NodeId;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::api::{GpuNode, labels};
+use crate::config::Action;
+use crate::effects::Writer;
+use crate::leader::Tenure;
+use crate::view::Views;
+use crate::watch::Change;
+use noise::{Case, Key};
+
+/// Follows what the agents say.
+pub struct Follower {
+    reads: Client,
+    writer: Writer,
+    views: Views,
+    tenure: Tenure,
+    action: Action,
+    inbox: mpsc::Sender<Change>,
+    /// What has been noticed, with the tenant that it was attributed to.
+    known: BTreeMap<Key, Option<String>>,
+    closed: BTreeSet<NodeId>,
+}
+
+impl Follower {
+    /// One that has heard nothing, and reports. It reads by the client, tells people by the writer,
+    /// and the loop by its inbox which nodes take nobody new.
+    #[must_use]
+    pub fn new(reads: Client, writer: Writer, views: Views, inbox: mpsc::Sender<Change>) -> Self {
+        Self {
+            reads,
+            writer,
+            views,
+            tenure: Tenure::default(),
+            action: Action::default(),
+            inbox,
+            known: BTreeMap::new(),
+            closed: BTreeSet::new(),
+        }
+    }
+
+    /// The same, which does this about noise, and tells people while this tenure lasts.
+    #[must_use]
+    pub fn acting(self, action: Action, tenure: Tenure) -> Self {
+        Self {
+            action,
+            tenure,
+            ..self
+        }
+    }
+
+    /// Follows for ever. What cannot be listed is tried again, and nobody waits for it.
+    pub async fn run(mut self) {
+        let (nodes, mut of_nodes) = mirror::<GpuNode>(
+            Api::all(self.reads.clone()),
+            watcher::Config::default(),
+            "GpuNodes",
+        );
+        let (pods, mut of_pods) = mirror::<Pod>(
+            Api::namespaced(self.reads.clone(), labels::AGENT_NAMESPACE),
+            watcher::Config::default().labels(agents::SELECTOR),
+            "the agents' pods",
+        );
+        loop {
+            // A burst is looked at once.
+            match select(of_nodes.next(), of_pods.next()).await {
+                Either::Left((Some(()), _)) | Either::Right((Some(()), _)) => {}
+                Either::Left((None, _)) | Either::Right((None, _)) => return,
+            }
+            while let Some(Some(())) = of_nodes.next().now_or_never() {}
+            while let Some(Some(())) = of_pods.next().now_or_never() {}
+            self.look(&nodes.state(), &pods.state()).await;
+        }
+    }
+
+    async fn look(&mut self, nodes: &[Arc<GpuNode>], pods: &[Arc<Pod>]) {
+        let names = nodes.iter().map(|node| node.name_any());
+        let silent = agents::silent(names, pods.iter().map(AsRef::as_ref));
+        let heard = nodes
+            .iter()
+            .filter(|node| !silent.contains_key(&node.name_any()));
+        let cases: Vec<Case> = heard.flat_map(|node| noise::cases(node)).collect();
+        let keys: BTreeSet<Key> = cases.iter().map(Case::key).collect();
+        self.known.retain(|key, _| keys.contains(key));
+        for case in &cases {
+            if !self.known.contains_key(&case.key()) {
+                let tenant = self.notice(case).await;
+                self.known.insert(case.key(), tenant);
+            }
+        }
+        let noisy = self.known.iter();
+        let noisy = noisy.map(|(key, tenant)| (key.node.clone(), tenant.clone()));
+        let metrics = self.views.metrics();
+        metrics.gpu_nodes(noisy.collect(), silent.into_keys().collect());
+        self.close(&cases).await;
+    }
+
+    /// Tells those whom it concerns; answers with the tenant of the pod that is to blame.
+    async fn notice(&self, case: &Case) -> Option<String> {
+        let tells = self.tenure.is_held() && case.is_fresh(Timestamp::now());
+        info!(
+            node = case.node,
+            gpu = case.gpu,
+            contention = case.noise.contention.name(),
+            "pods disturb each other"
+        );
+        if tells {
+            self.writer
+                .tell(case.about_node(), case.to_administrators())
+                .await;
+            for pod in &case.noise.disturbed {
+                if let Some(about) = self.pod_there(case, &pod.namespace, &pod.name, None).await {
+                    self.writer.tell(about, case.to_disturbed()).await;
+                }
+            }
+        }
+        let one = case.noise.offender.as_ref()?;
+        let there = self.pod_there(case, &one.namespace, &one.name, one.uid.as_deref());
+        let Some(about) = there.await else {
+            warn!(
+                node = case.node,
+                namespace = one.namespace,
+                pod = one.name,
+                "the agent blames a pod that is not there"
+            );
+            return None;
+        };
+        if tells {
+            self.writer.tell(about, case.to_offender()?).await;
+        }
+        let views = self.views.latest();
+        let namespaces = &views.as_ref().as_ref()?.namespaces;
+        Some(namespaces.get(&one.namespace)?.to_string())
+    }
+
+    /// A pod on the case's node; `None` where it is not there, or that cannot be learnt.
+    async fn pod_there(
+        &self,
+        case: &Case,
+        namespace: &str,
+        name: &str,
+        uid: Option<&str>,
+    ) -> Option<ObjectReference> {
+        let pods: Api<Pod> = Api::namespaced(self.reads.clone(), namespace);
+        let fields = format!("metadata.name={name},spec.nodeName={}", case.node);
+        let found = pods
+            .list(&ListParams::default().fields(&fields))
+            .await
+            .ok()?;
+        let pod = found.items.into_iter().next()?;
+        let is_it = uid.is_none() || pod.metadata.uid.as_deref() == uid;
+        is_it.then(|| pod.object_ref(&()))
+    }
+
+    /// Tells the loop which nodes take nobody new on their shared GPUs.
+    async fn close(&mut self, cases: &[Case]) {
+        if self.action != Action::StopSharing {
+            return;
+        }
+        let noisy: BTreeSet<NodeId> = cases.iter().map(|case| case.node.as_str().into()).collect();
+        if noisy != self.closed {
+            self.closed.clone_from(&noisy);
+            // The loop may have ended; then so does this.
+            let _ = self.inbox.send(Change::Closed(noisy)).await;
+        }
+    }
+}
+
+type Ticks = BoxStream<'static, ()>;
+
+/// A copy of what there is, and a tick whenever it has changed.
+fn mirror<K>(api: Api<K>, config: watcher::Config, what: &'static str) -> (Store<K>, Ticks)
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    K: Send + Sync + 'static,
+{
+    let (store, writer) = reflector::store();
+    let events = watcher(api, config).default_backoff();
+    let events = events.modify(|object| object.managed_fields_mut().clear());
+    let ticks = events.reflect(writer).filter_map(move |event| async move {
+        use watcher::Event::{Apply, Delete, InitDone};
+        match event {
+            Ok(Apply(_) | Delete(_) | InitDone) => Some(()),
+            Ok(_) => None,
+            Err(error) => {
+                warn!(%error, "a watch of {what} broke off");
+                None
+            }
+        }
+    });
+    (store, ticks.boxed())
+}
