@@ -3,6 +3,7 @@
 //! Labels are tenants, kinds, verbs and reasons: never a job, a pod or a node. There are at most
 //! [`TENANTS_MAX`] tenants; the others together are `other`.
 
+mod budgets;
 mod ledger;
 mod picture;
 
@@ -58,6 +59,7 @@ struct Counted {
     leader: Gauge,
     extender_up: Gauge,
     ledger: ledger::Ledger,
+    budgets: budgets::Budgets,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -105,6 +107,7 @@ impl Default for Counted {
             leader: Gauge::default(),
             extender_up: Gauge::default(),
             ledger: ledger::Ledger::default(),
+            budgets: budgets::Budgets::default(),
         }
     }
 }
@@ -243,6 +246,7 @@ impl Metrics {
         let help = "1 while the extender answers the controller's own probe";
         r.register("extender_up", help, counted.extender_up);
         counted.ledger.register(r);
+        counted.budgets.register(r);
         registry
     }
 }

@@ -57,6 +57,9 @@ app.kubernetes.io/component: agent
 {{- else if .Values.ledger.secret -}}
 {{- $_ := set $fixed "ledger" (dict "urlFile" "/etc/prorata/ledger/url" "heartbeat" .Values.ledger.heartbeat) -}}
 {{- end -}}
+{{- if and .Values.ledger.prices (or .Values.ledger.claim .Values.ledger.secret) -}}
+{{- $_ := set $fixed "budgets" (dict "prices" "/etc/prorata/prices/prices.yaml") -}}
+{{- end -}}
 {{- mergeOverwrite (deepCopy .Values.controller.configuration) $fixed | toYaml -}}
 {{- end -}}
 
