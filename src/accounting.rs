@@ -33,6 +33,8 @@ const LOG_MAX: usize = 65_536;
 pub struct Accounts {
     /// Whether everything has been looked at once.
     pub is_complete: bool,
+    /// Since when, in milliseconds of Unix time.
+    pub since_ms: u64,
     /// How many entries there have been.
     pub count: u64,
     /// The last of them, by number.
@@ -65,6 +67,7 @@ impl Accounts {
         let ended = self.ended.iter();
         Picture {
             at_ms,
+            since_ms: self.since_ms,
             held: self.held.values().cloned().collect(),
             stock: self.stock.values().cloned().collect(),
             ended: ended.map(|(uid, at)| (uid.clone(), *at)).collect(),
@@ -163,12 +166,16 @@ impl Accounting {
             let over = self.touched.iter();
             let over = over.flat_map(|uid| places::over(uid, observed, &self.gpu_resource));
             self.accounts.over = Arc::new(over.collect());
+            self.accounts.since_ms = self.now_ms;
         }
         let touched = std::mem::take(&mut self.touched);
         // What is free is known before anybody takes it.
         for uid in &touched {
             self.note_end(uid, observed);
             self.free_places(uid, observed, snapshot);
+        }
+        for node in self.nodes.clone() {
+            self.settle_stock(&node, observed);
         }
         for uid in &touched {
             self.take_places(uid, observed, snapshot);
@@ -238,15 +245,17 @@ impl Accounting {
     }
 
     fn take(&mut self, place: Place, observed: &Observed) {
-        let freed_ms = self.freed.get(&place.id.node).copied();
-        let from_ms = match place.since_ms {
-            Some(since_ms) if place.id.epoch == 0 => since_ms.max(freed_ms.unwrap_or_default()),
-            Some(since_ms) => since_ms,
-            None => self.now_ms,
-        };
-        let Some(held) = places::held(place, from_ms.min(self.now_ms), observed) else {
+        let from_ms = place.since_ms.unwrap_or(self.now_ms).min(self.now_ms);
+        let Some(mut held) = places::held(place, from_ms, observed) else {
             return;
         };
+        // Others' clocks may say that it began before there was anything to have.
+        if self.accounts.is_complete {
+            let there = (held.id.node.clone(), held.model.clone());
+            let since_ms = self.since.get(&there).copied();
+            let freed_ms = self.freed.get(&held.id.node).copied();
+            held.from_ms = since_ms.max(freed_ms).unwrap_or_default().max(held.from_ms);
+        }
         self.name(&held.payer.tenant, observed);
         let held = Arc::new(held);
         *self.on_node(&held) += held.gpu_milli;

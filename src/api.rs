@@ -15,7 +15,7 @@ pub use queuedjob::{
     State,
 };
 pub use tenant::{
-    Amounts, Budget, ClassStorage, Compliance, ComplianceClass, ContainerSizes, Environment,
+    Amounts, Budget, BudgetPolicy, ClassStorage, Compliance, ComplianceClass, ContainerSizes, Environment,
     Member, Members, MeshLabel, Network, ObjectCounts, PodSecurity, PodSizes, Port, Protocol,
     Quotas, Security, SharedService, Size, Storage, Tenant, TenantSpec, TenantStatus,
 };

@@ -13,6 +13,7 @@ use crate::api::labels;
 use crate::duration;
 use crate::manifest::{Document, Problems};
 
+mod budgets;
 mod dashboard;
 mod decision_log;
 mod extender;
@@ -23,6 +24,7 @@ mod noise;
 mod preemption;
 mod tenancy;
 
+pub use budgets::Budgets;
 pub use dashboard::{Dashboard, DashboardTls};
 pub use decision_log::DecisionLog;
 pub use extender::{Extender, Probe, Tls};
@@ -107,6 +109,9 @@ pub struct Configuration {
     /// Where it is written down who holds which GPUs, from when to when. Off where nothing is said.
     #[serde(default)]
     pub ledger: Option<Ledger>,
+    /// What the budgets of Tenants are held against. Off where nothing is said.
+    #[serde(default)]
+    pub budgets: Option<Budgets>,
 }
 
 /// Where probes ask: `/livez` and `/readyz`.
@@ -181,10 +186,14 @@ impl Configuration {
         let extender = config.extender.problem().map(|found| ("extender", found));
         let election = config.leader_election.problem();
         let ledger = config.ledger.as_ref().and_then(Ledger::problem);
+        let has_ledger = config.ledger.is_some();
+        let budgets = config.budgets.as_ref();
+        let budgets = budgets.and_then(|budgets| budgets.problem(has_ledger));
         let dashboard = config.dashboard.as_ref().and_then(Dashboard::problem);
         let found = extender
             .or_else(|| election.map(|found| ("leaderElection", found)))
             .or_else(|| ledger.map(|found| ("ledger", found)))
+            .or_else(|| budgets.map(|found| ("budgets", found)))
             .or_else(|| dashboard.map(|found| ("dashboard", found)));
         match found {
             Some((field, (what, remedy))) => Err(document.problem(field, what, remedy).into()),

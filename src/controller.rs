@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 use crate::accounting::Accounting;
 use crate::accounting::recorder::Recorder;
 use crate::api::labels::CONTROLLER_USER;
+use crate::budgets::Treasurer;
 use crate::config::{self, Configuration};
 use crate::decisions::Decisions;
 use crate::driver::{Driver, End, Settings};
@@ -89,8 +90,10 @@ pub async fn run(config: Configuration, kubeconfig: Option<&Path>) -> Result<(),
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let (reports, answers) = sync::watch::channel(true);
     let keeping = keep(&config, &client, &writes, tenure.clone());
+    let budgeting = budget(&config, &client, &writes, tenure.clone(), &views);
     let ended = tokio::select! {
         () = keeping => Err(Error::Watches),
+        () = budgeting => Ok(()),
         () = drive(&config, &client, &writes, (tenure, answers), &views) => Err(Error::Watches),
         () = stand(candidate.as_mut()) => Ok(()),
         () = probe(&config, &reports, &views) => Ok(()),
@@ -201,6 +204,23 @@ async fn keep(config: &Configuration, client: &Client, writes: &Client, mut tenu
         let keeper = Keeper::new(client.clone(), writes.clone(), settings.clone());
         keeper.run(tenure.clone()).await;
     }
+}
+
+/// Looks at the budgets of Tenants, where there are prices.
+async fn budget(
+    config: &Configuration,
+    client: &Client,
+    writes: &Client,
+    tenure: Tenure,
+    views: &Views,
+) {
+    let both = config.budgets.clone().zip(config.ledger.clone());
+    let Some((budgets, ledger)) = both else {
+        return std::future::pending().await;
+    };
+    let clients = (client.clone(), writes.clone());
+    let metrics = views.metrics().clone();
+    Treasurer::new(budgets, ledger, clients, metrics).run(tenure).await;
 }
 
 /// The same driver, whose accounts are written down where there is a ledger, by whoever decides.

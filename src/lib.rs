@@ -5,6 +5,7 @@ pub mod admission;
 pub mod agent;
 pub mod api;
 pub mod args;
+pub mod budgets;
 pub mod cli;
 pub mod clock;
 pub mod config;

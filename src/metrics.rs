@@ -3,6 +3,7 @@
 //! Labels are tenants, kinds, verbs and reasons: never a job or a pod, and a node only where its GPUs
 //! are in trouble. There are at most [`TENANTS_MAX`] tenants; the others together are `other`.
 
+mod budgets;
 mod gpus;
 mod ledger;
 mod picture;
@@ -63,6 +64,7 @@ struct Counted {
     extender_up: Arc<OnceLock<Gauge>>,
     refused: Family<Refused, Counter>,
     certificates: Family<Listener, Gauge>,
+    budgets: budgets::Budgets,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -122,6 +124,7 @@ impl Default for Counted {
             extender_up: Arc::default(),
             refused: Family::default(),
             certificates: Family::default(),
+            budgets: budgets::Budgets::default(),
         }
     }
 }
@@ -298,6 +301,7 @@ impl Metrics {
         counted.ledger.register(r);
         let gpus = self.0.gpus.lock().unwrap_or_else(PoisonError::into_inner);
         gpus.register(r);
+        counted.budgets.register(r);
         registry
     }
 }

@@ -25,7 +25,7 @@ mod isolation;
 pub use bounds::{ClassStorage, ContainerSizes, ObjectCounts, PodSizes, Size, Storage};
 pub use environment::{Environment, Member, Members, Quotas};
 pub use isolation::{
-    Budget, Compliance, ComplianceClass, MeshLabel, Network, PodSecurity, Port, Protocol, Security,
+    Budget, BudgetPolicy, Compliance, ComplianceClass, MeshLabel, Network, PodSecurity, Port, Protocol, Security,
     SharedService,
 };
 

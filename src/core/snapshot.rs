@@ -199,8 +199,8 @@ impl Snapshot {
     /// What a pod that is no task of a job takes, and where.
     #[must_use]
     pub fn taken_by(&self, pod: &PodId) -> Option<(&NodeId, &Resources)> {
-        let (node, takes) = self.cluster.pods.get(pod)?;
-        Some((node, takes))
+        let guest = self.cluster.pods.get(pod)?;
+        Some((&guest.node, &guest.takes))
     }
 
     /// Whether more is taken or assumed on a node than it offers.

@@ -117,6 +117,8 @@ pub enum Entry {
 pub struct Picture {
     /// The moment, in milliseconds of Unix time.
     pub at_ms: u64,
+    /// Since when all that happens has been seen.
+    pub since_ms: u64,
     /// Places that are held, and since when as far as that is known.
     pub held: Vec<Arc<Held>>,
     /// What there is, and since when it has been seen.

@@ -8,6 +8,7 @@ mod database;
 mod open_lines;
 mod read;
 mod take_up;
+mod told;
 #[cfg(test)]
 mod tests;
 mod write;

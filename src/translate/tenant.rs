@@ -7,7 +7,8 @@ use prorata_core::{Limits, Resource, Resources, Tenant, TenantId};
 use prorata_simulator::quantity::{self, QuantityError};
 
 use super::version;
-use crate::api::{self, Amount, Amounts, TenantSpec, TenantStatus, labels};
+use crate::api::{self, Amount, Amounts, BudgetPolicy, TenantSpec, TenantStatus, labels};
+use crate::budgets::SPENT;
 
 /// What the controller keeps of a Tenant.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +63,7 @@ impl TenantView {
     #[must_use]
     pub fn new(object: &api::Tenant) -> Self {
         let name = object.name_any();
-        let tenant = tenant(&name, &object.spec);
+        let tenant = tenant(&name, &object.spec).map(|tenant| within_budget(tenant, object));
         let classes = object.spec.priority_classes.as_ref();
         Self {
             id: TenantId::from(name.as_str()),
@@ -73,6 +74,23 @@ impl TenantView {
             account: Account::new(object),
             status: object.status.clone().unwrap_or_default(),
         }
+    }
+}
+
+/// The same tenant, as it is once its budget is spent, if it is.
+fn within_budget(tenant: Tenant, object: &api::Tenant) -> Tenant {
+    let shown = object.status.iter().flat_map(|status| &status.conditions);
+    let mut spent = shown.filter(|shown| shown.type_ == SPENT && shown.status == "True");
+    let policy = spent.next().map(|spent| spent.reason.as_str());
+    let weight = match policy == Some(BudgetPolicy::LowerPriority.name()) {
+        // Whoever borrows by no weight at all comes after all others who borrow.
+        true => quantity::parse_weight("0").unwrap_or(tenant.weight),
+        false => tenant.weight,
+    };
+    Tenant {
+        exhausted: policy == Some(BudgetPolicy::BlockNew.name()),
+        weight,
+        ..tenant
     }
 }
 
@@ -139,6 +157,27 @@ mod tests {
         assert_eq!(red.limit.get(Resource::Gpu), Some(64_000));
         assert_eq!(red.limit.get(Resource::Memory), Some(1 << 40));
         assert_eq!(red.limit.get(Resource::Cpu), None);
+    }
+
+    #[test]
+    fn a_budget_that_is_spent_changes_what_starts_next() {
+        let with = |reason: &str, status: &str| {
+            let object = serde_json::json!({
+                "apiVersion": "prorata.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": "red"},
+                "spec": {"weight": 2},
+                "status": {"conditions": [{
+                    "type": SPENT, "status": status, "reason": reason, "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                }]},
+            });
+            TenantView::new(&serde_json::from_value(object).unwrap()).tenant.unwrap()
+        };
+        let [two, none] = ["2", "0"].map(|text| quantity::parse_weight(text).unwrap());
+        let seen = |tenant: Tenant| (tenant.exhausted, tenant.weight);
+        assert_eq!(seen(with("BlockNew", "True")), (true, two));
+        assert_eq!(seen(with("LowerPriority", "True")), (false, none));
+        assert_eq!(seen(with("Notify", "True")), (false, two));
+        assert_eq!(seen(with("BlockNew", "False")), (false, two));
     }
 
     #[test]

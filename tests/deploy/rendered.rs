@@ -204,8 +204,12 @@ fn a_ledger_is_in_a_file_of_its_own_or_in_a_database_that_a_secret_names() {
     let volumes = deployment["template"]["spec"]["volumes"].to_string();
     assert!(volumes.contains(r#""claimName":"books""#), "{volumes}");
 
-    let rendered = chart.render(&["--set=ledger.secret=books,ledger.databaseCIDRs={10.0.0.7/32}"]);
+    let rendered = chart.render(&[
+        "--set=ledger.secret=books,ledger.prices=dear,ledger.databaseCIDRs={10.0.0.7/32}",
+    ]);
     let both = objects(&rendered);
+    let prices = configuration(&both).budgets.unwrap().prices;
+    assert_eq!(prices.to_str(), Some("/etc/prorata/prices/prices.yaml"));
     let ledger = configuration(&both).ledger.unwrap();
     assert_eq!(ledger.url_file.unwrap().to_str(), Some("/etc/prorata/ledger/url"));
     let policy = object(&both, "NetworkPolicy", "prorata-controller")["spec"]["egress"].to_string();

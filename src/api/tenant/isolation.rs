@@ -149,7 +149,8 @@ impl ComplianceClass {
     }
 }
 
-/// What it may cost. It is a record: nothing is charged against it yet.
+/// What it may cost. Where there is a ledger and the controller knows prices, it is told at 80, 90 and
+/// 100 %, and when the month will come to more than that.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     /// In a month.
@@ -158,6 +159,33 @@ pub struct Budget {
     /// In which currency (ISO 4217), such as EUR.
     #[schemars(length(max = 3), regex(pattern = "^[A-Z]{3}$"))]
     pub currency: String,
+    /// What becomes of its next jobs once it is spent. Whatever runs goes on.
+    #[serde(default)]
+    pub policy: BudgetPolicy,
+}
+
+/// What becomes of the next jobs of a tenant whose budget is spent, until the next month.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BudgetPolicy {
+    /// Nothing.
+    #[default]
+    Notify,
+    /// They have what the tenant is guaranteed, and beyond that only what nobody else wants.
+    LowerPriority,
+    /// They wait.
+    BlockNew,
+}
+
+impl BudgetPolicy {
+    /// Its name, as the object has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Notify => "Notify",
+            Self::LowerPriority => "LowerPriority",
+            Self::BlockNew => "BlockNew",
+        }
+    }
 }
 
 /// Money, to the millionth.

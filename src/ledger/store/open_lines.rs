@@ -18,6 +18,8 @@ const THERE: &str = "SELECT s.node, s.model, s.pool, s.gpu_milli, s.from_ms FROM
 
 const KEPT_UNTIL: &str = "SELECT MAX(until_ms) AS until_ms FROM kept";
 
+const FREED: &str = "SELECT MAX(at_ms) AS at_ms FROM ends WHERE node = $1";
+
 /// A place that is held as far as the book says.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Open {
@@ -82,6 +84,17 @@ pub(super) async fn kept_until(connection: &mut AnyConnection) -> Result<Option<
     let row = row.map_err(Error::Unread)?;
     let until: Option<i64> = row.try_get("until_ms").map_err(Error::Unread)?;
     Ok(until.and_then(|until| u64::try_from(until).ok()))
+}
+
+/// When a place of a node last became free, as far as the book says.
+pub(super) async fn freed(
+    connection: &mut AnyConnection,
+    node: &str,
+) -> Result<Option<u64>, Error> {
+    let row = query(FREED).bind(node).fetch_one(connection).await;
+    let row = row.map_err(Error::Unread)?;
+    let at: Option<i64> = row.try_get("at_ms").map_err(Error::Unread)?;
+    Ok(at.and_then(|at| u64::try_from(at).ok()))
 }
 
 /// The place that a row is about.

@@ -20,7 +20,18 @@ impl Book {
         let open = open_lines::open_holds(&mut transaction).await?;
         let stock = open_lines::open_stock(&mut transaction).await?;
         let kept_until = open_lines::kept_until(&mut transaction).await?;
-        let entries = differences(&open, &stock, kept_until, picture);
+        let mut freed = BTreeMap::new();
+        for node in nodes(&open, picture) {
+            let last = open_lines::freed(&mut transaction, node).await?;
+            freed.extend(last.map(|at_ms| (node, at_ms)));
+        }
+        let left = Left {
+            open,
+            stock,
+            kept_until,
+            freed,
+        };
+        let entries = differences(&left, picture);
         let kept = (picture.at_ms, picture.at_ms);
         let lines = write::put(&mut transaction, &entries, kept).await?;
         transaction.commit().await.map_err(Error::Unwritten)?;
@@ -28,17 +39,31 @@ impl Book {
     }
 }
 
+/// The book as the last one left it.
+struct Left<'a> {
+    open: Vec<Open>,
+    stock: Vec<Stock>,
+    kept_until: Option<u64>,
+    /// When a place on a node last became free, where something is held that the book does not know.
+    freed: BTreeMap<&'a str, u64>,
+}
+
+/// The nodes on which something is held, or was, that the book does not know of.
+fn nodes<'a>(open: &[Open], now: &'a Picture) -> BTreeSet<&'a str> {
+    let known: BTreeSet<&PlaceId> = open.iter().map(|open| &open.id).collect();
+    let over = now.over.iter().map(|(held, _)| held);
+    let all = now.held.iter().chain(over);
+    let new = all.filter(|held| !known.contains(&held.id));
+    new.map(|held| held.id.node.as_str()).collect()
+}
+
 /// What makes the book say what is so now. Nothing that ended is ended later than now, and nothing
 /// that was known to last is ended before that was known.
-fn differences(
-    open: &[Open],
-    stock: &[Stock],
-    kept_until: Option<u64>,
-    now: &Picture,
-) -> Vec<Entry> {
-    let known_ms = kept_until.unwrap_or_default().min(now.at_ms);
-    let ends = ends(open, known_ms, now);
-    let missed = missed(stock, kept_until, now);
+fn differences(left: &Left<'_>, now: &Picture) -> Vec<Entry> {
+    let stock = &left.stock;
+    let known_ms = left.kept_until.unwrap_or_default().min(now.at_ms);
+    let ends = ends(&left.open, known_ms, now);
+    let missed = missed(left, now);
     let mut last: BTreeMap<&str, u64> = BTreeMap::new();
     let over = missed.iter().map(|(held, end)| (&held.id, end));
     for (id, end) in ends.iter().map(|(id, end)| (id, end)).chain(over) {
@@ -64,7 +89,7 @@ fn differences(
         name: name.clone(),
         from_ms: now.at_ms,
     });
-    let held: Vec<Entry> = starts(open, &there, now).map(Entry::Held).collect();
+    let held: Vec<Entry> = starts(left, &there, now).map(Entry::Held).collect();
     let gone: Vec<Entry> = gone.collect();
     let missed: Vec<Entry> = missed
         .iter()
@@ -82,23 +107,24 @@ fn differences(
 }
 
 /// Places that were held only while nobody kept the book, of what it knows to have been there.
-fn missed(stock: &[Stock], kept_until: Option<u64>, now: &Picture) -> Vec<(Arc<Held>, End)> {
-    let Some(kept_until) = kept_until else {
+fn missed(left: &Left<'_>, now: &Picture) -> Vec<(Arc<Held>, End)> {
+    let Some(kept_until) = left.kept_until else {
         return Vec::new();
     };
     let unseen = now.over.iter().filter(|(_, end)| end.at_ms > kept_until);
     let placed = unseen.filter_map(|(held, end)| {
         let on_node = |stock: &&Stock| stock.node == held.id.node;
         let is_known = |stock: &&Stock| held.model.is_empty() || stock.model == held.model;
-        let there = stock.iter().filter(on_node).find(is_known)?;
+        let there = left.stock.iter().filter(on_node).find(is_known)?;
+        let freed_ms = left.freed(&held.id);
         let held = Held {
             model: there.model.clone(),
             pool: there.pool.clone(),
-            from_ms: held.from_ms.max(there.from_ms),
+            from_ms: held.from_ms.max(there.from_ms).max(freed_ms),
             ..Held::clone(held)
         };
         let end = End {
-            at_ms: end.at_ms.clamp(held.from_ms, now.at_ms.max(held.from_ms)),
+            at_ms: end.at_ms.clamp(held.from_ms, now.since_ms.max(held.from_ms)),
             ..*end
         };
         Some((Arc::new(held), end))
@@ -112,10 +138,10 @@ fn ends(open: &[Open], known_ms: u64, now: &Picture) -> Vec<(PlaceId, End)> {
     let left = open.iter().filter(|open| !held.contains(&open.id));
     let end = |open: &Open| {
         let least = known_ms.max(open.from_ms);
-        let told = now.ended.get(&open.id.job_uid).filter(|at| **at <= now.at_ms);
+        let told = now.ended.get(&open.id.job_uid);
         let end = match told {
             Some(at_ms) => End {
-                at_ms: least.max(*at_ms),
+                at_ms: (*at_ms).clamp(least, now.since_ms.max(least)),
                 why: Why::Finished,
                 estimated: false,
             },
@@ -130,13 +156,20 @@ fn ends(open: &[Open], known_ms: u64, now: &Picture) -> Vec<(PlaceId, End)> {
     left.map(end).collect()
 }
 
+impl Left<'_> {
+    fn freed(&self, place: &PlaceId) -> u64 {
+        let freed_ms = self.freed.get(place.node.as_str());
+        freed_ms.copied().unwrap_or_default()
+    }
+}
+
 /// Places that the book does not know of. None is taken before there is something to take.
 fn starts<'a>(
-    open: &'a [Open],
+    left: &'a Left<'_>,
     there: &'a [Stock],
     now: &'a Picture,
 ) -> impl Iterator<Item = Arc<Held>> + 'a {
-    let known: BTreeSet<&PlaceId> = open.iter().map(|open| &open.id).collect();
+    let known: BTreeSet<&PlaceId> = left.open.iter().map(|open| &open.id).collect();
     let since: BTreeMap<(&str, &str), u64> = there
         .iter()
         .map(|stock| ((stock.node.as_str(), stock.model.as_str()), stock.from_ms))
@@ -144,12 +177,14 @@ fn starts<'a>(
     let new = now.held.iter().filter(move |held| !known.contains(&held.id));
     new.map(move |held| {
         let place = (held.id.node.as_str(), held.model.as_str());
-        match since.get(&place) {
-            Some(since) if *since > held.from_ms => Arc::new(Held {
-                from_ms: *since,
+        let since = since.get(&place).copied().unwrap_or_default();
+        let from_ms = held.from_ms.max(since).max(left.freed(&held.id).min(now.since_ms));
+        match from_ms == held.from_ms {
+            true => held.clone(),
+            false => Arc::new(Held {
+                from_ms,
                 ..Held::clone(held)
             }),
-            _ => held.clone(),
         }
     })
 }

@@ -69,6 +69,9 @@ app.kubernetes.io/component: agent
 {{- $pages := dict "certFile" "/etc/prorata/dashboard/tls.crt" "keyFile" "/etc/prorata/dashboard/tls.key" -}}
 {{- $_ := set $fixed "dashboard" (dict "address" "0.0.0.0:8090" "tls" $pages "cluster" .Values.dashboard.cluster) -}}
 {{- end -}}
+{{- if and .Values.ledger.prices (or .Values.ledger.claim .Values.ledger.secret) -}}
+{{- $_ := set $fixed "budgets" (dict "prices" "/etc/prorata/prices/prices.yaml") -}}
+{{- end -}}
 {{- mergeOverwrite (deepCopy .Values.controller.configuration) $fixed | toYaml -}}
 {{- end -}}
 

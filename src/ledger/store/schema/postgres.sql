@@ -22,6 +22,7 @@ CREATE TABLE ends (
         REFERENCES starts (job_uid, epoch, seat, node, from_ms)
 );
 CREATE INDEX ends_in_order ON ends (at_ms);
+CREATE INDEX ends_of_node ON ends (node, at_ms);
 
 CREATE TABLE corrections (
     job_uid TEXT NOT NULL, epoch BIGINT NOT NULL, seat BIGINT NOT NULL, node TEXT NOT NULL,
@@ -65,6 +66,11 @@ CREATE TABLE names (
     PRIMARY KEY (tenant, from_ms)
 );
 
+CREATE TABLE told (
+    tenant TEXT NOT NULL, month_ms BIGINT NOT NULL, threshold TEXT NOT NULL, at_ms BIGINT NOT NULL,
+    PRIMARY KEY (tenant, month_ms, threshold)
+);
+
 CREATE FUNCTION refuse_to_change_the_ledger() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'the ledger is append-only';
@@ -86,4 +92,6 @@ CREATE TRIGGER busy_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON busy
 CREATE TRIGGER kept_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON kept
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_change_the_ledger();
 CREATE TRIGGER names_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON names
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_change_the_ledger();
+CREATE TRIGGER told_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON told
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_change_the_ledger();

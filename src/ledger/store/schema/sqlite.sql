@@ -22,6 +22,7 @@ CREATE TABLE ends (
         REFERENCES starts (job_uid, epoch, seat, node, from_ms)
 );
 CREATE INDEX ends_in_order ON ends (at_ms);
+CREATE INDEX ends_of_node ON ends (node, at_ms);
 
 CREATE TABLE corrections (
     job_uid TEXT NOT NULL, epoch BIGINT NOT NULL, seat BIGINT NOT NULL, node TEXT NOT NULL,
@@ -65,6 +66,11 @@ CREATE TABLE names (
     PRIMARY KEY (tenant, from_ms)
 );
 
+CREATE TABLE told (
+    tenant TEXT NOT NULL, month_ms BIGINT NOT NULL, threshold TEXT NOT NULL, at_ms BIGINT NOT NULL,
+    PRIMARY KEY (tenant, month_ms, threshold)
+);
+
 CREATE TRIGGER starts_stay BEFORE UPDATE ON starts BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER starts_last BEFORE DELETE ON starts BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER ends_stay BEFORE UPDATE ON ends BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
@@ -81,3 +87,5 @@ CREATE TRIGGER kept_stays BEFORE UPDATE ON kept BEGIN SELECT RAISE(ABORT, 'the l
 CREATE TRIGGER kept_lasts BEFORE DELETE ON kept BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER names_stay BEFORE UPDATE ON names BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER names_last BEFORE DELETE ON names BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER told_stays BEFORE UPDATE ON told BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER told_lasts BEFORE DELETE ON told BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;

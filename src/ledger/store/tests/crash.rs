@@ -8,10 +8,12 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::{Databases, held, runtime, stock};
+use crate::bill::bill;
 use crate::entry::{Entry, Held, Picture, PlaceId};
+use crate::price::{Price, Prices, Rate};
+use crate::price_file::PriceFile;
 use crate::record::{End, Extract, Hold, Stock, Why};
 use crate::store::{Book, Purpose};
-use crate::{Price, Prices, Span, bill};
 
 /// Places of each node.
 const SEATS: usize = 4;
@@ -127,6 +129,7 @@ impl World {
     fn picture(&self) -> Picture {
         Picture {
             at_ms: self.at_ms,
+            since_ms: self.at_ms,
             held: self.held.values().cloned().collect(),
             stock: self.stock.values().cloned().collect(),
             over: self.over.clone(),
@@ -219,41 +222,21 @@ fn check(truth: &Extract, book: &Extract, unseen: &[(u64, u64)]) -> Result<(), T
 
 /// What was held was there, at every moment.
 fn adds_up(book: &Extract) -> Result<(), TestCaseError> {
-    let until = |end: Option<u64>| end.unwrap_or(book.kept_until_ms);
-    let fleet: Vec<Span> = book
-        .stock
-        .iter()
-        .map(|stock| Span {
-            model: stock.node.clone(),
-            gpu_milli: stock.gpu_milli,
-            from_ms: stock.from_ms,
-            until_ms: until(stock.until_ms),
-        })
-        .collect();
-    let held: Vec<(String, Span)> = book
-        .holds
-        .iter()
-        .map(|hold| {
-            let span = Span {
-                model: hold.id.node.clone(),
-                gpu_milli: hold.gpu_milli,
-                from_ms: hold.from_ms,
-                until_ms: until(hold.end.map(|end| end.at_ms)),
-            };
-            (hold.job.clone(), span)
-        })
-        .collect();
-    let price = |model: &str| Price {
-        model: model.to_owned(),
-        hourly_micros: 3_600_000_000,
+    let price = Price {
+        model: "L4".to_owned(),
+        pool: None,
+        priority_class: None,
+        rate: Rate::Hourly(3_600_000_000),
         from_ms: 0,
         until_ms: None,
+        source: String::new(),
     };
-    let prices = Prices::new(["n0", "n1", "n2"].map(price)).unwrap();
-    for from_ms in (0..book.kept_until_ms).step_by(1000).filter(|ms| *ms >= 1_000_000) {
-        let bill = bill((from_ms, from_ms + 1000), &fleet, &held, &prices);
-        prop_assert!(bill.is_ok(), "{from_ms}: {bill:?}: {fleet:?} {held:?}");
-    }
+    let file = PriceFile {
+        prices: Prices::new([price]).unwrap(),
+        ..PriceFile::default()
+    };
+    let bill = bill(book, &file);
+    prop_assert!(bill.is_ok(), "{bill:?}");
     Ok(())
 }
 

@@ -200,6 +200,7 @@ fn two_who_write_the_same_at_once_make_no_double_line() {
             first.write(&open, (600, 710)).await.unwrap();
             let now = Picture {
                 at_ms: 800,
+                since_ms: 800,
                 stock: vec![stock(790)],
                 ..Picture::default()
             };
@@ -225,6 +226,7 @@ fn what_was_missed_is_added_unless_the_book_knows_of_it() {
             book.write(&facts, (0, 100)).await.unwrap();
             let now = Picture {
                 at_ms: 500,
+                since_ms: 490,
                 stock: vec![stock(450)],
                 ended: [("known".to_owned(), 300)].into(),
                 over: vec![
@@ -241,6 +243,24 @@ fn what_was_missed_is_added_unless_the_book_knows_of_it() {
             let expected = [("known", 1000, 10, Some(300)), ("missed", 1000, 200, Some(400))];
             assert_eq!(spans(&all.holds), expected);
             assert_eq!(all.stock, [stock(0)], "the same node all the time");
+        }
+    });
+}
+
+#[test]
+fn what_a_tenant_was_told_in_a_month_is_remembered() {
+    use crate::budget::Threshold::{Eighty, Ninety};
+    let databases = Databases::start();
+    runtime().block_on(async {
+        for url in databases.fresh() {
+            let book = Book::open(&url, Purpose::Write).await.unwrap();
+            for threshold in [Eighty, Ninety, Eighty] {
+                book.tell("red", 100, threshold, 150).await.unwrap();
+            }
+            book.tell("red", 200, Eighty, 250).await.unwrap();
+            let told = book.told(100).await.unwrap();
+            assert_eq!(told, [("red".to_owned(), [Eighty, Ninety].into())].into(), "{url}");
+            assert_eq!(book.told(300).await.unwrap().len(), 0);
         }
     });
 }
