@@ -259,7 +259,6 @@ impl fmt::Display for Reason {
     /// The code and the numbers that decided, in one line: `CapacityFull gang=8 best=7`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())?;
-        let gpu = |n| Amount(Resource::Gpu, n);
         match self {
             Self::ExceedsMaxQuota {
                 resource: r,
@@ -269,22 +268,6 @@ impl fmt::Display for Reason {
                 let amount = |n| Amount(*r, n);
                 write!(f, " {r}={} limit={}", amount(*request), amount(*limit))
             }
-            Self::NoSuchGpu { request, largest } => {
-                write!(f, " gpu={} largest={}", gpu(*request), gpu(*largest))
-            }
-            Self::NoSuchNode { nodes } => write!(f, " nodes={nodes}"),
-            Self::NoSuchResource {
-                resource,
-                request,
-                largest,
-            } => write!(f, " {resource}={request} largest={largest}"),
-            Self::ResourceFull {
-                resource,
-                request,
-                gang,
-                best,
-            } => write!(f, " {resource}={request} gang={gang} best={best}"),
-            Self::GangIncomplete { gang, present } => write!(f, " gang={gang} present={present}"),
             Self::QuotaFull {
                 tenant,
                 resource: r,
@@ -314,6 +297,32 @@ impl fmt::Display for Reason {
                 share,
                 theirs,
             } => write!(f, " share={share} ahead={ahead} theirs={theirs}"),
+            _ => self.fmt_room(f),
+        }
+    }
+}
+
+impl Reason {
+    /// The numbers of those reasons that are about room on nodes; nothing for those without any.
+    fn fmt_room(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gpu = |n| Amount(Resource::Gpu, n);
+        match self {
+            Self::NoSuchGpu { request, largest } => {
+                write!(f, " gpu={} largest={}", gpu(*request), gpu(*largest))
+            }
+            Self::NoSuchNode { nodes } => write!(f, " nodes={nodes}"),
+            Self::NoSuchResource {
+                resource,
+                request,
+                largest,
+            } => write!(f, " {resource}={request} largest={largest}"),
+            Self::ResourceFull {
+                resource,
+                request,
+                gang,
+                best,
+            } => write!(f, " {resource}={request} gang={gang} best={best}"),
+            Self::GangIncomplete { gang, present } => write!(f, " gang={gang} present={present}"),
             Self::Fragmented {
                 request,
                 free,
@@ -327,13 +336,7 @@ impl fmt::Display for Reason {
             | Self::WaitingForPreemption { gang, best }
             | Self::BackoffAfterPreemption { gang, best }
             | Self::CapacityFull { gang, best } => write!(f, " gang={gang} best={best}"),
-            Self::UnknownTenant
-            | Self::TenantNotLeaf
-            | Self::InvalidRequest
-            | Self::BudgetExhausted
-            | Self::Suspended
-            | Self::DependencyGate
-            | Self::NotYetEvaluated => Ok(()),
+            _ => Ok(()),
         }
     }
 }

@@ -335,6 +335,8 @@ fn whoever_follows_knows_what_is_not_decided_yet() {
     let place = crate::api::Place {
         node: "a".to_owned(),
         devices: vec![0],
+        milli: None,
+        model: None,
     };
     record.version = 2;
     record.spec.admission = Some(crate::api::Admission {
@@ -404,6 +406,8 @@ fn an_admission_whose_number_another_has_gets_a_new_one() {
     let place = |node: &str| crate::api::Place {
         node: node.to_owned(),
         devices: vec![0],
+        milli: None,
+        model: None,
     };
     let admitted = |node: &str| crate::api::Admission {
         epoch: 1,

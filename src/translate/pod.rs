@@ -11,6 +11,7 @@ use prorata_simulator::quantity::{self, QuantityError};
 
 use super::asked::{self, Annotations, AskError, Unit};
 use super::{annotation, controller, gated::Gated, moment, node::counted};
+use crate::api::resources;
 use crate::kinds::Composite;
 
 /// Annotation and label by which the Job controller numbers the pods of an indexed Job.

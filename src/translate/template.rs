@@ -7,7 +7,6 @@ use prorata_core::{Needs, Others, Resources};
 
 use super::asked::{self, Annotations};
 use super::{needs, plan, pod};
-use crate::api::resources;
 
 /// What each pod of a template asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 
 use prorata_core::job::Shape;
 use prorata_core::{
-    Decision, Devices, Event, Gpus, Job, JobId, Mode, Node, Part, Placement, Policy, Resource,
+    Decision, Devices, Event, Gpus, Job, JobId, Mode, Node, Others, Part, Placement, Policy, Resource,
     Resources, Scheduler, Slot, Tenant, Time,
 };
 
@@ -60,7 +60,7 @@ fn a_pod_that_is_nobodys_task_takes_its_slot_and_not_the_card() {
     for (pods, left) in [(0, 8), (1, 7), (3, 5), (4, 4), (5, 3)] {
         let bound = (0..pods).map(|pod| {
             let pod = format!("pod-{pod}");
-            Event::PodBound(pod.as_str().into(), "n".into(), share(250))
+            Event::PodBound(pod.as_str().into(), "n".into(), share(250), Others::NONE)
         });
         let node = Event::NodeSeen(node(Mode::Mps(4), 2));
         let mut core = scheduler([node].into_iter().chain(bound).collect());
@@ -109,7 +109,7 @@ fn whoever_asked_for_less_than_a_slot_still_holds_all_of_it_on_a_node_that_is_aw
 fn readers_are_told_whether_there_is_a_slot() {
     let core = scheduler(vec![
         Event::NodeSeen(node(Mode::Mps(4), 1)),
-        Event::PodBound("p".into(), "n".into(), share(500)),
+        Event::PodBound("p".into(), "n".into(), share(500), Others::NONE),
     ]);
     let (snapshot, n) = (core.snapshot(), "n".into());
     let asking = |milli, memory| {
