@@ -13,7 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use prorata_core::{NodeId, Snapshot};
 use serde_json::{Value, json};
 
-use crate::api::{Eviction, Forecast, QueuedJobSpec, QueuedJobStatus, State};
+use crate::api::{Admission, Eviction, Forecast, QueuedJobSpec, QueuedJobStatus, State};
 use crate::effects::{Effect, Notice, RecordWrite};
 use crate::explained::Explained;
 use crate::observed::{Leaver, Observed};
@@ -56,11 +56,7 @@ pub fn effect(
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
     let mut spec = translate::desired_spec(job, view.form, admission, gpu_resource);
     if let Some(leaver) = leaver.filter(|leaver| runs_by(view, &leaver.eviction)) {
-        // None of its pods has come, so it holds nothing; but whoever takes over after a crash must
-        // know that it is to be stopped.
-        let known = record.and_then(|record| record.spec.admission.clone());
-        let known = known.filter(|known| known.epoch == leaver.eviction.epoch);
-        spec.admission = spec.admission.or(known);
+        spec.admission = spec.admission.or(ended_by(&leaver.eviction, record));
     }
     shares::name_models(&mut spec, observed, record);
     spec.eviction = match leaver {
@@ -112,6 +108,13 @@ pub fn effect(
         record,
     };
     effect.changes_anything().then_some(effect)
+}
+
+/// The admission on record that an eviction ends. When none of its pods has come it holds nothing; but
+/// whoever takes over after a crash must know that it is to be stopped.
+fn ended_by(eviction: &Eviction, record: Option<&RecordView>) -> Option<Admission> {
+    let known = record?.spec.admission.clone();
+    known.filter(|known| known.epoch == eviction.epoch)
 }
 
 /// Where the job stands; `None` while it waits and it has not been explained why.

@@ -87,7 +87,6 @@ const NO_SUCH_NODE: &str = "every node takes no new work, lacks a label that its
      affinity requires, or has a taint that it does not tolerate: correct these, or the nodes";
 
 fn sentence(reason: &Reason) -> String {
-    use Resource::Gpu;
     match reason {
         Reason::UnknownTenant => UNKNOWN_TENANT.into(),
         Reason::TenantNotLeaf => TENANT_NOT_LEAF.into(),
@@ -102,27 +101,9 @@ fn sentence(reason: &Reason) -> String {
             Amount(*r, *request),
             Amount(*r, *limit)
         ),
-        Reason::NoSuchGpu { request, largest } => format!(
-            "each pod asks for {} GPUs, and the largest node has {}: ask for less in each",
-            Amount(Gpu, *request),
-            Amount(Gpu, *largest)
-        ),
-        Reason::NoSuchNode { .. } => NO_SUCH_NODE.into(),
-        Reason::NoSuchResource {
-            resource,
-            request,
-            largest,
-        } => format!(
-            "each pod asks for {request} {resource}, and no node that it may use has more than \
-             {largest}: ask for less in each"
-        ),
-        Reason::ExceedsCapacity { gang, best } => too_large(*gang, *best),
         Reason::BudgetExhausted => "the budget of its tenant is spent".into(),
         Reason::Suspended => "its user holds it: set spec.suspend to false".into(),
         Reason::DependencyGate => "something that it depends on must happen first".into(),
-        Reason::GangIncomplete { gang, .. } => {
-            format!("its {gang} pods must start together, and some are still to be made")
-        }
         Reason::QuotaFull {
             tenant,
             resource: r,
@@ -142,15 +123,42 @@ fn sentence(reason: &Reason) -> String {
             "it asks for {} {r}, and what is free belongs to tenants that do not lend it",
             Amount(*r, *request)
         ),
-        Reason::WaitingForPreemption { gang, .. } => {
-            format!("jobs are ending to make room for its {gang} pods")
-        }
         Reason::BehindHigherPriority { ahead } => {
             format!("there would be room, but it is kept for {ahead}, which comes first")
         }
         Reason::ShareExceeded { ahead, .. } => format!(
             "there would be room, but it is kept for {ahead}, whose tenant has less of its share"
         ),
+        Reason::NotYetEvaluated => "not looked at yet".into(),
+        _ => of_room(reason),
+    }
+}
+
+/// Those that are about room on nodes.
+fn of_room(reason: &Reason) -> String {
+    use Resource::Gpu;
+    match reason {
+        Reason::NoSuchGpu { request, largest } => format!(
+            "each pod asks for {} GPUs, and the largest node has {}: ask for less in each",
+            Amount(Gpu, *request),
+            Amount(Gpu, *largest)
+        ),
+        Reason::NoSuchNode { .. } => NO_SUCH_NODE.into(),
+        Reason::NoSuchResource {
+            resource,
+            request,
+            largest,
+        } => format!(
+            "each pod asks for {request} {resource}, and no node that it may use has more than \
+             {largest}: ask for less in each"
+        ),
+        Reason::ExceedsCapacity { gang, best } => too_large(*gang, *best),
+        Reason::GangIncomplete { gang, .. } => {
+            format!("its {gang} pods must start together, and some are still to be made")
+        }
+        Reason::WaitingForPreemption { gang, .. } => {
+            format!("jobs are ending to make room for its {gang} pods")
+        }
         Reason::BackoffAfterPreemption { gang, .. } => format!(
             "it was evicted, and too little is free for its {gang} pods to start together again"
         ),
@@ -170,7 +178,7 @@ fn sentence(reason: &Reason) -> String {
         Reason::CapacityFull { gang, .. } => {
             format!("too little is free for its {gang} pods to start together")
         }
-        Reason::NotYetEvaluated => "not looked at yet".into(),
+        _ => reason.to_string(),
     }
 }
 

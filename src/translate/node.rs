@@ -32,9 +32,9 @@ pub fn node(node: &k8s::Node, gpu_resource: &str) -> Node {
         .into_iter()
         .fold(Resources::ZERO, with);
     let known = counted(gpu_resource).map(|(_, key)| key);
-    let others = allocatable.iter().filter(|(key, _)| {
-        !known.contains(&key.as_str()) && !resources::is_gpu(key, gpu_resource)
-    });
+    let others = allocatable
+        .iter()
+        .filter(|(key, _)| !known.contains(&key.as_str()) && !resources::is_gpu(key, gpu_resource));
     let others = others.map(|(key, quantity)| {
         let amount = quantity::parse(UNIT, &quantity.0).unwrap_or_default();
         (Text::from(key.as_str()), amount)

@@ -155,9 +155,8 @@ pub(super) fn others(spec: &k8s::PodSpec, gpu_resource: &str) -> Result<Others, 
     let asked = asked.chain(spec.resources.as_ref());
     let named = asked.flat_map(|r| r.requests.iter().chain(&r.limits));
     let named = named.chain(&spec.overhead).flat_map(BTreeMap::keys);
-    let is_counted = |name: &str| {
-        matches!(name, "cpu" | "memory") || resources::is_gpu(name, gpu_resource)
-    };
+    let is_counted =
+        |name: &str| matches!(name, "cpu" | "memory") || resources::is_gpu(name, gpu_resource);
     let names: BTreeSet<&str> = named
         .map(String::as_str)
         .filter(|name| !is_counted(name))

@@ -59,7 +59,9 @@ fn views() -> Views {
         bypassing: Default::default(),
         groups: Default::default(),
         owners: Default::default(),
+        departed: Default::default(),
         namespaces: Default::default(),
+        is_undecided: false,
     });
     views
 }

@@ -5,8 +5,8 @@
 
 use prorata_core::job::Shape;
 use prorata_core::{
-    Decision, Devices, Event, Gpus, Job, JobId, Mode, Node, Others, Part, Placement, Policy, Resource,
-    Resources, Scheduler, Slot, Tenant, Time,
+    Decision, Devices, Event, Gpus, Job, JobId, Mode, Node, Others, Part, Placement, Policy,
+    Resource, Resources, Scheduler, Slot, Tenant, Time,
 };
 
 const GIB: u64 = 1 << 30;
@@ -94,7 +94,7 @@ fn whoever_asked_for_less_than_a_slot_still_holds_all_of_it_on_a_node_that_is_aw
     let mut core = scheduler(vec![
         Event::NodeSeen(node(Mode::TimeSlice(4), 0)),
         Event::JobSubmitted(holder.clone()),
-        Event::JobAdmitted(holder.id.clone(), recorded, Time::ZERO),
+        Event::JobAdmitted(holder.id, recorded, Time::ZERO),
     ]);
     assert_eq!(started(&mut core, 100), 0, "there is nothing to be had");
     core.observe(Time::ZERO, Event::NodeSeen(node(Mode::TimeSlice(4), 1)));
