@@ -92,7 +92,10 @@ async fn each_pod_has_its_line_and_all_lines_are_the_fleet_however_often_we_die(
     assert_eq!([&*blue.cost_center, &*blue.department], ["c-7", "research"]);
     assert_eq!(told.names["blue"], "Blue team");
     adds_up(&told);
-    let estimated = told.holds.iter().filter(|h| h.end.is_some_and(|end| end.estimated));
+    let estimated = told
+        .holds
+        .iter()
+        .filter(|h| h.end.is_some_and(|end| end.estimated));
     println!(
         "{} holds, {} of them with an estimated end, {} gaps",
         told.holds.len(),
@@ -149,13 +152,21 @@ async fn stranger(world: &World) {
 /// the time that it had it.
 fn agrees(told: &Extract, tenant: &str, job: &Job, pods: &[Pod]) {
     let (uid, name) = (job.uid().unwrap(), job.name_any());
-    let lines: Vec<&Hold> = told.holds.iter().filter(|hold| hold.id.job_uid == uid).collect();
+    let lines: Vec<&Hold> = told
+        .holds
+        .iter()
+        .filter(|hold| hold.id.job_uid == uid)
+        .collect();
     let epochs: BTreeSet<i64> = lines.iter().map(|hold| hold.id.epoch).collect();
     assert_eq!(epochs.len(), 1, "{name}: {lines:?}");
     let mut ours: BTreeMap<String, u64> = BTreeMap::new();
     let mut theirs: BTreeMap<String, u64> = BTreeMap::new();
     for line in &lines {
-        let who = (&*line.payer.tenant, &*line.payer.namespace, &*line.payer.user);
+        let who = (
+            &*line.payer.tenant,
+            &*line.payer.namespace,
+            &*line.payer.user,
+        );
         assert_eq!(who, (tenant, tenant, "alice"), "{name}");
         assert_eq!((&*line.kind, &*line.job), ("Job", &*name));
         *ours.entry(line.id.node.clone()).or_default() += line.gpu_milli;
@@ -163,7 +174,12 @@ fn agrees(told: &Extract, tenant: &str, job: &Job, pods: &[Pod]) {
     let owned = |pod: &&Pod| pod.owner_references().iter().any(|owner| owner.uid == uid);
     for pod in pods.iter().filter(owned) {
         let spec = pod.spec.as_ref().unwrap();
-        let limits = spec.containers[0].resources.as_ref().unwrap().limits.as_ref();
+        let limits = spec.containers[0]
+            .resources
+            .as_ref()
+            .unwrap()
+            .limits
+            .as_ref();
         let gpus: u64 = limits.unwrap()["nvidia.com/gpu"].0.parse().unwrap();
         let node = spec.node_name.clone().unwrap();
         *theirs.entry(node.clone()).or_default() += gpus * 1000;
@@ -171,19 +187,36 @@ fn agrees(told: &Extract, tenant: &str, job: &Job, pods: &[Pod]) {
         for line in lines.iter().filter(|line| line.id.node == node) {
             let end = line.end.unwrap();
             assert!(line.from_ms <= bound, "{name}: {line:?}: bound at {bound}");
-            assert!(end.estimated || end.at_ms >= over, "{name}: {line:?}: over at {over}");
+            assert!(
+                end.estimated || end.at_ms >= over,
+                "{name}: {line:?}: over at {over}"
+            );
         }
     }
-    assert_eq!(ours, theirs, "{name}: each place once, where its pod ran: {lines:?}");
+    assert_eq!(
+        ours, theirs,
+        "{name}: each place once, where its pod ran: {lines:?}"
+    );
 }
 
 /// When a pod was bound, and when its container was over.
 fn history(pod: &Pod) -> (u64, u64) {
     let status = pod.status.as_ref().unwrap();
     let mut conditions = status.conditions.iter().flatten();
-    let bound = conditions.find(|condition| condition.type_ == "PodScheduled").unwrap();
-    let state = status.container_statuses.as_ref().unwrap()[0].state.as_ref().unwrap();
-    let over = state.terminated.as_ref().unwrap().finished_at.as_ref().unwrap();
+    let bound = conditions
+        .find(|condition| condition.type_ == "PodScheduled")
+        .unwrap();
+    let state = status.container_statuses.as_ref().unwrap()[0]
+        .state
+        .as_ref()
+        .unwrap();
+    let over = state
+        .terminated
+        .as_ref()
+        .unwrap()
+        .finished_at
+        .as_ref()
+        .unwrap();
     let ms = |time: &Time| u64::try_from(time.0.as_millisecond()).unwrap();
     (ms(bound.last_transition_time.as_ref().unwrap()), ms(over))
 }
@@ -204,7 +237,9 @@ fn adds_up(told: &Extract) {
         until_ms: until_ms.unwrap_or(told.kept_until_ms),
     };
     let fleet = told.stock.iter();
-    let fleet: Vec<Span> = fleet.map(|s| span(s.gpu_milli, s.from_ms, s.until_ms)).collect();
+    let fleet: Vec<Span> = fleet
+        .map(|s| span(s.gpu_milli, s.from_ms, s.until_ms))
+        .collect();
     let line = |hold: &Hold| {
         let until_ms = hold.end.map(|end| end.at_ms);
         let tenant = hold.payer.tenant.clone();
@@ -215,7 +250,11 @@ fn adds_up(told: &Extract) {
     let whole = bill((begun, told.kept_until_ms), &fleet, &held, &prices).unwrap();
     assert_eq!(whole.lines.values().sum::<u128>() + whole.idle, whole.fleet);
     let seconds = u128::from(told.kept_until_ms - begun) / 1000;
-    assert_eq!(whole.fleet, seconds * 8 * 1_000_000, "two nodes of four GPUs");
+    assert_eq!(
+        whole.fleet,
+        seconds * 8 * 1_000_000,
+        "two nodes of four GPUs"
+    );
     for from_ms in (begun..told.kept_until_ms).step_by(1000) {
         let second = bill((from_ms, from_ms + 1000), &fleet, &held, &prices);
         assert!(second.is_ok(), "{from_ms}: {second:?}: {held:?}");

@@ -112,7 +112,10 @@ fn ends(open: &[Open], known_ms: u64, now: &Picture) -> Vec<(PlaceId, End)> {
     let left = open.iter().filter(|open| !held.contains(&open.id));
     let end = |open: &Open| {
         let least = known_ms.max(open.from_ms);
-        let told = now.ended.get(&open.id.job_uid).filter(|at| **at <= now.at_ms);
+        let told = now
+            .ended
+            .get(&open.id.job_uid)
+            .filter(|at| **at <= now.at_ms);
         let end = match told {
             Some(at_ms) => End {
                 at_ms: least.max(*at_ms),
@@ -141,7 +144,10 @@ fn starts<'a>(
         .iter()
         .map(|stock| ((stock.node.as_str(), stock.model.as_str()), stock.from_ms))
         .collect();
-    let new = now.held.iter().filter(move |held| !known.contains(&held.id));
+    let new = now
+        .held
+        .iter()
+        .filter(move |held| !known.contains(&held.id));
     new.map(move |held| {
         let place = (held.id.node.as_str(), held.model.as_str());
         match since.get(&place) {

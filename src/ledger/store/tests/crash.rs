@@ -182,9 +182,7 @@ fn check(truth: &Extract, book: &Extract, unseen: &[(u64, u64)]) -> Result<(), T
         let mut gaps = unseen.iter();
         gaps.any(|(since, until)| *since < from_ms && until_ms <= *until)
     };
-    let places = |all: &Extract| -> u64 {
-        all.holds.iter().map(|hold| hold.gpu_milli).sum()
-    };
+    let places = |all: &Extract| -> u64 { all.holds.iter().map(|hold| hold.gpu_milli).sum() };
     let found = |hold: &Hold| -> u64 {
         let same = |other: &&Hold| {
             let same_end = match other.end {
@@ -201,7 +199,11 @@ fn check(truth: &Extract, book: &Extract, unseen: &[(u64, u64)]) -> Result<(), T
             };
             (&other.id, other.from_ms) == (&hold.id, hold.from_ms) && same_end
         };
-        book.holds.iter().filter(same).map(|hold| hold.gpu_milli).sum()
+        book.holds
+            .iter()
+            .filter(same)
+            .map(|hold| hold.gpu_milli)
+            .sum()
     };
     let mut missed = 0;
     for hold in &truth.holds {
@@ -250,7 +252,10 @@ fn adds_up(book: &Extract) -> Result<(), TestCaseError> {
         until_ms: None,
     };
     let prices = Prices::new(["n0", "n1", "n2"].map(price)).unwrap();
-    for from_ms in (0..book.kept_until_ms).step_by(1000).filter(|ms| *ms >= 1_000_000) {
+    for from_ms in (0..book.kept_until_ms)
+        .step_by(1000)
+        .filter(|ms| *ms >= 1_000_000)
+    {
         let bill = bill((from_ms, from_ms + 1000), &fleet, &held, &prices);
         prop_assert!(bill.is_ok(), "{from_ms}: {bill:?}: {fleet:?} {held:?}");
     }
