@@ -140,7 +140,7 @@ fn reports_and_exports() {
         "cost report --extract extract.json --prices prices.yaml --tenants tenants.yaml --out out",
     );
     let page = fs::read_to_string(place.path("out/tenant-vision.html")).unwrap();
-    assert!(page.contains("960.00 EUR: 96 % of the budget."), "{page}");
+    assert!(page.contains("960.00 EUR; 96 % of the budget."), "{page}");
     let focus = place.prints(
         "cost export --extract extract.json --prices prices.yaml --format focus --account c1",
     );

@@ -34,7 +34,7 @@ pub struct Args {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    sums: sums::Args,
+    sums: sums::SumsArgs,
 }
 
 /// What else to do with costs.

@@ -160,11 +160,22 @@ fn lines_of(extract: &Extract, period: Period) -> impl Iterator<Item = Line> {
 /// hourly price.
 type Weighed = (Line, i128);
 
-fn held(extract: &Extract, period: Period, prices: &Prices, lines: &mut Vec<Weighed>) -> Result<(), Error> {
+fn held(
+    extract: &Extract,
+    period: Period,
+    prices: &Prices,
+    lines: &mut Vec<Weighed>,
+) -> Result<(), Error> {
     for line in lines_of(extract, period) {
-        let Kind::Held(index) = line.kind else { continue };
+        let Kind::Held(index) = line.kind else {
+            continue;
+        };
         let hold = &extract.holds[index];
-        let gpus = Gpus { model: &hold.id.model, pool: &hold.pool, priority_class: &hold.priority_class };
+        let gpus = Gpus {
+            model: &hold.id.model,
+            pool: &hold.pool,
+            priority_class: &hold.priority_class,
+        };
         let weight = weigh(gpus, hold.gpu_milli, fleet::held(hold, period), prices)?;
         lines.push((line, weight));
     }

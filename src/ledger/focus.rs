@@ -102,13 +102,24 @@ pub fn export(extract: &Extract, bill: &Bill, parties: &Parties) -> Result<Strin
         return Err(Error::Months(bill.period));
     }
     let ratios = ratios(bill);
-    let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
+    let mut writer = WriterBuilder::new()
+        .terminator(Terminator::CRLF)
+        .from_writer(Vec::new());
     writer.write_record(COLUMNS)?;
     for (index, line) in bill.lines.iter().enumerate() {
-        let row = Row { extract, bill, parties, month, line, ratio: ratios.get(&index).copied() };
+        let row = Row {
+            extract,
+            bill,
+            parties,
+            month,
+            line,
+            ratio: ratios.get(&index).copied(),
+        };
         writer.write_record(COLUMNS.map(|column| row.cell(column)))?;
     }
-    let bytes = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
+    let bytes = writer
+        .into_inner()
+        .map_err(|error| csv::Error::from(error.into_error()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -126,13 +137,19 @@ struct Row<'a> {
 impl Row<'_> {
     fn cell(&self, column: &str) -> String {
         match column {
-            "BilledCost" | "ContractedCost" | "EffectiveCost" | "ListCost" => exact(self.line.micros),
+            "BilledCost" | "ContractedCost" | "EffectiveCost" | "ListCost" => {
+                exact(self.line.micros)
+            }
             "BillingAccountId" => self.parties.account_id.clone(),
             "BillingAccountName" => self.parties.account_name.clone(),
             "BillingCurrency" => self.bill.currency.clone(),
             "BillingPeriodStart" => rfc3339(self.month.from_ms),
             "BillingPeriodEnd" => rfc3339(self.month.until_ms),
-            "HostProviderName" | "InvoiceIssuerName" | "ProviderName" | "PublisherName" | "ServiceProviderName" => self.parties.provider.clone(),
+            "HostProviderName"
+            | "InvoiceIssuerName"
+            | "ProviderName"
+            | "PublisherName"
+            | "ServiceProviderName" => self.parties.provider.clone(),
             "ServiceCategory" => "Compute".to_owned(),
             "ServiceName" => "GPU".to_owned(),
             "SkuId" => self.sku(),
@@ -154,7 +171,9 @@ impl Row<'_> {
     }
 
     fn charge(&self, column: &str) -> String {
-        let period = self.hold().map_or(self.bill.period, |hold| fleet::held(hold, self.bill.period));
+        let period = self
+            .hold()
+            .map_or(self.bill.period, |hold| fleet::held(hold, self.bill.period));
         match (column, &self.line.kind) {
             ("ChargePeriodStart", _) => rfc3339(period.from_ms),
             ("ChargePeriodEnd", _) => rfc3339(period.until_ms),
@@ -171,11 +190,16 @@ impl Row<'_> {
 
     fn description(&self) -> String {
         match (&self.line.kind, self.hold()) {
-            (Kind::Service(name), _) if self.line.micros < 0 => format!("Passed on: shared service {name}"),
+            (Kind::Service(name), _) if self.line.micros < 0 => {
+                format!("Passed on: shared service {name}")
+            }
             (Kind::Service(name), _) => format!("Part of shared service {name}"),
             (Kind::Fixed(name), _) => name.clone(),
             (Kind::Discount, _) => format!("Discounts on {}", self.line.model),
-            (_, Some(hold)) => format!("{} held by {} {}/{}", hold.id.model, hold.kind, hold.payer.namespace, hold.job),
+            (_, Some(hold)) => format!(
+                "{} held by {} {}/{}",
+                hold.id.model, hold.kind, hold.payer.namespace, hold.job
+            ),
             _ => format!("Idle {}", self.line.model),
         }
     }
@@ -184,13 +208,17 @@ impl Row<'_> {
         let is_time = self.line.gpu_time > 0;
         let hold = self.hold();
         match column {
-            "PricingQuantity" | "ConsumedQuantity" if is_time => exact_gpu_hours(self.line.gpu_time),
+            "PricingQuantity" | "ConsumedQuantity" if is_time => {
+                exact_gpu_hours(self.line.gpu_time)
+            }
             "PricingUnit" | "ConsumedUnit" if is_time => "GPU-Hours".to_owned(),
             // What is priced as a whole is priced once.
             "PricingQuantity" if self.line.kind != Kind::Discount => exact(1_000_000),
             "PricingUnit" if self.line.kind != Kind::Discount => "Units".to_owned(),
             "ResourceId" => hold.map(|hold| hold.id.job_uid.clone()).unwrap_or_default(),
-            "ResourceName" => hold.map(|hold| format!("{}/{}", hold.payer.namespace, hold.job)).unwrap_or_default(),
+            "ResourceName" => hold
+                .map(|hold| format!("{}/{}", hold.payer.namespace, hold.job))
+                .unwrap_or_default(),
             "ResourceType" => hold.map(|hold| hold.kind.clone()).unwrap_or_default(),
             _ => String::new(),
         }
@@ -205,7 +233,11 @@ impl Row<'_> {
 
     fn name(&self) -> String {
         let tenant = self.line.tenant().unwrap_or_default();
-        self.extract.names.get(tenant).map_or(tenant, String::as_str).to_owned()
+        self.extract
+            .names
+            .get(tenant)
+            .map_or(tenant, String::as_str)
+            .to_owned()
     }
 
     fn tags(&self) -> String {
@@ -248,7 +280,10 @@ impl Row<'_> {
             "x_SharingMode" => hold?.mode.clone(),
             "x_Gpus" => exact((hold?.gpu_milli * 1000).into()),
             "x_Utilization" => exact((hold?.busy_milli? * 1000).into()),
-            "x_Preempted" => hold?.end.is_some_and(|end| end.why == Why::Preempted).to_string(),
+            "x_Preempted" => hold?
+                .end
+                .is_some_and(|end| end.why == Why::Preempted)
+                .to_string(),
             "x_EndEstimated" => hold?.end.is_some_and(|end| end.estimated).to_string(),
             _ => return None,
         })
@@ -263,7 +298,10 @@ fn ratios(bill: &Bill) -> BTreeMap<usize, i128> {
         if let Kind::Service(name) = &line.kind
             && line.micros > 0
         {
-            parts.entry(name).or_default().push((index, line.micros.unsigned_abs()));
+            parts
+                .entry(name)
+                .or_default()
+                .push((index, line.micros.unsigned_abs()));
         }
     }
     let of_service = |parts: Vec<(usize, u128)>| {

@@ -9,6 +9,8 @@ use crate::totals::Sum;
 mod chart;
 mod page;
 mod sheet;
+mod tables;
+mod tiles;
 mod words;
 
 use page::Page;
@@ -40,17 +42,28 @@ pub struct File {
 /// When one of them cannot be written.
 pub fn files(books: &Books<'_>) -> Result<Vec<File>, Error> {
     let everybody = books.everybody();
-    let mut files = vec![File { name: page::file(&Who::Fleet), content: Page::of(books, &Who::Fleet).render()? }];
+    let mut files = vec![File {
+        name: page::file(&Who::Fleet),
+        content: Page::of(books, &Who::Fleet).render()?,
+    }];
     for who in &everybody {
-        files.push(File { name: page::file(who), content: Page::of(books, who).render()? });
+        files.push(File {
+            name: page::file(who),
+            content: Page::of(books, who).render()?,
+        });
     }
-    let (tenants, centers): (Vec<Who>, Vec<Who>) = everybody.into_iter().partition(|who| matches!(who, Who::Tenant(_)));
+    let (tenants, centers): (Vec<Who>, Vec<Who>) = everybody
+        .into_iter()
+        .partition(|who| matches!(who, Who::Tenant(_)));
     for (name, content) in [
         ("tenants.csv", sheet::accounts(books, &tenants)?),
         ("cost-centers.csv", sheet::accounts(books, &centers)?),
         ("lines.csv", sheet::lines(books)?),
     ] {
-        files.push(File { name: name.to_owned(), content });
+        files.push(File {
+            name: name.to_owned(),
+            content,
+        });
     }
     Ok(files)
 }

@@ -35,7 +35,9 @@ pub enum Error {
     )]
     Address(String),
     /// It cannot be opened.
-    #[error("the ledger {place} cannot be opened: {source}: see that it is there and may be read and written")]
+    #[error(
+        "the ledger {place} cannot be opened: {source}: see that it is there and may be read and written"
+    )]
     Unopened {
         /// Where it is to be, without a password.
         place: String,

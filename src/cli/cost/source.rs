@@ -141,6 +141,10 @@ pub(super) async fn before(ledger: &Ledger, extract: &Extract) -> Option<Extract
             until_ms: period.from_ms,
         },
     };
+    // Nothing comes before the first month that is counted.
+    if before.until_ms > period.from_ms {
+        return None;
+    }
     let before = ledger.read(before).await.ok()?;
     (!before.stock.is_empty()).then_some(before)
 }

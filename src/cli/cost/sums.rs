@@ -16,7 +16,7 @@ use crate::cli::table::{Cell, Table};
 
 /// Options of `cost` itself.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct SumsArgs {
     /// What this tenant owes alone
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
@@ -60,7 +60,7 @@ enum Form {
     Csv,
 }
 
-pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
+pub(super) async fn execute(args: &SumsArgs) -> Result<(), Failure> {
     let file = args.prices.read()?;
     let extract = source::read(&args.ledger.open().await?, &args.period).await?;
     let bill = billed(&extract, &file)?;
@@ -117,7 +117,12 @@ struct Row<'a> {
     busy_thousandths: Option<u128>,
 }
 
-fn told<'a>(args: &Args, extract: &Extract, bill: &'a Bill, rows: &'a [(String, Sum)]) -> Told<'a> {
+fn told<'a>(
+    args: &SumsArgs,
+    extract: &Extract,
+    bill: &'a Bill,
+    rows: &'a [(String, Sum)],
+) -> Told<'a> {
     let row = |(name, sum): &'a (String, Sum)| Row {
         name,
         cost: exact(sum.micros),
@@ -141,7 +146,7 @@ fn all(rows: &[(String, Sum)]) -> i128 {
     rows.iter().map(|(_, sum)| sum.micros).sum()
 }
 
-fn table(args: &Args, bill: &Bill, rows: &[(String, Sum)]) -> Table {
+fn table(args: &SumsArgs, bill: &Bill, rows: &[(String, Sum)]) -> Table {
     let wide = args.output == Form::Wide;
     let mut titles = vec![args.by.title(), "GPU-HOURS", "COMPUTING", "COST"];
     if wide {
@@ -207,7 +212,7 @@ fn plus(all: Sum, one: &Sum) -> Sum {
 }
 
 /// What is to be known of the numbers, on standard error.
-fn notes(args: &Args, extract: &Extract, bill: &Bill, rows: &[(String, Sum)]) {
+fn notes(args: &SumsArgs, extract: &Extract, bill: &Bill, rows: &[(String, Sum)]) {
     let period = Period {
         from_ms: extract.from_ms,
         until_ms: extract.until_ms,

@@ -38,7 +38,13 @@ pub enum Property {
 }
 
 /// OpenCost's names for what we know.
-const OWN: [&str; 5] = ["namespace", "controller", "controllerKind", "node", "providerID"];
+const OWN: [&str; 5] = [
+    "namespace",
+    "controller",
+    "controllerKind",
+    "node",
+    "providerID",
+];
 
 /// The labels that we know, each with what stands for it.
 const LABELS: [(&str, &str); 13] = [
@@ -62,10 +68,16 @@ impl Query {
     ///
     /// # Errors
     /// When one makes no sense; the text says what to write.
-    pub fn parse<'a>(parameters: impl IntoIterator<Item = (&'a str, &'a str)>, now_ms: u64) -> Result<Self, String> {
+    pub fn parse<'a>(
+        parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
+        now_ms: u64,
+    ) -> Result<Self, String> {
         let (mut window, mut step, mut accumulate) = (None, None, false);
         let mut query = Self {
-            window: Period { from_ms: now_ms, until_ms: now_ms },
+            window: Period {
+                from_ms: now_ms,
+                until_ms: now_ms,
+            },
             step_ms: 0,
             aggregate: vec![Property::Own("namespace"), Property::Own("controller")],
             include_idle: false,
@@ -75,8 +87,17 @@ impl Query {
         for (name, value) in parameters {
             match name {
                 "window" => window = Some(self::window(value, now_ms)?),
-                "aggregate" => query.aggregate = value.split(',').map(Property::parse).collect::<Result<_, _>>()?,
-                "step" => step = Some(span(value).ok_or_else(|| format!("step: `{value}` is not a span of time, write one such as 1h or 1d"))?),
+                "aggregate" => {
+                    query.aggregate = value
+                        .split(',')
+                        .map(Property::parse)
+                        .collect::<Result<_, _>>()?;
+                }
+                "step" => {
+                    step = Some(span(value).ok_or_else(|| {
+                        format!("step: `{value}` is not a span of time, write one such as 1h or 1d")
+                    })?);
+                }
                 "accumulate" => accumulate = flag(name, value)?,
                 "includeIdle" => query.include_idle = flag(name, value)?,
                 "shareIdle" => query.share_idle = flag(name, value)?,
@@ -92,7 +113,9 @@ impl Query {
             _ => query.window.length_ms(),
         };
         if query.window.length_ms().div_ceil(query.step_ms.max(1)) > STEPS_MAX {
-            return Err(format!("step: makes more than {STEPS_MAX} steps of this window, write a longer one"));
+            return Err(format!(
+                "step: makes more than {STEPS_MAX} steps of this window, write a longer one"
+            ));
         }
         Ok(query)
     }
@@ -100,9 +123,15 @@ impl Query {
     /// The steps, in order.
     pub(super) fn steps(&self) -> impl Iterator<Item = Period> {
         let (window, step) = (self.window, self.step_ms.max(1));
-        let starts = std::iter::successors(Some(window.from_ms), move |from| from.checked_add(step));
+        let starts =
+            std::iter::successors(Some(window.from_ms), move |from| from.checked_add(step));
         let starts = starts.take_while(move |from| *from < window.until_ms);
-        starts.map(move |from_ms| window.within(Period { from_ms, until_ms: from_ms.saturating_add(step) }))
+        starts.map(move |from_ms| {
+            window.within(Period {
+                from_ms,
+                until_ms: from_ms.saturating_add(step),
+            })
+        })
     }
 }
 
@@ -121,7 +150,8 @@ impl Property {
         }
         let own = OWN.iter().find(|name| **name == text);
         let own = own.map(|name| Self::Own(name));
-        own.or_else(|| label(text)).ok_or_else(|| wrong(text, [OWN.to_vec(), labels].concat()))
+        own.or_else(|| label(text))
+            .ok_or_else(|| wrong(text, [OWN.to_vec(), labels].concat()))
     }
 
     /// What a hold has of it; empty where it has none.
@@ -156,7 +186,9 @@ impl Property {
 }
 
 fn flag(name: &str, value: &str) -> Result<bool, String> {
-    value.parse().map_err(|_| format!("{name}: `{value}` is neither true nor false"))
+    value
+        .parse()
+        .map_err(|_| format!("{name}: `{value}` is neither true nor false"))
 }
 
 /// `7d`, `36h`, `90m`.
@@ -168,27 +200,54 @@ fn span(text: &str) -> Option<u64> {
         "m" => 60_000,
         _ => return None,
     };
-    number.parse::<u64>().ok()?.checked_mul(unit).filter(|span| *span > 0)
+    number
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(unit)
+        .filter(|span| *span > 0)
 }
 
 /// `today`, `lastweek`, `7d`, or two moments as RFC 3339 or in seconds of Unix time.
 fn window(text: &str, now_ms: u64) -> Result<Period, String> {
-    let wrong = || format!("window: `{text}` is not a window, write today, yesterday, week, lastweek, month, lastmonth, 7d, 36h, or two moments such as 2026-11-01T00:00:00Z,2026-11-08T00:00:00Z");
+    let wrong = || {
+        format!(
+            "window: `{text}` is not a window, write today, yesterday, week, lastweek, month, lastmonth, 7d, 36h, or two moments such as 2026-11-01T00:00:00Z,2026-11-08T00:00:00Z"
+        )
+    };
     if let Some((from, until)) = text.split_once(',') {
-        let moment = |text: &str| parse_rfc3339(text).or_else(|| text.parse::<u64>().ok()?.checked_mul(1000));
-        let period = moment(from).zip(moment(until)).map(|(from_ms, until_ms)| Period { from_ms, until_ms });
-        return period.filter(|period| period.length_ms() > 0).ok_or_else(wrong);
+        let moment = |text: &str| {
+            parse_rfc3339(text).or_else(|| text.parse::<u64>().ok()?.checked_mul(1000))
+        };
+        let period = moment(from)
+            .zip(moment(until))
+            .map(|(from_ms, until_ms)| Period { from_ms, until_ms });
+        return period
+            .filter(|period| period.length_ms() > 0)
+            .ok_or_else(wrong);
     }
     let today = now_ms / DAY * DAY;
-    let until = |from_ms| Period { from_ms, until_ms: now_ms };
+    let until = |from_ms| Period {
+        from_ms,
+        until_ms: now_ms,
+    };
     match text {
         "today" => Ok(until(today)),
-        "yesterday" => Ok(Period { from_ms: today.saturating_sub(DAY), until_ms: today }),
+        "yesterday" => Ok(Period {
+            from_ms: today.saturating_sub(DAY),
+            until_ms: today,
+        }),
         "week" => sunday(now_ms).map(until).ok_or_else(wrong),
-        "lastweek" => sunday(now_ms).map(|until_ms| Period { from_ms: until_ms.saturating_sub(7 * DAY), until_ms }).ok_or_else(wrong),
+        "lastweek" => sunday(now_ms)
+            .map(|until_ms| Period {
+                from_ms: until_ms.saturating_sub(7 * DAY),
+                until_ms,
+            })
+            .ok_or_else(wrong),
         "month" => Ok(until(Period::month_of(now_ms).from_ms)),
         "lastmonth" => Ok(Period::month_of(now_ms).month_before()),
-        text => span(text).map(|span| until(now_ms.saturating_sub(span))).ok_or_else(wrong),
+        text => span(text)
+            .map(|span| until(now_ms.saturating_sub(span)))
+            .ok_or_else(wrong),
     }
 }
 
@@ -224,25 +283,55 @@ mod tests {
         assert_eq!(of("month"), Ok((on("2026-11-01"), now())));
         assert_eq!(of("lastmonth"), Ok((on("2026-10-01"), on("2026-11-01"))));
         assert_eq!(of("36h"), Ok((now() - 36 * HOUR, now())));
-        assert_eq!(of("2026-11-01T00:00:00Z,2026-11-02T00:00:00Z"), Ok((on("2026-11-01"), on("2026-11-02"))));
+        assert_eq!(
+            of("2026-11-01T00:00:00Z,2026-11-02T00:00:00Z"),
+            Ok((on("2026-11-01"), on("2026-11-02")))
+        );
         assert_eq!(of("86400,172800"), Ok((DAY, 2 * DAY)));
-        for wrong in ["", "7", "0d", "7w", "2026-11-02T00:00:00Z,2026-11-01T00:00:00Z", "ä"] {
+        for wrong in [
+            "",
+            "7",
+            "0d",
+            "7w",
+            "2026-11-02T00:00:00Z,2026-11-01T00:00:00Z",
+            "ä",
+        ] {
             assert!(of(wrong).unwrap_err().starts_with("window: `"), "{wrong}");
         }
-        assert!(Query::parse([], 0).unwrap_err().starts_with("window: is missing"));
+        assert!(
+            Query::parse([], 0)
+                .unwrap_err()
+                .starts_with("window: is missing")
+        );
     }
 
     #[test]
     fn steps_are_the_window_in_parts() {
         let steps = |more: &[(&str, &str)]| {
             let parameters = [&[("window", "36h")], more].concat();
-            Query::parse(parameters, now()).map(|query| query.steps().map(Period::length_ms).collect::<Vec<_>>())
+            Query::parse(parameters, now())
+                .map(|query| query.steps().map(Period::length_ms).collect::<Vec<_>>())
         };
         assert_eq!(steps(&[]), Ok(vec![36 * HOUR]));
         assert_eq!(steps(&[("step", "1d")]), Ok(vec![DAY, 12 * HOUR]));
-        assert_eq!(steps(&[("step", "1d"), ("accumulate", "true")]), Ok(vec![36 * HOUR]));
-        assert!(steps(&[("step", "1m")]).unwrap_err().contains("more than 1000 steps"));
-        assert!(steps(&[("accumulate", "yes")]).unwrap_err().contains("neither true nor false"));
-        assert!(steps(&[("aggregate", "label:tennant")]).unwrap_err().contains("did you mean `tenant`?"));
+        assert_eq!(
+            steps(&[("step", "1d"), ("accumulate", "true")]),
+            Ok(vec![36 * HOUR])
+        );
+        assert!(
+            steps(&[("step", "1m")])
+                .unwrap_err()
+                .contains("more than 1000 steps")
+        );
+        assert!(
+            steps(&[("accumulate", "yes")])
+                .unwrap_err()
+                .contains("neither true nor false")
+        );
+        assert!(
+            steps(&[("aggregate", "label:tennant")])
+                .unwrap_err()
+                .contains("did you mean `tenant`?")
+        );
     }
 }

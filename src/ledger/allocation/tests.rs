@@ -12,7 +12,11 @@ fn book() -> Extract {
     Extract {
         until_ms: 2 * DAY,
         kept_until_ms: 2 * DAY,
-        holds: vec![red, hold("blue", "n2", 1000, 0, None), hold("", "n2", 1000, DAY, Some(DAY + HOUR))],
+        holds: vec![
+            red,
+            hold("blue", "n2", 1000, 0, None),
+            hold("", "n2", 1000, DAY, Some(DAY + HOUR)),
+        ],
         stock: vec![stock("n1", 2000, 0, Some(DAY)), stock("n2", 3000, 0, None)],
         ..Extract::default()
     }
@@ -20,7 +24,8 @@ fn book() -> Extract {
 
 fn answer(parameters: &[(&str, &str)]) -> Vec<Value> {
     let query = Query::parse([&[("window", "0,172800")], parameters].concat(), 2 * DAY).unwrap();
-    let mut answer = allocation(&book(), &prices("prices: [{model: a, hourly: 2}]"), &query).unwrap();
+    let mut answer =
+        allocation(&book(), &prices("prices: [{model: a, hourly: 2}]"), &query).unwrap();
     assert_eq!(answer["code"], 200);
     serde_json::from_value(answer["data"].take()).unwrap()
 }
@@ -28,14 +33,19 @@ fn answer(parameters: &[(&str, &str)]) -> Vec<Value> {
 /// Names with their total cost.
 fn costs(set: &Value) -> Vec<(&str, f64)> {
     let costs = set.as_object().unwrap().iter();
-    costs.map(|(name, one)| (name.as_str(), one["totalCost"].as_f64().unwrap())).collect()
+    costs
+        .map(|(name, one)| (name.as_str(), one["totalCost"].as_f64().unwrap()))
+        .collect()
 }
 
 #[test]
 fn an_allocation_has_the_fields_of_opencost() {
     let sets = answer(&[("aggregate", "label:team")]);
     assert_eq!(sets.len(), 1);
-    assert_eq!(costs(&sets[0]), [("__unallocated__", 2.0), ("blue", 96.0), ("red", 48.0)]);
+    assert_eq!(
+        costs(&sets[0]),
+        [("__unallocated__", 2.0), ("blue", 96.0), ("red", 48.0)]
+    );
     assert_eq!(
         sets[0]["red"],
         json!({
@@ -52,9 +62,15 @@ fn an_allocation_has_the_fields_of_opencost() {
 #[test]
 fn each_step_is_a_set_of_its_own() {
     let sets = answer(&[("aggregate", "namespace,controllerKind"), ("step", "1d")]);
-    assert_eq!(costs(&sets[0]), [("ml-blue/Job", 48.0), ("ml-red/Job", 48.0)]);
+    assert_eq!(
+        costs(&sets[0]),
+        [("ml-blue/Job", 48.0), ("ml-red/Job", 48.0)]
+    );
     assert_eq!(costs(&sets[1]), [("ml-/Job", 2.0), ("ml-blue/Job", 48.0)]);
-    assert_eq!(sets[1]["ml-blue/Job"]["properties"], json!({"namespace": "ml-blue", "controllerKind": "Job"}));
+    assert_eq!(
+        sets[1]["ml-blue/Job"]["properties"],
+        json!({"namespace": "ml-blue", "controllerKind": "Job"})
+    );
 }
 
 #[test]
@@ -63,7 +79,10 @@ fn idle_time_is_told_shared_or_by_node() {
     let idle = answer(&[("aggregate", "tenant"), ("includeIdle", "true")]);
     assert_eq!(costs(&idle[0])[0], ("__idle__", 238.0));
     let nodes = answer(&[("aggregate", "tenant"), ("idleByNode", "true")]);
-    assert_eq!(costs(&nodes[0])[2..4], [("n1/__idle__", 48.0), ("n2/__idle__", 190.0)]);
+    assert_eq!(
+        costs(&nodes[0])[2..4],
+        [("n1/__idle__", 48.0), ("n2/__idle__", 190.0)]
+    );
     // 238 × 48/146 and so on.
     let shared = answer(&[("aggregate", "tenant"), ("shareIdle", "true")]);
     let all: f64 = costs(&shared[0]).iter().map(|(_, cost)| cost).sum();

@@ -13,13 +13,20 @@ chargeback:
   fixed: [{name: \"support, 24 \\\"hours\\\"\", monthly: 744, split: evenly}]";
 
 fn parties() -> Parties {
-    Parties { account_id: "c1".to_owned(), account_name: "Cluster 1".to_owned(), provider: "GPU platform".to_owned() }
+    Parties {
+        account_id: "c1".to_owned(),
+        account_name: "Cluster 1".to_owned(),
+        provider: "GPU platform".to_owned(),
+    }
 }
 
 fn book() -> Extract {
     let mut red = hold("red", "n1", 5000, 0, Some(HOUR));
     red.busy_milli = Some(250);
-    red.end = red.end.map(|end| End { why: Why::Preempted, ..end });
+    red.end = red.end.map(|end| End {
+        why: Why::Preempted,
+        ..end
+    });
     let mut blue = hold("blue", "n1", 1000, 0, Some(HOUR));
     blue.priority_class = "low".to_owned();
     Extract {
@@ -37,8 +44,17 @@ fn rows(book: &Extract) -> Vec<BTreeMap<String, String>> {
     assert!(text.ends_with("\r\n"));
     let mut reader = ReaderBuilder::new().from_reader(text.as_bytes());
     let titles = reader.headers().unwrap().clone();
-    let row = |row: csv::StringRecord| titles.iter().zip(row.iter()).map(|(t, c)| (t.to_owned(), c.to_owned())).collect();
-    reader.records().map(|record| row(record.unwrap())).collect()
+    let row = |row: csv::StringRecord| {
+        titles
+            .iter()
+            .zip(row.iter())
+            .map(|(t, c)| (t.to_owned(), c.to_owned()))
+            .collect()
+    };
+    reader
+        .records()
+        .map(|record| row(record.unwrap()))
+        .collect()
 }
 
 fn micros(text: &str) -> i128 {
@@ -48,17 +64,36 @@ fn micros(text: &str) -> i128 {
 
 /// What FOCUS 1.3 asks of everybody, and what it takes of 1.2.
 const MANDATORY: [&str; 22] = [
-    "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart",
-    "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargePeriodEnd", "ChargePeriodStart", "ContractedCost",
-    "EffectiveCost", "InvoiceIssuerName", "ListCost", "PricingQuantity", "PricingUnit", "ProviderName", "PublisherName",
-    "ServiceCategory", "ServiceName", "ServiceProviderName",
+    "BilledCost",
+    "BillingAccountId",
+    "BillingAccountName",
+    "BillingCurrency",
+    "BillingPeriodEnd",
+    "BillingPeriodStart",
+    "ChargeCategory",
+    "ChargeClass",
+    "ChargeDescription",
+    "ChargePeriodEnd",
+    "ChargePeriodStart",
+    "ContractedCost",
+    "EffectiveCost",
+    "InvoiceIssuerName",
+    "ListCost",
+    "PricingQuantity",
+    "PricingUnit",
+    "ProviderName",
+    "PublisherName",
+    "ServiceCategory",
+    "ServiceName",
+    "ServiceProviderName",
 ];
 
 #[test]
 fn every_mandatory_column_is_there_and_filled() {
     for row in rows(&book()) {
         for column in MANDATORY {
-            let may_be_null = column == "ChargeClass" || row["ChargeCategory"] == "Adjustment" && column.starts_with("Pricing");
+            let may_be_null = column == "ChargeClass"
+                || row["ChargeCategory"] == "Adjustment" && column.starts_with("Pricing");
             assert!(may_be_null || !row[column].is_empty(), "{column}: {row:?}");
         }
         for column in row.keys() {
@@ -73,7 +108,11 @@ fn the_costs_of_all_rows_are_the_bill() {
     let sum: i128 = rows.iter().map(|row| micros(&row["BilledCost"])).sum();
     // 12 GPU-hours at 1, and an hour of 744 a month of 744 hours.
     assert_eq!(sum, 13_000_000);
-    let hours: i128 = rows.iter().filter(|row| row["ConsumedUnit"] == "GPU-Hours").map(|row| micros(&row["ConsumedQuantity"])).sum();
+    let hours: i128 = rows
+        .iter()
+        .filter(|row| row["ConsumedUnit"] == "GPU-Hours")
+        .map(|row| micros(&row["ConsumedQuantity"]))
+        .sum();
     assert_eq!(hours, 12_000_000);
     for row in &rows {
         for same in ["ContractedCost", "EffectiveCost", "ListCost"] {
@@ -85,9 +124,17 @@ fn the_costs_of_all_rows_are_the_bill() {
 #[test]
 fn each_value_is_of_its_type() {
     for row in rows(&book()) {
-        for column in ["BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd"] {
+        for column in [
+            "BillingPeriodStart",
+            "BillingPeriodEnd",
+            "ChargePeriodStart",
+            "ChargePeriodEnd",
+        ] {
             let text = &row[column];
-            assert!(text.ends_with('Z') && crate::period::parse_rfc3339(text).is_some(), "{column}: {text}");
+            assert!(
+                text.ends_with('Z') && crate::period::parse_rfc3339(text).is_some(),
+                "{column}: {text}"
+            );
         }
         let tags: BTreeMap<String, String> = serde_json::from_str(&row["Tags"]).unwrap();
         assert!(tags.values().all(|value| !value.is_empty()));
@@ -114,27 +161,51 @@ fn a_hold_tells_who_what_and_how_busy() {
     ] {
         assert_eq!(red[column], value, "{column}");
     }
-    assert_eq!(rows.iter().find(|row| row["ChargeCategory"] == "Purchase").unwrap()["ChargeDescription"], "support, 24 \"hours\"");
+    assert_eq!(
+        rows.iter()
+            .find(|row| row["ChargeCategory"] == "Purchase")
+            .unwrap()["ChargeDescription"],
+        "support, 24 \"hours\""
+    );
 }
 
 #[test]
 fn the_parts_of_a_service_are_the_whole() {
     let rows = rows(&book());
-    let parts: Vec<_> = rows.iter().filter(|row| row["AllocatedMethodId"] == "shared-service/hub").collect();
+    let parts: Vec<_> = rows
+        .iter()
+        .filter(|row| row["AllocatedMethodId"] == "shared-service/hub")
+        .collect();
     // Red's GPUs cost 5, blue's half of 1.
     assert_eq!(parts.len(), 2);
     let ratio = |row: &BTreeMap<String, String>| {
-        let details: serde_json::Value = serde_json::from_str(&row["AllocatedMethodDetails"]).unwrap();
+        let details: serde_json::Value =
+            serde_json::from_str(&row["AllocatedMethodDetails"]).unwrap();
         details["Elements"][0]["AllocatedRatio"].to_string()
     };
-    assert_eq!((ratio(parts[0]), ratio(parts[1])), ("0.090909".to_owned(), "0.909091".to_owned()));
-    let discount = rows.iter().find(|row| row["ChargeCategory"] == "Adjustment").unwrap();
+    assert_eq!(
+        (ratio(parts[0]), ratio(parts[1])),
+        ("0.090909".to_owned(), "0.909091".to_owned())
+    );
+    let discount = rows
+        .iter()
+        .find(|row| row["ChargeCategory"] == "Adjustment")
+        .unwrap();
     assert_eq!(discount["BilledCost"], "0.500000");
 }
 
 #[test]
 fn more_than_a_month_is_refused() {
-    let book = Extract { until_ms: 40 * 24 * HOUR, kept_until_ms: 40 * 24 * HOUR, ..Extract::default() };
+    let book = Extract {
+        until_ms: 40 * 24 * HOUR,
+        kept_until_ms: 40 * 24 * HOUR,
+        ..Extract::default()
+    };
     let error = export(&book, &bill(&book, &prices(FILE)).unwrap(), &parties()).unwrap_err();
-    assert!(error.to_string().starts_with("1970-01-01 to 1970-02-10 is not within a month"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("1970-01-01 to 1970-02-10 is not within a month"),
+        "{error}"
+    );
 }

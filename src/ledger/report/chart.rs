@@ -50,9 +50,15 @@ pub(super) struct Label {
 impl Chart {
     /// Of whole units for each day, by the day's first moment, in parts that stand on each other.
     pub(super) fn new(title: &str, parts: &[&str], unit: &str, days: &[(u64, Vec<u128>)]) -> Self {
-        let most = days.iter().map(|(_, parts)| parts.iter().sum()).max().unwrap_or_default();
+        let most = days
+            .iter()
+            .map(|(_, parts)| parts.iter().sum())
+            .max()
+            .unwrap_or_default();
         let (step, top) = scale(most);
-        let tall = |amount: u128| u64::try_from(amount * u128::from(FLOOR - TOP) / top).unwrap_or_default();
+        let tall = |amount: u128| {
+            u64::try_from(amount * u128::from(FLOOR - TOP) / top).unwrap_or_default()
+        };
         let count = days.len().max(1) as u64;
         let x = |index: usize| LEFT + (WIDTH - LEFT) * index as u64 / count;
         let mut bars = Vec::new();
@@ -62,13 +68,31 @@ impl Chart {
             for (part, amount) in amounts.iter().enumerate() {
                 let (low, high) = (tall(below), tall(below + amount));
                 below += amount;
-                let title = format!("{}: {} {unit}{}", period::moment(*day), thousands(*amount), named(parts, part));
-                bars.push(Bar { x: x(index) + wide / 10, y: FLOOR - high, width: (wide * 8 / 10).max(1), height: high - low, part, title });
+                let title = format!(
+                    "{}: {} {unit}{}",
+                    period::moment(*day),
+                    thousands(*amount),
+                    named(parts, part)
+                );
+                bars.push(Bar {
+                    x: x(index) + wide / 10,
+                    y: FLOOR - high,
+                    width: (wide * 8 / 10).max(1),
+                    height: high - low,
+                    part,
+                    title,
+                });
             }
         }
         let every = days.len().div_ceil(DATES).max(1);
-        let date = |(index, (day, _)): (usize, &(u64, Vec<u128>))| Label { at: (x(index) + x(index + 1)) / 2, text: short(*day) };
-        let tick = |amount: u128| Label { at: FLOOR - tall(amount), text: thousands(amount) };
+        let date = |(index, (day, _)): (usize, &(u64, Vec<u128>))| Label {
+            at: (x(index) + x(index + 1)) / 2,
+            text: short(*day),
+        };
+        let tick = |amount: u128| Label {
+            at: FLOOR - tall(amount),
+            text: thousands(amount),
+        };
         Self {
             title: title.to_owned(),
             width: WIDTH,
@@ -77,7 +101,12 @@ impl Chart {
             bars,
             ticks: (0..=top / step).map(|n| tick(n * step)).collect(),
             dates: days.iter().enumerate().step_by(every).map(date).collect(),
-            legend: parts.iter().enumerate().filter(|_| parts.len() > 1).map(|(n, name)| (format!("p{n}"), (*name).to_owned())).collect(),
+            legend: parts
+                .iter()
+                .enumerate()
+                .filter(|_| parts.len() > 1)
+                .map(|(n, name)| (format!("p{n}"), (*name).to_owned()))
+                .collect(),
         }
     }
 
@@ -94,7 +123,9 @@ impl Chart {
 
 fn named(parts: &[&str], part: usize) -> String {
     match parts {
-        [_, _, ..] => parts.get(part).map_or_else(String::new, |name| format!(" {name}")),
+        [_, _, ..] => parts
+            .get(part)
+            .map_or_else(String::new, |name| format!(" {name}")),
         _ => String::new(),
     }
 }
@@ -131,9 +162,19 @@ mod tests {
 
     #[test]
     fn parts_stand_on_each_other() {
-        let chart = Chart::new("t", &["held", "idle"], "GPU-hours", &[(0, vec![3, 1]), (period::DAY, vec![0, 4])]);
-        let [held, idle, ..] = chart.bars.as_slice() else { panic!("no bars") };
-        assert_eq!((held.y + held.height, idle.y + idle.height, idle.y), (FLOOR, held.y, TOP));
+        let chart = Chart::new(
+            "t",
+            &["held", "idle"],
+            "GPU-hours",
+            &[(0, vec![3, 1]), (period::DAY, vec![0, 4])],
+        );
+        let [held, idle, ..] = chart.bars.as_slice() else {
+            panic!("no bars")
+        };
+        assert_eq!(
+            (held.y + held.height, idle.y + idle.height, idle.y),
+            (FLOOR, held.y, TOP)
+        );
         assert_eq!(held.height, 3 * (FLOOR - TOP) / 4);
         assert_eq!(idle.title, "1970-01-01: 1 GPU-hours idle");
         assert_eq!(chart.dates[1].text, "2 Jan");

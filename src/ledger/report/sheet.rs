@@ -33,10 +33,17 @@ pub(super) fn accounts(books: &Books<'_>, everybody: &[Who]) -> Result<String, E
             exact(account.sum.held_micros),
             optional(account.before_micros),
             optional(budget.map(|budget| budget.budget_micros.into())),
-            budget.and_then(|budget| budget.percent()).map(|percent| percent.to_string()).unwrap_or_default(),
+            budget
+                .and_then(|budget| budget.percent())
+                .map(|percent| percent.to_string())
+                .unwrap_or_default(),
             optional(account.forecast_micros),
             exact_gpu_hours(account.sum.held),
-            account.sum.busy_milli().map(|busy| busy.to_string()).unwrap_or_default(),
+            account
+                .sum
+                .busy_milli()
+                .map(|busy| busy.to_string())
+                .unwrap_or_default(),
             exact_gpu_hours(account.sum.measured),
             exact_gpu_hours(account.sum.preempted),
             account.borrowed.map(exact_gpu_hours).unwrap_or_default(),
@@ -68,11 +75,28 @@ const ACCOUNTS: [&str; 17] = [
 
 /// A row for each name that lines were added up by.
 pub(super) fn totals(title: &str, rows: &[(String, Sum)], currency: &str) -> Result<String, Error> {
-    let titles = [title, "gpu_hours", "idle_gpu_hours", "busy_thousandths", "cost", "currency"];
+    let titles = [
+        title,
+        "gpu_hours",
+        "idle_gpu_hours",
+        "busy_thousandths",
+        "cost",
+        "currency",
+    ];
     let row = |(name, sum): &(String, Sum)| {
-        let busy = sum.busy_milli().map(|busy| busy.to_string()).unwrap_or_default();
+        let busy = sum
+            .busy_milli()
+            .map(|busy| busy.to_string())
+            .unwrap_or_default();
         let [held, idle] = [sum.held, sum.idle].map(exact_gpu_hours);
-        vec![text(name), held, idle, busy, exact(sum.micros), currency.to_owned()]
+        vec![
+            text(name),
+            held,
+            idle,
+            busy,
+            exact(sum.micros),
+            currency.to_owned(),
+        ]
     };
     table(&titles, rows.iter().map(row))
 }
@@ -122,7 +146,9 @@ fn row(books: &Books<'_>, line: &Line) -> Vec<String> {
         Kind::Fixed(name) => ("fixed", name.as_str()),
     };
     let payer = &line.payer;
-    let period = hold.map_or(books.bill.period, |hold| fleet::held(hold, books.bill.period));
+    let period = hold.map_or(books.bill.period, |hold| {
+        fleet::held(hold, books.bill.period)
+    });
     let of = |part: fn(&Hold) -> String| hold.map(part).unwrap_or_default();
     vec![
         class.to_owned(),
@@ -146,9 +172,21 @@ fn row(books: &Books<'_>, line: &Line) -> Vec<String> {
         exact_gpu_hours(line.gpu_time),
         exact(line.micros),
         books.bill.currency.clone(),
-        of(|hold| hold.busy_milli.map(|busy| busy.to_string()).unwrap_or_default()),
-        of(|hold| hold.end.map(|end| why(end.why).to_owned()).unwrap_or_default()),
-        of(|hold| hold.end.map(|end| end.estimated.to_string()).unwrap_or_default()),
+        of(|hold| {
+            hold.busy_milli
+                .map(|busy| busy.to_string())
+                .unwrap_or_default()
+        }),
+        of(|hold| {
+            hold.end
+                .map(|end| why(end.why).to_owned())
+                .unwrap_or_default()
+        }),
+        of(|hold| {
+            hold.end
+                .map(|end| end.estimated.to_string())
+                .unwrap_or_default()
+        }),
     ]
 }
 
@@ -171,11 +209,15 @@ const fn why(why: Why) -> &'static str {
 }
 
 fn table(titles: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<String, Error> {
-    let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
+    let mut writer = WriterBuilder::new()
+        .terminator(Terminator::CRLF)
+        .from_writer(Vec::new());
     writer.write_record(titles)?;
     for row in rows {
         writer.write_record(row)?;
     }
-    let bytes = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
+    let bytes = writer
+        .into_inner()
+        .map_err(|error| csv::Error::from(error.into_error()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -24,15 +24,28 @@ fn november() -> Extract {
     let mut idle = hold("red", "n1", 2000, from, Some(from + 10 * DAY));
     idle.busy_milli = Some(40);
     let mut odd = hold("red", "n2", 1000, from + 2 * DAY, Some(from + 3 * DAY));
-    (odd.payer.user, odd.job, odd.busy_milli) = ("=<b>ana</b>".to_owned(), "tune".to_owned(), Some(900));
-    odd.end = odd.end.map(|end| End { why: Why::Preempted, ..end });
+    (odd.payer.user, odd.job, odd.busy_milli) =
+        ("=<b>ana</b>".to_owned(), "tune".to_owned(), Some(900));
+    odd.end = odd.end.map(|end| End {
+        why: Why::Preempted,
+        ..end
+    });
     let mut lost = hold("", "n2", 1000, from + 5 * DAY, Some(from + 6 * DAY));
-    lost.end = lost.end.map(|end| End { why: Why::Unknown, estimated: true, ..end });
+    lost.end = lost.end.map(|end| End {
+        why: Why::Unknown,
+        estimated: true,
+        ..end
+    });
     Extract {
         from_ms: from,
         until_ms: month.until_ms,
         kept_until_ms: from + 20 * DAY,
-        holds: vec![idle, odd, lost, hold("platform", "n2", 1000, from, Some(from + DAY))],
+        holds: vec![
+            idle,
+            odd,
+            lost,
+            hold("platform", "n2", 1000, from, Some(from + DAY)),
+        ],
         stock: vec![stock("n1", 4000, 0, None), stock("n2", 4000, 0, None)],
         gaps: vec![(from + 8 * DAY, from + 8 * DAY + HOUR)],
         names: [("red".to_owned(), "Red & friends".to_owned())].into(),
@@ -46,11 +59,20 @@ fn report() -> (BTreeMap<String, String>, Bill) {
         from_ms: Period::month("2026-10").unwrap().from_ms,
         until_ms: extract.from_ms,
         kept_until_ms: extract.from_ms,
-        holds: vec![hold("red", "n1", 1000, extract.from_ms - DAY, Some(extract.from_ms))],
+        holds: vec![hold(
+            "red",
+            "n1",
+            1000,
+            extract.from_ms - DAY,
+            Some(extract.from_ms),
+        )],
         ..extract.clone()
     };
     let billed = crate::bill::bill(&before, &file).unwrap();
-    let team = Team { budget: Some((1_500_000_000, "EUR".to_owned())), guaranteed_milli: Some(4000) };
+    let team = Team {
+        budget: Some((1_500_000_000, "EUR".to_owned())),
+        guaranteed_milli: Some(4000),
+    };
     let books = Books {
         extract: &extract,
         bill: &bill,
@@ -59,7 +81,13 @@ fn report() -> (BTreeMap<String, String>, Bill) {
         teams: &[("red".to_owned(), team)].into(),
     };
     let files = files(&books).unwrap();
-    (files.into_iter().map(|file| (file.name, file.content)).collect(), bill)
+    (
+        files
+            .into_iter()
+            .map(|file| (file.name, file.content))
+            .collect(),
+        bill,
+    )
 }
 
 #[test]
@@ -94,7 +122,7 @@ fn the_page_of_a_tenant_says_what_it_costs_and_why() {
     for expected in [
         "<h1>Red &#38; friends</h1>",
         // 20 GPU-days at 48, one more, and all of the platform's: 960 + 48 + 48.
-        "1,056.00 EUR until 2026-11-21, 1,008.00 more than the 48.00 of October 2026: 70 % of the budget.",
+        "1,056.00 EUR until 2026-11-21, at this rate 1,584.00 in all, 1,536.00 more than in October 2026; 70 % of the budget.",
         // 1,056 in 20 of 30 days.
         "<b>1,584.00 EUR</b><small>105 % of the budget</small>",
         "<b>504.0</b>",
@@ -121,15 +149,27 @@ fn the_fleets_page_has_everything_and_its_idle_time() {
     let page = &files["index.html"];
     // 8 GPUs for 20 days at 2.
     assert_eq!(bill.total_micros(), 7_680_000_000);
-    for expected in ["7,680.00 EUR", "<b>85.6 %</b>", "__idle__", "<b>95.6 %</b>"] {
+    for expected in [
+        "7,680.00 EUR",
+        "<b>85.6 %</b>",
+        "Idle GPUs",
+        "<b>95.6 %</b>",
+        ">Red &#38; friends (red)</a>",
+    ] {
         assert!(page.contains(expected), "{expected}\n{page}");
     }
 }
 
 #[test]
 fn a_page_needs_nothing_else_and_runs_nothing() {
-    for (name, page) in report().0.iter().filter(|(name, _)| name.ends_with(".html")) {
-        for needless in ["<script", "http:", "https:", "@import", "url(", "<link", "<img"] {
+    for (name, page) in report()
+        .0
+        .iter()
+        .filter(|(name, _)| name.ends_with(".html"))
+    {
+        for needless in [
+            "<script", "http:", "https:", "@import", "url(", "<link", "<img",
+        ] {
             assert!(!page.contains(needless), "{name}: {needless}");
         }
     }
@@ -140,8 +180,16 @@ fn the_tables_add_up_to_the_bill() {
     let (files, bill) = report();
     let column = |file: &str, title: &str| -> Vec<String> {
         let mut reader = csv::Reader::from_reader(files[file].as_bytes());
-        let at = reader.headers().unwrap().iter().position(|t| t == title).unwrap();
-        reader.records().map(|row| row.unwrap()[at].to_owned()).collect()
+        let at = reader
+            .headers()
+            .unwrap()
+            .iter()
+            .position(|t| t == title)
+            .unwrap();
+        reader
+            .records()
+            .map(|row| row.unwrap()[at].to_owned())
+            .collect()
     };
     let sum = |amounts: Vec<String>| -> i128 {
         let micros = |text: String| match text.strip_prefix('-') {
@@ -151,9 +199,20 @@ fn the_tables_add_up_to_the_bill() {
         amounts.into_iter().map(micros).sum()
     };
     assert_eq!(sum(column("lines.csv", "cost")), bill.total_micros());
-    let idle: i128 = bill.lines.iter().filter(|line| line.tenant().is_none()).map(|line| line.micros).sum();
-    assert_eq!(sum(column("tenants.csv", "cost")) + idle, bill.total_micros());
-    assert_eq!(column("tenants.csv", "name"), ["red", "__unallocated__", "platform"]);
+    let idle: i128 = bill
+        .lines
+        .iter()
+        .filter(|line| line.tenant().is_none())
+        .map(|line| line.micros)
+        .sum();
+    assert_eq!(
+        sum(column("tenants.csv", "cost")) + idle,
+        bill.total_micros()
+    );
+    assert_eq!(
+        column("tenants.csv", "name"),
+        ["red", "__unallocated__", "platform"]
+    );
     assert_eq!(column("lines.csv", "user")[1], "'=<b>ana</b>");
     assert_eq!(column("lines.csv", "end_estimated")[2], "true");
 }

@@ -23,11 +23,20 @@ pub(super) fn method(books: &Books<'_>) -> Vec<String> {
         "Time that was held by starts that had to leave for another job is paid for like any other, and listed.".to_owned(),
     ];
     for service in &file.chargeback.services {
-        points.push(format!("{} works for all: what it cost is passed on {}.", service.name, split(&service.split)));
+        points.push(format!(
+            "{} works for all: what it cost is passed on {}.",
+            service.name,
+            split(&service.split)
+        ));
     }
     for fixed in &file.chargeback.fixed {
         let amount = money::rounded(fixed.monthly_micros.into());
-        points.push(format!("{} is {amount} {} a month, in proportion to the time, {}.", fixed.name, bill.currency, split(&fixed.split)));
+        points.push(format!(
+            "{} is {amount} {} a month, in proportion to the time, {}.",
+            fixed.name,
+            bill.currency,
+            split(&fixed.split)
+        ));
     }
     points.push(format!(
         "{} of the GPU-hours that were held belong to tenants; the rest was held in namespaces of no tenant, and is listed as __unallocated__.",
@@ -42,12 +51,19 @@ fn doubts(books: &Books<'_>) -> Vec<String> {
     let extract = books.extract;
     let mut points = Vec::new();
     if books.bill.period.until_ms < extract.until_ms {
-        points.push(format!("The book was kept until {}: what lasts is counted until then.", moment(extract.kept_until_ms)));
+        points.push(format!(
+            "The book was kept until {}: what lasts is counted until then.",
+            moment(extract.kept_until_ms)
+        ));
     }
     for (from, until) in &extract.gaps {
         points.push(format!("Nobody kept the book from {} until {}; what was held before and after counts as held meanwhile.", moment(*from), moment(*until)));
     }
-    let estimated = extract.holds.iter().filter(|hold| hold.end.is_some_and(|end| end.estimated)).count();
+    let estimated = extract
+        .holds
+        .iter()
+        .filter(|hold| hold.end.is_some_and(|end| end.estimated))
+        .count();
     if estimated > 0 {
         points.push(format!("Nobody saw {estimated} of {} holds end: they count until they were last known to be held, and are marked in lines.csv.", extract.holds.len()));
     }
@@ -59,7 +75,10 @@ fn split(split: &Split) -> String {
         Split::Usage => "in proportion to what each tenant's GPUs cost".to_owned(),
         Split::Evenly => "to all tenants that held GPUs alike".to_owned(),
         Split::Weight(weights) => {
-            let parts: Vec<String> = weights.iter().map(|(tenant, weight)| format!("{tenant} {weight}")).collect();
+            let parts: Vec<String> = weights
+                .iter()
+                .map(|(tenant, weight)| format!("{tenant} {weight}"))
+                .collect();
             format!("by weight: {}", parts.join(", "))
         }
     }

@@ -240,7 +240,10 @@ fn what_was_missed_is_added_unless_the_book_knows_of_it() {
                 assert_eq!(book.take_up(&now).await.unwrap().0, lines, "{url}");
             }
             let all = book.extract(0, 1000).await.unwrap();
-            let expected = [("known", 1000, 10, Some(300)), ("missed", 1000, 200, Some(400))];
+            let expected = [
+                ("known", 1000, 10, Some(300)),
+                ("missed", 1000, 200, Some(400)),
+            ];
             assert_eq!(spans(&all.holds), expected);
             assert_eq!(all.stock, [stock(0)], "the same node all the time");
         }
