@@ -55,7 +55,11 @@ impl Accounts {
     /// The entries from this one on; `None` where some of them are forgotten.
     #[must_use]
     pub fn since(&self, number: u64) -> Option<Vec<Entry>> {
-        let entries: Vec<Entry> = self.log.range(number..).map(|(_, entry)| entry.clone()).collect();
+        let entries: Vec<Entry> = self
+            .log
+            .range(number..)
+            .map(|(_, entry)| entry.clone())
+            .collect();
         let missed = self.count.checked_sub(number)?;
         (u64::try_from(entries.len()) == Ok(missed)).then_some(entries)
     }
@@ -288,7 +292,10 @@ impl Accounting {
     /// When a job ended, as its object says for as long as it is there.
     fn note_end(&mut self, uid: &str, observed: &Observed) {
         match observed.job(uid).and_then(|view| view.ended) {
-            Some(at) => self.accounts.ended.insert_mut(uid.to_owned(), at.as_millis()),
+            Some(at) => self
+                .accounts
+                .ended
+                .insert_mut(uid.to_owned(), at.as_millis()),
             None => drop(self.accounts.ended.remove_mut(uid)),
         }
     }
@@ -302,7 +309,9 @@ impl Accounting {
         if self.accounts.names.get(tenant) == Some(&name) {
             return;
         }
-        self.accounts.names.insert_mut(tenant.to_owned(), name.clone());
+        self.accounts
+            .names
+            .insert_mut(tenant.to_owned(), name.clone());
         self.log(Entry::Named {
             tenant: tenant.to_owned(),
             name,

@@ -201,7 +201,9 @@ async fn budget(
     };
     let clients = (client.clone(), writes.clone());
     let metrics = views.metrics().clone();
-    Treasurer::new(budgets, ledger, clients, metrics).run(tenure).await;
+    Treasurer::new(budgets, ledger, clients, metrics)
+        .run(tenure)
+        .await;
 }
 
 /// The same driver, whose accounts are written down where there is a ledger, by whoever decides.

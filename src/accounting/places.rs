@@ -132,9 +132,13 @@ pub(super) fn held(place: Place, from_ms: u64, observed: &Observed) -> Option<He
     } = object(&place.id, observed)?;
     Some(Held {
         from_ms,
-        model: node.map(|node| node.gpus.model.to_string()).unwrap_or_default(),
+        model: node
+            .map(|node| node.gpus.model.to_string())
+            .unwrap_or_default(),
         pool: pool.map(|pool| pool.to_string()).unwrap_or_default(),
-        mode: node.map(|node| node.gpus.mode.to_string()).unwrap_or_default(),
+        mode: node
+            .map(|node| node.gpus.mode.to_string())
+            .unwrap_or_default(),
         gpu_milli: place.gpu_milli,
         payer: Payer {
             namespace: namespace.clone(),
@@ -177,12 +181,18 @@ fn object(id: &PlaceId, observed: &Observed) -> Option<Object> {
     let owner = pod.job.as_deref().and_then(|owner| observed.job(owner));
     let owner = owner.filter(|owner| owner.id.namespace() == pod.namespace);
     Some(owner.map_or_else(
-        || Object {
-            namespace: pod.namespace.clone(),
-            kind: POD.to_owned(),
-            name: pod.name.clone(),
-            user: pod.gated.as_ref().map(|gated| gated.creator.clone()).unwrap_or_default(),
-            priority_class: String::new(),
+        || {
+            Object {
+                namespace: pod.namespace.clone(),
+                kind: POD.to_owned(),
+                name: pod.name.clone(),
+                user: pod
+                    .gated
+                    .as_ref()
+                    .map(|gated| gated.creator.clone())
+                    .unwrap_or_default(),
+                priority_class: String::new(),
+            }
         },
         Object::of,
     ))
@@ -195,7 +205,10 @@ fn payer(namespace: &str, observed: &Observed) -> Payer {
     };
     let view = observed.tenants().get(tenant);
     let account = view.map(|view| view.account.clone()).unwrap_or_default();
-    let team = account.team.as_deref().map_or(tenant.clone(), TenantId::from);
+    let team = account
+        .team
+        .as_deref()
+        .map_or(tenant.clone(), TenantId::from);
     let of_team = observed.tenants().get(&team).map(|view| &view.account);
     let of_team = of_team.cloned().unwrap_or_default();
     let first = |own: Option<String>, teams: Option<String>| own.or(teams).unwrap_or_default();

@@ -136,7 +136,9 @@ impl Recorder {
         };
         self.kept_ms = now_ms;
         self.next = Some(accounts.count);
-        self.listener.written.store(accounts.count, Ordering::Relaxed);
+        self.listener
+            .written
+            .store(accounts.count, Ordering::Relaxed);
         self.views.metrics().ledger_written(lines);
         Ok(())
     }
@@ -167,5 +169,7 @@ impl Drop for Recorder {
 }
 
 async fn within<T>(work: impl Future<Output = Result<T, store::Error>>) -> Result<T, Error> {
-    Ok(timeout(WITHIN, work).await.map_err(|_| Error::Unanswered)??)
+    Ok(timeout(WITHIN, work)
+        .await
+        .map_err(|_| Error::Unanswered)??)
 }

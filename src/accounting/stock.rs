@@ -83,7 +83,8 @@ fn offered(node: &Node) -> (String, u64) {
 fn within(node: &str, taken: &BTreeMap<(String, String), u64>) -> BTreeMap<String, u64> {
     let first = (node.to_owned(), String::new());
     let all = taken.range(first..).take_while(|((of, _), _)| of == node);
-    all.map(|((_, model), milli)| (model.clone(), *milli)).collect()
+    all.map(|((_, model), milli)| (model.clone(), *milli))
+        .collect()
 }
 
 /// What there is: what the node offers, and never less than what is held there. A node that is gone

@@ -25,8 +25,8 @@ mod isolation;
 pub use bounds::{ClassStorage, ContainerSizes, ObjectCounts, PodSizes, Size, Storage};
 pub use environment::{Environment, Member, Members, Quotas};
 pub use isolation::{
-    Budget, BudgetPolicy, Compliance, ComplianceClass, MeshLabel, Network, PodSecurity, Port, Protocol, Security,
-    SharedService,
+    Budget, BudgetPolicy, Compliance, ComplianceClass, MeshLabel, Network, PodSecurity, Port,
+    Protocol, Security, SharedService,
 };
 
 /// A team that shares the cluster's GPUs. A namespace belongs to it by the label

@@ -70,7 +70,11 @@ mod tests {
         let read = ledger("{url: 'sqlite:///l.db'}").unwrap().ledger.unwrap();
         assert_eq!(read.address().unwrap(), "sqlite:///l.db");
         assert_eq!(read.heartbeat.as_secs(), 30);
-        assert!(ledger("{}").unwrap_err().contains("does not say where it is"));
+        assert!(
+            ledger("{}")
+                .unwrap_err()
+                .contains("does not say where it is")
+        );
         let both = ledger("{url: 'sqlite:///l.db', urlFile: /f}").unwrap_err();
         assert!(both.contains("both a url and a urlFile"), "{both}");
         let often = ledger("{urlFile: /f, heartbeat: 10ms}").unwrap_err();

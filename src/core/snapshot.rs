@@ -130,7 +130,11 @@ impl Snapshot {
 
     /// The places that a job holds, also while it leaves, each with its number.
     pub fn places(&self, id: &JobId) -> impl Iterator<Item = (u32, &Slot)> {
-        let tasks = self.cluster.jobs.get(id).and_then(|state| state.tasks.as_ref());
+        let tasks = self
+            .cluster
+            .jobs
+            .get(id)
+            .and_then(|state| state.tasks.as_ref());
         tasks.into_iter().flat_map(|tasks| {
             let all = (0..).zip(tasks.placement.slots().zip(&tasks.progress));
             let held = all.filter(|(_, (_, progress))| **progress != Progress::Finished);

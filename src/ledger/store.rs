@@ -8,9 +8,9 @@ mod database;
 mod open_lines;
 mod read;
 mod take_up;
-mod told;
 #[cfg(test)]
 mod tests;
+mod told;
 mod write;
 
 use sqlx::AnyPool;
@@ -35,7 +35,9 @@ pub enum Error {
     )]
     Address(String),
     /// It cannot be opened.
-    #[error("the ledger {place} cannot be opened: {source}: see that it is there and may be read and written")]
+    #[error(
+        "the ledger {place} cannot be opened: {source}: see that it is there and may be read and written"
+    )]
     Unopened {
         /// Where it is to be, without a password.
         place: String,

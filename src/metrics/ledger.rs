@@ -37,7 +37,11 @@ impl Ledger {
         registry.register_with_unit("ledger_age", help, Unit::Seconds, age);
         let help = "Time in which nobody kept the ledger: what ended then is estimated";
         registry.register_with_unit("ledger_gap", help, Unit::Seconds, self.gap);
-        registry.register("ledger_lines", "Lines of the ledger that were written", self.lines);
+        registry.register(
+            "ledger_lines",
+            "Lines of the ledger that were written",
+            self.lines,
+        );
         let help = "Writes of the ledger that failed, and are tried again";
         registry.register("ledger_failures", help, self.failures);
         let help = "Lines of the ledger that are still to be written";
@@ -63,7 +67,9 @@ impl Metrics {
     pub fn ledger_failed(&self, pending: u64) {
         let ledger = &self.0.counted.ledger;
         ledger.failures.inc();
-        ledger.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
+        ledger
+            .pending
+            .set(i64::try_from(pending).unwrap_or(i64::MAX));
     }
 
     /// Nobody kept the ledger for so long.

@@ -272,7 +272,11 @@ fn ended(job: &k8s::Job) -> Option<Time> {
     let end = |c: &&k8s::JobCondition| {
         matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True"
     };
-    conditions.find(end)?.last_transition_time.as_ref().map(moment)
+    conditions
+        .find(end)?
+        .last_transition_time
+        .as_ref()
+        .map(moment)
 }
 
 fn is_suspended_by_kubernetes(job: &k8s::Job) -> bool {

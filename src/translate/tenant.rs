@@ -170,7 +170,9 @@ mod tests {
                     "lastTransitionTime": "2026-01-01T00:00:00Z",
                 }]},
             });
-            TenantView::new(&serde_json::from_value(object).unwrap()).tenant.unwrap()
+            TenantView::new(&serde_json::from_value(object).unwrap())
+                .tenant
+                .unwrap()
         };
         let [two, none] = ["2", "0"].map(|text| quantity::parse_weight(text).unwrap());
         let seen = |tenant: Tenant| (tenant.exhausted, tenant.weight);

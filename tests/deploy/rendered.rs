@@ -190,7 +190,10 @@ fn a_ledger_is_in_a_file_of_its_own_or_in_a_database_that_a_secret_names() {
     };
     let one = objects(&chart.render(&["--set=ledger.claim=books,controller.replicas=1"]));
     let ledger = configuration(&one).ledger.unwrap();
-    assert_eq!(ledger.url.as_deref(), Some("sqlite:///var/lib/prorata/ledger.db"));
+    assert_eq!(
+        ledger.url.as_deref(),
+        Some("sqlite:///var/lib/prorata/ledger.db")
+    );
     let deployment = &object(&one, "Deployment", "prorata-controller")["spec"];
     assert_eq!(deployment["strategy"]["type"], "Recreate");
     let volumes = deployment["template"]["spec"]["volumes"].to_string();
@@ -203,11 +206,20 @@ fn a_ledger_is_in_a_file_of_its_own_or_in_a_database_that_a_secret_names() {
     let prices = configuration(&both).budgets.unwrap().prices;
     assert_eq!(prices.to_str(), Some("/etc/prorata/prices/prices.yaml"));
     let ledger = configuration(&both).ledger.unwrap();
-    assert_eq!(ledger.url_file.unwrap().to_str(), Some("/etc/prorata/ledger/url"));
+    assert_eq!(
+        ledger.url_file.unwrap().to_str(),
+        Some("/etc/prorata/ledger/url")
+    );
     let policy = object(&both, "NetworkPolicy", "prorata-controller")["spec"]["egress"].to_string();
-    assert!(policy.contains("10.0.0.7/32") && policy.contains("5432"), "{policy}");
+    assert!(
+        policy.contains("10.0.0.7/32") && policy.contains("5432"),
+        "{policy}"
+    );
 
-    let two = chart.helm(&["template", "prorata"], &["--namespace=prorata-system", "--set=ledger.claim=books"]);
+    let two = chart.helm(
+        &["template", "prorata"],
+        &["--namespace=prorata-system", "--set=ledger.claim=books"],
+    );
     let message = String::from_utf8_lossy(&two.stderr);
     assert!(message.contains("for one controller alone"), "{message}");
 }

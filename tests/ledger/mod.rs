@@ -94,7 +94,10 @@ async fn each_pod_has_its_line_and_all_lines_are_the_fleet_however_often_we_die(
     assert_eq!([&*blue.cost_center, &*blue.department], ["c-7", "research"]);
     assert_eq!(told.names["blue"], "Blue team");
     adds_up(&told);
-    let estimated = told.holds.iter().filter(|h| h.end.is_some_and(|end| end.estimated));
+    let estimated = told
+        .holds
+        .iter()
+        .filter(|h| h.end.is_some_and(|end| end.estimated));
     println!(
         "{} holds, {} of them with an estimated end, {} gaps",
         told.holds.len(),
@@ -151,13 +154,21 @@ async fn stranger(world: &World) {
 /// the time that it had it.
 fn agrees(told: &Extract, tenant: &str, job: &Job, pods: &[Pod]) {
     let (uid, name) = (job.uid().unwrap(), job.name_any());
-    let lines: Vec<&Hold> = told.holds.iter().filter(|hold| hold.id.job_uid == uid).collect();
+    let lines: Vec<&Hold> = told
+        .holds
+        .iter()
+        .filter(|hold| hold.id.job_uid == uid)
+        .collect();
     let epochs: BTreeSet<i64> = lines.iter().map(|hold| hold.id.epoch).collect();
     assert_eq!(epochs.len(), 1, "{name}: {lines:?}");
     let mut ours: BTreeMap<String, u64> = BTreeMap::new();
     let mut theirs: BTreeMap<String, u64> = BTreeMap::new();
     for line in &lines {
-        let who = (&*line.payer.tenant, &*line.payer.namespace, &*line.payer.user);
+        let who = (
+            &*line.payer.tenant,
+            &*line.payer.namespace,
+            &*line.payer.user,
+        );
         assert_eq!(who, (tenant, tenant, "alice"), "{name}");
         assert_eq!((&*line.kind, &*line.job), ("Job", &*name));
         *ours.entry(line.id.node.clone()).or_default() += line.gpu_milli;
@@ -165,7 +176,12 @@ fn agrees(told: &Extract, tenant: &str, job: &Job, pods: &[Pod]) {
     let owned = |pod: &&Pod| pod.owner_references().iter().any(|owner| owner.uid == uid);
     for pod in pods.iter().filter(owned) {
         let spec = pod.spec.as_ref().unwrap();
-        let limits = spec.containers[0].resources.as_ref().unwrap().limits.as_ref();
+        let limits = spec.containers[0]
+            .resources
+            .as_ref()
+            .unwrap()
+            .limits
+            .as_ref();
         let gpus: u64 = limits.unwrap()["nvidia.com/gpu"].0.parse().unwrap();
         let node = spec.node_name.clone().unwrap();
         *theirs.entry(node.clone()).or_default() += gpus * 1000;
@@ -173,19 +189,36 @@ fn agrees(told: &Extract, tenant: &str, job: &Job, pods: &[Pod]) {
         for line in lines.iter().filter(|line| line.id.node == node) {
             let end = line.end.unwrap();
             assert!(line.from_ms <= bound, "{name}: {line:?}: bound at {bound}");
-            assert!(end.estimated || end.at_ms >= over, "{name}: {line:?}: over at {over}");
+            assert!(
+                end.estimated || end.at_ms >= over,
+                "{name}: {line:?}: over at {over}"
+            );
         }
     }
-    assert_eq!(ours, theirs, "{name}: each place once, where its pod ran: {lines:?}");
+    assert_eq!(
+        ours, theirs,
+        "{name}: each place once, where its pod ran: {lines:?}"
+    );
 }
 
 /// When a pod was bound, and when its container was over.
 fn history(pod: &Pod) -> (u64, u64) {
     let status = pod.status.as_ref().unwrap();
     let mut conditions = status.conditions.iter().flatten();
-    let bound = conditions.find(|condition| condition.type_ == "PodScheduled").unwrap();
-    let state = status.container_statuses.as_ref().unwrap()[0].state.as_ref().unwrap();
-    let over = state.terminated.as_ref().unwrap().finished_at.as_ref().unwrap();
+    let bound = conditions
+        .find(|condition| condition.type_ == "PodScheduled")
+        .unwrap();
+    let state = status.container_statuses.as_ref().unwrap()[0]
+        .state
+        .as_ref()
+        .unwrap();
+    let over = state
+        .terminated
+        .as_ref()
+        .unwrap()
+        .finished_at
+        .as_ref()
+        .unwrap();
     let ms = |time: &Time| u64::try_from(time.0.as_millisecond()).unwrap();
     (ms(bound.last_transition_time.as_ref().unwrap()), ms(over))
 }
@@ -211,6 +244,9 @@ fn adds_up(told: &Extract) {
     let seconds = i128::from(told.kept_until_ms - begun) / 1000;
     let all: i128 = bill.lines.iter().map(|line| line.micros).sum();
     assert_eq!(all, seconds * 8 * 1_000_000);
-    let idle = bill.lines.iter().filter(|line| matches!(line.kind, Kind::Idle));
+    let idle = bill
+        .lines
+        .iter()
+        .filter(|line| matches!(line.kind, Kind::Idle));
     assert!(idle.map(|line| line.micros).sum::<i128>() > 0);
 }

@@ -36,13 +36,20 @@ impl World {
             driver: driver.accounting(accounting),
             accounts,
         };
-        let red = tenant("red", json!({}), json!({"displayName": "Red team", "costCenter": "c-7"}));
+        let red = tenant(
+            "red",
+            json!({}),
+            json!({"displayName": "Red team", "costCenter": "c-7"}),
+        );
         let labels = json!({"prorata.dev/team": "red", "prorata.dev/environment": "dev"});
         let dev = tenant("red-dev", labels, json!({"parent": "red"}));
         let namespace = Object::Namespace("ml-red-dev".to_owned(), Some("red-dev".into()));
         let own = [node(4), red, dev, namespace];
         for kind in Kind::ALL {
-            let of_kind = own.iter().chain(more).filter(|object| object.kind() == kind);
+            let of_kind = own
+                .iter()
+                .chain(more)
+                .filter(|object| object.kind() == kind);
             let listed = Change::Listed(kind, of_kind.cloned().collect());
             world.driver.take_up([listed].into_iter());
         }
@@ -60,7 +67,11 @@ impl World {
 
     fn held(&self) -> Vec<Held> {
         let accounts = self.accounts();
-        accounts.held.values().map(|held| Held::clone(held)).collect()
+        accounts
+            .held
+            .values()
+            .map(|held| Held::clone(held))
+            .collect()
     }
 
     /// What has happened since so many entries.
@@ -179,19 +190,39 @@ async fn a_gang_is_charged_to_its_team_from_its_admission_on() {
     let held = world.held();
     assert_eq!(held.len(), 2);
     for (seat, held) in (0..).zip(&held) {
-        assert_eq!((held.id.epoch, held.id.seat, held.gpu_milli), (7, seat, 1000));
+        assert_eq!(
+            (held.id.epoch, held.id.seat, held.gpu_milli),
+            (7, seat, 1000)
+        );
         assert_eq!(held.from_ms, NOW - 60_000, "as its record says");
         let payer = &held.payer;
-        let who = [&payer.tenant, &payer.environment, &payer.namespace, &payer.user];
+        let who = [
+            &payer.tenant,
+            &payer.environment,
+            &payer.namespace,
+            &payer.user,
+        ];
         assert_eq!(who, ["red", "dev", "ml-red-dev", "alice"]);
         assert_eq!((&*payer.cost_center, &*payer.department), ("c-7", ""));
-        assert_eq!((&*held.kind, &*held.job, &*held.priority_class), ("Job", "train", "high"));
-        assert_eq!((&*held.model, &*held.pool, &*held.mode), ("L4", "blue", "exclusive"));
+        assert_eq!(
+            (&*held.kind, &*held.job, &*held.priority_class),
+            ("Job", "train", "high")
+        );
+        assert_eq!(
+            (&*held.model, &*held.pool, &*held.mode),
+            ("L4", "blue", "exclusive")
+        );
     }
     let accounts = world.accounts();
-    assert_eq!(accounts.names.get("red").map(String::as_str), Some("Red team"));
+    assert_eq!(
+        accounts.names.get("red").map(String::as_str),
+        Some("Red team")
+    );
     let stock: Vec<&Stock> = accounts.stock.values().collect();
-    assert_eq!((stock.len(), stock[0].gpu_milli, stock[0].from_ms), (1, 4000, NOW));
+    assert_eq!(
+        (stock.len(), stock[0].gpu_milli, stock[0].from_ms),
+        (1, 4000, NOW)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -239,12 +270,22 @@ async fn what_belongs_to_nobody_is_held_too_and_never_more_than_there_is() {
     let stranger = || bound("s", "elsewhere", None, "2026-01-01T00:00:01Z");
     world.after(3, vec![Change::Applied(stranger())]).await;
     let held = world.held();
-    assert_eq!((held.len(), held[0].from_ms, held[0].id.epoch), (1, NOW + 1000, 0));
-    assert_eq!((&*held[0].payer.tenant, &*held[0].payer.namespace), ("", "elsewhere"));
+    assert_eq!(
+        (held.len(), held[0].from_ms, held[0].id.epoch),
+        (1, NOW + 1000, 0)
+    );
+    assert_eq!(
+        (&*held[0].payer.tenant, &*held[0].payer.namespace),
+        ("", "elsewhere")
+    );
     assert_eq!((&*held[0].kind, &*held[0].job), ("Pod", "s"));
     let amounts = |world: &World| -> Vec<u64> {
         let accounts = world.accounts();
-        accounts.stock.values().map(|stock| stock.gpu_milli).collect()
+        accounts
+            .stock
+            .values()
+            .map(|stock| stock.gpu_milli)
+            .collect()
     };
     // The device plugin is gone for a while, and then the node is for good.
     world.after(1, vec![Change::Applied(node(0))]).await;

@@ -110,10 +110,12 @@ impl Book {
                 false => unopened(source),
             }
         })?;
-        settle(&mut first).await.map_err(|source| match is_no_database(&source) {
-            true => Error::NoLedger(place(url)),
-            false => unopened(source),
-        })?;
+        settle(&mut first)
+            .await
+            .map_err(|source| match is_no_database(&source) {
+                true => Error::NoLedger(place(url)),
+                false => unopened(source),
+            })?;
         make(&mut first, kind, url, purpose).await?;
         first.close().await.map_err(unopened)?;
         let pool = AnyPoolOptions::new()
@@ -222,7 +224,10 @@ mod tests {
     fn a_password_is_never_told() {
         let url = "postgres://ledger:secret@db.example:5432/prorata?password=other";
         assert_eq!(place(url), "postgres://ledger@db.example:5432/prorata");
-        assert_eq!(place("sqlite:///var/lib/x.db?mode=ro"), "sqlite:///var/lib/x.db");
+        assert_eq!(
+            place("sqlite:///var/lib/x.db?mode=ro"),
+            "sqlite:///var/lib/x.db"
+        );
         let error = Kind::of("mysql://a:secret@b/c").unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");
     }

@@ -295,9 +295,8 @@ pub(super) fn number(row: &AnyRow, column: &'static str) -> Result<u64, Error> {
 /// The same where there may be none.
 fn maybe(row: &AnyRow, column: &'static str) -> Result<Option<u64>, Error> {
     let value: Option<i64> = row.try_get(column).map_err(Error::Unread)?;
-    let positive = |value: i64| {
-        u64::try_from(value).map_err(|_| Error::OutOfRange(value.to_string(), column))
-    };
+    let positive =
+        |value: i64| u64::try_from(value).map_err(|_| Error::OutOfRange(value.to_string(), column));
     value.map(positive).transpose()
 }
 

@@ -124,7 +124,9 @@ fn missed(left: &Left<'_>, now: &Picture) -> Vec<(Arc<Held>, End)> {
             ..Held::clone(held)
         };
         let end = End {
-            at_ms: end.at_ms.clamp(held.from_ms, now.since_ms.max(held.from_ms)),
+            at_ms: end
+                .at_ms
+                .clamp(held.from_ms, now.since_ms.max(held.from_ms)),
             ..*end
         };
         Some((Arc::new(held), end))
@@ -174,11 +176,17 @@ fn starts<'a>(
         .iter()
         .map(|stock| ((stock.node.as_str(), stock.model.as_str()), stock.from_ms))
         .collect();
-    let new = now.held.iter().filter(move |held| !known.contains(&held.id));
+    let new = now
+        .held
+        .iter()
+        .filter(move |held| !known.contains(&held.id));
     new.map(move |held| {
         let place = (held.id.node.as_str(), held.model.as_str());
         let since = since.get(&place).copied().unwrap_or_default();
-        let from_ms = held.from_ms.max(since).max(left.freed(&held.id).min(now.since_ms));
+        let from_ms = held
+            .from_ms
+            .max(since)
+            .max(left.freed(&held.id).min(now.since_ms));
         match from_ms == held.from_ms {
             true => held.clone(),
             false => Arc::new(Held {

@@ -99,7 +99,11 @@ pub(super) fn stock(from_ms: u64) -> Stock {
 fn what_is_no_ledger_is_told_apart() {
     let directory = tempfile::tempdir().unwrap();
     let url = |name: &str| format!("sqlite://{}", directory.path().join(name).display());
-    std::fs::write(directory.path().join("text"), "to be or not to be ".repeat(100)).unwrap();
+    std::fs::write(
+        directory.path().join("text"),
+        "to be or not to be ".repeat(100),
+    )
+    .unwrap();
     runtime().block_on(async {
         let text = Book::open(&url("text"), Purpose::Write).await;
         assert!(matches!(text, Err(Error::NoLedger(_))), "{text:?}");

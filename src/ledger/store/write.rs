@@ -56,8 +56,7 @@ const NAMED: &str = "INSERT INTO names (tenant, from_ms, name) SELECT $1, $2, $3
      WHERE $3 <> COALESCE((SELECT n.name FROM names n WHERE n.tenant = $1 AND n.from_ms <= $2 \
      ORDER BY n.from_ms DESC LIMIT 1), '') ON CONFLICT DO NOTHING";
 
-const KEPT: &str =
-    "INSERT INTO kept (from_ms, until_ms) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+const KEPT: &str = "INSERT INTO kept (from_ms, until_ms) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 
 impl Book {
     /// Writes facts, all or none, and that the book was kept between two moments: whatever happened
@@ -141,7 +140,10 @@ fn query(entry: &Entry) -> Result<Statement<'_>, Error> {
 fn held_query<'q>(sql: &'static str, held: &'q Held) -> Result<Statement<'q>, Error> {
     let payer = &held.payer;
     let statement = of(sql, &held.id).bind(moment(held.from_ms)?);
-    let statement = statement.bind(&held.model).bind(&held.pool).bind(&held.mode);
+    let statement = statement
+        .bind(&held.model)
+        .bind(&held.pool)
+        .bind(&held.mode);
     let statement = statement.bind(amount(held.gpu_milli)?);
     let statement = statement.bind(&payer.tenant).bind(&payer.environment);
     let statement = statement.bind(&payer.namespace).bind(&payer.user);

@@ -185,9 +185,7 @@ fn check(truth: &Extract, book: &Extract, unseen: &[(u64, u64)]) -> Result<(), T
         let mut gaps = unseen.iter();
         gaps.any(|(since, until)| *since < from_ms && until_ms <= *until)
     };
-    let places = |all: &Extract| -> u64 {
-        all.holds.iter().map(|hold| hold.gpu_milli).sum()
-    };
+    let places = |all: &Extract| -> u64 { all.holds.iter().map(|hold| hold.gpu_milli).sum() };
     let found = |hold: &Hold| -> u64 {
         let same = |other: &&Hold| {
             let same_end = match other.end {
@@ -204,7 +202,11 @@ fn check(truth: &Extract, book: &Extract, unseen: &[(u64, u64)]) -> Result<(), T
             };
             (&other.id, other.from_ms) == (&hold.id, hold.from_ms) && same_end
         };
-        book.holds.iter().filter(same).map(|hold| hold.gpu_milli).sum()
+        book.holds
+            .iter()
+            .filter(same)
+            .map(|hold| hold.gpu_milli)
+            .sum()
     };
     let mut missed = 0;
     for hold in &truth.holds {

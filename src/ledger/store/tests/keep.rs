@@ -240,7 +240,10 @@ fn what_was_missed_is_added_unless_the_book_knows_of_it() {
                 assert_eq!(book.take_up(&now).await.unwrap().0, lines, "{url}");
             }
             let all = book.extract(0, 1000).await.unwrap();
-            let expected = [("known", 1000, 10, Some(300)), ("missed", 1000, 200, Some(400))];
+            let expected = [
+                ("known", 1000, 10, Some(300)),
+                ("missed", 1000, 200, Some(400)),
+            ];
             assert_eq!(spans(&all.holds), expected);
             assert_eq!(all.stock, [stock(0)], "the same node all the time");
         }
@@ -259,7 +262,11 @@ fn what_a_tenant_was_told_in_a_month_is_remembered() {
             }
             book.tell("red", 200, Eighty, 250).await.unwrap();
             let told = book.told(100).await.unwrap();
-            assert_eq!(told, [("red".to_owned(), [Eighty, Ninety].into())].into(), "{url}");
+            assert_eq!(
+                told,
+                [("red".to_owned(), [Eighty, Ninety].into())].into(),
+                "{url}"
+            );
             assert_eq!(book.told(300).await.unwrap().len(), 0);
         }
     });

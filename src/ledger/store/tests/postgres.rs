@@ -48,7 +48,12 @@ impl Postgres {
     pub(super) fn database(&self, name: &str) -> String {
         let made = self.psql(&format!("CREATE DATABASE {name}"));
         assert!(made, "CREATE DATABASE {name}");
-        let socket = self.directory.path().display().to_string().replace('/', "%2F");
+        let socket = self
+            .directory
+            .path()
+            .display()
+            .to_string()
+            .replace('/', "%2F");
         format!("postgres://book@{socket}/{name}")
     }
 
@@ -65,8 +70,16 @@ impl Postgres {
     fn psql(&self, statement: &str) -> bool {
         let mut psql = Command::new("psql");
         psql.arg("--host").arg(self.directory.path());
-        psql.args(["--username=book", "--dbname=postgres", "--quiet", "--command"]);
-        let psql = psql.arg(statement).stdout(Stdio::null()).stderr(Stdio::null());
+        psql.args([
+            "--username=book",
+            "--dbname=postgres",
+            "--quiet",
+            "--command",
+        ]);
+        let psql = psql
+            .arg(statement)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         psql.status().unwrap().success()
     }
 }
