@@ -187,7 +187,9 @@ impl Treasurer {
             action: "Budgeting".to_owned(),
             secondary: None,
         };
-        self.events.publish(&event, &one.tenant.object_ref(&())).await
+        self.events
+            .publish(&event, &one.tenant.object_ref(&()))
+            .await
     }
 
     async fn post(&self, one: &Assessed, threshold: Threshold, text: &str) -> Result<(), String> {
@@ -252,7 +254,10 @@ fn sentence(one: &Assessed, threshold: Threshold) -> String {
     let what = match threshold {
         Threshold::Forecast => {
             let comes_to = standing.forecast_micros.unwrap_or_default();
-            format!("this month will come to {} {currency}", money::rounded(comes_to))
+            format!(
+                "this month will come to {} {currency}",
+                money::rounded(comes_to)
+            )
         }
         _ => {
             let spent = money::rounded(standing.spent_micros);

@@ -20,9 +20,12 @@ const WITHIN: &str = "WithinBudget";
 /// jobs are to wait show it too, for it is their jobs.
 #[must_use]
 pub fn conditions(tenants: &[Tenant], assessed: &[Assessed]) -> Vec<(String, Condition)> {
-    let spent = assessed.iter().filter(|one| one.standing.reached().contains(&Threshold::Spent));
-    let spent: BTreeMap<String, BudgetPolicy> =
-        spent.map(|one| (one.tenant.name_any(), one.policy)).collect();
+    let spent = assessed
+        .iter()
+        .filter(|one| one.standing.reached().contains(&Threshold::Spent));
+    let spent: BTreeMap<String, BudgetPolicy> = spent
+        .map(|one| (one.tenant.name_any(), one.policy))
+        .collect();
     let parents: BTreeMap<String, &str> = tenants
         .iter()
         .filter_map(|tenant| Some((tenant.name_any(), tenant.spec.parent.as_deref()?)))
@@ -114,7 +117,8 @@ mod tests {
 
     fn shown(tenants: &[Tenant], assessed: &[Assessed]) -> Vec<(String, String)> {
         let all = conditions(tenants, assessed).into_iter();
-        all.map(|(name, condition)| (name, condition.reason)).collect()
+        all.map(|(name, condition)| (name, condition.reason))
+            .collect()
     }
 
     fn pairs(all: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -133,8 +137,14 @@ mod tests {
         let both = pairs(&[("red", "BlockNew"), ("red-dev", "BlockNew")]);
         assert_eq!(shown(&tenants, &blocked), both);
         let lowered = [assessed("red", 100, BudgetPolicy::LowerPriority)];
-        assert_eq!(shown(&tenants, &lowered), pairs(&[("red", "LowerPriority")]));
-        assert_eq!(shown(&tenants, &[assessed("red", 99, BudgetPolicy::BlockNew)]), []);
+        assert_eq!(
+            shown(&tenants, &lowered),
+            pairs(&[("red", "LowerPriority")])
+        );
+        assert_eq!(
+            shown(&tenants, &[assessed("red", 99, BudgetPolicy::BlockNew)]),
+            []
+        );
     }
 
     #[test]
@@ -147,6 +157,9 @@ mod tests {
         let blocked = [assessed("red", 100, BudgetPolicy::BlockNew)];
         assert_eq!(shown(&tenants, &blocked), []);
         let over = pairs(&[("red", WITHIN), ("red-dev", WITHIN)]);
-        assert_eq!(shown(&tenants, &[assessed("red", 0, BudgetPolicy::BlockNew)]), over);
+        assert_eq!(
+            shown(&tenants, &[assessed("red", 0, BudgetPolicy::BlockNew)]),
+            over
+        );
     }
 }

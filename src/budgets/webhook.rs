@@ -36,7 +36,10 @@ pub(super) fn body(one: &Assessed, threshold: Threshold, text: &str) -> Value {
 /// Posts it; redirections are not followed. The certificate is checked by the system's authorities.
 pub(super) async fn post(url: &str, body: &Value) -> Result<(), String> {
     let uri: http::Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
-    let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let path = uri
+        .path_and_query()
+        .map_or("/", |path| path.as_str())
+        .to_owned();
     let mut origin = uri.into_parts();
     origin.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
     let origin = http::Uri::from_parts(origin).map_err(|error| error.to_string())?;
@@ -81,7 +84,8 @@ mod tests {
                     let count = stream.read(&mut read).unwrap();
                     sent.push_str(std::str::from_utf8(&read[..count]).unwrap());
                 }
-                let head = format!("HTTP/1.1 {code}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                let head =
+                    format!("HTTP/1.1 {code}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
                 stream.write_all(head.as_bytes()).unwrap();
             }
             sent

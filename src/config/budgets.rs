@@ -31,10 +31,16 @@ impl Budgets {
     pub(super) fn problem(&self, has_ledger: bool) -> Option<(&'static str, &'static str)> {
         let webhook = self.webhook.as_deref();
         if !has_ledger {
-            return Some(("need a ledger", "write `ledger:` with its url, or leave them out"));
+            return Some((
+                "need a ledger",
+                "write `ledger:` with its url, or leave them out",
+            ));
         }
         webhook.filter(|url| !url.starts_with("https://")).map(|_| {
-            ("have a webhook that is not https", "write `webhook: https://…`")
+            (
+                "have a webhook that is not https",
+                "write `webhook: https://…`",
+            )
         })
     }
 }
@@ -46,7 +52,9 @@ mod tests {
     #[test]
     fn budgets_need_a_ledger_and_tell_only_over_https() {
         let budgets = |ledger: &str, rest: &str| {
-            read(&format!("extender: {{{TLS}}}\n{ledger}budgets: {{prices: p.yaml{rest}}}\n"))
+            read(&format!(
+                "extender: {{{TLS}}}\n{ledger}budgets: {{prices: p.yaml{rest}}}\n"
+            ))
         };
         let ledger = "ledger: {url: 'sqlite:///l.db'}\n";
         assert!(budgets(ledger, "").is_ok());

@@ -8,9 +8,9 @@ mod database;
 mod open_lines;
 mod read;
 mod take_up;
-mod told;
 #[cfg(test)]
 mod tests;
+mod told;
 mod write;
 
 use sqlx::AnyPool;

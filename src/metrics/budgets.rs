@@ -37,7 +37,10 @@ impl Metrics {
             };
             let standing = &one.standing;
             let ratio = |micros: i128| micros as f64 / standing.budget_micros.max(1) as f64;
-            budgets.used.get_or_create(&label).set(ratio(standing.spent_micros));
+            budgets
+                .used
+                .get_or_create(&label)
+                .set(ratio(standing.spent_micros));
             if let Some(micros) = standing.forecast_micros {
                 budgets.forecast.get_or_create(&label).set(ratio(micros));
             }

@@ -17,14 +17,19 @@ impl Book {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn told(&self, month_ms: u64) -> Result<BTreeMap<String, BTreeSet<Threshold>>, Error> {
+    pub async fn told(
+        &self,
+        month_ms: u64,
+    ) -> Result<BTreeMap<String, BTreeSet<Threshold>>, Error> {
         let month_ms = i64::try_from(month_ms).unwrap_or(i64::MAX);
         let rows = query(TOLD).bind(month_ms).fetch_all(&self.pool).await;
         let mut told: BTreeMap<String, BTreeSet<Threshold>> = BTreeMap::new();
         for row in rows.map_err(Error::Unread)? {
             let tenant: String = row.try_get("tenant").map_err(Error::Unread)?;
             let name: String = row.try_get("threshold").map_err(Error::Unread)?;
-            told.entry(tenant).or_default().extend(Threshold::named(&name));
+            told.entry(tenant)
+                .or_default()
+                .extend(Threshold::named(&name));
         }
         Ok(told)
     }

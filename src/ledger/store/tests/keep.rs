@@ -262,7 +262,11 @@ fn what_a_tenant_was_told_in_a_month_is_remembered() {
             }
             book.tell("red", 200, Eighty, 250).await.unwrap();
             let told = book.told(100).await.unwrap();
-            assert_eq!(told, [("red".to_owned(), [Eighty, Ninety].into())].into(), "{url}");
+            assert_eq!(
+                told,
+                [("red".to_owned(), [Eighty, Ninety].into())].into(),
+                "{url}"
+            );
             assert_eq!(book.told(300).await.unwrap().len(), 0);
         }
     });
