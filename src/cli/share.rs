@@ -69,9 +69,7 @@ pub(super) async fn entries(cluster: &Cluster) -> Result<Seen, Failure> {
 pub(super) fn capacity(nodes: &[Node], gpu_resource: &str) -> u64 {
     let nodes = nodes.iter().map(|node| translate::node(node, gpu_resource));
     let takes_work = nodes.filter(|node| node.schedulable);
-    takes_work
-        .map(|node| node.offer().get(Resource::Gpu))
-        .sum()
+    takes_work.map(|node| node.offer().get(Resource::Gpu)).sum()
 }
 
 fn show(shown: &[Holding], capacity: Option<u64>, output: OutputArgs) -> Result<(), Failure> {

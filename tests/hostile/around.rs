@@ -148,7 +148,10 @@ async fn shares(world: &World) -> Vec<Row> {
     let mut forged = pod_manifest("forged", 0);
     forged["metadata"]["annotations"] = json!({ MPS_THREADS: "100" });
     let rows = vec![
-        row("a MIG instance by its resource name", "accepted, and gated as any other"),
+        row(
+            "a MIG instance by its resource name",
+            "accepted, and gated as any other",
+        ),
         row(
             "two slots of a shared GPU in a pod",
             world

@@ -202,7 +202,10 @@ pub(crate) fn script(jobs: &[Input]) -> String {
         let _ = writeln!(script, "node {name} cpu=128 memory=1Ti {mode}");
     }
     for tenant in TENANTS {
-        let _ = writeln!(script, "tenant {tenant} guaranteed=gpu:{GUARANTEED},cpu:1000,memory:8Ti");
+        let _ = writeln!(
+            script,
+            "tenant {tenant} guaranteed=gpu:{GUARANTEED},cpu:1000,memory:8Ti"
+        );
     }
     script.extend(jobs.iter().map(Input::line));
     script + "at 0s\n"

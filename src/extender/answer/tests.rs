@@ -205,7 +205,10 @@ fn other_pods_get_slots_that_are_large_enough_and_not_promised() {
     assert!(passes(3, "250m"));
     assert!(!passes(4, "250m"), "all slots are promised");
     assert!(!passes(1, "251m"), "no slot is large enough");
-    assert!(!passes(1, "garbage"), "nobody knows how large one would have to be");
+    assert!(
+        !passes(1, "garbage"),
+        "nobody knows how large one would have to be"
+    );
 }
 
 #[test]
@@ -220,5 +223,8 @@ fn a_planned_slot_is_no_place_once_the_node_has_smaller_ones() {
     core.observe(Time::ZERO, Event::NodeSeen(split(Mode::Mps(8))));
     view.snapshot = core.snapshot();
     let answer = ask_for_slot(&view, "red", "job-uid", "250m");
-    assert_eq!(answer["FailedAndUnresolvableNodes"], json!({"a": NOT_PLANNED}));
+    assert_eq!(
+        answer["FailedAndUnresolvableNodes"],
+        json!({"a": NOT_PLANNED})
+    );
 }
