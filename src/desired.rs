@@ -12,7 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 use prorata_core::{NodeId, Snapshot};
 use serde_json::{Value, json};
 
-use crate::api::{Eviction, Forecast, QueuedJobSpec, QueuedJobStatus, State};
+use crate::api::{Admission, Eviction, Forecast, QueuedJobSpec, QueuedJobStatus, State};
 use crate::effects::{Effect, Notice, RecordWrite};
 use crate::explained::Explained;
 use crate::observed::{Leaver, Observed};
@@ -54,13 +54,9 @@ pub fn effect(
     let plan = observed.plan(uid).filter(|_| holds);
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
     let mut spec = translate::desired_spec(job, view.form, admission, gpu_resource);
-    if let Some(leaver) = leaver.filter(|leaver| runs_by(view, &leaver.eviction)) {
-        // None of its pods has come, so it holds nothing; but whoever takes over after a crash must
-        // know that it is to be stopped.
-        let known = record.and_then(|record| record.spec.admission.clone());
-        let known = known.filter(|known| known.epoch == leaver.eviction.epoch);
-        spec.admission = spec.admission.or(known);
-    }
+    spec.admission = spec
+        .admission
+        .or_else(|| to_be_ended(leaver?, record?, view));
     spec.eviction = match leaver {
         Some(leaver) => Some(leaver.eviction.clone()),
         None => last_eviction(record).filter(|_| plan.is_none()),
@@ -128,6 +124,13 @@ fn standing(
     let verdict = explained.verdict(snapshot, &view.id)?;
     let standing = Standing::of(&verdict, observed.obstacle(uid).as_deref());
     Some(pods::advised(standing, view))
+}
+
+/// The admission by which a Job still runs that leaves. While none of its pods has come it holds
+/// nothing; but whoever takes over after a crash must know that it is to be stopped.
+fn to_be_ended(leaver: &Leaver, record: &RecordView, view: &JobView) -> Option<Admission> {
+    let known = record.spec.admission.clone();
+    known.filter(|known| known.epoch == leaver.eviction.epoch && runs_by(view, &leaver.eviction))
 }
 
 /// Nobody leaves before it is on record what for: after a crash the room goes to the same job.
