@@ -248,6 +248,24 @@ impl Reason {
         }
     }
 
+    /// What is counted by name and not by a unit of ours.
+    fn fmt_other(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchResource {
+                resource,
+                request,
+                largest,
+            } => write!(f, " {resource}={request} largest={largest}"),
+            Self::ResourceFull {
+                resource,
+                request,
+                gang,
+                best,
+            } => write!(f, " {resource}={request} gang={gang} best={best}"),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether it will never start unless somebody changes the job, its tenant or the nodes.
     #[must_use]
     pub fn is_final(&self) -> bool {
@@ -273,17 +291,7 @@ impl fmt::Display for Reason {
                 write!(f, " gpu={} largest={}", gpu(*request), gpu(*largest))
             }
             Self::NoSuchNode { nodes } => write!(f, " nodes={nodes}"),
-            Self::NoSuchResource {
-                resource,
-                request,
-                largest,
-            } => write!(f, " {resource}={request} largest={largest}"),
-            Self::ResourceFull {
-                resource,
-                request,
-                gang,
-                best,
-            } => write!(f, " {resource}={request} gang={gang} best={best}"),
+            Self::NoSuchResource { .. } | Self::ResourceFull { .. } => self.fmt_other(f),
             Self::GangIncomplete { gang, present } => write!(f, " gang={gang} present={present}"),
             Self::QuotaFull {
                 tenant,
