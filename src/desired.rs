@@ -55,9 +55,9 @@ pub fn effect(
     let plan = observed.plan(uid).filter(|_| holds);
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
     let mut spec = translate::desired_spec(job, view.form, admission, gpu_resource);
-    if let Some(leaver) = leaver.filter(|leaver| runs_by(view, &leaver.eviction)) {
-        spec.admission = spec.admission.or(ended_by(&leaver.eviction, record));
-    }
+    spec.admission = spec
+        .admission
+        .or_else(|| to_be_ended(leaver?, record?, view));
     shares::name_models(&mut spec, observed, record);
     spec.eviction = match leaver {
         Some(leaver) => Some(leaver.eviction.clone()),
@@ -110,13 +110,6 @@ pub fn effect(
     effect.changes_anything().then_some(effect)
 }
 
-/// The admission on record that an eviction ends. When none of its pods has come it holds nothing; but
-/// whoever takes over after a crash must know that it is to be stopped.
-fn ended_by(eviction: &Eviction, record: Option<&RecordView>) -> Option<Admission> {
-    let known = record?.spec.admission.clone();
-    known.filter(|known| known.epoch == eviction.epoch)
-}
-
 /// Where the job stands; `None` while it waits and it has not been explained why.
 fn standing(
     observed: &Observed,
@@ -137,6 +130,13 @@ fn standing(
         .and_then(|job| shares::standing(observed, job, &verdict))
         .unwrap_or_else(|| Standing::of(&verdict, observed.obstacle(uid).as_deref()));
     Some(pods::advised(standing, view))
+}
+
+/// The admission by which a Job still runs that leaves. While none of its pods has come it holds
+/// nothing; but whoever takes over after a crash must know that it is to be stopped.
+fn to_be_ended(leaver: &Leaver, record: &RecordView, view: &JobView) -> Option<Admission> {
+    let known = record.spec.admission.clone();
+    known.filter(|known| known.epoch == leaver.eviction.epoch && runs_by(view, &leaver.eviction))
 }
 
 /// Nobody leaves before it is on record what for: after a crash the room goes to the same job.

@@ -248,6 +248,24 @@ impl Reason {
         }
     }
 
+    /// What is counted by name and not by a unit of ours.
+    fn fmt_other(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchResource {
+                resource,
+                request,
+                largest,
+            } => write!(f, " {resource}={request} largest={largest}"),
+            Self::ResourceFull {
+                resource,
+                request,
+                gang,
+                best,
+            } => write!(f, " {resource}={request} gang={gang} best={best}"),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether it will never start unless somebody changes the job, its tenant or the nodes.
     #[must_use]
     pub fn is_final(&self) -> bool {
@@ -259,6 +277,7 @@ impl fmt::Display for Reason {
     /// The code and the numbers that decided, in one line: `CapacityFull gang=8 best=7`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())?;
+        let gpu = |n| Amount(Resource::Gpu, n);
         match self {
             Self::ExceedsMaxQuota {
                 resource: r,
@@ -268,6 +287,12 @@ impl fmt::Display for Reason {
                 let amount = |n| Amount(*r, n);
                 write!(f, " {r}={} limit={}", amount(*request), amount(*limit))
             }
+            Self::NoSuchGpu { request, largest } => {
+                write!(f, " gpu={} largest={}", gpu(*request), gpu(*largest))
+            }
+            Self::NoSuchNode { nodes } => write!(f, " nodes={nodes}"),
+            Self::NoSuchResource { .. } | Self::ResourceFull { .. } => self.fmt_other(f),
+            Self::GangIncomplete { gang, present } => write!(f, " gang={gang} present={present}"),
             Self::QuotaFull {
                 tenant,
                 resource: r,
@@ -297,32 +322,6 @@ impl fmt::Display for Reason {
                 share,
                 theirs,
             } => write!(f, " share={share} ahead={ahead} theirs={theirs}"),
-            _ => self.fmt_room(f),
-        }
-    }
-}
-
-impl Reason {
-    /// The numbers of those reasons that are about room on nodes; nothing for those without any.
-    fn fmt_room(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gpu = |n| Amount(Resource::Gpu, n);
-        match self {
-            Self::NoSuchGpu { request, largest } => {
-                write!(f, " gpu={} largest={}", gpu(*request), gpu(*largest))
-            }
-            Self::NoSuchNode { nodes } => write!(f, " nodes={nodes}"),
-            Self::NoSuchResource {
-                resource,
-                request,
-                largest,
-            } => write!(f, " {resource}={request} largest={largest}"),
-            Self::ResourceFull {
-                resource,
-                request,
-                gang,
-                best,
-            } => write!(f, " {resource}={request} gang={gang} best={best}"),
-            Self::GangIncomplete { gang, present } => write!(f, " gang={gang} present={present}"),
             Self::Fragmented {
                 request,
                 free,
@@ -336,7 +335,13 @@ impl Reason {
             | Self::WaitingForPreemption { gang, best }
             | Self::BackoffAfterPreemption { gang, best }
             | Self::CapacityFull { gang, best } => write!(f, " gang={gang} best={best}"),
-            _ => Ok(()),
+            Self::UnknownTenant
+            | Self::TenantNotLeaf
+            | Self::InvalidRequest
+            | Self::BudgetExhausted
+            | Self::Suspended
+            | Self::DependencyGate
+            | Self::NotYetEvaluated => Ok(()),
         }
     }
 }
