@@ -121,7 +121,7 @@ impl Cluster {
     fn vacate_place(&mut self, job: &Job, slot: &Slot) {
         let pairs = self.policy.pairs.clone();
         self.edit_node(&slot.node, |node| {
-            node.held.give_back_for(job, slot, &pairs)
+            node.held.give_back_for(job, slot, &pairs);
         });
     }
 
