@@ -98,7 +98,10 @@ fn a_driver_that_is_away_at_the_start_has_no_other_cards() {
     before.observe(at(0), &taken(vec![gpu(0, "a", &[1]), gpu(1, "b", &[0])]));
     let told = continued(before.status().clone(), None, None);
     let mut after = inventory();
-    after.observe(at(1), &Look::Failed(reading::Error::NoDriver("loading".to_owned())));
+    after.observe(
+        at(1),
+        &Look::Failed(reading::Error::NoDriver("loading".to_owned())),
+    );
     let away = continued(after.status().clone(), Some(&told), None);
     assert_eq!((away.count, away.healthy, away.inventory), (2, 0, 1));
     assert!(
