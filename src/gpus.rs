@@ -121,21 +121,8 @@ impl Follower {
     /// Tells those whom it concerns; answers with the tenant of the pod that is to blame.
     async fn notice(&self, case: &Case) -> Option<String> {
         let tells = self.tenure.is_held() && case.is_fresh(Timestamp::now());
-        info!(
-            node = case.node,
-            gpu = case.gpu,
-            contention = case.noise.contention.name(),
-            "pods disturb each other"
-        );
         if tells {
-            self.writer
-                .tell(case.about_node(), case.to_administrators())
-                .await;
-            for pod in &case.noise.disturbed {
-                if let Some(about) = self.pod_there(case, &pod.namespace, &pod.name, None).await {
-                    self.writer.tell(about, case.to_disturbed()).await;
-                }
-            }
+            self.tell_others(case).await;
         }
         let one = case.noise.offender.as_ref()?;
         let there = self.pod_there(case, &one.namespace, &one.name, one.uid.as_deref());
@@ -154,6 +141,25 @@ impl Follower {
         let views = self.views.latest();
         let namespaces = &views.as_ref().as_ref()?.namespaces;
         Some(namespaces.get(&one.namespace)?.to_string())
+    }
+
+    /// Tells the users of the pods that are disturbed, and the administrators of the node.
+    async fn tell_others(&self, case: &Case) {
+        let what = case.noise.contention.name();
+        info!(
+            node = case.node,
+            gpu = case.gpu,
+            what,
+            "pods disturb each other"
+        );
+        let (about, notice) = (case.about_node(), case.to_administrators());
+        self.writer.tell(about, notice).await;
+        for pod in &case.noise.disturbed {
+            let there = self.pod_there(case, &pod.namespace, &pod.name, None);
+            if let Some(about) = there.await {
+                self.writer.tell(about, case.to_disturbed()).await;
+            }
+        }
     }
 
     /// A pod on the case's node; `None` where it is not there, or that cannot be learnt.

@@ -136,11 +136,11 @@ fn not_told(node: &GpuNode, silent: &BTreeMap<String, &'static str>) -> Option<S
 /// not known either.
 fn grow_old(node: &mut GpuNode, why: &str) {
     let gpus = node.status.iter_mut().flat_map(|status| &mut status.gpus);
-    let gpus = gpus.map(|gpu| {
+    for gpu in gpus {
         gpu.noise.clear();
-        gpu
-    });
-    for gpu in gpus.filter(|gpu| matches!(gpu.health, Health::Healthy | Health::Degraded)) {
+        if !matches!(gpu.health, Health::Healthy | Health::Degraded) {
+            continue;
+        }
         gpu.health = Health::Unresponsive;
         gpu.message = Some(why.to_owned());
     }

@@ -86,14 +86,21 @@ impl Observed {
             .collect()
     }
 
-    /// The UIDs of a job's pods that are on nodes, with these.
+    /// The UIDs of a job's pods that are on nodes which answer, with these.
     #[must_use]
     pub fn bound(&self, job: &str) -> Vec<(NodeId, String)> {
+        let answers = |node: &NodeId| {
+            let is_away = self.unready.contains_key(node) || self.lost.contains(node);
+            self.nodes.contains_key(node) && !is_away
+        };
         let own = self
             .pods
             .values()
             .filter(|pod| pod.job.as_deref() == Some(job));
-        let placed = own.filter_map(|pod| Some((pod.node.clone()?, pod.uid.clone())));
+        let placed = own.filter_map(|pod| {
+            let node = pod.node.clone().filter(answers)?;
+            Some((node, pod.uid.clone()))
+        });
         placed.collect()
     }
 

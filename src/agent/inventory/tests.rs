@@ -1,8 +1,11 @@
 use std::sync::Arc;
 
-use super::super::reading::{Seen, Silence, Xid};
+use super::super::kubelet::device::device;
+use super::super::kubelet::{Error, Given, Grant, Word};
+use super::super::occupants::Found;
+use super::super::reading::{self, Seen, Silence, Xid};
 use super::*;
-use crate::api::gpunode::{GpuDriver, Peer};
+use crate::api::gpunode::{GpuDriver, KUBELET_ANSWERS, Peer};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -95,7 +98,10 @@ fn a_driver_that_is_away_at_the_start_has_no_other_cards() {
     before.observe(at(0), &taken(vec![gpu(0, "a", &[1]), gpu(1, "b", &[0])]));
     let told = continued(before.status().clone(), None, None);
     let mut after = inventory();
-    after.observe(at(1), &Look::Failed(Error::NoDriver("loading".to_owned())));
+    after.observe(
+        at(1),
+        &Look::Failed(reading::Error::NoDriver("loading".to_owned())),
+    );
     let away = continued(after.status().clone(), Some(&told), None);
     assert_eq!((away.count, away.healthy, away.inventory), (2, 0, 1));
     assert!(
@@ -150,7 +156,7 @@ fn one_that_is_not_listed_any_more_is_lost_although_another_has_its_number() {
 #[test]
 fn a_driver_that_is_away_for_a_moment_is_not_told() {
     let mut inventory = inventory();
-    let gone = Look::Failed(Error::Ended("reloaded".to_owned()));
+    let gone = Look::Failed(reading::Error::Ended("reloaded".to_owned()));
     inventory.observe(at(0), &taken(vec![gpu(0, "a", &[])]));
     let before = inventory.status().clone();
     inventory.observe(at(1), &gone);
@@ -171,7 +177,7 @@ fn a_driver_that_is_away_for_a_moment_is_not_told() {
 #[test]
 fn no_driver_at_all_is_told_at_once() {
     let mut inventory = inventory();
-    let none = Look::Failed(Error::NoLibrary("no such file".to_owned()));
+    let none = Look::Failed(reading::Error::NoLibrary("no such file".to_owned()));
     inventory.observe(at(0), &none);
     let told = condition(&inventory, DRIVER_READY);
     assert_eq!(
@@ -197,7 +203,50 @@ fn an_error_is_held_against_its_card_until_the_driver_is_loaded_anew() {
     inventory.observe(at(0), &told);
     assert_eq!(inventory.status().healthy, 1);
     assert_eq!(inventory.status().gpus[1].health, Health::Unhealthy);
-    inventory.observe(at(1), &Look::Failed(Error::Ended(String::new())));
+    inventory.observe(at(1), &Look::Failed(reading::Error::Ended(String::new())));
     inventory.observe(at(2), &taken(cards));
     assert_eq!(inventory.status().healthy, 2);
+}
+
+#[test]
+fn until_the_kubelet_is_heard_what_was_told_of_pods_stands() {
+    let found = Found::new();
+    let given = |pods: &[&str]| Given {
+        grants: pods.iter().map(|pod| grant(pod)).collect(),
+        slots: [("GPU-a".to_owned(), 4)].into(),
+    };
+    let cards = || taken(vec![gpu(0, "GPU-a", &[])]);
+    let mut before = inventory();
+    before.observe(at(0), &cards());
+    before.occupy(at(0), None, &found, Word::Given(&given(&["train"])));
+    let told = continued(before.status().clone(), None, None);
+    assert_eq!(told.gpus[0].pods[0].name, "train");
+    assert_eq!(told.mode.as_deref(), Some("timeslice-4"));
+
+    let mut after = inventory();
+    after.observe(at(9), &cards());
+    after.occupy(at(9), None, &found, Word::Unheard);
+    let again = continued(after.status().clone(), Some(&told), None);
+    assert_eq!(again, told, "a restart of the agent writes nothing");
+    let late = Error::Late(Duration::from_secs(5));
+    let word = Word::Away(&late, None);
+    after.occupy(at(10), None, &found, word);
+    let away = continued(after.status().clone(), Some(&told), None);
+    assert_eq!(away.gpus[0].pods, []);
+    assert_eq!(condition(&after, KUBELET_ANSWERS).reason, "Late");
+    after.occupy(at(11), None, &found, Word::Given(&given(&["train"])));
+    let back = continued(after.status().clone(), Some(&away), None);
+    assert_eq!(back.gpus, told.gpus);
+    assert_eq!((told.occupancy, away.occupancy, back.occupancy), (0, 1, 2));
+    assert_eq!(back.inventory, told.inventory, "the cards are the same");
+}
+
+fn grant(pod: &str) -> Grant {
+    Grant {
+        namespace: "red".to_owned(),
+        pod: pod.to_owned(),
+        uid: None,
+        container: "main".to_owned(),
+        device: device("GPU-a::1").unwrap(),
+    }
 }
