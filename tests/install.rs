@@ -66,7 +66,10 @@ fn chart_and_kustomize_base_hold_these_very_bytes() {
     compare_text("deploy/kustomize/agent/permissions.yaml", &agent);
     compare_text("deploy/helm/prorata/files/agent-permissions.yaml", &agent);
     let dashboard = install::dashboard::render().unwrap();
-    compare_text("deploy/helm/prorata/files/dashboard-permissions.yaml", &dashboard);
+    compare_text(
+        "deploy/helm/prorata/files/dashboard-permissions.yaml",
+        &dashboard,
+    );
     let second = SchedulerConfig {
         second: Some("prorata-scheduler".to_owned()),
         ..SchedulerConfig::default()
