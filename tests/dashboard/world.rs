@@ -9,7 +9,6 @@ use kube::{Client, Config};
 use prorata_controlplane::{Kubelet, KubeletOptions, Options, Process, User, nodes};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use serde_json::json;
 
 use crate::cluster::controller::{Site, free_address};
 use crate::cluster::requests::{create, eventually};
@@ -216,7 +215,7 @@ pub(crate) async fn get(url: &str, safe: Option<(Option<&str>, &[u8])>) -> (u16,
     if let Some((token, authority)) = safe {
         let authority = CertificateDer::from_pem_slice(authority).unwrap();
         config.root_cert = Some(vec![authority.to_vec()]);
-        config.auth_info.token = token.map(|token| serde_json::from_value(json!(token)).unwrap());
+        config.auth_info.token = token.map(|token| token.to_owned().into());
     }
     config.read_timeout = Some(Duration::from_secs(30));
     let client = Client::try_from(config).unwrap();
