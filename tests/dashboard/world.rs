@@ -215,7 +215,7 @@ pub(crate) async fn get(url: &str, safe: Option<(Option<&str>, &[u8])>) -> (u16,
     if let Some((token, authority)) = safe {
         let authority = CertificateDer::from_pem_slice(authority).unwrap();
         config.root_cert = Some(vec![authority.to_vec()]);
-        config.auth_info.token = token.map(Into::into);
+        config.auth_info.token = token.map(|token| token.to_owned().into());
     }
     config.read_timeout = Some(Duration::from_secs(30));
     let client = Client::try_from(config).unwrap();
