@@ -171,11 +171,12 @@ impl Treasurer {
         let name = one.tenant.name_any();
         info!(tenant = name, text, "budget");
         let event = self.publish(one, threshold, &text).await;
-        if let Err(error) = event {
-            warn!(tenant = name, %error, "an Event could not be written");
-        }
-        if let Err(error) = self.post(one, threshold, &text).await {
-            warn!(tenant = name, error, "budgets.webhook cannot be told");
+        let unheard = [
+            event.err().map(|error| format!("an Event: {error}")),
+            self.post(one, threshold, &text).await.err(),
+        ];
+        for error in unheard.into_iter().flatten() {
+            warn!(tenant = name, error, "a budget's news was not heard");
         }
     }
 

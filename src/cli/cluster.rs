@@ -80,14 +80,6 @@ impl Cluster {
         &self.namespace
     }
 
-    /// The same cluster, where another namespace is meant.
-    pub(crate) fn in_namespace(&self, namespace: &str) -> Self {
-        Self {
-            namespace: namespace.to_owned(),
-            ..self.clone()
-        }
-    }
-
     /// The objects of a kind in that namespace.
     pub(crate) fn here<K>(&self) -> Api<K>
     where

@@ -209,10 +209,24 @@ mod tests {
 
     #[test]
     fn what_never_starts_is_what_the_core_says_never_starts() {
+        let reasons = all();
+        assert_eq!(reasons.clone().map(|reason| reason.code()), Reason::CODES);
+        for reason in reasons {
+            assert_eq!(
+                outlook(reason.code()),
+                reason.outlook(),
+                "{}",
+                reason.code()
+            );
+        }
+    }
+
+    /// One of each, in order.
+    fn all() -> [Reason; Reason::CODES.len()] {
         let resource = Resource::Gpu;
         let (request, limit, gang, best) = (2, 1, 2, 1);
         let ahead = JobId::default();
-        let reasons = [
+        [
             Reason::UnknownTenant,
             Reason::TenantNotLeaf,
             Reason::InvalidRequest,
@@ -272,15 +286,6 @@ mod tests {
             },
             Reason::CapacityFull { gang, best },
             Reason::NotYetEvaluated,
-        ];
-        assert_eq!(reasons.clone().map(|reason| reason.code()), Reason::CODES);
-        for reason in reasons {
-            assert_eq!(
-                outlook(reason.code()),
-                reason.outlook(),
-                "{}",
-                reason.code()
-            );
-        }
+        ]
     }
 }

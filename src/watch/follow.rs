@@ -60,6 +60,18 @@ pub(super) enum End {
     Unwanted,
 }
 
+/// Why there is no list.
+enum Unlisted {
+    /// The API server does not know the kind.
+    Unserved,
+    /// It failed.
+    Failed {
+        error: String,
+        /// It is the kind that fails, not the way to the API server.
+        is_its_own: bool,
+    },
+}
+
 impl<K, V> Follower<K, V>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -69,18 +81,10 @@ where
     pub(super) async fn run(self) -> End {
         let (began, mut pause) = (Instant::now(), Pause::default());
         loop {
-            let listed = match tokio::time::timeout(LIST_WITHIN, self.list()).await {
-                Ok(Err(kube::Error::Api(status))) if status.code == 404 && self.is_optional => {
-                    return End::Unserved;
-                }
-                // It is the kind that fails, not the way to the API server.
-                Ok(Err(error @ kube::Error::Api(_))) => Err((error.to_string(), true)),
-                Ok(listed) => listed.map_err(|error| (error.to_string(), false)),
-                Err(_) => Err((format!("no answer within {LIST_WITHIN:?}"), true)),
-            };
-            let (version, objects) = match listed {
+            let (version, objects) = match self.list_in_time().await {
                 Ok(listed) => listed,
-                Err((error, is_its_own)) => {
+                Err(Unlisted::Unserved) => return End::Unserved,
+                Err(Unlisted::Failed { error, is_its_own }) => {
                     warn!(kind = %self.kind, %error, "a list failed; it is begun anew");
                     self.metrics.broke_off(self.kind);
                     let gives_up = is_its_own && began.elapsed() >= PATIENCE;
@@ -102,6 +106,18 @@ where
             if let End::Unwanted = self.watch(version, &mut pause).await {
                 return End::Unwanted;
             }
+        }
+    }
+
+    async fn list_in_time(&self) -> Result<(String, Vec<Object>), Unlisted> {
+        let failed = |error, is_its_own| Unlisted::Failed { error, is_its_own };
+        match tokio::time::timeout(LIST_WITHIN, self.list()).await {
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 && self.is_optional => {
+                Err(Unlisted::Unserved)
+            }
+            Ok(Err(error @ kube::Error::Api(_))) => Err(failed(error.to_string(), true)),
+            Ok(listed) => listed.map_err(|error| failed(error.to_string(), false)),
+            Err(_) => Err(failed(format!("no answer within {LIST_WITHIN:?}"), true)),
         }
     }
 

@@ -32,7 +32,7 @@ impl Sets {
     /// A user makes one.
     pub(crate) fn submit(&mut self, store: &Store, random: &mut Random, name: &str) {
         self.0.push(Set {
-            namespace: *random.pick(&TENANTS),
+            namespace: random.pick::<&str>(&TENANTS),
             name: name.to_owned(),
             size: random.between(2, 3),
             gpus: random.between(1, 2),

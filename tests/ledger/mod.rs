@@ -94,17 +94,18 @@ async fn each_pod_has_its_line_and_all_lines_are_the_fleet_however_often_we_die(
     assert_eq!([&*blue.cost_center, &*blue.department], ["c-7", "research"]);
     assert_eq!(told.names["blue"], "Blue team");
     adds_up(&told);
-    let estimated = told
-        .holds
-        .iter()
-        .filter(|h| h.end.is_some_and(|end| end.estimated));
+    print(&told);
+    world.assert_healthy();
+}
+
+fn print(told: &Extract) {
+    let is_estimated = |hold: &&Hold| hold.end.is_some_and(|end| end.estimated);
     println!(
         "{} holds, {} of them with an estimated end, {} gaps",
         told.holds.len(),
-        estimated.count(),
+        told.holds.iter().filter(is_estimated).count(),
         told.gaps.len()
     );
-    world.assert_healthy();
 }
 
 /// Numbers that look like chance, and are the same each time.

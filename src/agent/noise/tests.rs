@@ -60,7 +60,10 @@ impl Heard {
     }
 }
 
-fn blamed(noises: &[Noise]) -> Vec<(Contention, Option<(&str, u32, u32)>)> {
+/// Name, what it uses, and its part.
+type Blamed<'a> = Option<(&'a str, u32, u32)>;
+
+fn blamed(noises: &[Noise]) -> Vec<(Contention, Blamed<'_>)> {
     let offender = |noise: &Noise| noise.contention;
     let blamed = noises.iter().map(|noise| {
         let one = noise.offender.as_ref();

@@ -81,7 +81,7 @@ fn strew(draw: &mut Draw, job: &mut Job, number: usize, above: &TenantId) {
         34..38 => job.task = job.task.with(Resource::Gpu, 9000),
         38..44 => job.task = job.task.with(Resource::Gpu, 500),
         54..60 => {
-            let hca = ("hca".into(), 1 + u64::try_from(roll - 54).unwrap());
+            let hca = ("hca".into(), 1 + (roll - 54));
             let needs = Needs {
                 others: [hca].into_iter().collect(),
                 ..Needs::default()

@@ -182,7 +182,7 @@ fn shared(slots: u32) -> View {
     for fact in [
         Event::NodeSeen(split(Mode::Mps(4))),
         Event::TenantChanged(Tenant::new("red")),
-        Event::JobSubmitted(Job::new(id.clone(), "red".into(), slots, task)),
+        Event::JobSubmitted(Job::new(id, "red".into(), slots, task)),
     ] {
         core.observe(Time::ZERO, fact);
     }
