@@ -429,9 +429,11 @@ fn an_admission_whose_number_another_has_gets_a_new_one() {
 #[test]
 fn a_closed_node_stays_so_whatever_else_is_told_of_it() {
     let mut observed = running();
-    let closes = |news: &News| match news.facts.as_slice() {
-        [Event::NodeSeen(node)] => Some(node.closed),
-        _ => None,
+    let closes = |news: &News| {
+        news.facts.iter().find_map(|fact| match fact {
+            Event::NodeSeen(node) => Some(node.closed),
+            _ => None,
+        })
     };
     let only_a: BTreeSet<NodeId> = ["a".into()].into();
     let news = observed.apply(Change::Closed(only_a.clone()));
