@@ -37,6 +37,9 @@ pub(crate) fn answer(store: &mut Store, sent: &Sent, as_of: Option<u64>) -> Answ
     if COMPOSITES.iter().any(|kind| kind.plural == path[0]) {
         return failure(404, "NotFound", "no operator is installed");
     }
+    if path[0] == "gpunodes" {
+        return failure(404, "NotFound", "no agent is installed");
+    }
     let kind = Kind::of(path[0]).unwrap_or_else(|| panic!("a request for {path:?}"));
     let by = Author::Controller(sent.process);
     let Some(name) = path.get(1) else {

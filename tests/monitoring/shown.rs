@@ -47,11 +47,12 @@ fn views() -> Views {
         Event::TenantChanged(tenant("blue")),
         Event::JobSubmitted(job("red", "first")),
         Event::JobSubmitted(job("red", "next")),
-        Event::JobSubmitted(job("blue", "second")),
     ] {
         core.observe(Time::ZERO, fact);
     }
     assert!(!core.cycle(Time::ZERO).decisions.is_empty());
+    core.observe(Time::ZERO, Event::JobSubmitted(job("blue", "second")));
+    assert!(core.cycle(Time::ZERO).decisions.is_empty());
     let views = Views::default();
     views.publish(View {
         snapshot: core.snapshot(),
