@@ -158,6 +158,20 @@ impl Watched {
         records.iter().filter(over).count()
     }
 
+    /// Why jobs wait, and how many for each reason.
+    pub(crate) fn reasons(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for record in self.records.state() {
+            let status = record.status.clone().unwrap_or_default();
+            if status.state != Some(State::Finished) {
+                *counts
+                    .entry(format!("{}: {}", status.reason, status.message))
+                    .or_default() += 1;
+            }
+        }
+        counts
+    }
+
     fn all_explained(&self) -> bool {
         let records = self.records.state();
         records
