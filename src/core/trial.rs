@@ -168,18 +168,22 @@ fn ever_allowed(
     if let Some((resource, limit)) = cluster.tree.never(seat, request) {
         return Err(exceeds(resource, limit));
     }
-    let own = |r: &Resource| request.get(*r) > tenant.guaranteed.get(*r);
+    let own = |r: &Resource| counts(cluster, *r) && request.get(*r) > tenant.guaranteed.get(*r);
     match Resource::ALL.into_iter().find(own) {
         Some(r) if !kind.preemptible => Err(exceeds(r, tenant.guaranteed.get(r))),
         _ => Ok(()),
     }
 }
 
+/// Whether the cluster offers a resource as a whole: memory of GPUs is counted card by card alone.
+fn counts(cluster: &Cluster, resource: Resource) -> bool {
+    cluster.capacity.get(resource) > 0
+}
+
 /// Whether its tenant could hold as much if nobody else held anything.
 fn attainable(cluster: &Cluster, seat: Seat, request: &Resources) -> Result<(), Reason> {
     let potential = cluster.tree.potential(seat);
-    let counts = |r: &Resource| cluster.capacity.get(*r) > 0;
-    let exceeds = |r: &Resource| counts(r) && request.get(*r) > potential.get(*r);
+    let exceeds = |r: &Resource| counts(cluster, *r) && request.get(*r) > potential.get(*r);
     match Resource::ALL.into_iter().find(exceeds) {
         None => Ok(()),
         Some(resource) => Err(Reason::ExceedsMaxQuota {
@@ -208,7 +212,7 @@ pub(crate) fn quota(
     };
     if !kind.preemptible {
         let rest = tenant.guaranteed.beyond(tree.usage(seat));
-        let short = |r: &Resource| request.get(*r) > rest.get(*r);
+        let short = |r: &Resource| counts(cluster, *r) && request.get(*r) > rest.get(*r);
         if let Some(r) = Resource::ALL.into_iter().find(short) {
             return Err(full(seat, r, tenant.guaranteed.get(r)));
         }
