@@ -12,8 +12,8 @@ const CONNECTIONS_MAX: u32 = 2;
 /// Where sqlx keeps which versions of the tables were made.
 const VERSIONS: &str = "_sqlx_migrations";
 
-/// How often making the tables is tried.
-const TRIES: u32 = 20;
+/// How often what somebody else is about to do as well is tried.
+const TRIES: u32 = 50;
 /// The pause between two tries.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
@@ -148,11 +148,18 @@ fn place(url: &str) -> String {
     }
 }
 
+/// Who turns the file to WAL while another does is told "busy" at once, whatever the timeout is.
 async fn settle(connection: &mut AnyConnection) -> sqlx::Result<()> {
-    if connection.backend_name() == "SQLite" {
-        sqlx::raw_sql(SQLITE).execute(connection).await?;
+    if connection.backend_name() != "SQLite" {
+        return Ok(());
     }
-    Ok(())
+    for _ in 1..TRIES {
+        match sqlx::raw_sql(SQLITE).execute(&mut *connection).await {
+            Err(source) if is_busy(&source) => tokio::time::sleep(PAUSE).await,
+            other => return other.map(drop),
+        }
+    }
+    sqlx::raw_sql(SQLITE).execute(connection).await.map(drop)
 }
 
 /// Makes the tables where there are none, or brings older ones up to date. Somebody else may be about
@@ -211,9 +218,18 @@ async fn check(
 
 /// Whether SQLite says that the file is something else.
 fn is_no_database(error: &sqlx::Error) -> bool {
-    const SQLITE_NOTADB: &str = "26";
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| code == SQLITE_NOTADB)
+    const SQLITE_NOTADB: i32 = 26;
+    sqlite_code(error) == Some(SQLITE_NOTADB)
+}
+
+/// Whether SQLite says that another connection is at work, in any of the extended codes.
+fn is_busy(error: &sqlx::Error) -> bool {
+    const SQLITE_BUSY: i32 = 5;
+    sqlite_code(error).is_some_and(|code| code & 0xff == SQLITE_BUSY)
+}
+
+fn sqlite_code(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -164,6 +164,23 @@ fn gaps_are_told() {
     });
 }
 
+#[test]
+fn all_who_open_a_new_book_at_once_have_it() {
+    let databases = Databases::start();
+    runtime().block_on(async {
+        for url in (0..10).flat_map(|_| databases.fresh()) {
+            let open = || {
+                let url = url.clone();
+                tokio::spawn(async move { Book::open(&url, Purpose::Write).await })
+            };
+            for book in [open(), open(), open(), open()] {
+                let book = book.await.unwrap().unwrap();
+                assert_eq!(book.kept_until().await.unwrap(), None, "{url}");
+            }
+        }
+    });
+}
+
 /// Both are told the same, in batches of other sizes, and both write all of it.
 #[test]
 fn two_who_write_the_same_at_once_make_no_double_line() {
