@@ -45,15 +45,16 @@ fn main() {
         let names: Vec<String> = (1..=count).map(wire::node_name).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let of_job = |uid| bodies::of_job("red", uid, 0, &names);
-        for (pod, question, fit) in [
-            ("of an admitted job", of_job(bodies::TRAIN), 1),
-            ("of a job that waits", of_job("waiting-uid"), 0),
-            ("of no tenant", bodies::bare("free", 1, &names), count),
+        let waits = "Prorata: this pod's job has not been admitted";
+        for (pod, question, fit, error) in [
+            ("of an admitted job", of_job(bodies::TRAIN), 1, ""),
+            ("of a job that waits", of_job("waiting-uid"), 0, waits),
+            ("of no tenant", bodies::bare("free", 1, &names), count, ""),
         ] {
             let answer = server.value("/filter", &question);
             let fitting = answer["NodeNames"].as_array().map_or(0, Vec::len);
             assert_eq!(fitting, fit, "nodes for a pod {pod}: {}", answer["Error"]);
-            assert_eq!(answer["Error"], Value::from(""));
+            assert_eq!(answer["Error"], Value::from(error));
             let times = measure(&server, &question);
             let [p50, p99, most] = [50, 99, 100].map(|part| millis(&times, part));
             let questions = times.len();

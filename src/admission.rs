@@ -90,9 +90,10 @@ pub fn bind_validating(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissio
     let everywhere = [queuedjobs::NAME, gpunodes::NAME, tenancy::CONFINED]
         .map(Some)
         .contains(&name);
-    // Every Tenant is a parameter; where there is none, nothing is to be said.
+    // Where an administrator has removed it, the queue alone heeds what it says.
     let param_ref = (name == Some(isolation::PRIORITIES)).then(|| ParamRef {
-        selector: Some(LabelSelector::default()),
+        name: Some(labels::CLASSES.to_owned()),
+        namespace: Some(labels::NAMESPACE.to_owned()),
         parameter_not_found_action: Some("Allow".to_owned()),
         ..Default::default()
     });

@@ -202,7 +202,9 @@ async fn keep(config: &Configuration, client: &Client, writes: &Client, mut tenu
             tenure.change().await;
         }
         let keeper = Keeper::new(client.clone(), writes.clone(), settings.clone());
-        keeper.run(tenure.clone()).await;
+        let mut telling = tenure.clone();
+        let classes = tenancy::tell_classes(client, writes, &mut telling);
+        tokio::join!(keeper.run(tenure.clone()), classes);
     }
 }
 

@@ -15,8 +15,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde::Serialize;
 
-use crate::admission;
 use crate::api::{GpuNode, QueuedJob, Tenant, labels};
+use crate::{admission, tenancy};
 use scheduler::SchedulerConfig;
 
 /// Why something could not be printed.
@@ -122,6 +122,7 @@ fn render_permissions() -> Result<String, Error> {
     account.metadata.namespace = Some(labels::NAMESPACE.to_owned());
     let mut stream = Stream::default();
     stream.push(&account)?;
+    stream.push(&tenancy::config_map())?;
     stream.push(&rbac::controller_role())?;
     stream.push(&rbac::controller_binding())?;
     stream.push(&rbac::leader_role())?;

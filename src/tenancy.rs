@@ -6,6 +6,7 @@
 
 mod check;
 mod child;
+mod classes;
 mod comparison;
 mod difference;
 mod keeper;
@@ -22,6 +23,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use classes::{config_map, tell_classes};
 pub use comparison::Comparison;
 pub use difference::{Difference, differences};
 pub use keeper::Keeper;

@@ -6,9 +6,9 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 
 use super::{cel, condition, requests, validating_policy, validation, variable};
-use crate::api::{GROUP, labels};
+use crate::api::labels;
 
-/// Name of the policy whose parameters are the Tenants.
+/// Name of the policy that has a parameter.
 pub(super) const PRIORITIES: &str = "prorata-priorities";
 
 /// Longest grace period of a pod with GPUs, in seconds: so long a preemptor waits for a victim.
@@ -92,7 +92,8 @@ pub(super) fn deletions() -> ValidatingAdmissionPolicy {
 }
 
 /// kube-scheduler evicts pods of lower priority for any pod, so a class of its own choice would give
-/// a tenant the room of all others. Each Tenant is a parameter; the namespace's own has the say.
+/// a tenant the room of all others. The parameter is the ConfigMap in which the controller says which
+/// are whose.
 pub(super) fn priorities() -> ValidatingAdmissionPolicy {
     let mut constraints = requests("", &["v1"], &["pods"], &["CREATE"]);
     extend(
@@ -112,20 +113,19 @@ pub(super) fn priorities() -> ValidatingAdmissionPolicy {
         vec![condition("names-a-class", format!("({class}) != ''"))],
         vec![
             variable("class", class),
-            variable("isItsTenant", format!("params.metadata.name == {tenant}")),
+            variable("its", format!("params.?data[?({tenant})]")),
             trusted(),
         ],
         vec![validation(
-            "!variables.isItsTenant ||\n\
-             (has(params.spec.priorityClasses) ? variables.class in params.spec.priorityClasses : !variables.class.startsWith('system-')) ||\n\
+            "(variables.its.hasValue() ? variables.class in variables.its.value().split(',') : !variables.class.startsWith('system-')) ||\n\
              variables.trusted",
             "this PriorityClass is not the tenant's to use: name one of spec.priorityClasses of its Tenant, or none",
         )],
     );
     if let Some(spec) = &mut policy.spec {
         spec.param_kind = Some(ParamKind {
-            api_version: Some(format!("{GROUP}/v1alpha1")),
-            kind: Some("Tenant".to_owned()),
+            api_version: Some("v1".to_owned()),
+            kind: Some("ConfigMap".to_owned()),
         });
     }
     policy

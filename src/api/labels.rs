@@ -118,6 +118,9 @@ pub const NODE_POOL: &str = "prorata.dev/node-pool";
 /// Namespace of our own objects.
 pub const NAMESPACE: &str = "prorata-system";
 
+/// Name of the ConfigMap that says which PriorityClasses each tenant may use.
+pub const CLASSES: &str = "prorata-priority-classes";
+
 /// Name of the controller's service account and of its role.
 pub const CONTROLLER: &str = "prorata-controller";
 

@@ -90,17 +90,20 @@ pub fn controller_binding() -> ClusterRoleBinding {
     }
 }
 
-/// What the controller may do in its own namespace: hold the Lease that says which one decides.
+/// What the controller may do in its own namespace: hold the Lease that says which one decides, and
+/// say which PriorityClasses each tenant may use.
 #[must_use]
 pub fn leader_role() -> Role {
     let mut own = rule(LEASES, &["leases"], &["get", "update"]);
     own.resource_names = Some(vec![labels::CONTROLLER.to_owned()]);
+    let mut classes = rule("", &["configmaps"], &["get", "patch"]);
+    classes.resource_names = Some(vec![labels::CLASSES.to_owned()]);
     let mut metadata = labels::metadata(labels::CONTROLLER);
     metadata.namespace = Some(labels::NAMESPACE.to_owned());
     Role {
         metadata,
         // No name is known yet when an object is created.
-        rules: Some(vec![own, rule(LEASES, &["leases"], &["create"])]),
+        rules: Some(vec![own, rule(LEASES, &["leases"], &["create"]), classes]),
     }
 }
 

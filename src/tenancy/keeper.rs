@@ -177,7 +177,8 @@ impl Keeper {
     }
 }
 
-async fn sleep_until(due: Option<Instant>) {
+/// Waits until then; for ever where nothing is due.
+pub(super) async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,

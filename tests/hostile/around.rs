@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use prorata::api::Tenant;
 use prorata::api::labels::{GATE, GPU_SHARE, MPS_THREADS};
 use serde_json::{Value, json};
 
@@ -34,6 +35,26 @@ async fn priorities(world: &World) -> Vec<Row> {
         manifest
     };
     let (job, pod) = ("/spec/template/spec", "/spec");
+    // What its Tenant names it may use, and no longer than that.
+    let tenants: Api<Tenant> = Api::all(world.cluster.admin.clone());
+    let urgent = from::<Job>(of(job_manifest("urgent", 8), job, "urgent"));
+    for (classes, is_allowed) in [
+        (json!(["normal", "urgent"]), true),
+        (json!(["normal"]), false),
+    ] {
+        let change = Patch::Merge(json!({ "spec": { "priorityClasses": classes } }));
+        let params = PatchParams::default();
+        tenants.patch("red", &params, &change).await.unwrap();
+        eventually("the policy goes by the Tenant", || async {
+            let dry_run = PostParams {
+                dry_run: true,
+                ..PostParams::default()
+            };
+            let answer = world.hers::<Job>().create(&dry_run, &urgent).await;
+            answer.is_ok() == is_allowed
+        })
+        .await;
+    }
     vec![
         row(
             "a PriorityClass that its Tenant does not name, on a Job",
