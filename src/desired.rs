@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
-use prorata_core::{NodeId, Snapshot};
+use prorata_core::{NodeId, Reason, Snapshot, Verdict};
 use serde_json::{Value, json};
 
 use crate::api::{Admission, Eviction, Forecast, QueuedJobSpec, QueuedJobStatus, State};
-use crate::effects::{Effect, Notice, RecordWrite};
+use crate::effects::{Effect, Notice, RecordWrite, Seen};
 use crate::explained::Explained;
 use crate::observed::{Leaver, Observed};
 use crate::plan::Plan;
@@ -49,10 +49,15 @@ pub fn effect(
     if leaver.is_some_and(|leaver| awaits_promise(leaver, observed, snapshot)) {
         return None;
     }
-    let standing = standing(observed, snapshot, explained, view)?;
+    // Two that have changed places wait for each other: each gives up what it had first.
+    let awaits = observed.awaits_others(uid);
+    let standing = match awaits {
+        true => Standing::of(&Verdict::Waiting(Reason::NotYetEvaluated), None),
+        false => standing(observed, snapshot, explained, view)?,
+    };
     // What one that leaves still holds is on record until it is free.
     let holds = leaver.is_some() || snapshot.placement(&view.id).is_some();
-    let plan = observed.plan(uid).filter(|_| holds);
+    let plan = observed.plan(uid).filter(|_| holds && !awaits);
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
     let mut spec = translate::desired_spec(job, view.form, admission, gpu_resource);
     spec.admission = spec
@@ -98,6 +103,7 @@ pub fn effect(
     let effect = Effect {
         job: view.id.clone(),
         form: view.form,
+        seen: Seen::of(view),
         condition,
         notice,
         about: pods::about(observed, view),
@@ -159,6 +165,7 @@ fn freed(view: &JobView) -> Effect {
     Effect {
         job: view.id.clone(),
         form: view.form,
+        seen: Seen::of(view),
         record: RecordWrite::Keep,
         patch: Some(translate::free(view)),
         pods: None,
@@ -175,6 +182,7 @@ fn finished(view: &JobView, record: &RecordView, now: Timestamp) -> Option<Effec
     let effect = Effect {
         job: view.id.clone(),
         form: view.form,
+        seen: Seen::of(view),
         record: record_write(Some(record), None, &Standing::finished(), None, now),
         patch: None,
         pods: None,

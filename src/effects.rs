@@ -10,6 +10,7 @@ mod failure;
 mod fault;
 mod merge;
 mod pods;
+mod seen;
 #[cfg(test)]
 mod tests;
 
@@ -28,12 +29,14 @@ use crate::api::{
     Admission, Eviction, Place, QueuedJob, QueuedJobSpec, QueuedJobStatus, Tenant, TenantStatus,
     labels,
 };
+use crate::kinds::Composite;
 use crate::translate::{Form, JobView, PodView, RecordView, TenantView};
 use crate::watch::{self, Object};
 use events::Events;
 
 pub use failure::Failure;
 pub use pods::{PodName, PodsWrite};
+pub use seen::Seen;
 
 /// Characters of a name that are part of its record's or its Events': theirs may have 253.
 const NAME_MAX: usize = 200;
@@ -51,6 +54,8 @@ pub struct Effect {
     pub form: Form,
     /// Our record of it, before anything acts on it.
     pub record: RecordWrite,
+    /// What the Job said when this was decided.
+    pub seen: Seen,
     /// A JSON Patch of the Job: it starts it, or takes that back.
     pub patch: Option<Value>,
     /// Whether that patch starts it.
@@ -129,6 +134,16 @@ impl RecordWrite {
             Self::Create(spec, _) => bond(spec) != (None, None, &[]),
             Self::Change(before, spec, _) => bond(spec) != bond(&before.spec),
             Self::Delete(_) | Self::Keep => false,
+        }
+    }
+
+    /// Whether an admission that was on record is not any more.
+    fn unbinds(&self) -> bool {
+        match self {
+            Self::Change(before, spec, _) => {
+                before.spec.admission.is_some() && spec.admission != before.spec.admission
+            }
+            Self::Create(..) | Self::Delete(_) | Self::Keep => false,
         }
     }
 
@@ -221,7 +236,7 @@ impl Writer {
                 let after = outcome.record.as_ref().map(|record| record.version);
                 (before.is_some() && before == after).then_some(Failure::Vain)
             }
-            Ok(Err(error)) => Some(Failure::from(error)),
+            Ok(Err(failure)) => Some(failure),
             Err(_) => Some(Failure::Unanswered(format!(
                 "no answer within {WRITES_WITHIN:?}"
             ))),
@@ -229,11 +244,12 @@ impl Writer {
         outcome
     }
 
-    async fn write(&self, effect: Effect, outcome: &mut Outcome) -> kube::Result<()> {
+    async fn write(&self, effect: Effect, outcome: &mut Outcome) -> Result<(), Failure> {
         let Effect {
             job,
             form,
             record,
+            seen,
             patch,
             pods,
             condition,
@@ -242,6 +258,10 @@ impl Writer {
             leaving,
             ..
         } = effect;
+        // By the admission on record it may have been started since it was last heard of.
+        if record.unbinds() && form.suspends() && self.look(&job, form).await? != seen {
+            return Err(Failure::Stale);
+        }
         outcome.record = self.record(&job, form, record).await?;
         self.end_clients(&leaving).await?;
         if let Some(patch) = patch {
@@ -257,7 +277,7 @@ impl Writer {
                     self.notify(&job, subject(&job, form, about.as_ref()), notice)
                         .await;
                 }
-                return Err(error);
+                return Err(error.into());
             }
         }
         if let Some(condition) = condition {
@@ -310,9 +330,7 @@ impl Writer {
         let (name, params) = (job.name(), PatchParams::default());
         let view = match form {
             Form::Composite(kind) => {
-                let client = self.client.clone();
-                let api: Api<DynamicObject> =
-                    Api::namespaced_with(client, job.namespace(), &watch::resource(kind));
+                let api = self.composites(job, kind);
                 let written = api.patch(name, &params, &patch).await?;
                 JobView::of_composite(kind, &written, &self.gpu_resource)
             }
@@ -404,6 +422,11 @@ impl Writer {
 
     fn jobs(&self, job: &JobId) -> Api<Job> {
         Api::namespaced(self.client.clone(), job.namespace())
+    }
+
+    fn composites(&self, job: &JobId, kind: &Composite) -> Api<DynamicObject> {
+        let client = self.client.clone();
+        Api::namespaced_with(client, job.namespace(), &watch::resource(kind))
     }
 }
 

@@ -61,6 +61,9 @@ pub struct Observed {
     lost: BTreeSet<NodeId>,
     /// Jobs that leave for others.
     leavers: BTreeMap<Uid, Leaver>,
+    /// Admissions that are no longer in force, though their records may still say so, by job and
+    /// epoch.
+    withdrawn: BTreeMap<(Uid, i64), Plan>,
     /// Bound pods of Jobs that have no seat any more: nobody waits for their end.
     detached: BTreeSet<Uid>,
     /// Pods of Jobs that kube-scheduler cannot place.
@@ -328,7 +331,8 @@ impl Observed {
             self.refused.remove(uid);
             self.unplaced.remove(uid);
         }
-        if !snapshot.holds_places(job) && self.plans.remove_mut(uid) {
+        if !snapshot.holds_places(job) && self.plans.contains_key(uid) {
+            self.withdraw(uid);
             self.seat_pods_of(uid, &mut news);
             news.touched.insert(uid.to_owned());
             self.tell(&mut news);

@@ -18,7 +18,7 @@ use crate::requests::Requests;
 use crate::workload::TEAMS;
 
 /// Until every Job has its record.
-const PATIENCE: Duration = Duration::from_secs(480);
+const PATIENCE: Duration = Duration::from_secs(1500);
 /// How long nothing may be written.
 const STEADY: Duration = Duration::from_secs(20);
 

@@ -15,8 +15,8 @@ use crate::watch::Object;
 
 /// How long a refusal stands before it is tried again: long enough to be read.
 const REFUSED_FOR_AT_LEAST: Duration = Duration::from_secs(5);
-/// How long it is waited for evictions to be on record before it is looked again.
-const EVICTED_WITHIN: Duration = Duration::from_millis(20);
+/// How long it is waited for others' records to say that they leave before it is looked again.
+const LEFT_WITHIN: Duration = Duration::from_millis(20);
 
 impl Driver {
     /// Starts as many writes as there may be.
@@ -32,10 +32,14 @@ impl Driver {
     }
 
     fn next_effect(&mut self, snapshot: &Snapshot) -> Option<(Uid, Effect)> {
+        let busy = &self.work.busy;
+        self.observed.forget_withdrawn(|uid| busy.contains_key(uid));
         while let Some((uid, queue)) = self.work.next() {
-            if self.observed.awaits_eviction(&uid) {
-                self.work.look_again(&uid, EVICTED_WITHIN);
-                continue;
+            if self.observed.awaits_others(&uid) {
+                self.work.look_again(&uid, LEFT_WITHIN);
+                if !self.observed.is_withdrawn(&uid) {
+                    continue;
+                }
             }
             if self.observed.is_overtaken(&uid) {
                 let epoch = self.next_epoch();

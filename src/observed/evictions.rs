@@ -1,5 +1,6 @@
 //! Jobs that leave for others: from the decision until Kubernetes has ended their pods.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -9,6 +10,7 @@ use prorata_core::{Event, Job, JobId, Rule};
 use super::deadlines::decided;
 use super::{News, Observed, Uid};
 use crate::api::{Admission, Eviction, Place};
+use crate::plan::Plan;
 use crate::translate::{Form, JobView, PodView};
 
 /// A Job that has to leave for another.
@@ -86,28 +88,69 @@ impl Observed {
             .map(|(uid, _)| uid)
     }
 
-    /// Whether what this Job is admitted to may, on record, still be another's, which has to leave
-    /// and is not on record as such: after a crash both would have it.
+    /// An admission is no longer in force. Until its record says so, nobody else's may tell of its
+    /// places.
+    pub(super) fn withdraw(&mut self, uid: &str) {
+        if let Some(plan) = self.plans.get(uid).cloned() {
+            self.plans.remove_mut(uid);
+            self.withdrawn.insert((uid.to_owned(), plan.epoch()), plan);
+        }
+    }
+
+    /// No write about a job is under way: what its record does not say now of an admission that was
+    /// withdrawn, it never will.
+    pub fn forget_withdrawn(&mut self, is_busy: impl Fn(&str) -> bool) {
+        let mut withdrawn = std::mem::take(&mut self.withdrawn);
+        withdrawn.retain(|(uid, epoch), _| is_busy(uid) || self.is_told_of(uid, *epoch));
+        self.withdrawn = withdrawn;
+    }
+
+    /// Whether the record of a job may tell of an admission that is no longer in force.
     #[must_use]
-    pub fn awaits_eviction(&self, uid: &str) -> bool {
-        let Some(plan) = self.plans.get(uid).filter(|_| !self.leavers.is_empty()) else {
-            return false;
-        };
-        let is_ours = |place: &Place| {
-            plan.placement()
-                .slots()
-                .any(|slot| slot.node.as_str() == place.node)
-        };
+    pub fn is_withdrawn(&self, uid: &str) -> bool {
+        let from = (uid.to_owned(), i64::MIN);
+        let next = self.withdrawn.range(from..).next();
+        next.is_some_and(|((job, _), _)| job == uid)
+    }
+
+    /// Whether who takes over after a crash would take this admission for one in force.
+    fn is_told_of(&self, uid: &str, epoch: i64) -> bool {
         let is_recorded = self
             .admission(uid)
-            .is_some_and(|known| known.epoch == plan.epoch());
-        !is_recorded
-            && self.leavers.iter().any(|(other, leaver)| {
-                let theirs = self
-                    .admission(other)
-                    .filter(|_| !self.is_recorded(other, leaver));
-                other != uid && theirs.is_some_and(|known| known.placement.iter().any(is_ours))
-            })
+            .is_some_and(|known| known.epoch == epoch);
+        let holds = |view: &JobView| {
+            let was_stopped = view.is_suspended && view.epoch == Some(epoch);
+            !view.has_ended && !was_stopped
+        };
+        is_recorded && self.jobs.get(uid).is_some_and(holds)
+    }
+
+    /// Whether what this Job is admitted to is still another's on record, which has to leave and is not
+    /// on record as such, or has been taken back: after a crash both would have it.
+    #[must_use]
+    pub fn awaits_others(&self, uid: &str) -> bool {
+        if self.leavers.is_empty() && self.withdrawn.is_empty() {
+            return false;
+        }
+        let Some(plan) = self.plans.get(uid) else {
+            return false;
+        };
+        let known = self.admission(uid);
+        if known.is_some_and(|known| known.epoch == plan.epoch()) {
+            return false;
+        }
+        let nodes: BTreeSet<&str> = plan.placement().slots().map(|s| s.node.as_str()).collect();
+        let leaves = |(other, leaver): &(&Uid, &Leaver)| {
+            let is_near = |place: &Place| nodes.contains(place.node.as_str());
+            let theirs = self.admission(other).map(|known| &known.placement);
+            let is_told = theirs.is_some_and(|places| places.iter().any(is_near));
+            *other != uid && is_told && !self.is_recorded(other, leaver)
+        };
+        let is_withdrawn = |((other, _), plan): (&(Uid, i64), &Plan)| {
+            let mut slots = plan.placement().slots();
+            other != uid && slots.any(|slot| nodes.contains(slot.node.as_str()))
+        };
+        self.leavers.iter().any(|leaver| leaves(&leaver)) || self.withdrawn.iter().any(is_withdrawn)
     }
 
     fn admission(&self, uid: &str) -> Option<&Admission> {
@@ -170,8 +213,20 @@ impl Observed {
                 && pod.job.as_deref() == Some(uid)
                 && node.is_some_and(|node| !self.is_lost(node))
         };
-        let is_quiet = view.is_none_or(|view| view.is_quiet) && self.parts_are_quiet(uid);
-        !is_quiet || self.pods.values().any(on_live_node)
+        self.may_have_unseen_pods(uid) || self.pods.values().any(on_live_node)
+    }
+
+    /// Whether a suspended Job may have pods on nodes that nobody has told of yet: the watches of Jobs
+    /// and of pods go each at its own pace.
+    pub(super) fn may_have_unseen_pods(&self, uid: &str) -> bool {
+        let is_unseen = |view: &JobView| {
+            let seen = self.pods.values();
+            let seen = seen
+                .filter(|pod| pod.job.as_deref() == Some(uid))
+                .take(view.terminating as usize);
+            !view.is_quiet || view.terminating as usize > seen.count()
+        };
+        self.jobs.get(uid).is_some_and(is_unseen) || !self.parts_are_quiet(uid)
     }
 
     /// Whether pods that were there when the eviction was decided still hold a node that lives.

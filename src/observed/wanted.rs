@@ -96,7 +96,7 @@ impl Observed {
             && !(self.follows && self.was_admitted(uid))
     }
 
-    fn wanted_facts(&self, uid: &str, job: Job) -> Vec<Event> {
+    fn wanted_facts(&self, uid: &str, mut job: Job) -> Vec<Event> {
         let view = &self.jobs[uid];
         let released = |plan: &Plan| view.epoch == Some(plan.epoch()) || view.has_begun;
         let stopped = self.has_stopped(uid);
@@ -106,7 +106,11 @@ impl Observed {
         if self.plans.get(uid).is_some_and(outdated) {
             facts.push(Event::DecisionFailed(job.id.clone()));
         }
-        if stopped {
+        let is_started = view.form.suspends() && self.plans.get(uid).is_some_and(&released);
+        if is_started && self.may_have_unseen_pods(uid) {
+            // Once it is on hold, places without a pod are free.
+            job.hold = None;
+        } else if stopped {
             facts.push(Event::JobSubmitted(Job {
                 hold: Some(Hold::User),
                 ..job.clone()

@@ -94,6 +94,7 @@ impl JobView {
             } else {
                 active
             },
+            terminating: 0,
             checkpointed: checkpointed(metadata),
             is_leaving: metadata.deletion_timestamp.is_some(),
             gang: asked.gang,

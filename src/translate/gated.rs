@@ -173,6 +173,7 @@ pub fn group(uid: &str, name: Option<&str>, size: u32, pods: &[(&PodView, &Gated
         has_begun: pods.iter().any(|(_, gated)| !gated.is_waiting),
         is_quiet: true,
         active: 0,
+        terminating: 0,
         checkpointed: None,
         creator: Some(asked.creator.clone()),
         begun: None,

@@ -106,6 +106,8 @@ pub struct JobView {
     pub is_quiet: bool,
     /// Pods that exist and are neither over nor leaving.
     pub active: u32,
+    /// Pods that are leaving, as Kubernetes counts them. Those of operators' objects nobody counts.
+    pub terminating: u32,
     /// When it last saved its work.
     pub checkpointed: Option<Time>,
     /// It is being deleted; its pods may still run.
@@ -183,8 +185,9 @@ impl JobView {
             begun: begun(job),
             ended: ended(job),
             has_ended: has_ended(job),
-            is_quiet: is_suspended_by_kubernetes(job) && active(job) == 0,
-            active: active(job),
+            is_quiet: is_suspended_by_kubernetes(job) && count(job, |s| s.active) == 0,
+            active: count(job, |s| s.active),
+            terminating: count(job, |s| s.terminating),
             checkpointed: checkpointed(metadata),
             is_leaving: metadata.deletion_timestamp.is_some(),
             gang: spec.map_or(1, gang),
@@ -289,9 +292,10 @@ fn is_suspended_by_kubernetes(job: &k8s::Job) -> bool {
     conditions.any(|c| c.type_ == "Suspended" && c.status == "True")
 }
 
-fn active(job: &k8s::Job) -> u32 {
-    let active = job.status.as_ref().and_then(|status| status.active);
-    u32::try_from(active.unwrap_or_default()).unwrap_or_default()
+/// A number of pods in its status.
+fn count(job: &k8s::Job, of: fn(&k8s::JobStatus) -> Option<i32>) -> u32 {
+    let count = job.status.as_ref().and_then(of).unwrap_or_default();
+    u32::try_from(count).unwrap_or_default()
 }
 
 /// What is no moment says nothing.

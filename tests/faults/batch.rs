@@ -201,6 +201,7 @@ fn report(store: &mut Store, key: &Key, job: &str, succeeded: u64, failed: u64) 
     let pods = pods(store, job);
     let active = pods.iter().filter(|(_, pod)| is_active(pod)).count();
     let left = pods.iter().filter(|(_, pod)| !is_over(pod)).count();
+    let terminating = left - active;
     let now = super::store::second(store.now_ms);
     store.edit(key, BY, |job| {
         let suspended = bool_at(job, "/spec/suspend");
@@ -208,6 +209,7 @@ fn report(store: &mut Store, key: &Key, job: &str, succeeded: u64, failed: u64) 
         let completions = u64_at(job, "/spec/completions");
         let status = &mut job["status"];
         status["active"] = active.into();
+        status["terminating"] = terminating.into();
         status["succeeded"] = succeeded.into();
         status["failed"] = failed.into();
         if suspended {

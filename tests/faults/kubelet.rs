@@ -17,6 +17,10 @@ pub(crate) struct Kubelet {
     pods: BTreeMap<String, (Stage, u64)>,
     /// Nodes whose kubelet stands still.
     pub(crate) down: BTreeSet<String>,
+    /// The version and the still kubelets of which `coming` is true.
+    seen: Option<(u64, BTreeSet<String>)>,
+    /// When something happens to which pod.
+    coming: Vec<(Key, u64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +34,17 @@ enum Stage {
 impl Kubelet {
     /// The pods to which something happens. So many out of a thousand take long to end.
     pub(crate) fn due(&mut self, store: &Store, random: &mut Random, stubborn: u64) -> Vec<Key> {
-        let mut due = Vec::new();
+        let seen = (store.version(), self.down.clone());
+        if self.seen.as_ref() != Some(&seen) {
+            self.coming = self.coming(store, random, stubborn);
+            self.seen = Some(seen);
+        }
+        let due = self.coming.iter().filter(|(_, at)| *at <= store.now_ms);
+        due.map(|(key, _)| key.clone()).collect()
+    }
+
+    fn coming(&mut self, store: &Store, random: &mut Random, stubborn: u64) -> Vec<(Key, u64)> {
+        let mut coming = Vec::new();
         for (key, pod) in store.all(Kind::Pod) {
             let Some(stage) = self.stage(store, pod) else {
                 continue;
@@ -44,11 +58,9 @@ impl Kubelet {
                     at
                 }
             };
-            if at <= store.now_ms {
-                due.push(key.clone());
-            }
+            coming.push((key.clone(), at));
         }
-        due
+        coming
     }
 
     fn stage(&self, store: &Store, pod: &Object) -> Option<Stage> {

@@ -35,7 +35,7 @@ use std::time::Instant;
 use world::World;
 
 /// Seeds that are run where nobody says how many.
-const SEEDS: u64 = 30;
+const SEEDS: u64 = 47;
 const THREADS: u64 = 2;
 
 /// Seeds that once failed. Pods of a Job's next start, seen before the start itself, were taken for

@@ -27,6 +27,8 @@ pub(crate) struct Scheduler {
     heard: usize,
     /// Pods that are about to be bound.
     bindings: Vec<Binding>,
+    /// Pods without a node that may have one, by key and UID, as of a version.
+    waiting: (u64, Vec<(Key, String)>),
 }
 
 /// A pod that is about to be bound.
@@ -38,6 +40,14 @@ struct Binding {
     at_ms: u64,
 }
 
+fn waits(pod: &Value) -> bool {
+    let gates = pod["spec"]["schedulingGates"].as_array();
+    str_at(pod, "/spec/nodeName").is_empty()
+        && !is_over(pod)
+        && pod["metadata"]["deletionTimestamp"].is_null()
+        && gates.is_none_or(Vec::is_empty)
+}
+
 /// What nothing has happened for is tried again after this long all the same.
 const FLUSH_MS: u64 = 300_000;
 
@@ -45,23 +55,19 @@ impl Scheduler {
     /// The pods to place.
     pub(crate) fn due(&mut self, store: &Store) -> Vec<Key> {
         self.hear(store);
-        let is_due = |(key, pod): &(&Key, &super::store::Object)| {
-            let waits = str_at(pod, "/spec/nodeName").is_empty()
-                && !is_over(pod)
-                && pod["metadata"]["deletionTimestamp"].is_null()
-                && pod["spec"]["schedulingGates"]
-                    .as_array()
-                    .is_none_or(Vec::is_empty);
-            let (later, _) = self.later.get(uid(pod)).copied().unwrap_or_default();
-            let parked = self.parked.get(uid(pod)).copied().unwrap_or_default();
-            let is_bound = self.bindings.iter().any(|binding| binding.pod == **key);
-            waits && later.max(parked) <= store.now_ms && !is_bound
+        if self.waiting.0 != store.version() {
+            let waiting = store.all(Kind::Pod).filter(|(_, pod)| waits(pod));
+            let waiting = waiting.map(|(key, pod)| (key.clone(), uid(pod).to_owned()));
+            self.waiting = (store.version(), waiting.collect());
+        }
+        let is_due = |(key, uid): &&(Key, String)| {
+            let (later, _) = self.later.get(uid).copied().unwrap_or_default();
+            let parked = self.parked.get(uid).copied().unwrap_or_default();
+            let is_bound = self.bindings.iter().any(|binding| binding.pod == *key);
+            later.max(parked) <= store.now_ms && !is_bound
         };
-        store
-            .all(Kind::Pod)
-            .filter(is_due)
-            .map(|(key, _)| key.clone())
-            .collect()
+        let due = self.waiting.1.iter().filter(is_due);
+        due.map(|(key, _)| key.clone()).collect()
     }
 
     /// Tries those again for which something may have changed: a node, a pod on one, or what the pod

@@ -52,6 +52,8 @@ pub(crate) struct World {
     /// A digest of all that happened.
     pub(crate) digest: u64,
     digested: usize,
+    /// What is left of something that is gone, as of a version.
+    orphans: (u64, Vec<super::store::Key>),
     pub(crate) steps: u64,
     next_bookmark_ms: u64,
 }
@@ -97,6 +99,7 @@ impl World {
             strangers: 0,
             digest: 0xcbf2_9ce4_8422_2325,
             digested: 0,
+            orphans: (0, Vec::new()),
             steps: 0,
             next_bookmark_ms: 0,
         }
@@ -337,7 +340,10 @@ impl World {
             .kubelet
             .due(&self.store, &mut self.random, self.faults.stubborn);
         nexts.extend(lives.into_iter().map(Next::Lives));
-        nexts.extend(batch::orphans(&self.store).into_iter().map(Next::Collects));
+        if self.orphans.0 != self.store.version() {
+            self.orphans = (self.store.version(), batch::orphans(&self.store));
+        }
+        nexts.extend(self.orphans.1.iter().cloned().map(Next::Collects));
         nexts
     }
 
