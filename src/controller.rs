@@ -23,6 +23,7 @@ use crate::driver::{Driver, End, Settings};
 use crate::effects::Writer;
 use crate::extender::{self, FilterPolicy};
 use crate::gpus::Follower;
+use crate::gpus::repartition::Repartitioner;
 use crate::leader::{self, Candidate, Reign, Tenure};
 use crate::observed::{Classes, Patience};
 use crate::tenancy::{self, Keeper};
@@ -171,9 +172,19 @@ async fn drive(
         let (sender, inbox) = mpsc::channel(INBOX_MAX);
         let mut watches = watch::start(client, &config.gpu_resource, views, &sender);
         let writer = Writer::new(writes.clone(), &config.gpu_resource);
-        let agents = Follower::new(client.clone(), writer.clone(), views.clone(), sender);
+        let agents = Follower::new(client.clone(), writer.clone(), views.clone(), sender.clone());
         let agents = agents.acting(config.noise.action, tenure.clone());
+        let heard = (client.clone(), agents.heard());
         watches.spawn(agents.run());
+        let repartitioner = Repartitioner::new(
+            heard,
+            writer.clone(),
+            views.clone(),
+            tenure.clone(),
+            sender,
+            config,
+        );
+        watches.spawn(repartitioner.run());
         let driver = Driver::new(settings(config), writer, views.clone());
         let driver = driver.under(tenure.clone()).probing(answers.clone());
         let driver = driver.logging(log(config, &tenure));

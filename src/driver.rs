@@ -225,7 +225,14 @@ impl Driver {
     }
 
     fn apply(&mut self, change: Change) {
-        let news = self.observed.apply(change);
+        let news = match change {
+            Change::Drained(node) => {
+                let snapshot = self.scheduler.snapshot();
+                let now = self.clock.timestamp();
+                self.observed.drain(&node, &snapshot, now)
+            }
+            change => self.observed.apply(change),
+        };
         self.learn(news);
     }
 

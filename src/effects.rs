@@ -9,6 +9,7 @@ mod events;
 mod failure;
 mod fault;
 mod merge;
+mod nodes;
 mod pods;
 #[cfg(test)]
 mod tests;

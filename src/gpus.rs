@@ -1,11 +1,15 @@
 //! What the agents on GPU nodes say, as far as the controller acts on it: which pods disturb each
-//! other, and whether an agent says anything any more.
+//! other, how GPUs are divided, and whether an agent says anything any more.
 //!
 //! An agent is believed about its own node alone: a pod that it names has to be there. What it has
 //! said counts for nothing while it is silent.
 
 pub mod agents;
+pub mod demand;
 pub mod noise;
+pub mod partition;
+pub mod repartition;
+pub mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +20,7 @@ use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
-use kube::runtime::reflector::{self, Store};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use prorata_core::NodeId;
@@ -32,9 +36,41 @@ use crate::view::Views;
 use crate::watch::Change;
 use noise::{Case, Key};
 
+/// What there is to be read of the agents, as it was last heard.
+#[derive(Clone)]
+pub struct Heard {
+    nodes: Store<GpuNode>,
+    pods: Store<Pod>,
+}
+
+impl Heard {
+    /// What the agents say of their nodes.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<Arc<GpuNode>> {
+        self.nodes.state()
+    }
+
+    /// What the agent of one node says.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<Arc<GpuNode>> {
+        self.nodes.get(&ObjectRef::new(name))
+    }
+
+    /// The nodes among these whose agents say nothing, and why.
+    #[must_use]
+    pub fn silent(&self, nodes: &[Arc<GpuNode>]) -> BTreeMap<String, &'static str> {
+        let pods = self.pods.state();
+        let names = nodes.iter().map(|node| node.name_any());
+        agents::silent(names, pods.iter().map(AsRef::as_ref))
+    }
+}
+
 /// Follows what the agents say.
 pub struct Follower {
     reads: Client,
+    heard: Heard,
+    /// Whenever something else is heard of a node, and of an agent's pod.
+    ticks: (Ticks, Ticks),
     writer: Writer,
     views: Views,
     tenure: Tenure,
@@ -50,8 +86,20 @@ impl Follower {
     /// and the loop by its inbox which nodes take nobody new.
     #[must_use]
     pub fn new(reads: Client, writer: Writer, views: Views, inbox: mpsc::Sender<Change>) -> Self {
+        let (nodes, of_nodes) = mirror::<GpuNode>(
+            Api::all(reads.clone()),
+            watcher::Config::default(),
+            "GpuNodes",
+        );
+        let (pods, of_pods) = mirror::<Pod>(
+            Api::namespaced(reads.clone(), labels::AGENT_NAMESPACE),
+            watcher::Config::default().labels(agents::SELECTOR),
+            "the agents' pods",
+        );
         Self {
             reads,
+            heard: Heard { nodes, pods },
+            ticks: (of_nodes, of_pods),
             writer,
             views,
             tenure: Tenure::default(),
@@ -72,19 +120,16 @@ impl Follower {
         }
     }
 
+    /// What it hears, for others, while it runs.
+    #[must_use]
+    pub fn heard(&self) -> Heard {
+        self.heard.clone()
+    }
+
     /// Follows for ever. What cannot be listed is tried again, and nobody waits for it.
     pub async fn run(mut self) {
-        let (nodes, mut of_nodes) = mirror::<GpuNode>(
-            Api::all(self.reads.clone()),
-            watcher::Config::default(),
-            "GpuNodes",
-        );
-        let (pods, mut of_pods) = mirror::<Pod>(
-            Api::namespaced(self.reads.clone(), labels::AGENT_NAMESPACE),
-            watcher::Config::default().labels(agents::SELECTOR),
-            "the agents' pods",
-        );
         loop {
+            let (of_nodes, of_pods) = &mut self.ticks;
             // A burst is looked at once.
             match select(of_nodes.next(), of_pods.next()).await {
                 Either::Left((Some(()), _)) | Either::Right((Some(()), _)) => {}
@@ -92,13 +137,12 @@ impl Follower {
             }
             while let Some(Some(())) = of_nodes.next().now_or_never() {}
             while let Some(Some(())) = of_pods.next().now_or_never() {}
-            self.look(&nodes.state(), &pods.state()).await;
+            self.look(&self.heard.nodes()).await;
         }
     }
 
-    async fn look(&mut self, nodes: &[Arc<GpuNode>], pods: &[Arc<Pod>]) {
-        let names = nodes.iter().map(|node| node.name_any());
-        let silent = agents::silent(names, pods.iter().map(AsRef::as_ref));
+    async fn look(&mut self, nodes: &[Arc<GpuNode>]) {
+        let silent = self.heard.silent(nodes);
         let heard = nodes
             .iter()
             .filter(|node| !silent.contains_key(&node.name_any()));
@@ -152,8 +196,8 @@ impl Follower {
             what,
             "pods disturb each other"
         );
-        let (about, notice) = (case.about_node(), case.to_administrators());
-        self.writer.tell(about, notice).await;
+        let notice = case.to_administrators();
+        self.writer.tell(about(&case.node), notice).await;
         for pod in &case.noise.disturbed {
             let there = self.pod_there(case, &pod.namespace, &pod.name, None);
             if let Some(about) = there.await {
@@ -192,6 +236,18 @@ impl Follower {
             // The loop may have ended; then so does this.
             let _ = self.inbox.send(Change::Closed(noisy)).await;
         }
+    }
+}
+
+/// A node, for an Event.
+fn about(node: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Node".to_owned()),
+        name: Some(node.to_owned()),
+        // As the kubelet's own Events have it.
+        uid: Some(node.to_owned()),
+        ..ObjectReference::default()
     }
 }
 

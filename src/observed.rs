@@ -221,6 +221,8 @@ impl Observed {
                 self.readopt(kind, &mut news);
             }
             Change::Closed(nodes) => self.close(nodes, &mut news),
+            // Who may be evicted the core knows.
+            Change::Drained(_) => {}
         }
         self.tell(&mut news);
         news

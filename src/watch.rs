@@ -188,6 +188,8 @@ pub enum Change {
     Listed(Kind, Vec<Object>),
     /// These are all the nodes whose shared GPUs take nobody new for now.
     Closed(BTreeSet<NodeId>),
+    /// Jobs that may be evicted are to leave this node, whose GPUs are to be divided anew.
+    Drained(NodeId),
 }
 
 /// Follows each kind. That ends when the set is dropped.

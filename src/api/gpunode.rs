@@ -1,5 +1,5 @@
 //! The `GpuNode` object: the GPUs of one node. Its spec is the administrator's, its status the agent's
-//! of that node alone.
+//! of that node alone, but for what the controller does about how they are divided.
 //!
 //! The status holds what seldom changes, so that a cluster of idle agents writes nothing. What
 //! changes all the time is in the agent's metrics.
@@ -18,8 +18,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod occupancy;
+mod repartition;
 
 pub use occupancy::{Contention, Ended, Ending, GpuPod, Noise, Offender, PodName};
+pub use repartition::{Cause, Proposal, Repartition, Step};
 
 /// Condition: the driver answers.
 pub const DRIVER_READY: &str = "DriverReady";
@@ -69,6 +71,12 @@ pub const PODS_MAX: usize = 48;
         type_ = "string",
         json_path = ".status.mode",
         description = "How they are divided"
+    ),
+    printcolumn(
+        name = "Step",
+        type_ = "string",
+        json_path = ".status.repartition.step",
+        description = "How far the last change of that is"
     ),
     printcolumn(
         name = "Driver",
@@ -146,6 +154,12 @@ pub struct GpuNodeStatus {
     #[schemars(length(max = 64))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ended: Vec<Ended>,
+    /// The last change of how they are divided. The controller's to write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repartition: Option<Repartition>,
+    /// A change that the jobs that wait would gain by. The controller's to write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<Proposal>,
     /// Each GPU, by index.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["index".into()]))]
     #[schemars(length(max = 64))]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use prorata_core::{Event, Job, JobId, Rule};
+use prorata_core::{Event, Job, JobId, NodeId, Rule, Snapshot};
 
 use super::deadlines::decided;
 use super::{News, Observed, Uid};
@@ -33,9 +33,15 @@ impl Leaver {
     }
 }
 
+/// What ends a job by no rule of the core: its node's GPUs are to be divided anew.
+pub(crate) const DRAIN: &str = "repartition";
+
 impl fmt::Display for Eviction {
     /// For whom it leaves, and why it has to.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rule == DRAIN {
+            return f.write_str(&self.by);
+        }
         let why = match self.rule.as_str() {
             "priority" => "which has a higher priority within the same tenant",
             "reclaim" => "whose tenant claims what it is guaranteed",
@@ -73,6 +79,33 @@ impl Observed {
         };
         self.leavers.insert(uid.clone(), leaver);
         news.touched.insert(uid);
+        self.tell(&mut news);
+        news
+    }
+
+    /// Jobs that may be evicted leave a node whose GPUs are to be divided anew.
+    pub fn drain(&mut self, node: &NodeId, snapshot: &Snapshot, now: Timestamp) -> News {
+        let mut news = News::default();
+        for uid in self.planned_on(node) {
+            let job = self.told.get(&uid).and_then(|id| snapshot.job(id));
+            let plan = self.plans.get(&uid);
+            let Some((job, plan)) = job.zip(plan) else {
+                continue;
+            };
+            let may_leave = job.preemptible && !job.protected;
+            if !may_leave || self.leavers.contains_key(&uid) {
+                continue;
+            }
+            let eviction = Eviction {
+                epoch: plan.epoch(),
+                by: format!("another division of the GPUs of node {node}"),
+                rule: DRAIN.to_owned(),
+                at: Time(to_the_second(now)),
+            };
+            self.leavers.insert(uid.clone(), Leaver::recorded(eviction));
+            news.facts.push(Event::JobEvicted(job.id.clone()));
+            news.touched.insert(uid);
+        }
         self.tell(&mut news);
         news
     }
