@@ -470,6 +470,7 @@ mod pods;
 mod tenants;
 
 pub use deadlines::{Expired, Patience};
+pub(crate) use evictions::DRAIN;
 pub use evictions::Leaver;
 pub use owners::topmost;
 #[cfg(test)]

@@ -112,9 +112,11 @@ pub struct Admission {
 pub struct Eviction {
     /// The admission that it ends.
     pub epoch: i64,
-    /// Who gets the room: a job's name, or its tenant's where that is another one.
+    /// Who gets the room: a job's name, or its tenant's where that is another one; or for what it is
+    /// needed.
     pub by: String,
-    /// What entitles it to: `priority`, `reclaim`, `fair-share` or `order`.
+    /// What entitles it to: `priority`, `reclaim`, `fair-share` or `order`; or
+    /// `repartition`, where the GPUs of its node are to be divided anew.
     pub rule: String,
     /// When it was decided.
     pub at: Time,
