@@ -33,7 +33,7 @@ pub use leader_election::LeaderElection;
 pub use ledger::Ledger;
 pub use logging::{Format, Level, Logging};
 pub use noise::{Action, Noise};
-pub use preemption::Preemption;
+pub use preemption::{MpsClients, Preemption};
 pub use repartition::{Mode, Repartition};
 pub use tenancy::Tenancy;
 

@@ -172,9 +172,15 @@ async fn drive(
         let (sender, inbox) = mpsc::channel(INBOX_MAX);
         let mut watches = watch::start(client, &config.gpu_resource, views, &sender);
         let writer = Writer::new(writes.clone(), &config.gpu_resource);
-        let agents = Follower::new(client.clone(), writer.clone(), views.clone(), sender.clone());
+        let agents = Follower::new(
+            client.clone(),
+            writer.clone(),
+            views.clone(),
+            sender.clone(),
+        );
         let agents = agents.acting(config.noise.action, tenure.clone());
-        let heard = (client.clone(), agents.heard());
+        let hears = agents.heard();
+        let heard = (client.clone(), hears.clone());
         watches.spawn(agents.run());
         let repartitioner = Repartitioner::new(
             heard,
@@ -185,6 +191,7 @@ async fn drive(
             config,
         );
         watches.spawn(repartitioner.run());
+        let writer = writer.hearing(hears);
         let driver = Driver::new(settings(config), writer, views.clone());
         let driver = driver.under(tenure.clone()).probing(answers.clone());
         let driver = driver.logging(log(config, &tenure));
@@ -277,6 +284,7 @@ pub fn settings(config: &Configuration) -> Settings {
             node: config.node_lost_after,
             victim: config.preemption.victim_timeout,
             binding: config.binding_timeout,
+            together: config.preemption.mps_clients == config::MpsClients::Together,
         },
     }
 }

@@ -470,8 +470,8 @@ mod pods;
 mod tenants;
 
 pub use deadlines::{Expired, Patience};
-pub(crate) use evictions::DRAIN;
 pub use evictions::Leaver;
+pub(crate) use evictions::{DRAIN, TOGETHER};
 pub use owners::topmost;
 #[cfg(test)]
 mod tests;

@@ -35,6 +35,9 @@ pub const KUBELET_ANSWERS: &str = "KubeletAnswers";
 /// Condition: pods on some GPU disturb each other.
 pub const NOISY: &str = "Noisy";
 
+/// Condition: clients of MPS that were to be terminated are. Absent until some could not be.
+pub const CLIENTS_END: &str = "ClientsEnd";
+
 /// Pods whose clients of MPS are to be terminated at the same time.
 pub const ENDING_MAX: usize = 64;
 
@@ -167,6 +170,7 @@ pub struct GpuNodeStatus {
     pub gpus: Vec<Gpu>,
     /// `DriverReady`: the driver answers. `GpusHealthy`: every GPU is healthy. `KubeletAnswers`: the
     /// kubelet tells which pods it has given GPUs to. `Noisy`: pods on a GPU disturb each other.
+    /// `ClientsEnd`: clients of MPS that were to be terminated are; absent until some could not be.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[serde(default)]
     pub conditions: Vec<Condition>,

@@ -116,7 +116,8 @@ pub struct Eviction {
     /// needed.
     pub by: String,
     /// What entitles it to: `priority`, `reclaim`, `fair-share` or `order`; or
-    /// `repartition`, where the GPUs of its node are to be divided anew.
+    /// `repartition`, where the GPUs of its node are to be divided anew; or `mps`, where clients of MPS on
+    /// its GPU cannot be ended one by one.
     pub rule: String,
     /// When it was decided.
     pub at: Time,

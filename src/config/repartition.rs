@@ -70,5 +70,7 @@ impl Default for Repartition {
 fn read_modes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Partition>, D::Error> {
     let texts: Vec<String> = Vec::deserialize(deserializer)?;
     let modes = texts.iter().map(|text| text.parse());
-    modes.collect::<Result<_, String>>().map_err(de::Error::custom)
+    modes
+        .collect::<Result<_, String>>()
+        .map_err(de::Error::custom)
 }

@@ -17,6 +17,8 @@ pub struct Patience {
     pub victim: Duration,
     /// Until the pods of a started job are made and bound.
     pub binding: Duration,
+    /// Whether all on a GPU leave when clients of MPS cannot be ended one by one.
+    pub together: bool,
 }
 
 impl Default for Patience {
@@ -25,6 +27,7 @@ impl Default for Patience {
             node: Duration::from_secs(60),
             victim: Duration::from_secs(120),
             binding: Duration::from_secs(60),
+            together: true,
         }
     }
 }
@@ -63,6 +66,7 @@ impl Observed {
             node,
             victim,
             binding,
+            ..
         } = self.patience;
         let nodes = self.unready.values().map(|since| due(*since, node));
         let starts = self.incomplete.values().map(|since| due(*since, binding));

@@ -1,5 +1,7 @@
 //! What changes amount to, where it is not plain.
 
+mod leaving;
+
 use super::*;
 use k8s_openapi::jiff::Timestamp;
 use prorata_core::{Others, Resources, Slot, TaskId};
