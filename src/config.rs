@@ -287,6 +287,9 @@ mod tests {
         assert_eq!(action("").unwrap().noise.action, Action::Report);
         let stops = action("noise: {action: stopSharing}").unwrap();
         assert_eq!(stops.noise.action, Action::StopSharing);
+        let moves = action("noise: {action: moveAtRestart, movedFor: 2h}").unwrap();
+        assert_eq!(moves.noise.action, Action::MoveAtRestart);
+        assert_eq!(moves.noise.moved_for, Duration::from_secs(7200));
         assert!(action("noise: {action: shout}").is_err());
     }
 

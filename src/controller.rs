@@ -178,7 +178,7 @@ async fn drive(
             views.clone(),
             sender.clone(),
         );
-        let agents = agents.acting(config.noise.action, tenure.clone());
+        let agents = agents.acting(config.noise.clone(), tenure.clone());
         let hears = agents.heard();
         let heard = (client.clone(), hears.clone());
         watches.spawn(agents.run());

@@ -63,6 +63,7 @@ pub fn effect(
         Some(leaver) => Some(leaver.eviction.clone()),
         None => last_eviction(record).filter(|_| plan.is_none()),
     };
+    spec.aside = observed.recorded_aside(uid);
     let promised = snapshot.promised(&view.id);
     spec.promise = promised.map(translate::places).unwrap_or_default();
     let (start, stop) = match leaver {

@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::api::{GpuNode, labels};
-use crate::config::Action;
+use crate::config::{self, Action};
 use crate::effects::Writer;
 use crate::leader::Tenure;
 use crate::view::Views;
@@ -74,11 +74,19 @@ pub struct Follower {
     writer: Writer,
     views: Views,
     tenure: Tenure,
-    action: Action,
+    noise: config::Noise,
     inbox: mpsc::Sender<Change>,
-    /// What has been noticed, with the tenant that it was attributed to.
-    known: BTreeMap<Key, Option<String>>,
+    /// What has been noticed, with the pod to blame.
+    known: BTreeMap<Key, Option<Blamed>>,
     closed: BTreeSet<NodeId>,
+    disturbing: BTreeSet<(String, NodeId)>,
+}
+
+/// A pod that is to blame, and that is there.
+#[derive(Clone, Debug)]
+struct Blamed {
+    uid: String,
+    tenant: Option<String>,
 }
 
 impl Follower {
@@ -103,18 +111,19 @@ impl Follower {
             writer,
             views,
             tenure: Tenure::default(),
-            action: Action::default(),
+            noise: config::Noise::default(),
             inbox,
             known: BTreeMap::new(),
             closed: BTreeSet::new(),
+            disturbing: BTreeSet::new(),
         }
     }
 
     /// The same, which does this about noise, and tells people while this tenure lasts.
     #[must_use]
-    pub fn acting(self, action: Action, tenure: Tenure) -> Self {
+    pub fn acting(self, noise: config::Noise, tenure: Tenure) -> Self {
         Self {
-            action,
+            noise,
             tenure,
             ..self
         }
@@ -151,19 +160,23 @@ impl Follower {
         self.known.retain(|key, _| keys.contains(key));
         for case in &cases {
             if !self.known.contains_key(&case.key()) {
-                let tenant = self.notice(case).await;
-                self.known.insert(case.key(), tenant);
+                let blamed = self.notice(case).await;
+                self.known.insert(case.key(), blamed);
             }
         }
         let noisy = self.known.iter();
-        let noisy = noisy.map(|(key, tenant)| (key.node.clone(), tenant.clone()));
+        let noisy = noisy.map(|(key, blamed)| {
+            let tenant = blamed.as_ref().and_then(|blamed| blamed.tenant.clone());
+            (key.node.clone(), tenant)
+        });
         let metrics = self.views.metrics();
         metrics.gpu_nodes(noisy.collect(), silent.into_keys().collect());
         self.close(&cases).await;
+        self.set_apart().await;
     }
 
-    /// Tells those whom it concerns; answers with the tenant of the pod that is to blame.
-    async fn notice(&self, case: &Case) -> Option<String> {
+    /// Tells those whom it concerns; answers with the pod that is to blame, if it is there.
+    async fn notice(&self, case: &Case) -> Option<Blamed> {
         let tells = self.tenure.is_held() && case.is_fresh(Timestamp::now());
         if tells {
             self.tell_others(case).await;
@@ -179,12 +192,22 @@ impl Follower {
             );
             return None;
         };
+        let uid = about.uid.clone().unwrap_or_default();
         if tells {
-            self.writer.tell(about, case.to_offender()?).await;
+            let mut notice = case.to_offender()?;
+            if self.noise.action == Action::MoveAtRestart {
+                notice.message +=
+                    "; the next time its job is started on another node, if there is one";
+            }
+            self.writer.tell(about, notice).await;
         }
         let views = self.views.latest();
-        let namespaces = &views.as_ref().as_ref()?.namespaces;
-        Some(namespaces.get(&one.namespace)?.to_string())
+        let view = views.as_ref().as_ref();
+        let tenant = view.and_then(|view| view.namespaces.get(&one.namespace));
+        Some(Blamed {
+            uid,
+            tenant: tenant.map(ToString::to_string),
+        })
     }
 
     /// Tells the users of the pods that are disturbed, and the administrators of the node.
@@ -227,7 +250,7 @@ impl Follower {
 
     /// Tells the loop which nodes take nobody new on their shared GPUs.
     async fn close(&mut self, cases: &[Case]) {
-        if self.action != Action::StopSharing {
+        if self.noise.action != Action::StopSharing {
             return;
         }
         let noisy: BTreeSet<NodeId> = cases.iter().map(|case| case.node.as_str().into()).collect();
@@ -235,6 +258,24 @@ impl Follower {
             self.closed.clone_from(&noisy);
             // The loop may have ended; then so does this.
             let _ = self.inbox.send(Change::Closed(noisy)).await;
+        }
+    }
+
+    /// Tells the loop which pods are to blame, so that their jobs are started elsewhere.
+    async fn set_apart(&mut self) {
+        if self.noise.action != Action::MoveAtRestart {
+            return;
+        }
+        let blamed = self.known.iter().filter_map(|(key, blamed)| {
+            let uid = blamed.as_ref()?.uid.clone();
+            Some((uid, NodeId::from(key.node.as_str())))
+        });
+        let blamed: BTreeSet<(String, NodeId)> = blamed.collect();
+        if blamed != self.disturbing {
+            self.disturbing.clone_from(&blamed);
+            let change = Change::Disturbing(blamed, self.noise.moved_for);
+            // The loop may have ended; then so does this.
+            let _ = self.inbox.send(change).await;
         }
     }
 }

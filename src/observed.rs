@@ -14,6 +14,7 @@ use tracing::warn;
 use crate::plan::Plan;
 use crate::translate::{self, JobView, Part, PodView, RecordView, TenantView};
 use crate::watch::{Change, Kind, Object};
+use aside::Apart;
 use deadlines::Unplaced;
 use departed::Departed;
 use followed::Waiting;
@@ -70,6 +71,8 @@ pub struct Observed {
     incomplete: BTreeMap<Uid, Option<Time>>,
     /// Jobs whose pods could not be placed.
     unplaced: BTreeMap<Uid, Unplaced>,
+    /// Jobs that disturb others on shared GPUs.
+    apart: Apart,
     /// Pods that went without having been seen on a node.
     departed: Departed,
     /// The greatest epoch that was ever seen on record.
@@ -221,8 +224,8 @@ impl Observed {
                 self.readopt(kind, &mut news);
             }
             Change::Closed(nodes) => self.close(nodes, &mut news),
-            // Who may be evicted the core knows.
-            Change::Drained(_) => {}
+            // These take the core, or a clock.
+            Change::Drained(_) | Change::Disturbing(..) => {}
         }
         self.tell(&mut news);
         news
@@ -237,6 +240,7 @@ impl Observed {
         }
         for uid in self.records.keys().cloned().collect::<Vec<_>>() {
             self.adopt(&uid, &mut news);
+            self.adopt_aside(&uid);
             if !self.plans.contains_key(&uid) {
                 self.adopt_overdue(&uid);
             }
@@ -329,6 +333,7 @@ impl Observed {
             self.told.remove(uid);
             self.refused.remove(uid);
             self.unplaced.remove(uid);
+            self.forget_aside(uid);
         }
         if !snapshot.holds_places(job) && self.plans.remove_mut(uid) {
             self.seat_pods_of(uid, &mut news);
@@ -459,6 +464,7 @@ impl Observed {
     }
 }
 
+mod aside;
 mod deadlines;
 mod departed;
 mod evictions;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
+use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
@@ -190,6 +191,9 @@ pub enum Change {
     Closed(BTreeSet<NodeId>),
     /// Jobs that may be evicted are to leave this node, whose GPUs are to be divided anew.
     Drained(NodeId),
+    /// These are all the pods that disturb others on shared GPUs, with their nodes. Their jobs are not
+    /// started there for so long after that.
+    Disturbing(BTreeSet<(String, NodeId)>, Duration),
 }
 
 /// Follows each kind. That ends when the set is dropped.

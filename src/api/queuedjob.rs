@@ -81,6 +81,19 @@ pub struct QueuedJobSpec {
     /// The places that others are leaving for it; absent unless it waits for that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub promise: Vec<Place>,
+    /// Where it is not started for a while, because it disturbed others on shared GPUs there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aside: Option<Aside>,
+}
+
+/// Nodes on which a job is not started for a while.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aside {
+    /// Their names.
+    #[schemars(length(max = 16))]
+    pub nodes: Vec<String>,
+    /// Until when; longer while it goes on.
+    pub until: Time,
 }
 
 /// The object that waits, and no other of the same name.

@@ -178,7 +178,10 @@ impl Repartitioner {
     async fn see(&self, name: &str, is_silent: bool) -> kube::Result<Option<Found>> {
         let (nodes, gpu_nodes): (Api<Node>, Api<GpuNode>) =
             (Api::all(self.reads.clone()), Api::all(self.reads.clone()));
-        let both = nodes.get_opt(name).await?.zip(gpu_nodes.get_opt(name).await?);
+        let both = nodes
+            .get_opt(name)
+            .await?
+            .zip(gpu_nodes.get_opt(name).await?);
         let Some((node, gpu_node)) = both else {
             return Ok(None);
         };
@@ -219,8 +222,7 @@ impl Repartitioner {
     /// Pods that have GPUs of a node, by the API server, or jobs with places there, by the queue.
     async fn left(&self, name: &str) -> kube::Result<usize> {
         let api: Api<Pod> = Api::all(self.reads.clone());
-        let fields =
-            format!("spec.nodeName={name},status.phase!=Succeeded,status.phase!=Failed");
+        let fields = format!("spec.nodeName={name},status.phase!=Succeeded,status.phase!=Failed");
         let pods = api.list(&ListParams::default().fields(&fields)).await?;
         let views = pods
             .iter()
@@ -264,7 +266,8 @@ impl Repartitioner {
         };
         let since = self.lasting.note(found.as_ref(), now);
         let has_lasted = since.is_some_and(|since| {
-            Duration::try_from(now.duration_since(since)).is_ok_and(|for_| for_ >= self.config.after)
+            Duration::try_from(now.duration_since(since))
+                .is_ok_and(|for_| for_ >= self.config.after)
         });
         // Whoever takes over goes on with what was proposed.
         let is_shown = |change: &demand::Change| {

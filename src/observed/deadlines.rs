@@ -74,7 +74,13 @@ impl Observed {
         let victims = victims.map(|leaver| decided(leaver) + victim);
         let avoided = self.unplaced.values().filter(|u| !u.avoided.is_empty());
         let avoided = avoided.map(|unplaced| unplaced.until);
-        nodes.chain(starts).chain(victims).chain(avoided).min()
+        let back = self.next_back();
+        nodes
+            .chain(starts)
+            .chain(victims)
+            .chain(avoided)
+            .chain(back)
+            .min()
     }
 
     /// Takes up what nobody waits for any more.
@@ -83,6 +89,7 @@ impl Observed {
         self.lose_nodes(now, &mut expired.news);
         self.give_up_victims(now, &mut expired.news);
         self.take_back_starts(now, &mut expired);
+        self.let_back(now, &mut expired.news);
         for (uid, unplaced) in &mut self.unplaced {
             if unplaced.until <= now && !unplaced.avoided.is_empty() {
                 unplaced.avoided.clear();

@@ -1,6 +1,9 @@
 //! What changes amount to, where it is not plain.
 
+mod aside;
 mod leaving;
+
+use std::time::Duration;
 
 use super::*;
 use k8s_openapi::jiff::Timestamp;

@@ -12,6 +12,11 @@ struct World {
 
 impl World {
     fn new(together: bool) -> Self {
+        Self::with(together, true)
+    }
+
+    /// The same where the second Job may be evicted or not.
+    fn with(together: bool, preemptible: bool) -> Self {
         let patience = Patience {
             together,
             ..Patience::default()
@@ -30,6 +35,7 @@ impl World {
             let mut view = observed().jobs["j"].clone();
             view.id = JobId::new("red", uid, uid);
             view.epoch = Some(epoch);
+            view.preemptible = uid == "j" || preemptible;
             world.apply(Object::Job(Box::new(view.clone())));
             let job = world.observed.wanted(uid).unwrap();
             let slot = Slot::whole("a".into(), [device].into_iter().collect());
@@ -104,12 +110,17 @@ fn jobs_leave_a_node_that_is_to_be_divided_anew_and_no_other() {
 
 #[test]
 fn who_may_not_be_evicted_stays() {
-    let mut world = World::new(true);
-    let mut view = world.observed.jobs["k"].clone();
-    view.preemptible = false;
-    world.apply(Object::Job(Box::new(view)));
+    let mut world = World::with(true, false);
     world.drain("a");
     assert_eq!((world.leaves("j"), world.leaves("k")), (Some(DRAIN), None));
+}
+
+#[test]
+fn nobody_goes_where_one_may_not() {
+    let mut world = World::with(true, false);
+    world.drain("a");
+    assert_eq!(world.together(&["pod-k"], 1000), [""; 0]);
+    assert_eq!(world.together(&[], 1000), ["j"], "it is alone there");
 }
 
 #[test]
