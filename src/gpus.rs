@@ -7,6 +7,7 @@
 pub mod agents;
 pub mod demand;
 pub mod noise;
+pub mod occupants;
 pub mod partition;
 pub mod repartition;
 pub mod steps;
@@ -30,7 +31,7 @@ use tracing::{info, warn};
 
 use crate::api::{GpuNode, labels};
 use crate::config::{self, Action};
-use crate::effects::Writer;
+use crate::effects::{Notice, Writer};
 use crate::leader::Tenure;
 use crate::view::Views;
 use crate::watch::Change;
@@ -80,6 +81,10 @@ pub struct Follower {
     known: BTreeMap<Key, Option<Blamed>>,
     closed: BTreeSet<NodeId>,
     disturbing: BTreeSet<(String, NodeId)>,
+    /// The versions of GpuNodes whose pods the loop knows.
+    counted: BTreeMap<String, String>,
+    /// Nodes whose agents cannot be right, and why.
+    disbelieved: BTreeMap<String, String>,
 }
 
 /// A pod that is to blame, and that is there.
@@ -116,6 +121,8 @@ impl Follower {
             known: BTreeMap::new(),
             closed: BTreeSet::new(),
             disturbing: BTreeSet::new(),
+            counted: BTreeMap::new(),
+            disbelieved: BTreeMap::new(),
         }
     }
 
@@ -152,6 +159,7 @@ impl Follower {
 
     async fn look(&mut self, nodes: &[Arc<GpuNode>]) {
         let silent = self.heard.silent(nodes);
+        self.count(nodes).await;
         let heard = nodes
             .iter()
             .filter(|node| !silent.contains_key(&node.name_any()));
@@ -173,6 +181,63 @@ impl Follower {
         metrics.gpu_nodes(noisy.collect(), silent.into_keys().collect());
         self.close(&cases).await;
         self.set_apart().await;
+    }
+
+    /// Tells the loop which GPUs pods have, and people where that cannot be.
+    async fn count(&mut self, nodes: &[Arc<GpuNode>]) {
+        let Some(snapshot) = self.snapshot() else {
+            return;
+        };
+        let offers: BTreeMap<&str, &prorata_core::Node> = snapshot
+            .nodes()
+            .map(|node| (node.id.as_str(), node))
+            .collect();
+        for node in nodes {
+            let (name, version) = (node.name_any(), node.resource_version());
+            let version = version.unwrap_or_default();
+            let Some(offers) = offers.get(name.as_str()) else {
+                continue;
+            };
+            // What offers nothing now may be believed when it does again.
+            if self.counted.get(&name) == Some(&version) || offers.cards() == 0 {
+                continue;
+            }
+            match occupants::of(node, offers) {
+                Ok(pods) => {
+                    self.disbelieved.remove(&name);
+                    // The loop may have ended; then so does this.
+                    let node = NodeId::from(name.as_str());
+                    let _ = self.inbox.send(Change::Occupied(node, pods)).await;
+                }
+                Err(why) => self.disbelieve(&name, why).await,
+            }
+            self.counted.insert(name, version);
+        }
+        let there: BTreeSet<String> = nodes.iter().map(|node| node.name_any()).collect();
+        self.counted.retain(|name, _| there.contains(name));
+    }
+
+    async fn disbelieve(&mut self, node: &str, why: String) {
+        if self.disbelieved.get(node) == Some(&why) {
+            return;
+        }
+        warn!(node, why, "the agent cannot be right");
+        if self.tenure.is_held() {
+            let message = format!(
+                "its GpuNode says {why}: what its agent says of pods on GPUs counts for nothing until it can be right"
+            );
+            let notice = Notice {
+                reason: "GpuNodeDisbelieved".to_owned(),
+                message,
+            };
+            self.writer.tell(about(node), notice).await;
+        }
+        self.disbelieved.insert(node.to_owned(), why);
+    }
+
+    fn snapshot(&self) -> Option<prorata_core::Snapshot> {
+        let view = self.views.latest();
+        view.as_ref().as_ref().map(|view| view.snapshot.clone())
     }
 
     /// Tells those whom it concerns; answers with the pod that is to blame, if it is there.

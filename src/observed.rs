@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use prorata_core::{Event, Job, JobId, Node, NodeId, Placement, Snapshot, TenantId, Time};
+use prorata_core::{Devices, Event, Job, JobId, Node, NodeId, Placement, Snapshot, TenantId, Time};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use tracing::warn;
 
@@ -58,6 +58,8 @@ pub struct Observed {
     unready: BTreeMap<NodeId, Option<Time>>,
     /// Nodes whose shared GPUs take nobody new for now.
     closed: BTreeSet<NodeId>,
+    /// Which GPUs of a node pods have, as its agent says.
+    occupied: BTreeMap<NodeId, BTreeMap<Uid, Devices>>,
     /// Nodes that were not ready for too long.
     lost: BTreeSet<NodeId>,
     /// Jobs that leave for others.
@@ -224,6 +226,7 @@ impl Observed {
                 self.readopt(kind, &mut news);
             }
             Change::Closed(nodes) => self.close(nodes, &mut news),
+            Change::Occupied(node, pods) => self.occupy(node, pods, &mut news),
             // These take the core, or a clock.
             Change::Drained(_) | Change::Disturbing(..) => {}
         }
@@ -438,6 +441,7 @@ impl Observed {
                 self.nodes.remove(&node);
                 self.unready.remove(&node);
                 self.lost.remove(&node);
+                self.occupied.remove(&node);
                 news.touched.extend(self.jobs_on(&node));
                 news.facts.push(Event::NodeGone(node));
             }

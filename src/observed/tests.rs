@@ -2,6 +2,7 @@
 
 mod aside;
 mod leaving;
+mod occupied;
 
 use std::time::Duration;
 
