@@ -230,7 +230,7 @@ impl Repartitioner {
         let pods = views.filter(|takes| takes.get(Resource::Gpu) > 0).count();
         let view = self.views.latest();
         let plans = view.as_ref().as_ref().map(|view| &view.plans);
-        let plans = plans.into_iter().flat_map(rpds::RedBlackTreeMap::values);
+        let plans = plans.into_iter().flat_map(|plans| plans.values());
         let jobs = plans.filter(|plan| plan.is_on(&name.into())).count();
         Ok(pods.max(jobs))
     }
