@@ -22,8 +22,7 @@ use crate::decisions::Decisions;
 use crate::driver::{Driver, End, Settings};
 use crate::effects::Writer;
 use crate::extender::{self, FilterPolicy};
-use crate::gpus::Follower;
-use crate::gpus::repartition::Repartitioner;
+use crate::gpus::{self, Follower, repartition::Repartitioner};
 use crate::leader::{self, Candidate, Reign, Tenure};
 use crate::observed::{Classes, Patience};
 use crate::tenancy::{self, Keeper};
@@ -171,19 +170,14 @@ async fn drive(
     loop {
         let (sender, inbox) = mpsc::channel(INBOX_MAX);
         let mut watches = watch::start(client, &config.gpu_resource, views, &sender);
-        let writer = Writer::new(writes.clone(), &config.gpu_resource);
-        let agents = Follower::new(
-            client.clone(),
-            writer.clone(),
-            views.clone(),
-            sender.clone(),
-        );
+        let (heard, news) = gpus::hear(client);
+        let writer = Writer::new(writes.clone(), &config.gpu_resource).hearing(heard.clone());
+        let hears = (client.clone(), heard);
+        let agents = Follower::new(hears.clone(), writer.clone(), views.clone(), sender.clone());
         let agents = agents.acting(config.noise.clone(), tenure.clone());
-        let hears = agents.heard();
-        let heard = (client.clone(), hears.clone());
-        watches.spawn(agents.run());
+        watches.spawn(agents.run(news));
         let repartitioner = Repartitioner::new(
-            heard,
+            hears,
             writer.clone(),
             views.clone(),
             tenure.clone(),
@@ -191,7 +185,6 @@ async fn drive(
             config,
         );
         watches.spawn(repartitioner.run());
-        let writer = writer.hearing(hears);
         let driver = Driver::new(settings(config), writer, views.clone());
         let driver = driver.under(tenure.clone()).probing(answers.clone());
         let driver = driver.logging(log(config, &tenure));

@@ -66,12 +66,37 @@ impl Heard {
     }
 }
 
+/// A tick whenever something else is heard of a node, or of an agent's pod. Nothing is heard while
+/// nobody waits for them.
+pub struct News {
+    nodes: Ticks,
+    pods: Ticks,
+}
+
+/// Begins to hear what the agents say.
+#[must_use]
+pub fn hear(reads: &Client) -> (Heard, News) {
+    let (nodes, of_nodes) = mirror::<GpuNode>(
+        Api::all(reads.clone()),
+        watcher::Config::default(),
+        "GpuNodes",
+    );
+    let (pods, of_pods) = mirror::<Pod>(
+        Api::namespaced(reads.clone(), labels::AGENT_NAMESPACE),
+        watcher::Config::default().labels(agents::SELECTOR),
+        "the agents' pods",
+    );
+    let news = News {
+        nodes: of_nodes,
+        pods: of_pods,
+    };
+    (Heard { nodes, pods }, news)
+}
+
 /// Follows what the agents say.
 pub struct Follower {
     reads: Client,
     heard: Heard,
-    /// Whenever something else is heard of a node, and of an agent's pod.
-    ticks: (Ticks, Ticks),
     writer: Writer,
     views: Views,
     tenure: Tenure,
@@ -98,21 +123,15 @@ impl Follower {
     /// One that has heard nothing, and reports. It reads by the client, tells people by the writer,
     /// and the loop by its inbox which nodes take nobody new.
     #[must_use]
-    pub fn new(reads: Client, writer: Writer, views: Views, inbox: mpsc::Sender<Change>) -> Self {
-        let (nodes, of_nodes) = mirror::<GpuNode>(
-            Api::all(reads.clone()),
-            watcher::Config::default(),
-            "GpuNodes",
-        );
-        let (pods, of_pods) = mirror::<Pod>(
-            Api::namespaced(reads.clone(), labels::AGENT_NAMESPACE),
-            watcher::Config::default().labels(agents::SELECTOR),
-            "the agents' pods",
-        );
+    pub fn new(
+        (reads, heard): (Client, Heard),
+        writer: Writer,
+        views: Views,
+        inbox: mpsc::Sender<Change>,
+    ) -> Self {
         Self {
             reads,
-            heard: Heard { nodes, pods },
-            ticks: (of_nodes, of_pods),
+            heard,
             writer,
             views,
             tenure: Tenure::default(),
@@ -136,16 +155,10 @@ impl Follower {
         }
     }
 
-    /// What it hears, for others, while it runs.
-    #[must_use]
-    pub fn heard(&self) -> Heard {
-        self.heard.clone()
-    }
-
     /// Follows for ever. What cannot be listed is tried again, and nobody waits for it.
-    pub async fn run(mut self) {
+    pub async fn run(mut self, News { nodes, pods }: News) {
+        let (mut of_nodes, mut of_pods) = (nodes, pods);
         loop {
-            let (of_nodes, of_pods) = &mut self.ticks;
             // A burst is looked at once.
             match select(of_nodes.next(), of_pods.next()).await {
                 Either::Left((Some(()), _)) | Either::Right((Some(()), _)) => {}

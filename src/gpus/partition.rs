@@ -67,7 +67,7 @@ impl FromStr for Partition {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let within = |slots: &str, most| {
-            let number = slots.parse().ok();
+            let number: Option<u32> = slots.parse().ok();
             number.filter(|number| (2..=most).contains(number) && number.to_string() == slots)
         };
         let read = match text.split_once('-') {

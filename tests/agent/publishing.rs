@@ -270,8 +270,9 @@ async fn nobody_else_writes_the_status(world: &World) {
     done.status.get_or_insert_default().repartition = Some(from(json!({
         "from": "exclusive", "to": "mps-4", "cause": "Spec", "step": "Done", "since": "2026-01-01T00:00:00Z",
     })));
-    let refused = own.replace_status("gpu-b", &PostParams::default(), &done);
-    let error = refused.await.unwrap_err().to_string();
+    let params = PostParams::default();
+    let refused = own.replace_status("gpu-b", &params, &done).await;
+    let error = refused.unwrap_err().to_string();
     assert!(error.contains("leave status.repartition"), "{error}");
     assert_eq!(world.status("gpu-b").await, before);
     let api: Api<GpuNode> = Api::all(client(&world.a).await);

@@ -72,8 +72,9 @@ impl Agents {
                     let mode = mode(&nodes.get(name).await.unwrap());
                     let status = json!({ "status": { "mode": mode, "count": 4, "healthy": 4 } });
                     let params = PatchParams::default();
-                    let told = gpu_nodes.patch_status(name, &params, &Patch::Merge(status));
-                    told.await.unwrap();
+                    let status = Patch::Merge(status);
+                    let told = gpu_nodes.patch_status(name, &params, &status).await;
+                    told.unwrap();
                 }
                 tokio::time::sleep(Duration::from_millis(300)).await;
             }

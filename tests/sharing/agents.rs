@@ -89,8 +89,9 @@ async fn look(admin: Client, kubelet: Arc<Kubelet>, cards: BTreeMap<String, u32>
         for (node, gpus) in now {
             if told.get(&node) != Some(&gpus) {
                 let status = Patch::Merge(json!({ "status": { "gpus": gpus } }));
-                let written = api.patch_status(&node, &PatchParams::default(), &status);
-                written.await.unwrap();
+                let params = PatchParams::default();
+                let written = api.patch_status(&node, &params, &status).await;
+                written.unwrap();
                 told.insert(node, gpus);
             }
         }
