@@ -90,6 +90,8 @@ fn waiting(snapshot: &Snapshot) -> Vec<&Job> {
                 | Reason::CapacityFull { .. }
         )
     });
+    // One that is held waits for somebody, whatever else it lacks.
+    let waiting = waiting.filter(|(job, _)| job.hold.is_none());
     waiting.map(|(job, _)| job).collect()
 }
 

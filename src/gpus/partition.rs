@@ -88,8 +88,9 @@ fn is_profile(text: &str) -> bool {
     let parts = text
         .strip_suffix("gb")
         .and_then(|text| text.split_once("g."));
-    let is_number =
-        |text: &str, most| (1..=most).contains(&text.len()) && text.parse::<u16>().is_ok();
+    let is_number = |text: &str, most| {
+        (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+    };
     parts.is_some_and(|(slices, gib)| is_number(slices, 1) && is_number(gib, 3))
 }
 
