@@ -107,25 +107,24 @@ impl Repartitioner {
         let silent = self.heard.silent(&nodes);
         let concerned = concerned(&nodes, &snapshot);
         for name in &concerned {
-            let is_silent = silent.contains_key(name);
-            match self.advance(name, is_silent).await.map_err(Failure::from) {
-                Ok(()) => {}
-                Err(Failure::Stale) => debug!(node = name, "it has changed meanwhile"),
-                Err(failure) => warn!(node = name, %failure, "its GPUs cannot be divided anew yet"),
+            let advanced = self.advance(name, silent.contains_key(name)).await;
+            if let Err(error) = advanced {
+                report(name, Failure::from(error));
             }
         }
-        if concerned.is_empty() && self.is_due() {
-            let heard: Vec<&GpuNode> = nodes
-                .iter()
-                .filter(|node| !silent.contains_key(&node.name_any()))
-                .map(AsRef::as_ref)
-                .collect();
+        if !concerned.is_empty() {
+            return true;
+        }
+        if self.is_due() {
+            let is_heard = |node: &&GpuNode| !silent.contains_key(&node.name_any());
+            let heard = nodes.iter().map(AsRef::as_ref).filter(is_heard);
+            let heard: Vec<&GpuNode> = heard.collect();
             let shown = self.look_for_demand(&snapshot, (&nodes, &heard)).await;
-            if let Err(failure) = shown.map_err(Failure::from) {
-                warn!(%failure, "what is proposed cannot be shown");
+            if let Err(error) = shown {
+                warn!(failure = %Failure::from(error), "what is proposed cannot be shown");
             }
         }
-        !concerned.is_empty()
+        false
     }
 
     fn snapshot(&self) -> Option<Snapshot> {
@@ -365,6 +364,13 @@ impl Repartitioner {
             }
         }
         Ok(())
+    }
+}
+
+fn report(node: &str, failure: Failure) {
+    match failure {
+        Failure::Stale => debug!(node, "it has changed meanwhile"),
+        failure => warn!(node, %failure, "its GPUs cannot be divided anew yet"),
     }
 }
 
