@@ -57,6 +57,7 @@ pub fn validating(gpu_resource: &str) -> Vec<ValidatingAdmissionPolicy> {
         isolation::priorities(),
         queuedjobs::guard(),
         gpunodes::guard(),
+        gpunodes::confine_nodes(),
         tenancy::confine(),
         tenancy::own_jobs(),
         tenancy::hardened(),
@@ -87,9 +88,14 @@ pub fn bind_mutating(policy: &MutatingAdmissionPolicy) -> MutatingAdmissionPolic
 #[must_use]
 pub fn bind_validating(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissionPolicyBinding {
     let name = policy.metadata.name.as_deref();
-    let everywhere = [queuedjobs::NAME, gpunodes::NAME, tenancy::CONFINED]
-        .map(Some)
-        .contains(&name);
+    let everywhere = [
+        queuedjobs::NAME,
+        gpunodes::NAME,
+        gpunodes::NODES,
+        tenancy::CONFINED,
+    ]
+    .map(Some)
+    .contains(&name);
     // Where an administrator has removed it, the queue alone heeds what it says.
     let param_ref = (name == Some(isolation::PRIORITIES)).then(|| ParamRef {
         name: Some(labels::CLASSES.to_owned()),

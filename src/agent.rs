@@ -148,8 +148,9 @@ async fn watch_gpus(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let mut picture = watcher.look().await;
-        picture.status.ended = outcomes.borrow().values().cloned().collect();
+        let ended = outcomes.borrow().values().cloned().collect();
+        watcher.inventory.end(Timestamp::now(), ended);
+        let picture = watcher.look().await;
         tell.send_if_modified(|told| {
             let is_new = told.as_ref() != Some(&picture.status);
             if is_new {

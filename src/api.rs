@@ -11,8 +11,8 @@ pub mod tenant;
 pub use amount::Amount;
 pub use gpunode::{GpuNode, GpuNodeSpec, GpuNodeStatus};
 pub use queuedjob::{
-    Admission, Eviction, Forecast, JobReference, Place, QueuedJob, QueuedJobSpec, QueuedJobStatus,
-    State,
+    Admission, Aside, Eviction, Forecast, JobReference, Place, QueuedJob, QueuedJobSpec,
+    QueuedJobStatus, State,
 };
 pub use tenant::{
     Amounts, Budget, BudgetPolicy, ClassStorage, Compliance, ComplianceClass, ContainerSizes,

@@ -22,6 +22,7 @@ mod ledger;
 mod logging;
 mod noise;
 mod preemption;
+mod repartition;
 mod tenancy;
 
 pub use budgets::Budgets;
@@ -32,7 +33,8 @@ pub use leader_election::LeaderElection;
 pub use ledger::Ledger;
 pub use logging::{Format, Level, Logging};
 pub use noise::{Action, Noise};
-pub use preemption::Preemption;
+pub use preemption::{MpsClients, Preemption};
+pub use repartition::{Mode, Repartition};
 pub use tenancy::Tenancy;
 
 /// `apiVersion` of the file.
@@ -97,6 +99,9 @@ pub struct Configuration {
     /// What becomes of pods that disturb others on a shared GPU.
     #[serde(default)]
     pub noise: Noise,
+    /// How nodes come to divide their GPUs in another way.
+    #[serde(default)]
+    pub repartition: Repartition,
     /// What is logged, and how.
     #[serde(default)]
     pub logging: Logging,
@@ -282,7 +287,21 @@ mod tests {
         assert_eq!(action("").unwrap().noise.action, Action::Report);
         let stops = action("noise: {action: stopSharing}").unwrap();
         assert_eq!(stops.noise.action, Action::StopSharing);
+        let moves = action("noise: {action: moveAtRestart, movedFor: 2h}").unwrap();
+        assert_eq!(moves.noise.action, Action::MoveAtRestart);
+        assert_eq!(moves.noise.moved_for, Duration::from_secs(7200));
         assert!(action("noise: {action: shout}").is_err());
+    }
+
+    #[test]
+    fn changes_of_nodes_are_proposed_unless_something_else_is_said() {
+        let read = |rest: &str| read(&format!("extender: {{{TLS}}}\n{rest}"));
+        assert_eq!(read("").unwrap().repartition.mode, Mode::Propose);
+        let applied = read("repartition: {mode: apply, modes: [exclusive, mps-4], after: 30s}");
+        let applied = applied.unwrap().repartition;
+        assert_eq!((applied.mode, applied.modes.len()), (Mode::Apply, 2));
+        let wrong = read("repartition: {modes: [mps-400]}").unwrap_err();
+        assert!(wrong.contains("`mps-400` is no mode of a node"), "{wrong}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::decisions::Decisions;
 use crate::driver::{Driver, End, Settings};
 use crate::effects::Writer;
 use crate::extender::{self, FilterPolicy};
-use crate::gpus::Follower;
+use crate::gpus::{self, Follower, repartition::Repartitioner};
 use crate::leader::{self, Candidate, Reign, Tenure};
 use crate::observed::{Classes, Patience};
 use crate::tenancy::{self, Keeper};
@@ -170,10 +170,21 @@ async fn drive(
     loop {
         let (sender, inbox) = mpsc::channel(INBOX_MAX);
         let mut watches = watch::start(client, &config.gpu_resource, views, &sender);
-        let writer = Writer::new(writes.clone(), &config.gpu_resource);
-        let agents = Follower::new(client.clone(), writer.clone(), views.clone(), sender);
-        let agents = agents.acting(config.noise.action, tenure.clone());
-        watches.spawn(agents.run());
+        let (heard, news) = gpus::hear(client);
+        let writer = Writer::new(writes.clone(), &config.gpu_resource).hearing(heard.clone());
+        let hears = (client.clone(), heard);
+        let agents = Follower::new(hears.clone(), writer.clone(), views.clone(), sender.clone());
+        let agents = agents.acting(config.noise.clone(), tenure.clone());
+        watches.spawn(agents.run(news));
+        let repartitioner = Repartitioner::new(
+            hears,
+            writer.clone(),
+            views.clone(),
+            tenure.clone(),
+            sender,
+            config,
+        );
+        watches.spawn(repartitioner.run());
         let driver = Driver::new(settings(config), writer, views.clone());
         let driver = driver.under(tenure.clone()).probing(answers.clone());
         let driver = driver.logging(log(config, &tenure));
@@ -268,6 +279,7 @@ pub fn settings(config: &Configuration) -> Settings {
             node: config.node_lost_after,
             victim: config.preemption.victim_timeout,
             binding: config.binding_timeout,
+            together: config.preemption.mps_clients == config::MpsClients::Together,
         },
     }
 }

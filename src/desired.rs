@@ -64,10 +64,9 @@ pub fn effect(
         .admission
         .or_else(|| to_be_ended(leaver?, record?, view));
     shares::name_models(&mut spec, observed, record);
-    spec.eviction = match leaver {
-        Some(leaver) => Some(leaver.eviction.clone()),
-        None => last_eviction(record).filter(|_| plan.is_none()),
-    };
+    let leaves = leaver.map(|leaver| leaver.eviction.clone());
+    spec.eviction = leaves.or_else(|| last_eviction(record).filter(|_| plan.is_none()));
+    spec.aside = observed.recorded_aside(uid);
     let promised = snapshot.promised(&view.id);
     spec.promise = promised.map(translate::places).unwrap_or_default();
     let (start, stop) = match leaver {

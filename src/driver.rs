@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prorata_core::{Decision, Event, Policy, Scheduler, Snapshot};
+use prorata_core::{Decision, Event, JobId, Policy, Reason, Scheduler, Snapshot, Verdict};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, info};
@@ -225,7 +225,17 @@ impl Driver {
     }
 
     fn apply(&mut self, change: Change) {
-        let news = self.observed.apply(change);
+        let news = match change {
+            Change::Drained(node) => {
+                let snapshot = self.scheduler.snapshot();
+                let now = self.clock.timestamp();
+                self.observed.drain(&node, &snapshot, now)
+            }
+            Change::Disturbing(pods, lasts) => {
+                self.observed.disturb(&pods, lasts, self.clock.now())
+            }
+            change => self.observed.apply(change),
+        };
         self.learn(news);
     }
 
@@ -365,6 +375,26 @@ impl Driver {
         }
         for job in self.explained.ask(&mut self.scheduler) {
             self.work.report(job.uid());
+            self.let_back(&job);
+        }
+    }
+
+    /// A job that is kept away from nodes and would find room nowhere else is kept away no more.
+    fn let_back(&mut self, job: &JobId) {
+        let snapshot = self.scheduler.snapshot();
+        let verdict = self.explained.verdict(&snapshot, job);
+        let is_lost = matches!(
+            verdict,
+            Some(Verdict::Waiting(
+                Reason::NoSuchNode { .. }
+                    | Reason::NoSuchGpu { .. }
+                    | Reason::NoSuchResource { .. }
+                    | Reason::ExceedsCapacity { .. }
+            ))
+        );
+        if is_lost && let Some(news) = self.observed.come_back(job.uid()) {
+            self.learn(news);
+            self.cycle();
         }
     }
 

@@ -9,6 +9,7 @@ mod events;
 mod failure;
 mod fault;
 mod merge;
+mod nodes;
 mod pods;
 mod seen;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use crate::api::{
     Admission, Eviction, Place, QueuedJob, QueuedJobSpec, QueuedJobStatus, Tenant, TenantStatus,
     labels,
 };
+use crate::gpus::Heard;
 use crate::kinds::Composite;
 use crate::translate::{Form, JobView, PodView, RecordView, TenantView};
 use crate::watch::{self, Object};
@@ -199,6 +201,8 @@ pub struct Writer {
     client: Client,
     events: Events,
     gpu_resource: String,
+    /// What the agents say, where that is followed.
+    heard: Option<Heard>,
 }
 
 impl Writer {
@@ -209,6 +213,16 @@ impl Writer {
             events: Events::new(client.clone()),
             client,
             gpu_resource: gpu_resource.to_owned(),
+            heard: None,
+        }
+    }
+
+    /// The same, which asks of no node whose agent says that nothing is shared there.
+    #[must_use]
+    pub fn hearing(self, heard: Heard) -> Self {
+        Self {
+            heard: Some(heard),
+            ..self
         }
     }
 

@@ -23,6 +23,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use prorata_core::{Rule, TenantId};
 
+use crate::observed::{DRAIN, TOGETHER};
 use crate::view::Views;
 use crate::watch::Kind;
 
@@ -166,7 +167,8 @@ impl Metrics {
     /// A job of this tenant was evicted by a rule of preemption.
     pub fn evicted(&self, tenant: &TenantId, rule: &str) {
         let tenant = self.tenant(tenant);
-        let rule = RULES.map(Rule::name).into_iter().find(|name| *name == rule);
+        let mut rules = RULES.map(Rule::name).into_iter().chain([DRAIN, TOGETHER]);
+        let rule = rules.find(|name| *name == rule);
         let rule = rule.unwrap_or(OTHER);
         let label = Evicted { tenant, rule };
         self.0.counted.evicted.get_or_create(&label).inc();

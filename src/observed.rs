@@ -7,13 +7,14 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use prorata_core::{Event, Job, JobId, Node, NodeId, Placement, Snapshot, TenantId, Time};
+use prorata_core::{Devices, Event, Job, JobId, Node, NodeId, Placement, Snapshot, TenantId, Time};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use tracing::warn;
 
 use crate::plan::Plan;
 use crate::translate::{self, JobView, Part, PodView, RecordView, TenantView};
 use crate::watch::{Change, Kind, Object};
+use aside::Apart;
 use deadlines::Unplaced;
 use departed::Departed;
 use followed::Waiting;
@@ -57,6 +58,8 @@ pub struct Observed {
     unready: BTreeMap<NodeId, Option<Time>>,
     /// Nodes whose shared GPUs take nobody new for now.
     closed: BTreeSet<NodeId>,
+    /// Which GPUs of a node pods have, as its agent says.
+    occupied: BTreeMap<NodeId, BTreeMap<Uid, Devices>>,
     /// Nodes that were not ready for too long.
     lost: BTreeSet<NodeId>,
     /// Jobs that leave for others.
@@ -73,6 +76,8 @@ pub struct Observed {
     incomplete: BTreeMap<Uid, Option<Time>>,
     /// Jobs whose pods could not be placed.
     unplaced: BTreeMap<Uid, Unplaced>,
+    /// Jobs that disturb others on shared GPUs.
+    apart: Apart,
     /// Pods that went without having been seen on a node.
     departed: Departed,
     /// The greatest epoch that was ever seen on record.
@@ -224,6 +229,9 @@ impl Observed {
                 self.readopt(kind, &mut news);
             }
             Change::Closed(nodes) => self.close(nodes, &mut news),
+            Change::Occupied(node, pods) => self.occupy(node, pods, &mut news),
+            // These take the core, or a clock.
+            Change::Drained(_) | Change::Disturbing(..) => {}
         }
         self.tell(&mut news);
         news
@@ -238,6 +246,7 @@ impl Observed {
         }
         for uid in self.records.keys().cloned().collect::<Vec<_>>() {
             self.adopt(&uid, &mut news);
+            self.adopt_aside(&uid);
             if !self.plans.contains_key(&uid) {
                 self.adopt_overdue(&uid);
             }
@@ -330,6 +339,7 @@ impl Observed {
             self.told.remove(uid);
             self.refused.remove(uid);
             self.unplaced.remove(uid);
+            self.forget_aside(uid);
         }
         if !snapshot.holds_places(job) && self.plans.contains_key(uid) {
             self.withdraw(uid);
@@ -435,6 +445,7 @@ impl Observed {
                 self.nodes.remove(&node);
                 self.unready.remove(&node);
                 self.lost.remove(&node);
+                self.occupied.remove(&node);
                 news.touched.extend(self.jobs_on(&node));
                 news.facts.push(Event::NodeGone(node));
             }
@@ -461,6 +472,7 @@ impl Observed {
     }
 }
 
+mod aside;
 mod deadlines;
 mod departed;
 mod evictions;
@@ -473,6 +485,7 @@ mod tenants;
 
 pub use deadlines::{Expired, Patience};
 pub use evictions::Leaver;
+pub(crate) use evictions::{DRAIN, TOGETHER};
 pub use owners::topmost;
 #[cfg(test)]
 mod tests;

@@ -152,10 +152,16 @@ impl Plan {
         Some(seat)
     }
 
+    /// The place that a pod has.
+    #[must_use]
+    pub fn seat_of(&self, pod: &str) -> Option<u32> {
+        let mut pods = self.pods.iter();
+        pods.find(|(_, uid)| *uid == pod).map(|(seat, _)| *seat)
+    }
+
     /// The pod is gone; its place, if it had one, is free for another of the same job.
     pub fn leave(&mut self, pod: &str) -> Option<u32> {
-        let (seat, _) = self.pods.iter().find(|(_, uid)| *uid == pod)?;
-        let seat = *seat;
+        let seat = self.seat_of(pod)?;
         self.pods.remove(&seat);
         Some(seat)
     }

@@ -2,14 +2,15 @@
 //!
 //! Each object is trimmed to its view on the way, so that the inbox stays small.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
+use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::{Api, Client, Resource, ResourceExt};
-use prorata_core::{NodeId, TenantId, Time};
+use prorata_core::{Devices, NodeId, TenantId, Time};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -188,6 +189,13 @@ pub enum Change {
     Listed(Kind, Vec<Object>),
     /// These are all the nodes whose shared GPUs take nobody new for now.
     Closed(BTreeSet<NodeId>),
+    /// Jobs that may be evicted are to leave this node, whose GPUs are to be divided anew.
+    Drained(NodeId),
+    /// Pods with these UIDs have these GPUs of a node, and no others of it have any.
+    Occupied(NodeId, BTreeMap<String, Devices>),
+    /// These are all the pods that disturb others on shared GPUs, with their nodes. Their jobs are not
+    /// started there for so long after that.
+    Disturbing(BTreeSet<(String, NodeId)>, Duration),
 }
 
 /// Follows each kind. That ends when the set is dropped.

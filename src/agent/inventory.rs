@@ -234,6 +234,9 @@ pub fn continued(
     let counts = seen.driver.is_some() && (!is_same || last == 0);
     seen.inventory = last + i64::from(counts);
     if let Some(told) = told {
+        // These are the controller's.
+        seen.repartition.clone_from(&told.repartition);
+        seen.proposal.clone_from(&told.proposal);
         occupancy::keep_occupancy(&mut seen, told);
         let is_other = !occupancy::is_same_occupancy(&seen, told);
         seen.occupancy = told.occupancy + i64::from(is_other);

@@ -1,5 +1,5 @@
 //! The `GpuNode` object: the GPUs of one node. Its spec is the administrator's, its status the agent's
-//! of that node alone.
+//! of that node alone, but for what the controller does about how they are divided.
 //!
 //! The status holds what seldom changes, so that a cluster of idle agents writes nothing. What
 //! changes all the time is in the agent's metrics.
@@ -18,8 +18,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod occupancy;
+mod repartition;
 
 pub use occupancy::{Contention, Ended, Ending, GpuPod, Noise, Offender, PodName};
+pub use repartition::{Cause, Proposal, Repartition, Step};
 
 /// Condition: the driver answers.
 pub const DRIVER_READY: &str = "DriverReady";
@@ -32,6 +34,9 @@ pub const KUBELET_ANSWERS: &str = "KubeletAnswers";
 
 /// Condition: pods on some GPU disturb each other.
 pub const NOISY: &str = "Noisy";
+
+/// Condition: clients of MPS that were to be terminated are. Absent until some could not be.
+pub const CLIENTS_END: &str = "ClientsEnd";
 
 /// Pods whose clients of MPS are to be terminated at the same time.
 pub const ENDING_MAX: usize = 64;
@@ -69,6 +74,12 @@ pub const PODS_MAX: usize = 48;
         type_ = "string",
         json_path = ".status.mode",
         description = "How they are divided"
+    ),
+    printcolumn(
+        name = "Step",
+        type_ = "string",
+        json_path = ".status.repartition.step",
+        description = "How far the last change of that is"
     ),
     printcolumn(
         name = "Driver",
@@ -146,6 +157,12 @@ pub struct GpuNodeStatus {
     #[schemars(length(max = 64))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ended: Vec<Ended>,
+    /// The last change of how they are divided. The controller's to write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repartition: Option<Repartition>,
+    /// A change that the jobs that wait would gain by. The controller's to write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<Proposal>,
     /// Each GPU, by index.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["index".into()]))]
     #[schemars(length(max = 64))]
@@ -153,6 +170,7 @@ pub struct GpuNodeStatus {
     pub gpus: Vec<Gpu>,
     /// `DriverReady`: the driver answers. `GpusHealthy`: every GPU is healthy. `KubeletAnswers`: the
     /// kubelet tells which pods it has given GPUs to. `Noisy`: pods on a GPU disturb each other.
+    /// `ClientsEnd`: clients of MPS that were to be terminated are; absent until some could not be.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[serde(default)]
     pub conditions: Vec<Condition>,

@@ -109,6 +109,9 @@ pub const SHARING_STRATEGY: &str = "nvidia.com/gpu.sharing-strategy";
 /// Label of a node: the configuration of NVIDIA's device plugin that is in force there.
 pub const PLUGIN_CONFIG: &str = "nvidia.com/device-plugin.config";
 
+/// Label of a node: the configuration of NVIDIA's MIG manager that is to be in force there.
+pub const MIG_CONFIG: &str = "nvidia.com/mig.config";
+
 /// Label of a node: the model of its GPUs, as NVIDIA's feature discovery names it.
 pub const GPU_MODEL: &str = "nvidia.com/gpu.product";
 

@@ -81,6 +81,19 @@ pub struct QueuedJobSpec {
     /// The places that others are leaving for it; absent unless it waits for that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub promise: Vec<Place>,
+    /// Where it is not started for a while, because it disturbed others on shared GPUs there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aside: Option<Aside>,
+}
+
+/// Nodes on which a job is not started for a while.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aside {
+    /// Their names.
+    #[schemars(length(max = 16))]
+    pub nodes: Vec<String>,
+    /// Until when; longer while it goes on.
+    pub until: Time,
 }
 
 /// The object that waits, and no other of the same name.
@@ -112,9 +125,12 @@ pub struct Admission {
 pub struct Eviction {
     /// The admission that it ends.
     pub epoch: i64,
-    /// Who gets the room: a job's name, or its tenant's where that is another one.
+    /// Who gets the room: a job's name, or its tenant's where that is another one; or for what it is
+    /// needed.
     pub by: String,
-    /// What entitles it to: `priority`, `reclaim`, `fair-share` or `order`.
+    /// What entitles it to: `priority`, `reclaim`, `fair-share` or `order`; or
+    /// `repartition`, where the GPUs of its node are to be divided anew; or `mps`, where clients of MPS on
+    /// its GPU cannot be ended one by one.
     pub rule: String,
     /// When it was decided.
     pub at: Time,

@@ -13,14 +13,15 @@ use super::noise::silent;
 use super::output::{self, Format, OutputArgs, Paint, Tone};
 use super::table::{Cell, Table};
 use crate::api::GpuNode;
-use crate::api::gpunode::{DRIVER_READY, Gpu, Health};
+use crate::api::gpunode::{DRIVER_READY, Gpu, Health, Proposal, Repartition, Step};
 
 /// Options of `gpus`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 MODE is how a GPU is given out, as the kubelet says, or how it shows itself where that is not known: mig and its
 instances, mps, or default. NOISE is what pods on it fight for, if they disturb each other: see `prorata noise`.
-What it does just now is in the metrics of the agent on its node. What was told before its node went away, or
+What it does just now is in the metrics of the agent on its node. Notes say which nodes are being divided in another
+way, how far that is, and which should be for the jobs that wait: spec.partition of the GpuNode has it done. What was told before its node went away, or
 before its agent fell silent, is not shown as it was: such a GPU is Unresponsive.
 
 Examples:
@@ -63,7 +64,8 @@ pub(crate) async fn execute(args: &Args) -> Result<(), Failure> {
     )?;
     let ready = ready.map(|nodes| nodes.iter().map(readiness).collect());
     let silent = silent(&cluster, &nodes).await?;
-    for note in told(&mut nodes, ready.as_ref(), &silent) {
+    let notes = told(&mut nodes, ready.as_ref(), &silent).into_iter();
+    for note in notes.chain(nodes.iter().flat_map(divisions)) {
         eprintln!("note: {note}");
     }
     let gpus = nodes.into_iter().flat_map(placed);
@@ -104,6 +106,33 @@ pub(crate) fn told(
         }
     }
     notes
+}
+
+/// What is being done, or should be, about how a node's GPUs are divided.
+fn divisions(node: &GpuNode) -> Vec<String> {
+    let (name, status) = (node.name_any(), node.status.as_ref());
+    let record = status.and_then(|status| status.repartition.as_ref());
+    let record = record.filter(|record| record.step != Step::Done);
+    let proposal = status.and_then(|status| status.proposal.as_ref());
+    let going_on = record.map(|record| {
+        let Repartition { from, to, .. } = record;
+        let step = record.step.name();
+        let why = record.message.as_ref();
+        let why = why.map_or_else(String::new, |why| format!(": {why}"));
+        let what = match record.step {
+            Step::Failed => "were to be",
+            _ => "are to be",
+        };
+        format!(
+            "{name}: its GPUs {what} {to} instead of {from} ({step} since {}){why}",
+            record.since.0
+        )
+    });
+    let proposed = proposal.map(|proposal| {
+        let Proposal { to, message, .. } = proposal;
+        format!("{name}: its GPUs should be {to} (spec.partition of its GpuNode): {message}")
+    });
+    going_on.into_iter().chain(proposed).collect()
 }
 
 /// A node's name, and the status of its condition `Ready`.
@@ -250,6 +279,28 @@ mod tests {
         assert_eq!(gpus[0].health, Health::Unresponsive);
         assert_eq!(gpus[0].message.as_deref(), Some(why.as_str()));
         assert_eq!(gpus[1].health, Health::Lost);
+    }
+
+    #[test]
+    fn what_is_done_about_divisions_is_told() {
+        let mut node = GpuNode::new("gpu-7", crate::api::GpuNodeSpec::default());
+        assert_eq!(divisions(&node), [""; 0]);
+        let status: crate::api::GpuNodeStatus = serde_json::from_value(serde_json::json!({
+            "repartition": {
+                "from": "exclusive", "to": "mps-4", "cause": "Spec", "step": "Await",
+                "since": "2026-01-01T00:00:00Z", "reason": "NotOffered", "message": "look there",
+            },
+            "proposal": {"to": "timeslice-2", "since": "2026-01-01T00:00:00Z", "message": "jobs wait"},
+        }))
+        .unwrap();
+        node.status = Some(status);
+        assert_eq!(
+            divisions(&node),
+            [
+                "gpu-7: its GPUs are to be mps-4 instead of exclusive (Await since 2026-01-01T00:00:00Z): look there",
+                "gpu-7: its GPUs should be timeslice-2 (spec.partition of its GpuNode): jobs wait",
+            ]
+        );
     }
 
     #[test]

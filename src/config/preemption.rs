@@ -28,6 +28,20 @@ pub struct Preemption {
     #[serde(deserialize_with = "read_duration")]
     #[schemars(with = "String")]
     pub victim_timeout: Duration,
+    /// What becomes of the pods on a GPU with MPS when the clients of a victim cannot be ended by
+    /// themselves within `victimTimeout`.
+    pub mps_clients: MpsClients,
+}
+
+/// What becomes of all on a GPU with MPS when the clients of one cannot be ended by themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum MpsClients {
+    /// All leave, if all of them may be evicted; otherwise nobody does.
+    #[default]
+    Together,
+    /// Nobody does.
+    Stay,
 }
 
 impl Default for Preemption {
@@ -39,6 +53,7 @@ impl Default for Preemption {
             loss_budget: core.loss_budget,
             fair_share: core.fair_share,
             victim_timeout: Duration::from_secs(2 * 60),
+            mps_clients: MpsClients::default(),
         }
     }
 }

@@ -197,6 +197,7 @@ impl Cluster {
             Event::JobEvicted(job) => self.evict(now, &job),
             Event::JobNominated(job, placement) => self.renominate(&job, placement),
             Event::TaskBound(task, node) => self.bind(now, &task.job, task.index, node),
+            Event::DevicesSeen(node, seen) => self.devices_seen(now, &node, &seen),
             Event::TaskFinished(task) => self.finish(now, &task.job, task.index),
             Event::PodBound(pod, node, takes, others) => {
                 self.pod_bound(now, pod, Guest::new(node, &takes, others));

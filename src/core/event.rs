@@ -1,7 +1,9 @@
 //! Facts that the core is told.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::device::Devices;
 use crate::id::{JobId, NodeId, PodId, TaskId, TenantId};
 use crate::job::{Job, Placement};
 use crate::node::Node;
@@ -21,6 +23,9 @@ pub enum Event {
     NodeGone(NodeId),
     /// A device of a node works, or must not be used.
     DeviceHealth(NodeId, u32, bool),
+    /// These tasks have these devices of a node, wherever they were planned. What cannot be is
+    /// ignored.
+    DevicesSeen(NodeId, Vec<(TaskId, Devices)>),
     /// A tenant exists, like this.
     TenantChanged(Tenant),
     /// Nobody describes this tenant any more. What it holds, it keeps.

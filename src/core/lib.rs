@@ -50,6 +50,7 @@ mod room;
 mod rooms;
 mod rules;
 pub mod scheduler;
+mod seen;
 pub mod share;
 pub mod snapshot;
 mod states;

@@ -9,7 +9,7 @@ use crate::fragmentation::Mix;
 use crate::id::{JobId, NodeId, PodId, TaskId, TenantId};
 use crate::invariants::{self, Violation};
 use crate::job::{Ask, Hold, Job, Kind, Placement, Shape, Slot};
-use crate::node::NodeState;
+use crate::node::{Node, NodeState};
 use crate::policy::Policy;
 use crate::reason::{Reason, Verdict};
 use crate::resource::{Resource, Resources};
@@ -48,6 +48,20 @@ impl Snapshot {
     #[must_use]
     pub fn started(&self, id: &JobId) -> Option<Time> {
         self.cluster.jobs.get(id)?.started
+    }
+
+    /// GPU-milliseconds of work that are lost when a job leaves now; 0 while it waits.
+    #[must_use]
+    pub fn loss(&self, id: &JobId, now: Time) -> u64 {
+        let state = self.cluster.jobs.get(id);
+        let state = state.filter(|state| state.tasks.is_some());
+        state.map_or(0, |state| state.loss(now))
+    }
+
+    /// Every node that exists, as it says of itself, by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        let specs = self.cluster.nodes.values();
+        specs.filter_map(|state| state.spec.as_ref().map(|spec| &spec.node))
     }
 
     /// Every unfinished job, by namespace and name.

@@ -60,7 +60,7 @@ impl Driver {
             let Some(mut effect) = effect else {
                 continue;
             };
-            if effect.stops() {
+            if effect.stops() && !self.observed.leaves_with_others(&uid) {
                 effect.leaving = self.observed.bound(&uid);
             }
             if effect.is_urgent() {
@@ -116,7 +116,7 @@ impl Driver {
     fn put_off(&mut self, job: &JobId, failure: Failure) {
         let least = match failure {
             Failure::Refused(_) | Failure::Vain => REFUSED_FOR_AT_LEAST,
-            Failure::Stale | Failure::Unanswered(_) => Duration::ZERO,
+            Failure::Stale | Failure::Unanswered(_) | Failure::Clients { .. } => Duration::ZERO,
         };
         let wait = self.work.put_off(job.uid(), least);
         if failure == Failure::Stale {
@@ -124,6 +124,15 @@ impl Driver {
             return;
         }
         warn!(%job, %failure, retry_in = ?wait, "a write failed");
+        if let Failure::Clients { beside, .. } = &failure {
+            let snapshot = self.scheduler.snapshot();
+            let now = self.clock.timestamp();
+            let news = self
+                .observed
+                .leave_together(job.uid(), beside, &snapshot, now);
+            self.learn(news);
+            return;
+        }
         let waits = self
             .observed
             .job(job.uid())

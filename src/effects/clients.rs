@@ -23,16 +23,41 @@ const RACES_MAX: u32 = 5;
 
 /// Why the clients of a pod have not been terminated. Then nobody on that GPU is killed.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(super) enum Error {
     /// The agent cannot.
     #[error("clients of MPS on node {node} cannot be terminated: {why}")]
-    Failed { node: String, why: String },
+    Failed {
+        node: String,
+        why: String,
+        beside: BTreeSet<String>,
+    },
     /// It says nothing.
-    #[error("the agent on node {0} has not terminated clients of MPS within {ENDED_WITHIN:?}")]
-    Silent(String),
+    #[error("the agent on node {node} has not terminated clients of MPS within {ENDED_WITHIN:?}")]
+    Silent {
+        node: String,
+        beside: BTreeSet<String>,
+    },
     /// Others write all the time.
     #[error("the GpuNode {0} is written by others all the time")]
-    Races(String),
+    Races(String, BTreeSet<String>),
+}
+
+impl Error {
+    /// UIDs of the other pods on the same GPUs.
+    pub(super) const fn beside(&self) -> &BTreeSet<String> {
+        match self {
+            Self::Failed { beside, .. } | Self::Silent { beside, .. } | Self::Races(_, beside) => {
+                beside
+            }
+        }
+    }
+}
+
+/// Pods whose clients are to be ended.
+struct Wanted {
+    pods: BTreeSet<String>,
+    /// The others on the same GPUs.
+    beside: BTreeSet<String>,
 }
 
 impl Writer {
@@ -44,11 +69,20 @@ impl Writer {
     pub(super) async fn end_clients(&self, pods: &[(NodeId, String)]) -> kube::Result<()> {
         let mut by_node: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for (node, uid) in pods {
-            by_node.entry(node.as_str()).or_default().insert(uid);
+            if self.may_have_clients(node.as_str()) {
+                by_node.entry(node.as_str()).or_default().insert(uid);
+            }
         }
         let nodes = by_node.iter().map(|(node, pods)| self.end_on(node, pods));
         futures::future::try_join_all(nodes).await?;
         Ok(())
+    }
+
+    /// Whether a node has GPUs with MPS, as far as its agent has been heard.
+    fn may_have_clients(&self, node: &str) -> bool {
+        let heard = self.heard.as_ref().and_then(|heard| heard.node(node));
+        let status = heard.as_ref().and_then(|node| node.status.as_ref());
+        status.is_none_or(|status| status.gpus.iter().any(has_mps))
     }
 
     async fn end_on(&self, node: &str, pods: &BTreeSet<&str>) -> kube::Result<()> {
@@ -60,14 +94,12 @@ impl Writer {
         loop {
             let object = api.get_opt(node).await?;
             let status = object.and_then(|object| object.status).unwrap_or_default();
-            match progress(&status.ended, &wanted) {
+            let (node, beside) = (node.to_owned(), wanted.beside.clone());
+            match progress(&status.ended, &wanted.pods) {
                 Some(Ok(())) => return Ok(()),
-                Some(Err(why)) => {
-                    let node = node.to_owned();
-                    return Err(failed(Error::Failed { node, why }));
-                }
+                Some(Err(why)) => return Err(failed(Error::Failed { node, why, beside })),
                 None if Instant::now() >= until => {
-                    return Err(failed(Error::Silent(node.to_owned())));
+                    return Err(failed(Error::Silent { node, beside }));
                 }
                 None => sleep(LOOK_EVERY).await,
             }
@@ -81,17 +113,19 @@ async fn ask(
     api: &Api<GpuNode>,
     node: &str,
     pods: &BTreeSet<&str>,
-) -> kube::Result<Option<BTreeSet<String>>> {
+) -> kube::Result<Option<Wanted>> {
+    let mut beside = BTreeSet::new();
     for _ in 0..RACES_MAX {
         let Some(object) = api.get_opt(node).await? else {
             return Ok(None);
         };
         let status = object.status.unwrap_or_default();
         let wanted = clients(&status.gpus, pods);
-        if wanted.is_empty() {
+        if wanted.pods.is_empty() {
             return Ok(None);
         }
-        let asked = asked(&object.spec.end_clients_of, &status.ended, &wanted);
+        beside.clone_from(&wanted.beside);
+        let asked = asked(&object.spec.end_clients_of, &status.ended, &wanted.pods);
         if asked == object.spec.end_clients_of {
             return Ok(Some(wanted));
         }
@@ -109,20 +143,26 @@ async fn ask(
             Err(error) => return Err(error),
         }
     }
-    Err(failed(Error::Races(node.to_owned())))
+    Err(failed(Error::Races(node.to_owned(), beside)))
 }
 
-/// Those of the pods that are on a GPU with MPS.
-fn clients(gpus: &[Gpu], pods: &BTreeSet<&str>) -> BTreeSet<String> {
-    let by_mps = gpus.iter().filter(|gpu| {
-        let mode = gpu.mode.as_deref();
-        mode.is_some_and(|mode| mode == "mps" || mode.starts_with("mps-"))
-    });
-    let there = by_mps.flat_map(|gpu| &gpu.pods);
-    let uids = there.filter_map(|pod| pod.uid.as_deref());
-    uids.filter(|uid| pods.contains(uid))
-        .map(str::to_owned)
-        .collect()
+/// Those of the pods that are on a GPU with MPS, and who is there beside them. A pod without UID is
+/// none that anybody knows.
+fn clients(gpus: &[Gpu], pods: &BTreeSet<&str>) -> Wanted {
+    let uids = |gpu: &Gpu| -> BTreeSet<String> {
+        let uids = gpu.pods.iter().map(|pod| pod.uid.clone());
+        uids.map(Option::unwrap_or_default).collect()
+    };
+    let is_wanted = |uid: &String| pods.contains(uid.as_str());
+    let cards = gpus.iter().filter(|gpu| has_mps(gpu)).map(uids);
+    let shared = cards.filter(|uids| uids.iter().any(is_wanted));
+    let (pods, beside) = shared.flatten().partition(is_wanted);
+    Wanted { pods, beside }
+}
+
+fn has_mps(gpu: &Gpu) -> bool {
+    let mode = gpu.mode.as_deref();
+    mode.is_some_and(|mode| mode == "mps" || mode.starts_with("mps-"))
 }
 
 /// What the spec is to say: what it says, without those that have ended, and these. Those that could not
@@ -190,9 +230,14 @@ mod tests {
 
     #[test]
     fn only_pods_on_gpus_with_mps_have_clients() {
-        let gpus = [gpu("mps-4", &["a", "b"]), gpu("timeslice-4", &["c"])];
+        let gpus = [
+            gpu("mps-4", &["a", "b"]),
+            gpu("mps-4", &["d"]),
+            gpu("timeslice-4", &["c"]),
+        ];
         let found = clients(&gpus, &["a", "c", "elsewhere"].into());
-        assert_eq!(found, ["a".to_owned()].into());
+        assert_eq!(found.pods, ["a".to_owned()].into());
+        assert_eq!(found.beside, ["b".to_owned()].into());
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Why a write was not made: by what the API server says.
 
+use std::collections::BTreeSet;
+
 use kube::core::Status;
+
+use super::clients;
 
 /// Why a write was not made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +18,14 @@ pub enum Failure {
     /// It accepts the record, and keeps it as it was: written again at once, it would be for ever.
     #[error("the API server keeps the record as it was")]
     Vain,
+    /// Clients of MPS cannot be ended by themselves: whoever were killed could take others along.
+    #[error("{why}")]
+    Clients {
+        /// What the agent says, or that it says nothing.
+        why: String,
+        /// UIDs of the other pods on the same GPUs.
+        beside: BTreeSet<String>,
+    },
     /// The API server cannot be asked, or is too busy.
     #[error("the API server does not answer: {0}")]
     Unanswered(String),
@@ -27,6 +39,7 @@ impl Failure {
             Self::Stale => "stale",
             Self::Refused(_) => "refused",
             Self::Vain => "vain",
+            Self::Clients { .. } => "clients",
             Self::Unanswered(_) => "unanswered",
         }
     }
@@ -34,8 +47,18 @@ impl Failure {
 
 impl From<kube::Error> for Failure {
     fn from(error: kube::Error) -> Self {
-        let kube::Error::Api(status) = &error else {
-            return Self::Unanswered(error.to_string());
+        let status = match &error {
+            kube::Error::Api(status) => status,
+            kube::Error::Service(inner) => {
+                return match inner.downcast_ref::<clients::Error>() {
+                    Some(inseparable) => Self::Clients {
+                        why: inseparable.to_string(),
+                        beside: inseparable.beside().clone(),
+                    },
+                    None => Self::Unanswered(error.to_string()),
+                };
+            }
+            _ => return Self::Unanswered(error.to_string()),
         };
         // A failed `test` of a JSON Patch is an invalid request, not a conflict.
         let untested = status.code == 422 && is_failed_test(status);

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -68,19 +67,6 @@ impl Case {
     #[must_use]
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         now.duration_since(self.noise.since.0).unsigned_abs() < FRESH
-    }
-
-    /// The node, for an Event.
-    #[must_use]
-    pub fn about_node(&self) -> ObjectReference {
-        ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Node".to_owned()),
-            name: Some(self.node.clone()),
-            // As the kubelet's own Events have it.
-            uid: Some(self.node.clone()),
-            ..ObjectReference::default()
-        }
     }
 
     /// What is told of the node.

@@ -30,7 +30,8 @@ pub fn controller_role() -> ClusterRole {
     let mut role = ClusterRole {
         metadata: labels::metadata(labels::CONTROLLER),
         rules: Some(vec![
-            rule("", &["nodes"], FOLLOW),
+            // A policy (`prorata-nodes-confined`) says what of a node.
+            rule("", &["nodes"], &["get", "list", "watch", "patch"]),
             rule("", &["namespaces"], &["list", "watch", "create", "patch"]),
             rule("", &["resourcequotas", "limitranges"], KEEP),
             rule("networking.k8s.io", &["networkpolicies"], KEEP),
@@ -50,6 +51,7 @@ pub fn controller_role() -> ClusterRole {
                 &["list", "watch", "create", "patch", "delete"],
             ),
             rule(GROUP, &["gpunodes"], &["get", "list", "watch", "patch"]),
+            rule(GROUP, &["gpunodes/status"], &["patch"]),
             rule("events.k8s.io", &["events"], &["create", "patch"]),
         ]),
         ..Default::default()

@@ -17,6 +17,8 @@ pub struct Patience {
     pub victim: Duration,
     /// Until the pods of a started job are made and bound.
     pub binding: Duration,
+    /// Whether all on a GPU leave when clients of MPS cannot be ended one by one.
+    pub together: bool,
 }
 
 impl Default for Patience {
@@ -25,6 +27,7 @@ impl Default for Patience {
             node: Duration::from_secs(60),
             victim: Duration::from_secs(120),
             binding: Duration::from_secs(60),
+            together: true,
         }
     }
 }
@@ -63,6 +66,7 @@ impl Observed {
             node,
             victim,
             binding,
+            ..
         } = self.patience;
         let nodes = self.unready.values().map(|since| due(*since, node));
         let starts = self.incomplete.values().map(|since| due(*since, binding));
@@ -70,7 +74,13 @@ impl Observed {
         let victims = victims.map(|leaver| decided(leaver) + victim);
         let avoided = self.unplaced.values().filter(|u| !u.avoided.is_empty());
         let avoided = avoided.map(|unplaced| unplaced.until);
-        nodes.chain(starts).chain(victims).chain(avoided).min()
+        let back = self.next_back();
+        nodes
+            .chain(starts)
+            .chain(victims)
+            .chain(avoided)
+            .chain(back)
+            .min()
     }
 
     /// Takes up what nobody waits for any more.
@@ -79,6 +89,7 @@ impl Observed {
         self.lose_nodes(now, &mut expired.news);
         self.give_up_victims(now, &mut expired.news);
         self.take_back_starts(now, &mut expired);
+        self.let_back(now, &mut expired.news);
         for (uid, unplaced) in &mut self.unplaced {
             if unplaced.until <= now && !unplaced.avoided.is_empty() {
                 unplaced.avoided.clear();

@@ -5,7 +5,7 @@ use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use prorata_core::{Event, Job, JobId, Rule};
+use prorata_core::{Event, Job, JobId, NodeId, Rule, Snapshot};
 
 use super::deadlines::decided;
 use super::{News, Observed, Uid};
@@ -22,6 +22,8 @@ pub struct Leaver {
     pub by: Option<JobId>,
     /// Its pods did not end in time, and are no longer waited for.
     pub(super) is_overdue: bool,
+    /// Its clients of MPS are not ended by themselves: all on their GPUs go.
+    goes_with_others: bool,
 }
 
 impl Leaver {
@@ -31,13 +33,22 @@ impl Leaver {
             eviction,
             by: None,
             is_overdue: false,
+            goes_with_others: false,
         }
     }
 }
 
+/// What ends a job by no rule of the core: its node's GPUs are to be divided anew.
+pub(crate) const DRAIN: &str = "repartition";
+/// Nor by this one: clients of MPS on its GPU cannot be ended one by one.
+pub(crate) const TOGETHER: &str = "mps";
+
 impl fmt::Display for Eviction {
     /// For whom it leaves, and why it has to.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if [DRAIN, TOGETHER].contains(&self.rule.as_str()) {
+            return f.write_str(&self.by);
+        }
         let why = match self.rule.as_str() {
             "priority" => "which has a higher priority within the same tenant",
             "reclaim" => "whose tenant claims what it is guaranteed",
@@ -69,14 +80,99 @@ impl Observed {
             at: Time(to_the_second(now)),
         };
         let leaver = Leaver {
-            eviction,
             by: Some(by.id.clone()),
-            is_overdue: false,
+            ..Leaver::recorded(eviction)
         };
         self.leavers.insert(uid.clone(), leaver);
         news.touched.insert(uid);
         self.tell(&mut news);
         news
+    }
+
+    /// Jobs that may be evicted leave a node whose GPUs are to be divided anew.
+    pub fn drain(&mut self, node: &NodeId, snapshot: &Snapshot, now: Timestamp) -> News {
+        let mut news = News::default();
+        let why = format!("another division of the GPUs of node {node}");
+        for uid in self.planned_on(node) {
+            if self.may_leave(&uid, snapshot) {
+                self.send_away(&uid, (DRAIN, &why), now, &mut news);
+            }
+        }
+        self.tell(&mut news);
+        news
+    }
+
+    /// A Job leaves whose clients of MPS cannot be ended by themselves. When it has been waited for
+    /// long enough, all that are beside its pods leave with it, if all of them may be evicted;
+    /// otherwise nobody does.
+    pub fn leave_together(
+        &mut self,
+        uid: &str,
+        beside: &BTreeSet<String>,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> News {
+        let mut news = News::default();
+        let is_late = |leaver: &Leaver| {
+            let now = u64::try_from(now.as_millisecond()).unwrap_or_default();
+            decided(leaver) + self.patience.victim <= prorata_core::Time::from_millis(now)
+        };
+        if !self.leavers.get(uid).is_some_and(is_late) || !self.patience.together {
+            return news;
+        }
+        let jobs = beside.iter().map(|pod| self.pods.get(pod)?.job.clone());
+        let jobs: Option<BTreeSet<Uid>> = jobs.collect();
+        let Some(jobs) = jobs else {
+            return news;
+        };
+        let leaves = |job: &Uid| self.leavers.contains_key(job) || self.may_leave(job, snapshot);
+        if !jobs.iter().all(leaves) {
+            return news;
+        }
+        let why = "another on its GPU, where clients of MPS cannot be ended one by one";
+        for job in jobs.iter().filter(|job| job.as_str() != uid) {
+            self.send_away(job, (TOGETHER, why), now, &mut news);
+        }
+        for job in jobs.iter().map(Uid::as_str).chain([uid]) {
+            if let Some(leaver) = self.leavers.get_mut(job) {
+                leaver.goes_with_others = true;
+                news.touched.insert(job.to_owned());
+            }
+        }
+        self.tell(&mut news);
+        news
+    }
+
+    /// Whether a Job leaves together with all others on its GPUs, so that no client of MPS is to be
+    /// ended by itself.
+    #[must_use]
+    pub fn leaves_with_others(&self, uid: &str) -> bool {
+        let leaver = self.leavers.get(uid);
+        leaver.is_some_and(|leaver| leaver.goes_with_others)
+    }
+
+    /// Whether a Job has a place that it may be evicted from.
+    fn may_leave(&self, uid: &str, snapshot: &Snapshot) -> bool {
+        let job = self.told.get(uid).and_then(|id| snapshot.job(id));
+        self.plans.contains_key(uid) && job.is_some_and(|job| job.preemptible && !job.protected)
+    }
+
+    /// A Job leaves for what is no job, unless it leaves anyway.
+    fn send_away(&mut self, uid: &str, (rule, why): (&str, &str), now: Timestamp, news: &mut News) {
+        let both = self.plans.get(uid).zip(self.told.get(uid));
+        let Some((plan, id)) = both.filter(|_| !self.leavers.contains_key(uid)) else {
+            return;
+        };
+        let eviction = Eviction {
+            epoch: plan.epoch(),
+            by: why.to_owned(),
+            rule: rule.to_owned(),
+            at: Time(to_the_second(now)),
+        };
+        news.facts.push(Event::JobEvicted(id.clone()));
+        news.touched.insert(uid.to_owned());
+        self.leavers
+            .insert(uid.to_owned(), Leaver::recorded(eviction));
     }
 
     /// The Jobs that leave for this one.

@@ -1,8 +1,8 @@
 //! Nodes: as they are, and who has a place on them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use prorata_core::{Event, Gpus, Mode, Node, NodeId, Resource, Resources};
+use prorata_core::{Devices, Event, Gpus, Mode, Node, NodeId, Resource, Resources, TaskId};
 
 use super::{News, Observed, Uid};
 use crate::plan::Plan;
@@ -62,6 +62,26 @@ impl Observed {
         let milli = milli.min(Resources::MAX_AMOUNT);
         let takes = pod.takes.with(Resource::Gpu, milli);
         takes.with(Resource::GpuMemory, 0)
+    }
+
+    /// Pods have these GPUs of a node, by what its agent says.
+    pub(super) fn occupy(&mut self, node: NodeId, pods: BTreeMap<Uid, Devices>, news: &mut News) {
+        self.occupied.insert(node.clone(), pods);
+        news.facts.extend(self.seen_on(&node));
+    }
+
+    /// Which GPUs the tasks on a node have, where its agent says that of any.
+    pub(super) fn seen_on(&self, node: &NodeId) -> Option<Event> {
+        let task = |(uid, devices): (&Uid, &Devices)| {
+            let pod = self.pods.get(uid)?;
+            let plan = self.plans.get(pod.job.as_ref()?)?;
+            let index = plan.seat_of(uid)?;
+            let job = plan.job().clone();
+            (pod.node.as_ref() == Some(node)).then_some((TaskId { job, index }, *devices))
+        };
+        let pods = self.occupied.get(node)?.iter();
+        let seen: Vec<(TaskId, Devices)> = pods.filter_map(task).collect();
+        (!seen.is_empty()).then(|| Event::DevicesSeen(node.clone(), seen))
     }
 
     /// The shared GPUs of these nodes, and of no others, take nobody new.

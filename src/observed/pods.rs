@@ -138,9 +138,10 @@ impl Observed {
                     job: plan.job().clone(),
                     index,
                 };
-                news.facts.push(Event::TaskBound(task, node));
+                news.facts.push(Event::TaskBound(task, node.clone()));
                 news.touched.insert(job.to_owned());
                 self.plans.insert_mut(job.to_owned(), plan);
+                news.facts.extend(self.seen_on(&node));
                 // Before its plan was known it may have counted as somebody else's.
                 news.facts.push(Event::PodGone(uid.into()));
             }

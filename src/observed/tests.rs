@@ -1,5 +1,11 @@
 //! What changes amount to, where it is not plain.
 
+mod aside;
+mod leaving;
+mod occupied;
+
+use std::time::Duration;
+
 use super::*;
 use k8s_openapi::jiff::Timestamp;
 use prorata_core::{Others, Resources, Slot, TaskId};

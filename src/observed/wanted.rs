@@ -59,6 +59,7 @@ impl Observed {
         if let Some(unplaced) = self.unplaced.get(uid) {
             avoid(&mut job.needs, &unplaced.avoided);
         }
+        avoid(&mut job.needs, &self.aside(uid));
         if self.is_stopping(uid) && job.hold.is_none() {
             job.hold = Some(Hold::Dependency);
         }

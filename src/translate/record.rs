@@ -89,6 +89,7 @@ pub fn desired_spec(
         }),
         eviction: None,
         promise: Vec::new(),
+        aside: None,
     }
 }
 

@@ -137,7 +137,7 @@ impl Following {
             }
             Change::Applied(object) => format!("+ {}", name(&object)),
             Change::Deleted(object) => format!("- {}", name(&object)),
-            Change::Closed(nodes) => format!("closed {}", nodes.len()),
+            other => format!("{other:?}"),
         }
     }
 }

@@ -265,6 +265,15 @@ async fn nobody_else_writes_the_status(world: &World) {
         let error = refused.expect_err(who).to_string();
         assert!(error.contains(told), "{who}: {error}");
     }
+    let own: Api<GpuNode> = Api::all(client(&world.b).await);
+    let mut done = world.nodes.get("gpu-b").await.unwrap();
+    done.status.get_or_insert_default().repartition = Some(from(json!({
+        "from": "exclusive", "to": "mps-4", "cause": "Spec", "step": "Done", "since": "2026-01-01T00:00:00Z",
+    })));
+    let params = PostParams::default();
+    let refused = own.replace_status("gpu-b", &params, &done).await;
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("leave status.repartition"), "{error}");
     assert_eq!(world.status("gpu-b").await, before);
     let api: Api<GpuNode> = Api::all(client(&world.a).await);
     let other: GpuNode = from(json!({

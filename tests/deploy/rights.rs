@@ -12,7 +12,11 @@ use crate::cluster::Cluster;
 /// Verb, group, resource and subresource.
 type Right = (&'static str, &'static str, &'static str, &'static str);
 
-const MUST: [Right; 38] = [
+const MUST: [Right; 41] = [
+    // Policies say of what: tests/gpus.
+    ("patch", "", "nodes", ""),
+    ("patch", "prorata.dev", "gpunodes", ""),
+    ("patch", "prorata.dev", "gpunodes", "status"),
     ("list", "", "nodes", ""),
     ("watch", "", "pods", ""),
     ("patch", "", "pods", ""),
@@ -69,7 +73,7 @@ const MUST_NOT: [Right; 43] = [
     ("create", "", "serviceaccounts", "token"),
     ("impersonate", "", "users", ""),
     ("impersonate", "", "serviceaccounts", ""),
-    ("patch", "", "nodes", ""),
+    ("update", "", "nodes", ""),
     ("patch", "", "nodes", "status"),
     ("delete", "", "nodes", ""),
     ("get", "", "nodes", "proxy"),

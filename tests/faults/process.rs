@@ -159,6 +159,7 @@ fn settings(min_runtime: Duration) -> Settings {
             node: Duration::from_secs(10),
             victim: Duration::from_secs(30),
             binding: Duration::from_secs(20),
+            ..Patience::default()
         },
     }
 }

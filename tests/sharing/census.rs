@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
-use prorata::api::labels;
+use prorata::api::{GpuNode, labels};
 use prorata_controlplane::Grant;
 
 use super::inputs::SLOTS;
@@ -39,7 +39,11 @@ impl Cards {
 }
 
 /// What must not be, in words; nothing if all is well.
-pub(crate) fn violations(nodes: &[&Node], pods: &[&Pod], grants: &[Grant]) -> BTreeSet<String> {
+pub(crate) fn violations(
+    (nodes, gpu_nodes): (&[&Node], &[&GpuNode]),
+    pods: &[&Pod],
+    grants: &[Grant],
+) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let nodes: BTreeMap<String, &Node> = nodes.iter().map(|n| (n.name_any(), *n)).collect();
     let mut on: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
@@ -59,6 +63,45 @@ pub(crate) fn violations(nodes: &[&Node], pods: &[&Pod], grants: &[Grant]) -> BT
         .map(|pod| (pod.uid().unwrap_or_default(), promised(pod)))
         .collect();
     found.extend(on_cards(&nodes, &promises, grants));
+    found.extend(on_gpu_nodes(&nodes, &promises, gpu_nodes));
+    found
+}
+
+/// By what the agents tell of each card.
+fn on_gpu_nodes(
+    nodes: &BTreeMap<String, &Node>,
+    promises: &BTreeMap<String, Promise>,
+    gpu_nodes: &[&GpuNode],
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for gpu_node in gpu_nodes {
+        let name = gpu_node.name_any();
+        let Some(of) = nodes.get(&name).and_then(|node| Cards::of(node)) else {
+            continue;
+        };
+        let gpus = gpu_node.status.iter().flat_map(|status| &status.gpus);
+        let mut once: BTreeSet<&String> = BTreeSet::new();
+        for gpu in gpus {
+            let (mut slots, mut sum) = (0, Promise::default());
+            for pod in &gpu.pods {
+                let uid = pod.uid.as_ref().unwrap();
+                let promise = promises.get(uid).copied().unwrap_or_default();
+                slots += u64::from(pod.slots);
+                sum.milli += promise.milli;
+                sum.mib += promise.mib;
+                if !once.insert(uid) {
+                    found.push(format!("{name}: {uid} has two slots"));
+                }
+            }
+            if u64::from(gpu.index) >= of.count
+                || slots > of.slots
+                || sum.milli > WHOLE
+                || sum.mib > of.mib
+            {
+                found.push(format!("{name}, GPU {}: {slots} slots, {sum:?}", gpu.index));
+            }
+        }
+    }
     found
 }
 
@@ -211,7 +254,7 @@ mod tests {
         let node = node();
         let found = |pods: &[Pod], grants: &[Grant]| {
             let pods: Vec<&Pod> = pods.iter().collect();
-            violations(&[&node], &pods, grants)
+            violations((&[&node], &[]), &pods, grants)
         };
         let (a, b) = (pod("a", "500m", "8Gi"), pod("b", "500m", "8Gi"));
         let apart = [grant("a", "GPU-n-0::0"), grant("b", "GPU-n-0::1")];
@@ -230,6 +273,22 @@ mod tests {
             "{greedy:?}"
         );
         let twice = [grant("a", "GPU-n-0::0"), grant("b", "GPU-n-0::0")];
-        assert!(found(&[a, b], &twice).contains("GPU-n-0::0 is held twice"));
+        assert!(found(&[a.clone(), b.clone()], &twice).contains("GPU-n-0::0 is held twice"));
+        let told = |pods: &[(&str, u32)]| {
+            let pods = pods.iter().map(
+                |(uid, slots)| json!({"namespace": "n", "name": uid, "uid": uid, "slots": slots}),
+            );
+            let gpu = json!({"index": 0, "pods": pods.collect::<Vec<_>>()});
+            let told: GpuNode = from(json!({
+                "apiVersion": "prorata.dev/v1alpha1", "kind": "GpuNode",
+                "metadata": {"name": "n"}, "spec": {}, "status": {"gpus": [gpu]},
+            }));
+            violations((&[&node], &[&told]), &[&a, &b], &[])
+        };
+        assert_eq!(told(&[("a", 1), ("b", 1)]), BTreeSet::new());
+        let crowd = told(&[("a", 1), ("b", 2)]);
+        assert!(crowd.iter().any(|v| v.contains("3 slots")), "{crowd:?}");
+        let twice = told(&[("a", 1), ("a", 1)]);
+        assert!(twice.contains("n: a has two slots"), "{twice:?}");
     }
 }

@@ -1,9 +1,10 @@
 //! Forty nodes that share their GPUs in different ways, and many pods that ask for parts of them, all
-//! at once: no card is ever given out above its memory or share, and every pod is where the simulator
-//! has it.
+//! at once: no card is ever given out above its memory or share, as pods and GpuNodes show it while
+//! plugins and agents come and go, and every pod is where the simulator has it.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod agents;
 mod census;
 mod inputs;
 mod watched;
@@ -24,6 +25,7 @@ use crate::cluster::Cluster;
 use crate::cluster::controller::Site;
 use crate::cluster::requests::create;
 use crate::equivalence::{CALM, LONG_LEASE, simulated};
+use agents::Agents;
 use inputs::{Input, Object, SLOTS};
 use watched::{JobName, Running, Watched};
 
@@ -58,8 +60,12 @@ async fn parts_of_gpus_are_given_out_as_the_simulator_does_and_never_twice() {
     );
     as_simulated(&inputs, &watched, &running);
 
-    // With whoever decides away, and with whoever hands out devices.
+    // The agents come, and tell which card each pod really has.
+    let agents = Agents::start(&cluster.admin, &kubelet).await;
+    watched.until_told().await;
+    // With whoever decides away, with whoever hands out devices, and with whoever sees them.
     controller.kill().unwrap();
+    drop(agents);
     let _controller = site.start(&cluster.plane).await;
     for number in RESTARTED {
         restart_plugin(&cluster, &nodes::name(number)).await;
@@ -71,10 +77,12 @@ async fn parts_of_gpus_are_given_out_as_the_simulator_does_and_never_twice() {
         "nobody has left, and nobody has moved"
     );
 
+    let _agents = Agents::start(&cluster.admin, &kubelet).await;
     let deleted = delete_some(&cluster, &running).await;
     let left = drain(&cluster, &kubelet, &watched, inputs.len() - deleted).await;
     eprintln!("{count} pods on 40 nodes in {:?}", clock.elapsed());
     assert_eq!(left, 0, "{:?}", watched.reasons());
+    watched.until_told().await;
     assert_eq!(watched.violations(), BTreeSet::new());
     assert_eq!(kubelet.rejections(), []);
 }

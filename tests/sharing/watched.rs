@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
-use prorata::api::{Place, QueuedJob, State};
+use prorata::api::{GpuNode, Place, QueuedJob, State};
 use prorata_controlplane::Kubelet;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -33,6 +33,7 @@ pub(crate) struct Watched {
     pods: Store<Pod>,
     nodes: Store<Node>,
     records: Store<QueuedJob>,
+    gpu_nodes: Store<GpuNode>,
     kubelet: Arc<Kubelet>,
     /// When anything last changed.
     changed: Arc<Mutex<Instant>>,
@@ -50,6 +51,7 @@ impl Watched {
             pods: follow(admin, &mut watches, &changed),
             nodes: follow(admin, &mut watches, &changed),
             records: follow(admin, &mut watches, &changed),
+            gpu_nodes: follow(admin, &mut watches, &changed),
             kubelet: Arc::clone(kubelet),
             changed: Arc::clone(&changed),
             violations: Arc::default(),
@@ -69,6 +71,7 @@ impl Watched {
     /// Takes a census whenever a pod or node has changed.
     fn look_at_every_change(&self, watches: &mut JoinSet<()>) {
         let (pods, nodes) = (self.pods.clone(), self.nodes.clone());
+        let gpu_nodes = self.gpu_nodes.clone();
         let (kubelet, found) = (Arc::clone(&self.kubelet), Arc::clone(&self.violations));
         let changed = Arc::clone(&self.changed);
         watches.spawn(async move {
@@ -82,7 +85,9 @@ impl Watched {
                     let (pods, nodes) = (pods.state(), nodes.state());
                     let pods: Vec<&Pod> = pods.iter().map(|pod| &**pod).collect();
                     let nodes: Vec<&Node> = nodes.iter().map(|node| &**node).collect();
-                    let wrong = census::violations(&nodes, &pods, &grants);
+                    let told = gpu_nodes.state();
+                    let told: Vec<&GpuNode> = told.iter().map(|node| &**node).collect();
+                    let wrong = census::violations((&nodes, &told), &pods, &grants);
                     found.lock().unwrap().extend(wrong);
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -114,6 +119,34 @@ impl Watched {
                 Instant::now() < deadline,
                 "{records} of {jobs} jobs on record, {running} pods of {places} run"
             );
+        }
+    }
+
+    /// Waits until the agents tell of every pod that has a slot, and of no other.
+    pub(crate) async fn until_told(&self) {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let granted: BTreeSet<String> = self
+                .kubelet
+                .grants()
+                .into_iter()
+                .filter(|grant| grant.ids.iter().any(|id| id.contains("::")))
+                .map(|grant| grant.uid)
+                .collect();
+            let nodes = self.gpu_nodes.state();
+            let gpus = nodes.iter().filter_map(|node| node.status.as_ref());
+            let pods = gpus.flat_map(|status| status.gpus.iter().flat_map(|gpu| &gpu.pods));
+            let told: BTreeSet<String> = pods.filter_map(|pod| pod.uid.clone()).collect();
+            if told == granted {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the agents tell of {}, and {} have slots",
+                told.len(),
+                granted.len()
+            );
+            tokio::time::sleep(POLL).await;
         }
     }
 

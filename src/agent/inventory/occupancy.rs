@@ -8,7 +8,9 @@ use super::Inventory;
 use crate::agent::kubelet::Word;
 use crate::agent::occupants::{self, Found};
 use crate::agent::reading::{Card, Reading, Seen};
-use crate::api::gpunode::{GpuNodeStatus, KUBELET_ANSWERS, NOISY, Noise};
+use crate::api::gpunode::{
+    CLIENTS_END, Ended, Ending, GpuNodeStatus, KUBELET_ANSWERS, NOISY, Noise,
+};
 
 impl Inventory {
     /// Takes in who is on the GPUs: what the kubelet says, and whose processes were seen.
@@ -33,6 +35,23 @@ impl Inventory {
             Word::Away(error, _) => ("False", error.reason(), error.to_string()),
         };
         self.condition(now, KUBELET_ANSWERS, status, reason, &message);
+    }
+
+    /// Takes in what has become of clients of MPS that were to be terminated.
+    pub fn end(&mut self, now: Timestamp, ended: Vec<Ended>) {
+        let why = ended.iter().find(|one| one.how == Ending::Failed);
+        let why = why.map(|one| one.message.clone().unwrap_or_default());
+        let is_told = self
+            .status
+            .conditions
+            .iter()
+            .any(|c| c.type_ == CLIENTS_END);
+        match why {
+            Some(why) => self.condition(now, CLIENTS_END, "False", "Failed", &why),
+            None if is_told => self.condition(now, CLIENTS_END, "True", "Ended", ""),
+            None => {}
+        }
+        self.status.ended = ended;
     }
 
     /// Takes in what the pods on each GPU fight for.

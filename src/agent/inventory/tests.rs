@@ -250,3 +250,48 @@ fn grant(pod: &str) -> Grant {
         device: device("GPU-a::1").unwrap(),
     }
 }
+
+#[test]
+fn clients_that_could_not_be_ended_are_told_until_they_are() {
+    use crate::api::gpunode::{CLIENTS_END, Ended, Ending};
+    let told = |inventory: &Inventory| {
+        let conditions = &inventory.status().conditions;
+        let condition = conditions.iter().find(|c| c.type_ == CLIENTS_END)?;
+        let since = condition.last_transition_time.0.as_second();
+        Some((condition.status.clone(), condition.message.clone(), since))
+    };
+    let ended = |how| Ended {
+        uid: "u".to_owned(),
+        how,
+        message: Some("no server below /run/nvidia/mps".to_owned()),
+    };
+    let mut inventory = inventory();
+    inventory.end(at(1), vec![ended(Ending::Terminated)]);
+    assert_eq!(told(&inventory), None);
+    for second in [2, 3] {
+        inventory.end(at(second), vec![ended(Ending::Failed)]);
+        let why = "no server below /run/nvidia/mps".to_owned();
+        assert_eq!(told(&inventory), Some(("False".to_owned(), why, 2)));
+    }
+    inventory.end(at(4), Vec::new());
+    assert_eq!(
+        told(&inventory),
+        Some(("True".to_owned(), String::new(), 4))
+    );
+    assert_eq!(inventory.status().ended, []);
+}
+
+#[test]
+fn what_the_controller_wrote_stays() {
+    let told: GpuNodeStatus = serde_json::from_value(serde_json::json!({
+        "repartition": {
+            "from": "exclusive", "to": "mps-4", "cause": "Spec", "step": "Await",
+            "since": "2026-01-01T00:00:00Z",
+        },
+        "proposal": {"to": "mps-8", "since": "2026-01-01T00:00:00Z", "message": "jobs wait"},
+    }))
+    .unwrap();
+    let seen = continued(GpuNodeStatus::default(), Some(&told), Some(1));
+    assert_eq!(seen.repartition, told.repartition);
+    assert_eq!(seen.proposal, told.proposal);
+}

@@ -128,6 +128,7 @@ fn placement() -> impl Strategy<Value = Placement> {
 /// Any fact at all, true or not.
 fn any_fact() -> impl Strategy<Value = Event> {
     let takes = (0..3_u64, 0..3_u64).prop_map(|(gpus, cpus)| amounts(gpus, cpus));
+    let devices = prop::collection::vec(0..5_u32, 1..3).prop_map(|all| all.into_iter().collect());
     let pod = || prop::sample::select(&["p", "q"]).prop_map(prorata_core::PodId::from);
     prop_oneof![
         4 => node().prop_map(Event::NodeSeen),
@@ -144,6 +145,8 @@ fn any_fact() -> impl Strategy<Value = Event> {
         1 => job_id().prop_map(|job| Event::JobCheckpointed(job, Time::from_millis(2))),
         4 => (task_id(), node_id()).prop_map(|(task, node)| Event::TaskBound(task, node)),
         4 => task_id().prop_map(Event::TaskFinished),
+        2 => (node_id(), prop::collection::vec((task_id(), devices), 0..4))
+            .prop_map(|(node, seen)| Event::DevicesSeen(node, seen)),
         1 => (pod(), node_id(), takes).prop_map(|(p, node, takes)| Event::PodBound(p, node, takes, Others::NONE)),
         1 => (pod(), prop::sample::select(&TENANTS))
             .prop_map(|(p, tenant)| Event::PodCharged(p, tenant.into())),

@@ -2,8 +2,8 @@
 //!
 //! [`ControlPlane::start`] brings up etcd, kube-apiserver and, where asked for,
 //! kube-controller-manager and kube-scheduler on loopback, in a temporary directory, in a few
-//! seconds. Only what lies below them is made up: [`nodes`] creates Node objects and
-//! [`Kubelet`] plays every kubelet at once. Nothing is downloaded at run time: the programs are
+//! seconds. Only what lies below them is made up: [`nodes`] creates Node objects, [`Kubelet`] plays
+//! every kubelet at once and [`DevicePlugin`] the device plugins. Nothing is downloaded at run time: the programs are
 //! built once from the Go module beside this crate, see [`Binaries`].
 //!
 //! No process outlives its owner: dropping a [`ControlPlane`] ends each by its id, and when the
@@ -19,6 +19,7 @@ mod helm;
 mod jobset;
 mod kubelet;
 pub mod nodes;
+mod plugin;
 mod ports;
 mod process;
 mod program;
@@ -33,6 +34,7 @@ pub use jobset::JobSets;
 pub use kubelet::{
     Allocation, Grant, Kubelet, KubeletOptions, RUN_SECONDS, Rejection, TERMINATION_SECONDS,
 };
+pub use plugin::{DevicePlugin, PluginOptions};
 pub use process::Process;
 pub use program::Program;
 pub use user::User;

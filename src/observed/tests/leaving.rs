@@ -1,0 +1,159 @@
+//! Who leaves for what is no job.
+
+use prorata_core::{Policy, Scheduler};
+
+use super::*;
+
+/// Two Jobs of one pod each run on the node `a`, and the core knows it.
+struct World {
+    observed: Observed,
+    core: Scheduler,
+}
+
+impl World {
+    fn new(together: bool) -> Self {
+        Self::with(together, true)
+    }
+
+    /// The same where the second Job may be evicted or not.
+    fn with(together: bool, preemptible: bool) -> Self {
+        let patience = Patience {
+            together,
+            ..Patience::default()
+        };
+        let mut world = Self {
+            observed: Observed::new("nvidia.com/gpu", Classes::default(), patience),
+            core: Scheduler::new(Policy::default()),
+        };
+        let node = Node {
+            allocatable: Resources::gpus(2),
+            ..Node::new("a")
+        };
+        world.apply(Object::Namespace("red".to_owned(), Some("red".into())));
+        world.apply(Object::Node(node, true));
+        for (uid, device, epoch) in [("j", 0, 1), ("k", 1, 2)] {
+            let mut view = observed().jobs["j"].clone();
+            view.id = JobId::new("red", uid, uid);
+            view.epoch = Some(epoch);
+            view.preemptible = uid == "j" || preemptible;
+            world.apply(Object::Job(Box::new(view.clone())));
+            let job = world.observed.wanted(uid).unwrap();
+            let slot = Slot::whole("a".into(), [device].into_iter().collect());
+            let placement: Placement = [slot].into_iter().collect();
+            world.observed.admit(&job, epoch, placement.clone());
+            let admitted = Event::JobAdmitted(job.id.clone(), placement, at(0));
+            world.core.observe(at(0), admitted);
+            view.is_suspended = false;
+            world.apply(Object::Job(Box::new(view)));
+            let Object::Pod(pod) = pod(&format!("pod-{uid}"), "red") else {
+                panic!("a pod")
+            };
+            let job = Some(uid.to_owned());
+            world.apply(Object::Pod(PodView { job, ..pod }));
+        }
+        world
+    }
+
+    fn apply(&mut self, object: Object) {
+        let news = self.observed.apply(Change::Applied(object));
+        self.learn(&news);
+    }
+
+    fn learn(&mut self, news: &News) {
+        let facts = news.facts.iter().cloned();
+        facts.for_each(|fact| self.core.observe(at(0), fact));
+    }
+
+    fn drain(&mut self, node: &str) -> News {
+        let now = Timestamp::from_second(10).unwrap();
+        let snapshot = self.core.snapshot();
+        let news = self.observed.drain(&node.into(), &snapshot, now);
+        self.learn(&news);
+        news
+    }
+
+    /// The clients of `j` could not be ended beside these pods.
+    fn together(&mut self, beside: &[&str], second: i64) -> Vec<&str> {
+        let now = Timestamp::from_second(second).unwrap();
+        let beside = beside.iter().map(|&uid| uid.to_owned()).collect();
+        let snapshot = self.core.snapshot();
+        let news = self.observed.leave_together("j", &beside, &snapshot, now);
+        self.learn(&news);
+        let both = ["j", "k"].into_iter();
+        both.filter(|uid| self.observed.leaves_with_others(uid))
+            .collect()
+    }
+
+    fn leaves(&self, uid: &str) -> Option<&str> {
+        Some(&self.observed.leaver(uid)?.eviction.rule)
+    }
+}
+
+#[test]
+fn jobs_leave_a_node_that_is_to_be_divided_anew_and_no_other() {
+    let mut world = World::new(true);
+    assert!(world.drain("b").facts.is_empty());
+    assert_eq!(world.leaves("j"), None);
+    let news = world.drain("a");
+    let evicted = |uid: &str| Event::JobEvicted(JobId::new("red", uid, uid));
+    assert!(news.facts.contains(&evicted("j")) && news.facts.contains(&evicted("k")));
+    assert_eq!(world.leaves("j"), Some(DRAIN));
+    let eviction = &world.observed.leaver("j").unwrap().eviction;
+    assert_eq!((eviction.epoch, eviction.at.0.as_second()), (1, 10));
+    let told = crate::status::Standing::leaving(eviction).message;
+    assert!(
+        told.contains("another division of the GPUs of node a;"),
+        "{told}"
+    );
+    assert!(world.drain("a").touched.is_empty(), "once is enough");
+}
+
+#[test]
+fn who_may_not_be_evicted_stays() {
+    let mut world = World::with(true, false);
+    world.drain("a");
+    assert_eq!((world.leaves("j"), world.leaves("k")), (Some(DRAIN), None));
+}
+
+#[test]
+fn nobody_goes_where_one_may_not() {
+    let mut world = World::with(true, false);
+    world.drain("a");
+    assert_eq!(world.together(&["pod-k"], 1000), [""; 0]);
+    assert_eq!(world.together(&[], 1000), ["j"], "it is alone there");
+}
+
+#[test]
+fn clients_of_mps_go_together_when_it_has_been_waited_long_enough() {
+    let mut world = World::new(true);
+    assert_eq!(
+        world.together(&["pod-k"], 1000),
+        [""; 0],
+        "it does not leave"
+    );
+    let job = world
+        .core
+        .snapshot()
+        .job(&JobId::new("red", "j", "j"))
+        .cloned();
+    let job = job.unwrap();
+    let now = Timestamp::from_second(10).unwrap();
+    let other = Job::new(JobId::new("red", "o", "o"), "red".into(), 1, job.task);
+    let news = world
+        .observed
+        .evict(&job, &other, prorata_core::Rule::Priority, now);
+    world.learn(&news);
+    assert_eq!(world.together(&["pod-k"], 100), [""; 0], "too early");
+    assert_eq!(world.together(&["pod-k", "unknown"], 130), [""; 0]);
+    assert_eq!(world.leaves("k"), None, "not at all");
+    assert_eq!(world.together(&["pod-k"], 130), ["j", "k"]);
+    assert_eq!(world.leaves("k"), Some(TOGETHER));
+    assert_eq!(world.leaves("j"), Some("priority"), "as it was");
+
+    let mut world = World::new(false);
+    let news = world
+        .observed
+        .evict(&job, &other, prorata_core::Rule::Priority, now);
+    world.learn(&news);
+    assert_eq!(world.together(&["pod-k"], 1000), [""; 0]);
+}
