@@ -12,6 +12,7 @@ mod gpunodes;
 mod isolation;
 mod jobs;
 mod pods;
+mod pools;
 mod queuedjobs;
 mod sharing;
 mod tenancy;
@@ -37,6 +38,7 @@ pub fn mutating(gpu_resource: &str) -> Vec<MutatingAdmissionPolicy> {
         pods::queue_new(gpu_resource),
         sharing::cap(gpu_resource),
         tenancy::stamp(),
+        pools::send(),
     ];
     for family in Family::all() {
         policies.push(family.queue_new(gpu_resource));
@@ -61,6 +63,9 @@ pub fn validating(gpu_resource: &str) -> Vec<ValidatingAdmissionPolicy> {
         tenancy::own_jobs(),
         tenancy::hardened(),
         tenancy::volumes(),
+        pools::hold(),
+        pools::close(),
+        pools::claim(),
     ];
     let families = Family::all();
     policies.extend(families.iter().map(|family| family.guard(gpu_resource)));
@@ -87,12 +92,27 @@ pub fn bind_mutating(policy: &MutatingAdmissionPolicy) -> MutatingAdmissionPolic
 #[must_use]
 pub fn bind_validating(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissionPolicyBinding {
     let name = policy.metadata.name.as_deref();
-    let everywhere = [queuedjobs::NAME, gpunodes::NAME, tenancy::CONFINED]
-        .map(Some)
-        .contains(&name);
+    let everywhere = [
+        queuedjobs::NAME,
+        gpunodes::NAME,
+        tenancy::CONFINED,
+        pools::CLAIMED,
+    ];
+    let everywhere = everywhere.map(Some).contains(&name);
     // Every Tenant is a parameter; where there is none, nothing is to be said.
-    let param_ref = (name == Some(isolation::PRIORITIES)).then(|| ParamRef {
-        selector: Some(LabelSelector::default()),
+    let by_pool = [pools::CLOSED, pools::CLAIMED].map(Some).contains(&name);
+    let by_tenant = by_pool || name == Some(isolation::PRIORITIES);
+    // Environments have the pools of their Tenants, so nobody need ask them.
+    let teams = LabelSelectorRequirement {
+        key: labels::TEAM.to_owned(),
+        operator: "DoesNotExist".to_owned(),
+        values: None,
+    };
+    let param_ref = by_tenant.then(|| ParamRef {
+        selector: Some(LabelSelector {
+            match_expressions: by_pool.then(|| vec![teams]),
+            ..Default::default()
+        }),
         parameter_not_found_action: Some("Allow".to_owned()),
         ..Default::default()
     });
@@ -107,9 +127,12 @@ pub fn bind_validating(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissio
     }
 }
 
-/// The label of the namespaces in which a policy is in force: those of tenants, or only those that
-/// the controller keeps for one.
+/// The label of the namespaces in which a policy is in force: those of tenants, only those that the
+/// controller keeps for one, or only those with nodes of their own.
 fn label_of(policy: Option<&str>) -> &'static str {
+    if [pools::SENT, pools::HELD].map(Some).contains(&policy) {
+        return labels::NODE_POOL;
+    }
     let kept = [
         tenancy::STAMPED,
         tenancy::OWN_JOBS,

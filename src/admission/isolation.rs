@@ -2,11 +2,12 @@
 //! variables, PriorityClasses before which others give way, and grace periods without an end.
 
 use k8s_openapi::api::admissionregistration::v1::{
-    MatchResources, NamedRuleWithOperations, ParamKind, ValidatingAdmissionPolicy, Variable,
+    MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy, Variable,
 };
 
+use super::pools::by_tenant;
 use super::{cel, condition, requests, validating_policy, validation, variable};
-use crate::api::{GROUP, labels};
+use crate::api::labels;
 
 /// Name of the policy whose parameters are the Tenants.
 pub(super) const PRIORITIES: &str = "prorata-priorities";
@@ -122,12 +123,7 @@ pub(super) fn priorities() -> ValidatingAdmissionPolicy {
             "this PriorityClass is not the tenant's to use: name one of spec.priorityClasses of its Tenant, or none",
         )],
     );
-    if let Some(spec) = &mut policy.spec {
-        spec.param_kind = Some(ParamKind {
-            api_version: Some(format!("{GROUP}/v1alpha1")),
-            kind: Some("Tenant".to_owned()),
-        });
-    }
+    by_tenant(&mut policy);
     policy
 }
 

@@ -112,8 +112,9 @@ pub const PLUGIN_CONFIG: &str = "nvidia.com/device-plugin.config";
 /// Label of a node: the model of its GPUs, as NVIDIA's feature discovery names it.
 pub const GPU_MODEL: &str = "nvidia.com/gpu.product";
 
-/// Label of a node: the pool that it is of.
-pub const NODE_POOL: &str = "prorata.dev/node-pool";
+/// Label of a node: the pool that it is of. Also the key of the taint of a pool that a Tenant has
+/// alone, and a label of that Tenant's namespaces.
+pub const NODE_POOL: &str = prorata_core::pool::LABEL;
 
 /// Namespace of our own objects.
 pub const NAMESPACE: &str = "prorata-system";
