@@ -12,6 +12,7 @@ mod gpunodes;
 mod isolation;
 mod jobs;
 mod pods;
+mod pools;
 mod queuedjobs;
 mod sharing;
 mod tenancy;
@@ -37,6 +38,7 @@ pub fn mutating(gpu_resource: &str) -> Vec<MutatingAdmissionPolicy> {
         pods::queue_new(gpu_resource),
         sharing::cap(gpu_resource),
         tenancy::stamp(),
+        pools::send(),
     ];
     for family in Family::all() {
         policies.push(family.queue_new(gpu_resource));
@@ -62,6 +64,9 @@ pub fn validating(gpu_resource: &str) -> Vec<ValidatingAdmissionPolicy> {
         tenancy::own_jobs(),
         tenancy::hardened(),
         tenancy::volumes(),
+        pools::hold(),
+        pools::close(),
+        pools::claim(),
     ];
     let families = Family::all();
     policies.extend(families.iter().map(|family| family.guard(gpu_resource)));
@@ -93,16 +98,22 @@ pub fn bind_validating(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissio
         gpunodes::NAME,
         gpunodes::NODES,
         tenancy::CONFINED,
-    ]
-    .map(Some)
-    .contains(&name);
-    // Where an administrator has removed it, the queue alone heeds what it says.
-    let param_ref = (name == Some(isolation::PRIORITIES)).then(|| ParamRef {
-        name: Some(labels::CLASSES.to_owned()),
+        pools::CLAIMED,
+    ];
+    let everywhere = everywhere.map(Some).contains(&name);
+    // Where an administrator has removed what is looked up, the queue alone heeds it.
+    let by_name = |told: &str| ParamRef {
+        name: Some(told.to_owned()),
         namespace: Some(labels::NAMESPACE.to_owned()),
         parameter_not_found_action: Some("Allow".to_owned()),
         ..Default::default()
-    });
+    };
+    let param_ref = match name {
+        Some(isolation::PRIORITIES) => Some(by_name(labels::CLASSES)),
+        Some(pools::CLOSED) => Some(by_name(labels::POOLS)),
+        Some(pools::CLAIMED) => Some(of_teams()),
+        _ => None,
+    };
     ValidatingAdmissionPolicyBinding {
         metadata: policy.metadata.clone(),
         spec: ValidatingAdmissionPolicyBindingSpec {
@@ -114,9 +125,29 @@ pub fn bind_validating(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissio
     }
 }
 
-/// The label of the namespaces in which a policy is in force: those of tenants, or only those that
-/// the controller keeps for one.
+/// Every Tenant that is no environment: those have the pools of their own.
+fn of_teams() -> ParamRef {
+    let teams = LabelSelectorRequirement {
+        key: labels::TEAM.to_owned(),
+        operator: "DoesNotExist".to_owned(),
+        values: None,
+    };
+    ParamRef {
+        selector: Some(LabelSelector {
+            match_expressions: Some(vec![teams]),
+            ..Default::default()
+        }),
+        parameter_not_found_action: Some("Allow".to_owned()),
+        ..Default::default()
+    }
+}
+
+/// The label of the namespaces in which a policy is in force: those of tenants, only those that the
+/// controller keeps for one, or only those with nodes of their own.
 fn label_of(policy: Option<&str>) -> &'static str {
+    if [pools::SENT, pools::HELD].map(Some).contains(&policy) {
+        return labels::NODE_POOL;
+    }
     let kept = [
         tenancy::STAMPED,
         tenancy::OWN_JOBS,

@@ -15,9 +15,10 @@ pub use queuedjob::{
     QueuedJobStatus, State,
 };
 pub use tenant::{
-    Amounts, Budget, BudgetPolicy, ClassStorage, Compliance, ComplianceClass, ContainerSizes,
-    Environment, Member, Members, MeshLabel, Network, ObjectCounts, PodSecurity, PodSizes, Port,
-    Protocol, Quotas, Security, SharedService, Size, Storage, Tenant, TenantSpec, TenantStatus,
+    Amounts, Budget, BudgetPolicy, ClassStorage, Compliance, ComplianceClass, ContainerSizes, Day,
+    Due, Environment, Grant, InForce, Member, Members, MeshLabel, Network, ObjectCounts,
+    PodSecurity, PodSizes, Port, Protocol, Quotas, Schedule, Security, SharedService, Size,
+    Storage, Tenant, TenantSpec, TenantStatus,
 };
 
 /// The API group of every object of ours.

@@ -214,8 +214,8 @@ async fn keep(config: &Configuration, client: &Client, writes: &Client, mut tenu
         }
         let keeper = Keeper::new(client.clone(), writes.clone(), settings.clone());
         let mut telling = tenure.clone();
-        let classes = tenancy::tell_classes(client, writes, &mut telling);
-        tokio::join!(keeper.run(tenure.clone()), classes);
+        let policies = tenancy::tell_policies(client, writes, &mut telling);
+        tokio::join!(keeper.run(tenure.clone()), policies);
     }
 }
 

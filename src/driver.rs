@@ -5,6 +5,7 @@
 //! at a time for each job, admissions before reports.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use prorata_core::{Decision, Event, JobId, Policy, Reason, Scheduler, Snapshot, Verdict};
 use tokio::sync::{mpsc, watch};
@@ -32,6 +33,9 @@ mod writes;
 use happening::{Happening, Sources};
 use shown::Shown;
 use work::Work;
+
+/// A timer goes no further ahead: clocks of machines are set.
+const FAR_AHEAD: Duration = Duration::from_secs(60);
 
 /// The loop's state.
 pub struct Driver {
@@ -202,8 +206,31 @@ impl Driver {
         let core = self.scheduler.next_wakeup().into_iter();
         let at = core.chain(self.observed.next_deadline()).min();
         let at = at.map(|at| Instant::now() + at.since(self.clock.now()));
-        let first = at.into_iter().chain(self.shown.due()).min();
-        first.filter(|_| self.leads && self.unlisted.is_empty())
+        let first = at.into_iter().chain(self.shown.due());
+        let first = first.filter(|_| self.leads);
+        // What is due to tenants is the same to whoever follows.
+        let all = first.chain(self.next_turn()).min();
+        all.filter(|_| self.unlisted.is_empty())
+    }
+
+    /// When something else is due to a tenant, as far ahead as a timer goes.
+    fn next_turn(&self) -> Option<Instant> {
+        let wait = self
+            .observed
+            .next_turn()?
+            .duration_since(self.clock.timestamp());
+        let wait = Duration::try_from(wait).unwrap_or_default();
+        Some(Instant::now() + wait.min(FAR_AHEAD))
+    }
+
+    /// What is due to tenants at this moment; whether that is something else than before.
+    fn turn(&mut self) -> bool {
+        let news = self.observed.turn(self.clock.timestamp());
+        let is_else = !news.facts.is_empty();
+        if is_else {
+            self.learn(news);
+        }
+        is_else
     }
 
     fn take_up(&mut self, changes: impl Iterator<Item = Change>) {
@@ -220,6 +247,7 @@ impl Driver {
             }
         }
         if self.unlisted.is_empty() {
+            self.turn();
             self.cycle();
         }
     }
@@ -241,6 +269,7 @@ impl Driver {
 
     /// Everything has been listed once: take up what was decided before a restart.
     fn begin(&mut self) {
+        self.turn();
         let news = self.observed.begin(std::mem::take(&mut self.listed));
         self.last_epoch = self.observed.last_epoch();
         info!(
@@ -437,7 +466,7 @@ impl Driver {
     fn retry(&mut self) {
         let due = self.work.due(Instant::now());
         let now = self.clock.now();
-        let mut decide = self.scheduler.next_wakeup().is_some_and(|at| at <= now);
+        let mut decide = self.turn() || self.scheduler.next_wakeup().is_some_and(|at| at <= now);
         if self.leads && self.observed.next_deadline().is_some_and(|at| at <= now) {
             let Expired { news, paused } = self.observed.expire(now);
             self.learn(news);

@@ -122,7 +122,9 @@ fn render_permissions() -> Result<String, Error> {
     account.metadata.namespace = Some(labels::NAMESPACE.to_owned());
     let mut stream = Stream::default();
     stream.push(&account)?;
-    stream.push(&tenancy::config_map())?;
+    for map in tenancy::config_maps() {
+        stream.push(&map)?;
+    }
     stream.push(&rbac::controller_role())?;
     stream.push(&rbac::controller_binding())?;
     stream.push(&rbac::leader_role())?;

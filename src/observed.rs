@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::jiff::Timestamp;
 use prorata_core::{Devices, Event, Job, JobId, Node, NodeId, Placement, Snapshot, TenantId, Time};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use tracing::warn;
@@ -34,6 +35,10 @@ pub struct Observed {
     /// Namespaces that belong to a tenant.
     namespaces: RedBlackTreeMapSync<String, TenantId>,
     tenants: BTreeMap<TenantId, TenantView>,
+    /// As of when it counts what is due to them.
+    now: Timestamp,
+    /// When something else is due next, to those to whom it ever is.
+    turns: BTreeMap<TenantId, Timestamp>,
     /// Value of each PriorityClass, and whether it is the default.
     priorities: BTreeMap<String, (i32, bool)>,
     jobs: BTreeMap<Uid, JobView>,
@@ -452,6 +457,7 @@ impl Observed {
             Kind::Namespace => self.assign(key.to_owned(), None, news),
             Kind::Tenant => {
                 self.tenants.remove(&TenantId::from(key));
+                self.turns.remove(&TenantId::from(key));
                 news.facts.push(Event::TenantGone(key.into()));
             }
             Kind::PriorityClass => {

@@ -152,6 +152,7 @@ fn of_room(reason: &Reason) -> String {
             "each pod asks for {request} {resource}, and no node that it may use has more than \
              {largest}: ask for less in each"
         ),
+        Reason::NodesDedicated { pool, gang, .. } => dedicated(pool.as_deref(), *gang),
         Reason::ExceedsCapacity { gang, best } => too_large(*gang, *best),
         Reason::GangIncomplete { gang, .. } => {
             format!("its {gang} pods must start together, and some are still to be made")
@@ -179,6 +180,19 @@ fn of_room(reason: &Reason) -> String {
             format!("too little is free for its {gang} pods to start together")
         }
         _ => reason.to_string(),
+    }
+}
+
+fn dedicated(pool: Option<&str>, gang: u32) -> String {
+    match pool {
+        Some(pool) => format!(
+            "the nodes of its tenant's pool {pool} would not hold its {gang} pods together even if \
+             they were empty, and it may run nowhere else: ask for less, or have nodes added to the pool"
+        ),
+        None => format!(
+            "the nodes that are in no other tenant's pool would not hold its {gang} pods together \
+             even if they were empty: ask for what those have, or have nodes added"
+        ),
     }
 }
 

@@ -6,7 +6,6 @@
 
 mod check;
 mod child;
-mod classes;
 mod comparison;
 mod difference;
 mod keeper;
@@ -22,8 +21,8 @@ pub mod size;
 mod store;
 #[cfg(test)]
 mod tests;
+mod told;
 
-pub use classes::{config_map, tell_classes};
 pub use comparison::Comparison;
 pub use difference::{Difference, differences};
 pub use keeper::Keeper;
@@ -33,6 +32,7 @@ pub use object::{Kind, Wanted};
 pub use plan::{Left, Part, Plan, Settings, Wrong};
 pub use prorata_simulator::split::split;
 pub use store::{Key, Store};
+pub use told::{config_maps, tell_policies};
 
 use crate::api::TenantSpec;
 

@@ -11,6 +11,10 @@ use prorata_core::{Resource, Resources, Snapshot, Tenant, TenantId};
 use crate::api::TenantStatus;
 use crate::translate::TenantView;
 
+mod due;
+
+pub use due::{notice, on_the_wall, outlook, reference};
+
 /// Type of the condition that says whether a tenant stands where its administrator put it.
 pub const READY: &str = "Ready";
 
@@ -24,6 +28,8 @@ pub enum Fault {
     UnknownParent(TenantId),
     /// Whoever follows its parents never arrives at the top.
     Circle,
+    /// Another has the pool that it claims, and neither is above the other.
+    PoolClaimed(TenantId),
     /// Those below it are guaranteed more than it is.
     GuaranteesAbove {
         /// Of which resource.
@@ -42,6 +48,7 @@ impl Fault {
         match self {
             Self::UnknownParent(_) => "UnknownParent",
             Self::Circle => "Circle",
+            Self::PoolClaimed(_) => "PoolClaimed",
             Self::GuaranteesAbove { .. } => "GuaranteesAboveParent",
         }
     }
@@ -56,6 +63,10 @@ impl Fault {
             Self::Circle => "its parents form a circle, so it stands at the top: leave out the \
                  parent of one tenant of the circle"
                 .to_owned(),
+            Self::PoolClaimed(other) => format!(
+                "Tenant {other} claims the same spec.compliance.nodePool, so nothing new of either starts \
+                 there: name another pool in one of them"
+            ),
             Self::GuaranteesAbove {
                 resource: r,
                 own,
@@ -79,6 +90,7 @@ pub fn faults(tenants: &Tenants<'_>) -> BTreeMap<TenantId, Fault> {
     let fault = |(id, tenant): (&&TenantId, &&Tenant)| {
         let fault = unknown_parent(tenants, tenant)
             .or_else(|| is_below_itself(tenants, tenant).then_some(Fault::Circle))
+            .or_else(|| pool_claimed(tenants, tenant))
             .or_else(|| overpromised(tenants, tenant))?;
         Some(((*id).clone(), fault))
     };
@@ -98,6 +110,19 @@ fn is_below_itself(tenants: &Tenants<'_>, tenant: &Tenant) -> bool {
 fn above<'a>(tenants: &Tenants<'a>, tenant: &Tenant) -> impl Iterator<Item = &'a Tenant> {
     let parent = |tenant: &Tenant| tenants.get(tenant.parent.as_ref()?).copied();
     std::iter::successors(parent(tenant), move |tenant| parent(tenant))
+}
+
+fn pool_claimed(tenants: &Tenants<'_>, tenant: &Tenant) -> Option<Fault> {
+    let pool = tenant.pool.as_ref()?;
+    let is_below = |tenant: &Tenant, other: &Tenant| {
+        let mut above = above(tenants, tenant).take(tenants.len());
+        above.any(|above| above.id == other.id)
+    };
+    let rival = tenants.values().find(|other| {
+        let claims = other.pool.as_ref() == Some(pool) && other.id != tenant.id;
+        claims && !is_below(other, tenant) && !is_below(tenant, other)
+    })?;
+    Some(Fault::PoolClaimed(rival.id.clone()))
 }
 
 fn overpromised(tenants: &Tenants<'_>, tenant: &Tenant) -> Option<Fault> {
@@ -131,11 +156,12 @@ pub fn statuses(
     let understood = views.values().filter_map(|view| view.tenant.as_ref().ok());
     let tenants: Tenants<'_> = understood.map(|tenant| (&tenant.id, tenant)).collect();
     let faults = faults(&tenants);
+    let to_come = due::to_come(views, now);
     let held = held(&tenants, snapshot);
     let short = shortage(&tenants, &faults, snapshot);
     let status = |(id, view): (&TenantId, &TenantView)| {
         let held = held.get(id).copied().unwrap_or_default();
-        let mut conditions = vec![ready(view, faults.get(id))];
+        let mut conditions = vec![ready(view, faults.get(id), to_come.get(id))];
         let tenant = view.tenant.as_ref().ok();
         if tenant.is_some_and(|tenant| !tenant.guaranteed.is_zero()) {
             conditions.push(covered(short.as_deref()));
@@ -164,6 +190,11 @@ pub fn statuses(
             }),
             running: held.running,
             waiting: held.waiting,
+            in_force: view
+                .terms
+                .as_ref()
+                .ok()
+                .and_then(|terms| due::in_force(terms, now)),
             conditions,
         };
         (id.clone(), status)
@@ -246,11 +277,23 @@ fn shortage(
     })
 }
 
-fn ready(view: &TenantView, fault: Option<&Fault>) -> Condition {
-    match (&view.tenant, fault) {
-        (Err(wrong), _) => condition(READY, "False", "Misread", wrong.clone()),
-        (Ok(_), Some(fault)) => condition(READY, "False", fault.code(), fault.sentence()),
-        (Ok(_), None) => condition(READY, "True", "Ready", String::new()),
+fn ready(
+    view: &TenantView,
+    fault: Option<&Fault>,
+    to_come: Option<&(Timestamp, Fault)>,
+) -> Condition {
+    let terms = match &view.terms {
+        Ok(terms) => terms,
+        Err(wrong) => return condition(READY, "False", "Misread", wrong.clone()),
+    };
+    match (fault, to_come) {
+        (Some(fault), _) => condition(READY, "False", fault.code(), fault.sentence()),
+        (None, Some((at, fault))) => {
+            let from = on_the_wall(Some(terms), *at);
+            let sentence = format!("from {from} on, {}", fault.sentence());
+            condition(READY, "False", fault.code(), sentence)
+        }
+        (None, None) => condition(READY, "True", "Ready", String::new()),
     }
 }
 
@@ -303,6 +346,7 @@ fn text(resource: Resource, amount: u64) -> String {
 mod tests {
     use super::*;
     use prorata_core::{Event, Job, JobId, Node, Policy, Scheduler};
+    use prorata_simulator::calendar::Terms;
 
     fn tenant(name: &str, parent: &str, gpus: u64) -> Tenant {
         Tenant {
@@ -363,12 +407,32 @@ mod tests {
         assert!(gpus.sentence().contains("5 gpu together and it only 4"));
     }
 
+    #[test]
+    fn a_pool_has_one_tenant_with_those_below_it() {
+        let with = |name: &str, parent: &str, pool: &str| Tenant {
+            pool: Some(pool.into()),
+            ..tenant(name, parent, 0)
+        };
+        let shared = [
+            with("clinic", "", "hipaa"),
+            tenant("ward", "clinic", 0),
+            with("lab", "ward", "hipaa"),
+            with("bank", "", "pci"),
+        ];
+        assert_eq!(faults_of(&shared), []);
+        let claimed = [with("clinic", "", "hipaa"), with("other", "", "hipaa")];
+        let both = ["clinic", "other"].map(|id| (id.to_owned(), "PoolClaimed"));
+        assert_eq!(faults_of(&claimed), both);
+    }
+
     fn view(tenant: Tenant) -> (TenantId, TenantView) {
         let view = TenantView {
             account: crate::translate::Account::default(),
             id: tenant.id.clone(),
             version: 1,
             generation: 3,
+            uid: None,
+            terms: Ok(Terms::fixed(tenant.clone())),
             tenant: Ok(tenant.clone()),
             classes: None,
             status: TenantStatus::default(),

@@ -15,6 +15,7 @@ mod record;
 mod sharing;
 mod template;
 mod tenant;
+mod terms;
 
 pub use asked::{Annotations, AskError, Unit, demand};
 pub use gated::{Gated, JOB_CONTROLLER, gang_uid_of_job, group};
@@ -26,6 +27,7 @@ pub use plan::{
 pub use pod::{PodView, requests};
 pub use record::{ADMITTED, RecordView, desired_spec, placement, places, task};
 pub use tenant::{Account, TenantView, tenant};
+pub use terms::terms;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{self as meta, ObjectMeta, OwnerReference};
 use prorata_core::Time;

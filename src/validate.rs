@@ -122,6 +122,11 @@ fn tree(documents: &[Document]) -> Vec<Problem> {
             "leads in a circle",
             "leave out the parent of one tenant of the circle",
         )),
+        Fault::PoolClaimed(other) => Some(document.problem(
+            "spec.compliance.nodePool",
+            format!("is that of `{other}` too"),
+            "name another pool in one of them: its tenant has it alone",
+        )),
         Fault::GuaranteesAbove { resource, .. } => Some(document.problem(
             &format!("spec.guaranteed.{resource}"),
             "is less than what those right below it are guaranteed together",

@@ -18,6 +18,7 @@
 //! | say what is wrong with an input | [`problem`] |
 //! | read amounts as people write them | [`quantity`] |
 
+pub mod calendar;
 pub mod cli;
 pub mod events;
 pub mod experiment;

@@ -17,6 +17,9 @@ pub const fn of(reason: &Reason) -> &'static str {
         Reason::NoSuchResource { .. } => {
             "no node that it may use offers as much of something else as one task asks for"
         }
+        Reason::NodesDedicated { .. } => {
+            "nodes that could run it are set apart: in another tenant's pool, or outside of its own"
+        }
         Reason::ExceedsCapacity { .. } => "not even the empty nodes could run the gang",
         Reason::BudgetExhausted => "the budget of its tenant is spent",
         Reason::Suspended => "its user holds it",

@@ -4,8 +4,9 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use prorata_core::{Event, Order, Time};
+use prorata_core::{Event, Order, Tenant, Time};
 
+use crate::calendar::Terms;
 use crate::fairness::Sums;
 use crate::scenario::Scenario;
 use crate::timeline::Moment;
@@ -135,6 +136,11 @@ pub fn world(scenario: &Scenario, order: Order, work: &[Drawn]) -> World {
     for tenant in &scenario.tenants {
         world.observe(Event::TenantChanged(tenant.clone()));
     }
+    for terms in &scenario.terms {
+        for (at, tenant) in changes(scenario, terms) {
+            world.plan(at, Happening::Fact(Event::TenantChanged(tenant)));
+        }
+    }
     for fault in workload::faults(scenario, scenario.seed) {
         if let Some(until) = fault.until {
             world.plan(until, Happening::NodeUp(fault.node.clone()));
@@ -152,6 +158,22 @@ pub fn world(scenario: &Scenario, order: Order, work: &[Drawn]) -> World {
         world.plan(drawn.job.submitted, arrival);
     }
     world
+}
+
+/// What is due to a tenant at each moment of the run at which that changes.
+fn changes(scenario: &Scenario, terms: &Terms) -> Vec<(Time, Tenant)> {
+    let until = scenario.until.unwrap_or_default();
+    let mut changes = Vec::new();
+    let mut now = scenario.begins;
+    while let Some(next) = terms.next_change(now) {
+        let span = Duration::try_from(next.duration_since(scenario.begins)).unwrap_or_default();
+        if span >= until {
+            break;
+        }
+        changes.push((Time::ZERO + span, terms.at(next)));
+        now = next;
+    }
+    changes
 }
 
 /// A span in whole milliseconds.

@@ -5,15 +5,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prorata_core::{Mix, Mode, Node, NodeId, Order, Place, Policy, Resource, Resources, Tenant};
 use sha2::{Digest, Sha256};
 
+use crate::calendar::Terms;
 use crate::interference::Interference;
 use crate::problem::Problem;
 use crate::trace::Source;
 use crate::workload::{Drawn, Failures, Fault, Fleet, Replay, Stream, Trace};
 
 mod arrivals;
+mod changes;
 mod check;
 mod classes;
 mod conduct;
@@ -42,6 +45,10 @@ pub struct Scenario {
     pub pools: Vec<Pool>,
     /// Who shares them: parents and their children. Only leaves have jobs.
     pub tenants: Vec<Tenant>,
+    /// What of them changes over time. Above they are as they are at the beginning.
+    pub terms: Vec<Terms>,
+    /// When it begins by the calendar.
+    pub begins: Timestamp,
     /// The value of each PriorityClass.
     pub classes: BTreeMap<String, i32>,
     /// The orders to run the same work under.

@@ -97,6 +97,15 @@ fn tenants_are_a_tree() {
 }
 
 #[test]
+fn a_tenant_has_the_nodes_of_its_pool_alone() {
+    let pools = "pools:\n  plain: {count: 2, gpus: 8}\n  \
+        apart: {count: 2, gpus: 8, labels: {prorata.dev/node-pool: hipaa}}\n";
+    let tenants = "tenants:\n  - {name: lab}\n  - {name: red, nodePool: hipaa}\n";
+    let scenario = parse(&[pools, tenants, WORK]);
+    assert_eq!(scenario.tenants[1].pool.as_deref(), Some("hipaa"));
+}
+
+#[test]
 fn guarantees_count_once_in_the_tree() {
     let tenants = "tenants:\n  - {name: lab, guaranteed: {gpu: 8}}\n  \
         - {name: red, parent: lab, guaranteed: {gpu: 8}}\n";

@@ -2,9 +2,10 @@
 //! variables, PriorityClasses before which others give way, and grace periods without an end.
 
 use k8s_openapi::api::admissionregistration::v1::{
-    MatchResources, NamedRuleWithOperations, ParamKind, ValidatingAdmissionPolicy, Variable,
+    MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy, Variable,
 };
 
+use super::pools::by_tenant;
 use super::{cel, condition, requests, validating_policy, validation, variable};
 use crate::api::labels;
 
@@ -122,13 +123,18 @@ pub(super) fn priorities() -> ValidatingAdmissionPolicy {
             "this PriorityClass is not the tenant's to use: name one of spec.priorityClasses of its Tenant, or none",
         )],
     );
+    looks_up(&mut policy);
+    policy
+}
+
+/// The parameter of a policy is a ConfigMap in which the controller tells what it knows of Tenants.
+pub(super) fn looks_up(policy: &mut ValidatingAdmissionPolicy) {
     if let Some(spec) = &mut policy.spec {
         spec.param_kind = Some(ParamKind {
             api_version: Some("v1".to_owned()),
             kind: Some("ConfigMap".to_owned()),
         });
     }
-    policy
 }
 
 pub(super) fn trusted() -> Variable {

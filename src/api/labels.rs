@@ -115,14 +115,18 @@ pub const MIG_CONFIG: &str = "nvidia.com/mig.config";
 /// Label of a node: the model of its GPUs, as NVIDIA's feature discovery names it.
 pub const GPU_MODEL: &str = "nvidia.com/gpu.product";
 
-/// Label of a node: the pool that it is of.
-pub const NODE_POOL: &str = "prorata.dev/node-pool";
+/// Label of a node: the pool that it is of. Also the key of the taint of a pool that a Tenant has
+/// alone, and a label of that Tenant's namespaces.
+pub const NODE_POOL: &str = prorata_core::pool::LABEL;
 
 /// Namespace of our own objects.
 pub const NAMESPACE: &str = "prorata-system";
 
 /// Name of the ConfigMap that says which PriorityClasses each tenant may use.
 pub const CLASSES: &str = "prorata-priority-classes";
+
+/// Name of the ConfigMap that says which node pools there are for one tenant alone.
+pub const POOLS: &str = "prorata-node-pools";
 
 /// Name of the controller's service account and of its role.
 pub const CONTROLLER: &str = "prorata-controller";

@@ -19,10 +19,12 @@ use serde::{Deserialize, Serialize};
 use super::amount::Amount;
 
 mod bounds;
+mod changes;
 mod environment;
 mod isolation;
 
 pub use bounds::{ClassStorage, ContainerSizes, ObjectCounts, PodSizes, Size, Storage};
+pub use changes::{Day, Due, Grant, InForce, Schedule};
 pub use environment::{Environment, Member, Members, Quotas};
 pub use isolation::{
     Budget, BudgetPolicy, Compliance, ComplianceClass, MeshLabel, Network, PodSecurity, Port,
@@ -95,6 +97,9 @@ pub use isolation::{
     validation = within_limit("cpu"),
     validation = within_limit("memory"),
     validation = environment::parts_are_the_whole(),
+    validation = environment::pools_are_for_environments(),
+    validation = environment::hard_quotas_are_static(),
+    validation = changes::one_clock(),
 )]
 pub struct TenantSpec {
     /// What people call it.
@@ -136,6 +141,16 @@ pub struct TenantSpec {
     /// What it never exceeds, even if the rest is idle. Nothing: no limit.
     #[serde(default, skip_serializing_if = "Amounts::is_empty")]
     pub limit: Amounts,
+    /// Hours of the week in which something else is due to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub schedules: Vec<Schedule>,
+    /// More for a while, with an end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub grants: Vec<Grant>,
     /// The PriorityClasses that its jobs may name. Nothing: all but those that count across
     /// tenants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -212,11 +227,22 @@ pub struct TenantStatus {
     #[schemars(with = "i32", range(min = 0))]
     #[serde(default)]
     pub waiting: u32,
+    /// What is due to it now, if it has schedules or grants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_force: Option<InForce>,
     /// `Ready`: it stands where its spec puts it. `GuaranteeCovered`: there is as much as all
     /// tenants are guaranteed.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[serde(default)]
     pub conditions: Vec<Condition>,
+}
+
+impl TenantSpec {
+    /// The nodes that it has alone, by the value of their label `prorata.dev/node-pool`.
+    #[must_use]
+    pub fn node_pool(&self) -> Option<&str> {
+        self.compliance.as_ref()?.node_pool.as_deref()
+    }
 }
 
 impl Default for TenantSpec {
@@ -231,6 +257,8 @@ impl Default for TenantSpec {
             guaranteed: Amounts::default(),
             lending_limit: Amounts::default(),
             limit: Amounts::default(),
+            schedules: Vec::new(),
+            grants: Vec::new(),
             priority_classes: None,
             environments: Vec::new(),
             quotas: None,

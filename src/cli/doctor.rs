@@ -7,6 +7,7 @@ mod cluster_wide;
 mod contents;
 mod finding;
 mod installed;
+mod pools;
 mod running;
 
 use super::cluster::{Cluster, ClusterArgs};

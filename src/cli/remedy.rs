@@ -108,6 +108,13 @@ const TABLE: &[Remedy] = &[
         ],
     ),
     never(
+        "NodesDedicated",
+        &[
+            "ask for what the nodes have that its tenant may use: `kubectl get nodes -L prorata.dev/node-pool`",
+            "an administrator adds nodes to the pool of tenant TENANT, or to none",
+        ],
+    ),
+    never(
         "ExceedsCapacity",
         &[
             FEWER,
@@ -244,6 +251,11 @@ mod tests {
                 resource: "rdma/hca".into(),
                 request,
                 largest: 0,
+            },
+            Reason::NodesDedicated {
+                pool: Some("hipaa".into()),
+                gang,
+                best,
             },
             Reason::ExceedsCapacity { gang, best },
             Reason::BudgetExhausted,

@@ -85,10 +85,23 @@ fn show(shown: &[Holding], capacity: Option<u64>, output: OutputArgs) -> Result<
             }
             let wide = output.output == Format::Wide;
             let paint = Paint::detect();
-            let text = table(shown, capacity, wide, paint).render(!output.no_headers, paint);
+            let mut text = table(shown, capacity, wide, paint).render(!output.no_headers, paint);
+            text.extend(shown.iter().filter_map(in_force));
             output::print(&text)
         }
     }
+}
+
+/// What of a tenant's schedules and grants goes on.
+fn in_force(holding: &Holding) -> Option<String> {
+    let due = holding.due.as_ref()?;
+    let until = due.until.as_ref();
+    let until = until.map_or_else(String::new, |until| format!(" until {until}"));
+    Some(format!(
+        "{}: {}{until}\n",
+        holding.tenant,
+        due.names.join(", ")
+    ))
 }
 
 fn table(shown: &[Holding], capacity: Option<u64>, wide: bool, paint: Paint) -> Table {

@@ -42,6 +42,9 @@ pub(crate) struct Holding {
     /// Its weighted share of what can be borrowed, as the controller says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) share: Option<String>,
+    /// What of its schedules and grants goes on, and until when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) due: Option<Due>,
     /// What it would hold if every tenant wanted all that it may have; absent where the cluster's
     /// capacity cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,6 +52,16 @@ pub(crate) struct Holding {
     /// What the controller says of what it holds, which knows every job.
     #[serde(skip)]
     pub(crate) told: Option<Told>,
+}
+
+/// Hours and grants that go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Due {
+    /// Their names.
+    pub(crate) names: Vec<String>,
+    /// Until something else is due (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<String>,
 }
 
 /// What the controller says of what a tenant and those below it hold.
@@ -67,12 +80,24 @@ impl Holding {
         let status = tenant.status.as_ref();
         let status = status.filter(|status| status.observed_generation.is_some());
         let amount = |of: &BTreeMap<String, String>| of.get("gpu").and_then(|text| read(text));
+        // What is due to it at this hour.
+        let due = status.and_then(|status| status.in_force.as_ref());
         Self {
             tenant: name.unwrap_or_default(),
             parent: spec.parent.clone(),
-            weight: spec.weight.to_string(),
-            guaranteed_milli_gpus: gpus(&spec.guaranteed.gpu).unwrap_or_default(),
-            limit_milli_gpus: gpus(&spec.limit.gpu),
+            weight: due.map_or_else(|| spec.weight.to_string(), |due| due.weight.clone()),
+            guaranteed_milli_gpus: match due {
+                Some(due) => amount(&due.guaranteed).unwrap_or_default(),
+                None => gpus(&spec.guaranteed.gpu).unwrap_or_default(),
+            },
+            limit_milli_gpus: match due {
+                Some(due) => amount(&due.limit),
+                None => gpus(&spec.limit.gpu),
+            },
+            due: due.filter(|due| !due.names.is_empty()).map(|due| Due {
+                names: due.names.clone(),
+                until: due.until.clone(),
+            }),
             borrowed_milli_gpus: status.and_then(|status| amount(&status.borrowed)),
             share: status.and_then(|status| status.share.clone()),
             told: status.map(|status| Told {

@@ -26,6 +26,7 @@ use crate::id::{JobId, NodeId, PodId, TenantId};
 use crate::job::{Job, Placement};
 use crate::node::NodeState;
 use crate::policy::Policy;
+use crate::pool::Pools;
 use crate::preemption;
 use crate::reason::Verdict;
 use crate::reservation::Reservation;
@@ -44,6 +45,8 @@ pub(crate) struct Cluster {
     pub(crate) nodes: Map<NodeId, NodeState>,
     pub(crate) tenants: Map<TenantId, TenantState>,
     pub(crate) jobs: Map<JobId, JobState>,
+    /// Follows from `tenants`.
+    pub(crate) pools: Arc<Pools>,
     /// Pods that are no tasks of ours, with what they take and where.
     pub(crate) pods: Map<PodId, Guest>,
     /// Jobs to which room is promised. Follows from `jobs`.
@@ -280,7 +283,8 @@ impl Cluster {
         }
     }
 
-    fn submit(&mut self, now: Time, job: Job) {
+    fn submit(&mut self, now: Time, mut job: Job) {
+        job.set_home(self.pools.of(&job.tenant));
         match self.jobs.get(&job.id) {
             Some(state) if state.tasks.is_some() => self.resubmit(now, job),
             Some(state) if *state.job == job => {}
@@ -440,7 +444,7 @@ impl Cluster {
     }
 
     /// Changes what is known of a job, and notes what follows.
-    fn edit(&mut self, id: &JobId, edit: impl FnOnce(&mut JobState)) {
+    pub(crate) fn edit(&mut self, id: &JobId, edit: impl FnOnce(&mut JobState)) {
         let Some(state) = self.jobs.get_mut(id) else {
             return;
         };

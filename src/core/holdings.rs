@@ -11,6 +11,7 @@ use crate::id::{JobId, NodeId, PodId, TenantId};
 use crate::job::{Ask, Job, Placement, Slot};
 use crate::node::{Node, NodeState, Spec, grown, shrunk};
 use crate::others::Others;
+use crate::pool::Pools;
 use crate::resource::{Resource, Resources};
 use crate::room::Grant;
 use crate::share::Share;
@@ -52,7 +53,8 @@ impl Cluster {
         }
         self.evicted = crate::cluster::Map::default();
         let id = node.id.clone();
-        let spec = Arc::new(Spec::new(node));
+        let home = self.pools.on(&node);
+        let spec = Arc::new(Spec::new(node, home));
         self.edit_node(&id, |state| state.spec = Some(spec));
     }
 
@@ -81,8 +83,13 @@ impl Cluster {
             return;
         }
         self.evicted = crate::cluster::Map::default();
+        let names_pool = |spec: Option<&Tenant>| spec.is_some_and(|spec| spec.pool.is_some());
+        let concerns_pools = *self.pools != Pools::default() || names_pool(spec.as_ref());
         self.edit_tenant(id, |state| state.spec = spec.map(Arc::new));
         self.tree_is_stale = true;
+        if concerns_pools {
+            self.settle_pools();
+        }
     }
 
     pub(crate) fn past_of(&mut self, id: &TenantId, used: u128, at: Time) {
@@ -381,7 +388,7 @@ impl Cluster {
         placement.slots().map(slot).collect()
     }
 
-    fn edit_node(&mut self, id: &NodeId, edit: impl FnOnce(&mut NodeState)) {
+    pub(crate) fn edit_node(&mut self, id: &NodeId, edit: impl FnOnce(&mut NodeState)) {
         if !self.nodes.contains_key(id) {
             self.nodes.insert_mut(id.clone(), NodeState::default());
         }

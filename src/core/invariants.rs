@@ -57,7 +57,19 @@ pub(crate) fn violations(cluster: &Cluster) -> Vec<Violation> {
             report("what a tenant uses", id.to_string());
         }
     }
+    for (id, node) in &cluster.nodes {
+        if are_mixed(&node.held, &node.claimed) {
+            report("who shares no node with others", id.to_string());
+        }
+        let home = node.spec.as_ref().map(|spec| cluster.pools.on(&spec.node));
+        if home != node.spec.as_ref().map(|spec| spec.home.clone()) {
+            report("whose work belongs to a node", id.to_string());
+        }
+    }
     for state in cluster.jobs.values() {
+        if state.job.needs.home != cluster.pools.of(&state.job.tenant) {
+            report("where the work of a job belongs", state.job.id.to_string());
+        }
         let gang = usize::try_from(state.job.gang).ok();
         let whole = |tasks: &Tasks| {
             gang == Some(tasks.placement.slots().len()) && gang == Some(tasks.progress.len())
@@ -78,6 +90,14 @@ pub(crate) fn violations(cluster: &Cluster) -> Vec<Violation> {
         report("sums of what nodes offer", "all nodes".to_string());
     }
     found
+}
+
+/// Whether the work of a tenant with a pool is on a node, or is promised room there, beside that of
+/// others. Facts alone bring that about: a tenant gets its pool while it runs elsewhere.
+fn are_mixed(held: &Held, claimed: &Held) -> bool {
+    let mut homes = held.homes().chain(claimed.homes());
+    let first = homes.next();
+    homes.any(|home| Some(home) != first)
 }
 
 type Sums<'c> = (

@@ -7,6 +7,7 @@ use core::time::Duration;
 use crate::device::{Devices, Part, WHOLE};
 use crate::id::{JobId, NodeId, TenantId};
 use crate::needs::{Needs, Text};
+use crate::pool::Home;
 use crate::resource::{Resource, Resources};
 use crate::time::Time;
 
@@ -105,6 +106,13 @@ impl Job {
     pub fn milli_gpu(&self) -> u64 {
         milli_gpu(&self.task, self.gang)
     }
+
+    /// Its work belongs there.
+    pub(crate) fn set_home(&mut self, home: Home) {
+        if self.needs.home != home {
+            Arc::make_mut(&mut self.needs).home = home;
+        }
+    }
 }
 
 fn milli_gpu(task: &Resources, gang: u32) -> u64 {
@@ -182,6 +190,17 @@ impl Shape {
     #[must_use]
     pub fn milli_gpu(&self) -> u64 {
         milli_gpu(&self.task, self.gang)
+    }
+
+    /// Whether jobs ask for the same, wherever their work belongs: that is their tenants' to say.
+    #[must_use]
+    pub fn asks_as(&self, other: &Self) -> bool {
+        let asked = |shape: &Self| {
+            let mut shape = shape.clone();
+            Arc::make_mut(&mut shape.needs).home = Home::Common;
+            shape
+        };
+        self == other || asked(self) == asked(other)
     }
 
     /// What the whole gang asks for; `None` when the shape is one that no cluster could run:

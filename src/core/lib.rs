@@ -13,6 +13,7 @@
 //! | who is next? | `drf` between tenants, `queue` within one |
 //! | where does it run? | `placement`, by `fragmentation` and the `rooms` of nodes |
 //! | who has to leave for whom? | `rules`, searched by `preemption` |
+//! | whose work shares no node with others? | [`pool`] |
 //! | who is kept from starving? | `reservation` |
 //! | why does it wait? | [`reason`], found by `trial` |
 //! | what is true now? | `cluster` and its `holdings`, seen from outside through [`snapshot`] |
@@ -40,6 +41,7 @@ pub mod others;
 pub mod pairs;
 mod placement;
 pub mod policy;
+pub mod pool;
 mod preemption;
 mod promise;
 mod queue;
@@ -72,6 +74,7 @@ pub use node::Node;
 pub use others::Others;
 pub use pairs::Pairs;
 pub use policy::{Order, Place, Policy, Preemption};
+pub use pool::Home;
 pub use reason::{Reason, Verdict};
 pub use resource::{Resource, Resources};
 pub use scheduler::Scheduler;

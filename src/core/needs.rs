@@ -10,6 +10,7 @@ use crate::device::Mode;
 use crate::id::Model;
 use crate::node::Node;
 use crate::others::Others;
+use crate::pool::{self, Home};
 
 /// A label's key or value, or a taint's.
 pub type Text = Arc<str>;
@@ -39,6 +40,12 @@ pub struct Needs {
     pub others: Others,
     /// What kind of work it is, by the names of [`crate::Pairs`]. It keeps it from no node.
     pub work: Option<Text>,
+    /// Where the work of its tenant belongs. Whatever a job says here, the core sees to it itself.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Home::is_common")
+    )]
+    pub home: Home,
 }
 
 /// A term of an affinity: all of its requirements must hold. An empty one holds nowhere.
@@ -111,9 +118,18 @@ pub struct Toleration {
 
 impl Needs {
     /// Whether a task with these needs may run on `node`, as far as labels, taints and GPUs go.
+    /// Whoever is at home in a pool puts up with the taint that says so.
     #[must_use]
     pub fn allow(&self, node: &Node) -> bool {
         self.likes(node) && self.tolerates(node) && self.suits(node)
+    }
+
+    /// The same, as if pools kept nobody away.
+    pub(crate) fn homeless(&self) -> Self {
+        Self {
+            home: Home::Contested,
+            ..self.clone()
+        }
     }
 
     fn likes(&self, node: &Node) -> bool {
@@ -124,7 +140,9 @@ impl Needs {
 
     fn tolerates(&self, node: &Node) -> bool {
         let tolerated = |taint: &Taint| self.tolerations.iter().any(|t| t.covers(taint));
-        node.taints.iter().all(tolerated)
+        let is_home = |taint| !self.home.is_common() && pool::is_of_pool(node, taint);
+        let mut taints = node.taints.iter();
+        taints.all(|taint| tolerated(taint) || is_home(taint))
     }
 
     /// Whether a node's GPUs are of the model and the profile.

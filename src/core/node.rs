@@ -5,11 +5,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::device::{Devices, Gpus, Part, Taken};
-use crate::id::NodeId;
+use crate::id::{NodeId, TenantId};
 use crate::job::{Ask, Job, Slot};
 use crate::needs::{Labels, Needs, Taint};
 use crate::others::Others;
 use crate::pairs::{Pairs, Work};
+use crate::pool::Home;
 use crate::resource::{Resource, Resources};
 use crate::room::{Room, plain};
 
@@ -87,10 +88,12 @@ pub(crate) struct Spec {
     pub(crate) offer: Resources,
     /// The room that it has when nothing is taken.
     pub(crate) room: Room,
+    /// Whose work belongs here.
+    pub(crate) home: Home,
 }
 
 impl Spec {
-    pub(crate) fn new(node: Node) -> Self {
+    pub(crate) fn new(node: Node, home: Home) -> Self {
         let cards = node.cards();
         let all = 0..node.gpus.devices(cards);
         let devices: Vec<Part> = all.map(|index| node.gpus.device(cards, index)).collect();
@@ -99,7 +102,13 @@ impl Spec {
             room: Room::new(&node.gpus, &offer, devices),
             offer,
             node,
+            home,
         }
+    }
+
+    /// Whether a task with these needs may go here, as far as pools, labels, taints and GPUs go.
+    pub(crate) fn allows(&self, needs: &Needs) -> bool {
+        self.home == needs.home && needs.allow(&self.node)
     }
 
     /// What each of its devices is when nothing is taken.
@@ -116,6 +125,10 @@ pub(crate) struct Held {
     pub(crate) devices: Taken,
     /// How many tasks of each kind of work are on each device, where that is known.
     works: BTreeMap<(u32, Work), u32>,
+    /// How many tasks there are.
+    tasks: u32,
+    /// How many of them are at home in a pool, by whose it is.
+    at_home: BTreeMap<TenantId, u32>,
 }
 
 impl Held {
@@ -124,12 +137,54 @@ impl Held {
         self.amounts = grown(&self.amounts, &slot.takes(&job.task));
         self.others.grow(&job.needs.others);
         self.devices.add(&slot.devices, slot.part);
+        self.tasks += 1;
+        self.enter(&job.needs.home);
     }
 
     pub(crate) fn give_back(&mut self, job: &Job, slot: &Slot) {
         self.amounts = shrunk(&self.amounts, &slot.takes(&job.task));
         self.others.shrink(&job.needs.others);
         self.devices.remove(&slot.devices, slot.part);
+        self.tasks -= 1;
+        self.quit(&job.needs.home);
+    }
+
+    /// Counts a task where it is at home.
+    fn enter(&mut self, home: &Home) {
+        if let Home::Of(tenant) = home {
+            *self.at_home.entry(tenant.clone()).or_default() += 1;
+        }
+    }
+
+    fn quit(&mut self, home: &Home) {
+        if let Home::Of(tenant) = home
+            && let Some(count) = self.at_home.get_mut(tenant)
+        {
+            *count -= 1;
+            self.at_home.retain(|_, count| *count > 0);
+        }
+    }
+
+    /// A task that is here is at home elsewhere from now on.
+    pub(crate) fn move_home(&mut self, before: &Home, after: &Home) {
+        self.quit(before);
+        self.enter(after);
+    }
+
+    /// Where those that are here are at home.
+    pub(crate) fn homes(&self) -> impl Iterator<Item = Option<&TenantId>> {
+        let at_home = self.at_home.values().sum::<u32>();
+        let common = (at_home < self.tasks).then_some(None);
+        self.at_home.keys().map(Some).chain(common)
+    }
+
+    /// Whether tasks are here that do not belong to this home.
+    pub(crate) fn has_strangers(&self, home: &Home) -> bool {
+        match home {
+            Home::Of(tenant) => self.at_home.get(tenant).copied().unwrap_or_default() < self.tasks,
+            Home::Common => !self.at_home.is_empty(),
+            Home::Contested => self.tasks > 0,
+        }
     }
 
     /// The same for a task of a job, whose kind of work may be known.
@@ -201,20 +256,22 @@ impl NodeState {
         self.spec.as_deref().filter(|spec| spec.node.schedulable)
     }
 
-    /// What it offers to new work when empty; `None` on a node that takes none.
-    pub(crate) fn offer(&self) -> Option<Resources> {
-        Some(self.open()?.offer)
+    /// Its description, if it takes new work now: nobody comes to those who must not share a node
+    /// with anybody else.
+    fn inviting(&self) -> Option<&Spec> {
+        let spec = self.open()?;
+        (!self.held.has_strangers(&spec.home)).then_some(spec)
     }
 
     /// What new work can have here now; `None` on a node that takes none.
     pub(crate) fn free(&self) -> Option<Resources> {
-        let free = self.offer()?.beyond(&self.held.amounts);
+        let free = self.inviting()?.offer.beyond(&self.held.amounts);
         Some(free.beyond(&self.claimed.amounts))
     }
 
     /// What new work can have here now, device by device; `None` on a node that takes none.
     pub(crate) fn room(&self) -> Option<Room> {
-        let spec = self.open()?;
+        let spec = self.inviting()?;
         let room = room_beside(spec, &[&self.held, &self.claimed]);
         let is_closed = spec.node.closed && spec.node.gpus.mode.is_shared();
         Some(if is_closed { room.closed() } else { room })
@@ -222,7 +279,7 @@ impl NodeState {
 
     /// How many tasks of a job find room here.
     pub(crate) fn times(&self, job: &Job, ask: &Ask) -> u32 {
-        let allowed = self.open().is_some_and(|spec| job.needs.allow(&spec.node));
+        let allowed = self.open().is_some_and(|spec| spec.allows(&job.needs));
         if allowed {
             self.times_of(&job.task, &job.needs, ask)
         } else {
@@ -289,7 +346,7 @@ impl NodeState {
 
     /// Whether tasks of a job can have these places here beside what is held, whatever is promised.
     pub(crate) fn can_hold(&self, job: &Job, slots: &[&Slot]) -> bool {
-        let Some(spec) = self.open() else {
+        let Some(spec) = self.inviting() else {
             return false;
         };
         let mut held = self.held.clone();

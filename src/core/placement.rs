@@ -369,6 +369,7 @@ mod tests {
     use crate::fragmentation::Mix;
     use crate::needs::Needs;
     use crate::node::{Node, Spec};
+    use crate::pool::Home;
     use alloc::sync::Arc;
 
     fn share(milli: u64) -> (Resources, Ask) {
@@ -381,7 +382,7 @@ mod tests {
         let mut node = Node::new("a");
         node.allocatable = Resources::gpus(cards);
         node.gpus.mode = Mode::Fractional;
-        let mut room = Spec::new(node).room;
+        let mut room = Spec::new(node, Home::Common).room;
         for milli in taken {
             let (task, ask) = share(*milli);
             let grant = room.grants(&task, &ask)[0];

@@ -415,7 +415,7 @@ impl<'a> Search<'a> {
             .filter_map(|node| Some((node.open()?, node.free()?)));
         let mut times = [0_u64; Resource::ALL.len()];
         let apart = |times: &[u64], r: &Resource| times[*r as usize] < u64::from(self.job.gang);
-        for (_, free) in open.filter(|(spec, _)| self.job.needs.allow(&spec.node)) {
+        for (_, free) in open.filter(|(spec, _)| spec.allows(&self.job.needs)) {
             if !asked.iter().any(|r| apart(&times, r)) {
                 return asked;
             }

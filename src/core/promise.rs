@@ -19,7 +19,7 @@ pub(crate) fn is_possible(cluster: &Cluster, job: &Job, placement: &Placement) -
     let suits = placement.slots().all(|slot| {
         let node = cluster.nodes.get(&slot.node);
         let spec = node.and_then(|node| node.open());
-        spec.is_some_and(|spec| job.needs.allow(&spec.node))
+        spec.is_some_and(|spec| spec.allows(&job.needs))
     });
     let comes_free = !cluster.leaving.is_empty() || is_free(cluster, job, placement);
     open && allowed && suits && comes_free

@@ -60,6 +60,16 @@ pub enum Reason {
         /// The most that one of these nodes offers.
         largest: u64,
     },
+    /// Nodes that could run it are set apart: for others, or it is for nodes of its own pool alone,
+    /// which could not.
+    NodesDedicated {
+        /// The pool of its tenant, if it has one.
+        pool: Option<Text>,
+        /// Tasks of the gang.
+        gang: u32,
+        /// As many of them as the nodes could run that it may use, if they were empty.
+        best: u32,
+    },
     /// The nodes that there are could not run it even if they were empty.
     ExceedsCapacity {
         /// Tasks of the gang.
@@ -176,7 +186,7 @@ pub enum Outlook {
 
 impl Reason {
     /// The codes that there are, in the order in which the first that applies is told.
-    pub const CODES: [&'static str; 22] = [
+    pub const CODES: [&'static str; 23] = [
         "UnknownTenant",
         "TenantNotLeaf",
         "InvalidRequest",
@@ -184,6 +194,7 @@ impl Reason {
         "NoSuchGpu",
         "NoSuchNode",
         "NoSuchResource",
+        "NodesDedicated",
         "ExceedsCapacity",
         "BudgetExhausted",
         "Suspended",
@@ -212,6 +223,7 @@ impl Reason {
             Self::NoSuchGpu { .. } => "NoSuchGpu",
             Self::NoSuchNode { .. } => "NoSuchNode",
             Self::NoSuchResource { .. } => "NoSuchResource",
+            Self::NodesDedicated { .. } => "NodesDedicated",
             Self::ExceedsCapacity { .. } => "ExceedsCapacity",
             Self::BudgetExhausted => "BudgetExhausted",
             Self::Suspended => "Suspended",
@@ -241,6 +253,7 @@ impl Reason {
             | Self::NoSuchGpu { .. }
             | Self::NoSuchNode { .. }
             | Self::NoSuchResource { .. }
+            | Self::NodesDedicated { .. }
             | Self::ExceedsCapacity { .. }
             | Self::BudgetExhausted => Outlook::Never,
             Self::Suspended | Self::DependencyGate | Self::GangIncomplete { .. } => Outlook::Held,
@@ -248,7 +261,7 @@ impl Reason {
         }
     }
 
-    /// What is counted by name and not by a unit of ours.
+    /// What has a name that is not of ours.
     fn fmt_other(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSuchResource {
@@ -262,6 +275,10 @@ impl Reason {
                 gang,
                 best,
             } => write!(f, " {resource}={request} gang={gang} best={best}"),
+            Self::NodesDedicated { pool, gang, best } => {
+                write!(f, " gang={gang} best={best}")?;
+                pool.iter().try_for_each(|pool| write!(f, " pool={pool}"))
+            }
             _ => Ok(()),
         }
     }
@@ -291,7 +308,9 @@ impl fmt::Display for Reason {
                 write!(f, " gpu={} largest={}", gpu(*request), gpu(*largest))
             }
             Self::NoSuchNode { nodes } => write!(f, " nodes={nodes}"),
-            Self::NoSuchResource { .. } | Self::ResourceFull { .. } => self.fmt_other(f),
+            Self::NoSuchResource { .. }
+            | Self::ResourceFull { .. }
+            | Self::NodesDedicated { .. } => self.fmt_other(f),
             Self::GangIncomplete { gang, present } => write!(f, " gang={gang} present={present}"),
             Self::QuotaFull {
                 tenant,

@@ -394,6 +394,7 @@ mod tests {
     use crate::device::Instance;
     use crate::needs::Needs;
     use crate::node::{Node, Spec};
+    use crate::pool::Home;
     use alloc::vec;
 
     const GB: u64 = 1 << 30;
@@ -403,7 +404,7 @@ mod tests {
         node.allocatable = Resources::gpus(cards);
         node.gpus.mode = mode;
         node.gpus.memory = memory;
-        let spec = Spec::new(node);
+        let spec = Spec::new(node, Home::Common);
         spec.room
     }
 

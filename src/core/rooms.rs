@@ -377,7 +377,7 @@ impl Board {
     }
 
     fn look_at(&mut self, seat: &mut Seat, spec: Option<&Arc<Spec>>, cluster: &Cluster) {
-        let spec = spec.filter(|spec| spec.node.schedulable && self.needs.allow(&spec.node));
+        let spec = spec.filter(|spec| spec.node.schedulable && spec.allows(&self.needs));
         let room = spec.map(|spec| &spec.room);
         let empty = room
             .as_ref()

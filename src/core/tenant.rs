@@ -1,6 +1,7 @@
 //! A tenant: what it is entitled to.
 
 use crate::id::TenantId;
+use crate::needs::Text;
 use crate::resource::{Resource, Resources};
 use crate::share::Weight;
 
@@ -23,6 +24,12 @@ pub struct Tenant {
     pub limit: Limits,
     /// Its budget is spent: nothing new starts, and nothing is evicted for that.
     pub exhausted: bool,
+    /// The nodes that it has alone, together with all below it, by the value of [`crate::pool::LABEL`].
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub pool: Option<Text>,
 }
 
 impl Tenant {
@@ -37,6 +44,7 @@ impl Tenant {
             lending_limit: Limits::NONE,
             limit: Limits::NONE,
             exhausted: false,
+            pool: None,
         }
     }
 }

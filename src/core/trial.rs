@@ -238,7 +238,7 @@ fn cheapest(cluster: &Cluster, shape: &Shape, asked: &Resources) -> Resources {
     let charge = |spec: &Spec| {
         let room = &spec.room;
         let others = &shape.needs.others;
-        let fits = shape.needs.allow(&spec.node)
+        let fits = spec.allows(&shape.needs)
             && room.times(&shape.task, &ask) > 0
             && others.fits_in(&spec.node.others);
         fits.then(|| cluster.policy.charge(room.model(), room.milli_for(&ask)))
@@ -260,7 +260,9 @@ fn possible(cluster: &Cluster, shape: &Shape) -> Result<(), Reason> {
         return Err(Reason::InvalidRequest);
     };
     let request = shape.task.get(Resource::Gpu);
-    let (mut nodes, mut allowed, mut largest, mut best) = (0, 0, 0, 0_u32);
+    let (mut nodes, mut allowed, mut largest) = (0, 0, 0);
+    let (mut best, mut anywhere) = (0_u32, 0_u32);
+    let homeless = shape.needs.homeless();
     for spec in cluster.nodes.values().filter_map(NodeState::open) {
         nodes += 1;
         if !shape.needs.suits(&spec.node) {
@@ -271,15 +273,24 @@ fn possible(cluster: &Cluster, shape: &Shape) -> Result<(), Reason> {
             Some(_) => request,
             None => largest.max(spec.offer.get(Resource::Gpu)),
         };
-        if shape.needs.allow(&spec.node) {
+        let others = shape.needs.others.times_in(&spec.node.others);
+        let times = spec.room.times(&shape.task, &ask).min(others);
+        if spec.allows(&shape.needs) {
             allowed += 1;
-            let others = shape.needs.others.times_in(&spec.node.others);
-            best = best.saturating_add(spec.room.times(&shape.task, &ask).min(others));
+            best = best.saturating_add(times);
+        }
+        if homeless.allow(&spec.node) {
+            anywhere = anywhere.saturating_add(times);
         }
     }
     let gang = shape.gang;
     match best.min(gang) {
         _ if request > largest => Err(Reason::NoSuchGpu { request, largest }),
+        here if here < gang && here < anywhere => Err(Reason::NodesDedicated {
+            pool: cluster.pools.of_home(&shape.needs.home).cloned(),
+            gang,
+            best: here,
+        }),
         _ if allowed == 0 => Err(Reason::NoSuchNode { nodes }),
         best if best < gang => {
             let lacked = lacked(cluster, shape);
@@ -292,7 +303,7 @@ fn possible(cluster: &Cluster, shape: &Shape) -> Result<(), Reason> {
 /// What no node that the gang may use offers enough of for one task, of what is charged to nobody.
 fn lacked(cluster: &Cluster, shape: &Shape) -> Option<Reason> {
     let open = cluster.nodes.values().filter_map(NodeState::open);
-    let allowed: Vec<&Spec> = open.filter(|spec| shape.needs.allow(&spec.node)).collect();
+    let allowed: Vec<&Spec> = open.filter(|spec| spec.allows(&shape.needs)).collect();
     let largest = |name: &Text| {
         let offers = allowed.iter().map(|spec| spec.node.others.get(name));
         offers.max().unwrap_or_default()
@@ -311,10 +322,7 @@ fn lacked(cluster: &Cluster, shape: &Shape) -> Option<Reason> {
 /// What too little is free of, of what is charged to nobody, where there would be room otherwise.
 fn short(cluster: &Cluster, shape: &Shape) -> Option<Reason> {
     let ask = Ask::of(&shape.task, &shape.needs)?;
-    let open = |node: &&NodeState| {
-        node.open()
-            .is_some_and(|spec| shape.needs.allow(&spec.node))
-    };
+    let open = |node: &&NodeState| node.open().is_some_and(|spec| spec.allows(&shape.needs));
     let room = |node: &NodeState| node.room().map_or(0, |room| room.times(&shape.task, &ask));
     let nodes = cluster.nodes.values().filter(open);
     let nodes: Vec<(u32, Others)> = nodes.map(|node| (room(node), node.others())).collect();
@@ -358,7 +366,7 @@ fn survey(cluster: &Cluster, shape: &Shape, reserved: bool) -> Survey {
         return survey;
     };
     for (id, node) in &cluster.nodes {
-        let Some(spec) = node.open().filter(|spec| shape.needs.allow(&spec.node)) else {
+        let Some(spec) = node.open().filter(|spec| spec.allows(&shape.needs)) else {
             continue;
         };
         let count = u64::from(node.times_of(&shape.task, &shape.needs, &ask));

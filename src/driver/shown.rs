@@ -80,8 +80,11 @@ impl Shown {
         let round = differing.into_iter();
         let round: Vec<_> = round
             .map(|id| {
-                let statuses = (views[id].status.clone(), statuses[id].clone());
-                (id.clone(), views[id].version, statuses)
+                let (before, after) = (views[id].status.clone(), statuses[id].clone());
+                let due = (before.in_force.as_ref(), after.in_force.as_ref());
+                let notice = tenants::notice(&views[id], due.0, due.1);
+                let notice = notice.map(|notice| (tenants::reference(&views[id]), notice));
+                (id.clone(), views[id].version, (before, after), notice)
             })
             .collect();
         let now = Instant::now();
@@ -91,9 +94,13 @@ impl Shown {
             self.writes.spawn(async move {
                 let mut written = Vec::new();
                 let all = round.len();
-                for (id, version, (before, after)) in round {
+                for (id, version, (before, after), notice) in round {
                     let statuses = (&before, &after);
                     let object = writer.show_tenant(&id, version, statuses).await;
+                    // Whoever shows it tells of it, so that it is told once.
+                    if let Some((tenant, notice)) = notice.filter(|_| object.is_some()) {
+                        writer.tell(tenant, notice).await;
+                    }
                     written.extend(object.map(Change::Applied));
                 }
                 let is_complete = written.len() == all;

@@ -93,19 +93,19 @@ pub fn controller_binding() -> ClusterRoleBinding {
 }
 
 /// What the controller may do in its own namespace: hold the Lease that says which one decides, and
-/// say which PriorityClasses each tenant may use.
+/// tell policies what they look up.
 #[must_use]
 pub fn leader_role() -> Role {
     let mut own = rule(LEASES, &["leases"], &["get", "update"]);
     own.resource_names = Some(vec![labels::CONTROLLER.to_owned()]);
-    let mut classes = rule("", &["configmaps"], &["get", "patch"]);
-    classes.resource_names = Some(vec![labels::CLASSES.to_owned()]);
+    let mut told = rule("", &["configmaps"], &["get", "patch"]);
+    told.resource_names = Some([labels::CLASSES, labels::POOLS].map(str::to_owned).into());
     let mut metadata = labels::metadata(labels::CONTROLLER);
     metadata.namespace = Some(labels::NAMESPACE.to_owned());
     Role {
         metadata,
         // No name is known yet when an object is created.
-        rules: Some(vec![own, rule(LEASES, &["leases"], &["create"]), classes]),
+        rules: Some(vec![own, rule(LEASES, &["leases"], &["create"]), told]),
     }
 }
 

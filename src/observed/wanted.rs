@@ -103,7 +103,7 @@ impl Observed {
         let stopped = self.has_stopped(uid);
         let mut facts = Vec::new();
         // Edited before it was started: it is planned anew as it is now.
-        let outdated = |plan: &Plan| !released(plan) && *plan.shape() != job.shape();
+        let outdated = |plan: &Plan| !released(plan) && !plan.shape().asks_as(&job.shape());
         if self.plans.get(uid).is_some_and(outdated) {
             facts.push(Event::DecisionFailed(job.id.clone()));
         }

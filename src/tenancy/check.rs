@@ -1,6 +1,7 @@
 //! What is wrong with a spec: the rules of the schema and those of our own readers, each with its
 //! field and a remedy.
 
+mod changes;
 mod text;
 
 use std::collections::BTreeSet;
@@ -87,6 +88,7 @@ pub(crate) fn spec(spec: &TenantSpec) -> Vec<Wrong> {
     found.extend(network(spec));
     found.extend(mesh(spec));
     found.extend(money(spec));
+    found.extend(changes::all(spec));
     found
 }
 
@@ -142,10 +144,12 @@ fn texts(spec: &TenantSpec) -> Vec<Wrong> {
             found.push(wrong(field, what, format!("write at most {most}")));
         }
     }
-    let pool = spec
-        .compliance
-        .as_ref()
-        .and_then(|rules| rules.node_pool.clone());
+    let pool = spec.node_pool().map(str::to_owned);
+    if pool.is_some() && spec.environments.is_empty() {
+        let what = "would bind nobody: only the namespaces of environments are held to a pool";
+        let remedy = "add `environments:`, if only one of 100 percent";
+        found.push(wrong("spec.compliance.nodePool", what, remedy));
+    }
     for (field, text) in [
         ("spec.costCenter", &spec.cost_center),
         ("spec.department", &spec.department),

@@ -81,6 +81,7 @@ pub(super) fn object(team: &str, spec: &TenantSpec, part: &Part) -> Wanted {
             labels::COMPLIANCE,
             spec.compliance.as_ref().map(|rules| rules.class.name()),
         ),
+        (labels::NODE_POOL, spec.node_pool()),
         (
             labels::READ_ONLY_ROOT,
             security.read_only_root.then_some("true"),

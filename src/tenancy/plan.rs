@@ -9,6 +9,7 @@ use super::namespace::{Template, is_name};
 use super::object::Wanted;
 use super::{child, limits, members, namespace, network, quota};
 use crate::api::{Amounts, Size, Storage, TenantSpec};
+use crate::translate;
 
 /// What an administrator chooses for all tenants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,13 +170,22 @@ impl Plan {
         }
         let mut reader = Reader::default();
         let guaranteed = amounts(&mut reader, "spec.guaranteed", &spec.guaranteed);
-        let limit = amounts(&mut reader, "spec.limit", &spec.limit);
+        let mut limit = amounts(&mut reader, "spec.limit", &spec.limit);
         let bounds = bounds(&mut reader, spec);
         let storage = storage(&mut reader, &spec.storage);
         wrong.extend(reader.into_wrong());
         if !wrong.is_empty() {
             wrong.dedup();
             return Err(wrong);
+        }
+        // What Kubernetes bounds does not change by the hour, so it bounds at the most.
+        if let Ok(base) = translate::tenant(name, spec)
+            && let Ok(terms) = translate::terms(base, spec)
+        {
+            let at_most = |r: Resource, amount| terms.limit_at_most(r).unwrap_or(amount);
+            limit
+                .iter_mut()
+                .for_each(|(r, amount)| *amount = at_most(*r, *amount));
         }
         let mut parts = parts(name, spec, settings, &guaranteed, &storage);
         parts.extend(leftovers(name, spec, left, &parts));

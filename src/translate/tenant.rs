@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use prorata_core::{Limits, Resource, Resources, Tenant, TenantId};
+use prorata_simulator::calendar::Terms;
 use prorata_simulator::quantity::{self, QuantityError};
 
+use super::terms::terms;
 use super::version;
 use crate::api::{self, Amount, Amounts, BudgetPolicy, TenantSpec, TenantStatus, labels};
 use crate::budgets::SPENT;
+use crate::tenancy::Wrong;
 
 /// What the controller keeps of a Tenant.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +23,11 @@ pub struct TenantView {
     pub version: u64,
     /// Grows with each change of the spec.
     pub generation: i64,
-    /// The tenant as the core sees it, or what is wrong with its spec.
+    /// Its UID, for whoever tells something about it.
+    pub uid: Option<String>,
+    /// What is due to it over time, or what is wrong with its spec.
+    pub terms: Result<Terms, String>,
+    /// The tenant as the core sees it: what is due as of the moment that it was last brought to.
     pub tenant: Result<Tenant, String>,
     /// The PriorityClasses that its jobs may name; `None` where nothing is said.
     pub classes: Option<BTreeSet<String>>,
@@ -63,35 +71,50 @@ impl TenantView {
     #[must_use]
     pub fn new(object: &api::Tenant) -> Self {
         let name = object.name_any();
-        let tenant = tenant(&name, &object.spec).map(|tenant| within_budget(tenant, object));
+        let base = tenant(&name, &object.spec);
+        let base = base.map_err(|(field, error)| format!("{field}: {error}"));
+        let first = |wrong: Vec<Wrong>| wrong.first().map(ToString::to_string).unwrap_or_default();
+        let terms = base.and_then(|base| terms(base, &object.spec).map_err(first));
+        let terms = terms.map(|terms| within_budget(terms, object));
         let classes = object.spec.priority_classes.as_ref();
         Self {
             id: TenantId::from(name.as_str()),
             version: version(&object.metadata),
             generation: object.metadata.generation.unwrap_or_default(),
-            tenant: tenant.map_err(|(field, error)| format!("{field}: {error}")),
+            uid: object.metadata.uid.clone(),
+            tenant: terms.clone().map(|terms| terms.base),
+            terms,
             classes: classes.map(|classes| classes.iter().cloned().collect()),
             account: Account::new(object),
             status: object.status.clone().unwrap_or_default(),
         }
     }
+
+    /// Brings what is due to a moment. When something else is due next, if ever.
+    pub fn bring_to(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let terms = self.terms.as_ref().ok()?;
+        if terms.is_fixed() {
+            return None;
+        }
+        self.tenant = Ok(terms.at(now));
+        terms.next_change(now)
+    }
 }
 
-/// The same tenant, as it is once its budget is spent, if it is.
-fn within_budget(tenant: Tenant, object: &api::Tenant) -> Tenant {
+/// The same terms, as they are once the budget is spent, if it is.
+fn within_budget(mut terms: Terms, object: &api::Tenant) -> Terms {
     let shown = object.status.iter().flat_map(|status| &status.conditions);
     let mut spent = shown.filter(|shown| shown.type_ == SPENT && shown.status == "True");
     let policy = spent.next().map(|spent| spent.reason.as_str());
-    let weight = match policy == Some(BudgetPolicy::LowerPriority.name()) {
-        // Whoever borrows by no weight at all comes after all others who borrow.
-        true => quantity::parse_weight("0").unwrap_or(tenant.weight),
-        false => tenant.weight,
-    };
-    Tenant {
-        exhausted: policy == Some(BudgetPolicy::BlockNew.name()),
-        weight,
-        ..tenant
+    if policy == Some(BudgetPolicy::LowerPriority.name()) {
+        // Whoever borrows by no weight at all comes after all others who borrow, at any hour.
+        terms.base.weight = quantity::parse_weight("0").unwrap_or(terms.base.weight);
+        for hours in &mut terms.hours {
+            hours.change.weight = None;
+        }
     }
+    terms.base.exhausted = policy == Some(BudgetPolicy::BlockNew.name());
+    terms
 }
 
 /// A tenant as the core sees it.
@@ -103,6 +126,7 @@ pub fn tenant(name: &str, spec: &TenantSpec) -> Result<Tenant, (String, Quantity
     let mut tenant = Tenant {
         parent: spec.parent.as_deref().map(TenantId::from),
         weight: weight.map_err(|error| ("spec.weight".to_owned(), error))?,
+        pool: spec.node_pool().map(Into::into),
         ..Tenant::new(name)
     };
     for (resource, amount) in amounts("guaranteed", &spec.guaranteed)? {
@@ -117,7 +141,7 @@ pub fn tenant(name: &str, spec: &TenantSpec) -> Result<Tenant, (String, Quantity
     Ok(tenant)
 }
 
-fn amounts(
+pub(super) fn amounts(
     field: &str,
     amounts: &Amounts,
 ) -> Result<Vec<(Resource, u64)>, (String, QuantityError)> {
@@ -148,8 +172,10 @@ mod tests {
 
     #[test]
     fn reads_every_field() {
-        let red =
-            read("{parent: lab, weight: 1/2, guaranteed: {gpu: 48}, lendingLimit: {gpu: 8}, limit: {gpu: 64, memory: 1Ti}}").unwrap();
+        let yaml = "{parent: lab, weight: 1/2, guaranteed: {gpu: 48}, lendingLimit: {gpu: 8}, \
+                    limit: {gpu: 64, memory: 1Ti}, compliance: {class: pci, nodePool: cards}}";
+        let red = read(yaml).unwrap();
+        assert_eq!(red.pool.as_deref(), Some("cards"));
         assert_eq!(red.parent, Some("lab".into()));
         assert_eq!(red.lending_limit.get(Resource::Gpu), Some(8000));
         assert_eq!(red.weight, quantity::parse_weight("1/2").unwrap());

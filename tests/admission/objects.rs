@@ -151,13 +151,25 @@ fn right_tenants() -> Vec<Value> {
         json!({ "network": { "internet": true, "services": [{ "namespace": "a", "ports": [{ "port": 1 }, { "port": 65535, "protocol": "UDP" }] }] } }),
         json!({ "security": { "level": "restricted", "readOnlyRoot": true, "runtimeClass": "gvisor" } }),
         json!({ "meshLabels": [{ "name": "istio-injection", "value": "enabled" }, { "name": "linkerd.io/inject", "value": "" }] }),
-        json!({ "compliance": { "class": "pci", "nodePool": "Pool_1" }, "budget": { "monthly": "2500.50", "currency": "EUR" } }),
+        json!({ "compliance": { "class": "pci", "nodePool": "Pool_1" }, "environments": [{ "name": "qa", "percent": 100 }] }),
+        json!({ "schedules": [{ "name": "all", "guaranteed": { "gpu": 2 } }] }),
+        json!({ "schedules": [
+            { "name": "night", "days": ["Mon", "Sun"], "from": "20:00", "to": "08:00", "timeZone": "Europe/Berlin",
+              "weight": "1/2", "guaranteed": { "gpu": "500m" }, "limit": { "memory": "1Ti" }, "lendingLimit": { "cpu": 1 } },
+            { "name": "day", "days": ["Wed"], "from": "08:00", "to": "20:00", "timeZone": "Europe/Berlin" },
+        ] }),
+        json!({ "grants": [
+            { "name": "a", "until": "2026-12-24T18:00:00Z", "guaranteed": { "gpu": 1 } },
+            { "name": "b", "from": "2026-12-24T18:00:00+02:00", "until": "2026-12-24T17:00:00.5Z", "reason": "Ä" },
+        ] }),
+        json!({ "compliance": { "class": "pci" }, "budget": { "monthly": "2500.50", "currency": "EUR" } }),
     ]
 }
 
 fn wrong_tenants() -> Vec<Value> {
     let mut wrong = wrong_amounts();
     wrong.extend(wrong_environments());
+    wrong.extend(wrong_changes());
     wrong
 }
 
@@ -210,8 +222,44 @@ fn wrong_environments() -> Vec<Value> {
         json!({ "meshLabels": [{ "name": "a/b/c", "value": "x" }] }),
         json!({ "meshLabels": [{ "name": "a", "value": "x y" }] }),
         json!({ "compliance": { "class": "gdpr" } }),
+        json!({ "compliance": { "nodePool": "alone" } }),
+        json!({ "compliance": { "nodePool": "a b" }, "environments": [{ "name": "qa", "percent": 100 }] }),
         json!({ "budget": { "monthly": "-1", "currency": "EUR" } }),
         json!({ "budget": { "monthly": 1, "currency": "eur" } }),
+    ]
+}
+
+/// Hours and grants that make no sense.
+fn wrong_changes() -> Vec<Value> {
+    let schedule = |more: Value| {
+        let mut schedule = json!({ "name": "a" });
+        for (key, value) in more.as_object().unwrap() {
+            schedule[key] = value.clone();
+        }
+        json!({ "schedules": [schedule] })
+    };
+    vec![
+        schedule(json!({ "days": ["Monday"] })),
+        schedule(json!({ "from": "24:00" })),
+        schedule(json!({ "from": "8:00" })),
+        schedule(json!({ "to": "24:01" })),
+        schedule(json!({ "from": "08:00", "to": "08:00" })),
+        schedule(json!({ "timeZone": "no zone" })),
+        schedule(json!({ "weight": "1/0" })),
+        schedule(json!({ "limit": { "gpu": -1 } })),
+        schedule(json!({ "name": "N" })),
+        json!({ "schedules": [{ "name": "a" }, { "name": "a" }] }),
+        json!({ "schedules": [
+            { "name": "a", "days": ["Mon"] }, { "name": "b", "days": ["Tue"], "timeZone": "Asia/Tokyo" },
+        ] }),
+        json!({ "grants": [{ "name": "a" }] }),
+        json!({ "grants": [{ "name": "a", "until": "tomorrow" }] }),
+        json!({ "grants": [{ "name": "a", "until": "2026-13-01T00:00:00Z" }] }),
+        json!({ "grants": [{ "name": "a", "from": "2026-12-24T18:00:00Z", "until": "2026-12-24T19:00:00+01:00" }] }),
+        json!({
+            "quotas": "hard", "environments": [{ "name": "qa", "percent": 100 }],
+            "grants": [{ "name": "a", "until": "2026-12-24T18:00:00Z" }],
+        }),
     ]
 }
 

@@ -7,6 +7,7 @@ mod around;
 mod crowd;
 mod immunity;
 mod objects;
+mod pools;
 mod queue;
 mod world;
 
@@ -45,6 +46,7 @@ async fn a_hostile_tenant_gets_no_more_than_its_share() {
     table.extend(crowd::attack(&world).await);
     assert_eq!(world.victim().await, before);
     table.extend(immunity::attacks(&world).await);
+    table.extend(pools::attacks(&world).await);
     compare(&table);
 }
 

@@ -3,12 +3,13 @@
 mod attempts;
 
 use http::{Method, Request};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::Client;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, DeleteParams, PostParams};
 use prorata::api::labels::CREATED_BY;
 use serde_json::{Value, json};
 
-use crate::cluster::requests::{annotations, eventually, message};
+use crate::cluster::requests::{annotations, eventually, message, patch};
 use crate::tenancy::world::{World, job, tenant};
 use attempts::Attempt;
 
@@ -24,6 +25,8 @@ pub(crate) async fn each_role_may_do_what_the_table_says(world: &World) {
     world.cluster.apply(&tenant("blue", 2, &one).to_string());
     world.until_provisioned("blue").await;
     people_at_work(world).await;
+    open_claim(world).await;
+    service_accounts_change_only_their_own(world).await;
     let attempts = attempts::all();
     let mut wrong = Vec::new();
     for (user, role) in ROLES {
@@ -74,6 +77,68 @@ async fn people_at_work(world: &World) {
             assert!(annotations(&stored).contains(&(CREATED_BY, user)));
         }
     }
+}
+
+/// With all rights to Jobs there: one of the tenant's own namespace, and one of another's.
+async fn service_accounts_change_only_their_own(world: &World) {
+    let kind = |kind: &str, name: &str| {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind,
+            "metadata": { "name": name, "namespace": "ml-vision-dev" },
+        })
+    };
+    let mut role = kind("Role", "jobs");
+    role["rules"] = json!([{ "apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["*"] }]);
+    world.cluster.apply(&role.to_string());
+    for (number, namespace) in ["ml-vision-dev", "ml-blue-dev"].into_iter().enumerate() {
+        let user = format!("system:serviceaccount:{namespace}:robot");
+        let mut binding = kind("RoleBinding", &format!("robot-{number}"));
+        binding["roleRef"] = json!({
+            "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "jobs",
+        });
+        binding["subjects"] =
+            json!([{ "kind": "ServiceAccount", "namespace": namespace, "name": "robot" }]);
+        world.cluster.apply(&binding.to_string());
+        let jobs: Api<k8s_openapi::api::batch::v1::Job> =
+            Api::namespaced(world.client(&user).await, "ml-vision-dev");
+        let own = format!("robots-{number}");
+        eventually("its rights are in force", || async {
+            jobs.get_opt(&own).await.is_ok()
+        })
+        .await;
+        jobs.create(&PostParams::default(), &job(&own, 0))
+            .await
+            .unwrap();
+        let mark = json!({ "metadata": { "labels": { "by": "robot" } } });
+        patch(&jobs, &own, mark.clone()).await.unwrap();
+        for others in ["mine", "mine-cpu"] {
+            let changed = patch(&jobs, others, mark.clone()).await.unwrap_err();
+            let deleted = jobs.delete(others, &DeleteParams::default()).await;
+            for error in [changed, deleted.unwrap_err()] {
+                let said = message(&error);
+                let is_refused = said.contains("this Job is somebody else's");
+                assert!(is_refused, "{user}: {said}");
+            }
+        }
+        jobs.delete(&own, &DeleteParams::background())
+            .await
+            .unwrap();
+    }
+}
+
+/// A claim that no volume is bound to.
+async fn open_claim(world: &World) {
+    let claims: Api<PersistentVolumeClaim> =
+        Api::namespaced(world.cluster.admin.clone(), "ml-vision-dev");
+    let claim = json!({
+        "metadata": { "name": "open" },
+        "spec": {
+            "accessModes": ["ReadWriteOnce"], "storageClassName": "",
+            "resources": { "requests": { "storage": "1Gi" } },
+        },
+    });
+    let claim = serde_json::from_value(claim).unwrap();
+    claims.create(&PostParams::default(), &claim).await.unwrap();
 }
 
 /// A Job that says that somebody else created it.

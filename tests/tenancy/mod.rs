@@ -8,6 +8,8 @@ mod confined;
 mod isolation;
 mod kept;
 mod many;
+mod pools;
+mod terms;
 mod world;
 
 use world::World;
@@ -24,4 +26,20 @@ async fn a_tenant_is_made_kept_isolated_and_left() {
     confined::the_controller_leaves_alone_what_is_not_its_own(&world).await;
     command::plan_apply_adopt_export_and_delete(&world).await;
     kept::a_former_environment_keeps_its_data_and_owns_nothing(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_has_more_for_a_while() {
+    let Some(world) = World::start().await else {
+        return;
+    };
+    terms::a_grant_takes_effect_and_ends_within_seconds(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_has_its_pool_alone() {
+    let Some(world) = World::start_with(pools::PATIENCE).await else {
+        return;
+    };
+    pools::whoever_has_a_pool_shares_no_node(&world).await;
 }

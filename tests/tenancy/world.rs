@@ -27,6 +27,11 @@ pub(crate) struct World {
 impl World {
     /// Four nodes of eight GPUs, and no Tenant.
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_with("").await
+    }
+
+    /// The same with more lines of configuration for our controller.
+    pub(crate) async fn start_with(configuration: &str) -> Option<Self> {
         let options = Options {
             audit: true,
             ..Options::default()
@@ -36,7 +41,7 @@ impl World {
         nodes::create(&cluster.admin, 4, &nodes::Shape::default())
             .await
             .unwrap();
-        let site = Site::prepare(&cluster.plane);
+        let site = Site::prepare_with(&cluster.plane, configuration);
         let config = site.scheduler_config().clone();
         cluster.plane.start_scheduler(&config).await.unwrap();
         let kubelet = Kubelet::start(cluster.admin.clone(), KubeletOptions::default());

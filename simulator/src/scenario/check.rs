@@ -1,10 +1,13 @@
 //! Whether a scenario as written makes sense, and what it then is.
 
+use jiff::Timestamp;
+
 use super::classes::classes;
 use super::fields::Fields;
 use super::file::File;
 use super::streams::{Known, streams};
 use super::{Scenario, Stream, faults, policy, pools, replay, tenants};
+use crate::calendar::{Terms, moment};
 use crate::problem::Problem;
 use crate::trace::Source;
 
@@ -28,7 +31,7 @@ pub(super) fn check(file: &str, written: &File) -> Result<Checked, Vec<Problem>>
     let seed = written.seed.as_ref();
     let seed = seed.map(|s| fields.number("seed", s, 0, u64::MAX));
     let pools = pools::pools(&mut fields, written);
-    let tenants = tenants::tenants(&mut fields, written, &pools);
+    let (mut tenants, terms) = tenants::tenants(&mut fields, written, &pools);
     let classes = classes(&mut fields, written);
     let choices = policy::policy(&mut fields, written.policy.as_ref(), &pools);
     let known = Known {
@@ -41,9 +44,16 @@ pub(super) fn check(file: &str, written: &File) -> Result<Checked, Vec<Problem>>
     let faults = faults::faults(&mut fields, written, &pools);
     let until = written.until.as_ref().map(|u| fields.span("until", u));
     ends(&mut fields, written);
+    let begins = begins(&mut fields, written, &terms);
     if !fields.problems.is_empty() {
         fields.problems.sort_by_key(Problem::place);
         return Err(fields.problems);
+    }
+    for terms in &terms {
+        let tenant = tenants.iter_mut().find(|tenant| tenant.id == terms.base.id);
+        tenant
+            .into_iter()
+            .for_each(|tenant| *tenant = terms.at(begins));
     }
     let scenario = Scenario {
         name,
@@ -52,6 +62,8 @@ pub(super) fn check(file: &str, written: &File) -> Result<Checked, Vec<Problem>>
         warnings: tenants::overcommitted(&fields, written, &pools, &tenants),
         pools,
         tenants,
+        terms,
+        begins,
         classes: classes
             .iter()
             .map(|(name, class)| (name.clone(), class.value))
@@ -106,6 +118,31 @@ fn work(fields: &mut Fields<'_>, written: &File, known: &Known<'_>) -> Vec<Strea
         }
     }
 }
+
+/// When it begins by the calendar. What changes by that does so up to the end, so one has to be said.
+fn begins(fields: &mut Fields<'_>, written: &File, terms: &[Terms]) -> Timestamp {
+    if let (Some(from), false, None) = (&written.tenants_from, terms.is_empty(), &written.until) {
+        let what = "change over time, up to the end of the run, and none is said";
+        let remedy = "add a line such as `until: 30d` to the scenario";
+        fields.wrong(from.referenced, "tenantsFrom", what, remedy);
+    }
+    let Some(text) = &written.begins else {
+        return moment(BEGINS).unwrap_or_default();
+    };
+    moment(&text.value).unwrap_or_else(|| {
+        let what = format!("`{}` is no moment", text.value);
+        fields.wrong(
+            text.referenced,
+            "begins",
+            what,
+            format!("write one such as {BEGINS}"),
+        );
+        Timestamp::default()
+    })
+}
+
+/// When a scenario begins that does not say so: on a Monday.
+const BEGINS: &str = "2026-01-05T00:00:00Z";
 
 /// Failures are drawn up to the end, so one has to be said.
 fn ends(fields: &mut Fields<'_>, written: &File) {

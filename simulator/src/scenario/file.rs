@@ -30,6 +30,8 @@ pub(super) struct File {
     pub(super) workload: Option<Spanned<Vec<Written<Stream>>>>,
     pub(super) trace: Option<Written<Trace>>,
     pub(super) until: Option<Text>,
+    /// When it begins by the calendar (RFC 3339).
+    pub(super) begins: Option<Text>,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +69,7 @@ pub(super) struct Tenant {
     pub(super) guaranteed: Option<Written<Amounts>>,
     pub(super) lending_limit: Option<Written<Amounts>>,
     pub(super) limit: Option<Written<Amounts>>,
+    pub(super) node_pool: Option<Text>,
 }
 
 #[derive(Deserialize)]

@@ -8,10 +8,12 @@ use serde::Deserialize;
 use serde_saphyr::Location;
 
 use super::Pool;
+use super::changes::{self, GrantText, ScheduleText};
 use super::fields::{Fields, key};
 use super::file::{self, Amounts};
 use super::tenants::{self, guaranteed_below, is_below_itself};
 use super::written::{Text, Written};
+use crate::calendar::Terms;
 use crate::problem::Problem;
 use crate::split::parted;
 
@@ -50,6 +52,18 @@ struct Spec {
     #[serde(default)]
     environments: Vec<Environment>,
     quotas: Option<String>,
+    #[serde(default)]
+    compliance: Compliance,
+    #[serde(default)]
+    schedules: Vec<ScheduleText>,
+    #[serde(default)]
+    grants: Vec<GrantText>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Compliance {
+    node_pool: Option<Text>,
 }
 
 #[derive(Deserialize)]
@@ -63,7 +77,7 @@ pub(super) fn tenants(
     fields: &mut Fields<'_>,
     file: &Text,
     pools: &[Pool],
-    tenants: &mut Vec<Tenant>,
+    (tenants, changing): (&mut Vec<Tenant>, &mut Vec<Terms>),
 ) {
     let path = fields.beside(&file.value);
     let text = match fs::read_to_string(&path) {
@@ -83,7 +97,7 @@ pub(super) fn tenants(
     let name = path.display().to_string();
     let mut inner = Fields::new(&name);
     match serde_saphyr::from_multiple::<Manifest>(&text) {
-        Ok(manifests) => add(&mut inner, manifests, pools, tenants),
+        Ok(manifests) => add(&mut inner, manifests, pools, (tenants, changing)),
         Err(error) => inner.problems.push(Problem::of_yaml(&name, &error)),
     }
     fields.problems.append(&mut inner.problems);
@@ -93,7 +107,7 @@ fn add(
     fields: &mut Fields<'_>,
     manifests: Vec<Manifest>,
     pools: &[Pool],
-    tenants: &mut Vec<Tenant>,
+    (tenants, changing): (&mut Vec<Tenant>, &mut Vec<Terms>),
 ) {
     let mut described = Vec::new();
     for manifest in manifests {
@@ -121,13 +135,17 @@ fn add(
             continue;
         }
         let at = manifest.metadata.name.referenced;
-        for tenant in with_environments(fields, manifest, pools) {
+        for terms in with_environments(fields, manifest, pools) {
+            let tenant = terms.base.clone();
             if tenants.iter().any(|known| known.id == tenant.id) {
                 let what = format!("`{}` is described twice", tenant.id);
                 fields.wrong(at, "metadata.name", what, "keep one of them");
             }
             described.push((tenant.clone(), at));
             tenants.push(tenant);
+            if !terms.is_fixed() {
+                changing.push(terms);
+            }
         }
     }
     for (tenant, at) in &described {
@@ -135,7 +153,7 @@ fn add(
     }
 }
 
-fn with_environments(fields: &mut Fields<'_>, manifest: Manifest, pools: &[Pool]) -> Vec<Tenant> {
+fn with_environments(fields: &mut Fields<'_>, manifest: Manifest, pools: &[Pool]) -> Vec<Terms> {
     let Spec {
         parent,
         weight,
@@ -144,6 +162,9 @@ fn with_environments(fields: &mut Fields<'_>, manifest: Manifest, pools: &[Pool]
         limit,
         environments,
         quotas,
+        compliance,
+        schedules,
+        grants,
     } = manifest.spec;
     let written = file::Tenant {
         name: manifest.metadata.name,
@@ -152,6 +173,7 @@ fn with_environments(fields: &mut Fields<'_>, manifest: Manifest, pools: &[Pool]
         guaranteed,
         lending_limit,
         limit,
+        node_pool: compliance.node_pool,
     };
     let team = tenants::tenant(fields, ("spec", "metadata.name"), &written, pools);
     let weights: Vec<u32> = environments
@@ -175,8 +197,14 @@ fn with_environments(fields: &mut Fields<'_>, manifest: Manifest, pools: &[Pool]
             }
         }
     }
-    parts.insert(0, team);
-    parts
+    let terms = changes::terms(fields, &team, (&schedules, &grants));
+    let mut all: Vec<Terms> = parts
+        .iter()
+        .enumerate()
+        .map(|(index, part)| changes::of_environment(&terms, part, index, &weights))
+        .collect();
+    all.insert(0, terms);
+    all
 }
 
 /// What of a tenant's guarantee an environment has, as a cluster has it too.
@@ -228,5 +256,9 @@ fn stands(fields: &mut Fields<'_>, tenant: &Tenant, at: Location, tenants: &[Ten
         let what = "is less than what its children are guaranteed together";
         let remedy = "raise it, or lower theirs: a parent's guarantee is what all below it own";
         fields.wrong(at, &field, what, remedy);
+    }
+    if let Some(rival) = tenants::rival(tenants, tenant) {
+        let field = "spec.compliance.nodePool";
+        fields.wrong(at, field, tenants::claimed_by(rival), tenants::APART);
     }
 }

@@ -1,6 +1,6 @@
 //! Who shares the machines of a scenario.
 
-use prorata_core::{Limits, Resource, Resources, Tenant, TenantId};
+use prorata_core::{Limits, Resource, Resources, Tenant, TenantId, pool};
 use serde_saphyr::Location;
 
 use super::fields::{Fields, key};
@@ -8,11 +8,18 @@ use super::file::{self, File};
 use super::manifests;
 use super::written::{Map, Written};
 use super::{Pool, capacity};
+use crate::calendar::Terms;
 use crate::problem::Problem;
 
 /// The tenants; `None` may be described where a trace brings its own.
-pub(super) fn tenants(fields: &mut Fields<'_>, written: &File, pools: &[Pool]) -> Vec<Tenant> {
+/// Also, what of them changes over time.
+pub(super) fn tenants(
+    fields: &mut Fields<'_>,
+    written: &File,
+    pools: &[Pool],
+) -> (Vec<Tenant>, Vec<Terms>) {
     let mut tenants: Vec<Tenant> = Vec::new();
+    let mut changing = Vec::new();
     let list = written.tenants.as_ref();
     for (index, tenant) in list.iter().flat_map(|list| &list.value).enumerate() {
         let path = format!("tenants[{index}]");
@@ -30,7 +37,7 @@ pub(super) fn tenants(fields: &mut Fields<'_>, written: &File, pools: &[Pool]) -
         tenants.push(read);
     }
     if let Some(file) = &written.tenants_from {
-        manifests::tenants(fields, file, pools, &mut tenants);
+        manifests::tenants(fields, file, pools, (&mut tenants, &mut changing));
     }
     if tenants.is_empty() && written.trace.is_none() {
         let at = list.map_or(written.name.referenced, |list| list.referenced);
@@ -38,7 +45,7 @@ pub(super) fn tenants(fields: &mut Fields<'_>, written: &File, pools: &[Pool]) -
         fields.wrong(at, "tenants", "there are none", remedy);
     }
     tree(fields, written, &tenants);
-    tenants
+    (tenants, changing)
 }
 
 fn misplaced_name(written: &Written<file::Tenant>) -> Option<Tenant> {
@@ -61,6 +68,14 @@ pub(super) fn tenant(
         .parent
         .as_ref()
         .map(|parent| parent.value.as_str().into());
+    tenant.pool = written.node_pool.as_ref().map(|named| {
+        let label = |pool: &Pool| pool.node.labels.get(pool::LABEL).cloned();
+        let known: Vec<_> = pools.iter().filter_map(label).collect();
+        let nobody = format!("no pool has the label {} with the value", pool::LABEL);
+        let field = format!("{path}.nodePool");
+        fields.known(&field, named, &nobody, known.iter().map(|value| &**value));
+        named.value.as_str().into()
+    });
     tenant.weight = fields.weight(&format!("{path}.weight"), written.weight.as_ref());
     let mut amounts = |name: &str, written: Option<&Written<file::Amounts>>| {
         let field = format!("{path}.{name}");
@@ -149,17 +164,46 @@ fn tree(fields: &mut Fields<'_>, written: &File, tenants: &[Tenant]) {
             let remedy = "raise it, or lower theirs: a parent's guarantee is what all below it own";
             fields.wrong(described.referenced, &field, what, remedy);
         }
+        if let Some(rival) = rival(tenants, tenant) {
+            let field = format!("tenants[{index}].nodePool");
+            fields.wrong(described.referenced, &field, claimed_by(rival), APART);
+        }
     }
 }
 
-pub(super) fn is_below_itself(tenants: &[Tenant], name: &str) -> bool {
-    let id = TenantId::from(name);
+/// What to do about a pool that two tenants claim.
+pub(super) const APART: &str = "name another pool in one of them: its tenant has it alone";
+
+pub(super) fn claimed_by(rival: &Tenant) -> String {
+    format!("is the pool of `{}` too", rival.id)
+}
+
+/// Another tenant with the pool of this one, where neither is above the other.
+pub(super) fn rival<'t>(tenants: &'t [Tenant], tenant: &Tenant) -> Option<&'t Tenant> {
+    let pool = tenant.pool.as_ref()?;
+    let is_below = |tenant: &Tenant, other: &Tenant| {
+        let mut above = above(tenants, &tenant.id).take(tenants.len());
+        above.any(|above| above == other.id)
+    };
+    tenants.iter().find(|other| {
+        let claims = other.pool.as_ref() == Some(pool) && other.id != tenant.id;
+        claims && !is_below(other, tenant) && !is_below(tenant, other)
+    })
+}
+
+/// Those above a tenant, from its parent on; for ever where they form a circle.
+fn above(tenants: &[Tenant], id: &TenantId) -> impl Iterator<Item = TenantId> {
     let parent = |of: &TenantId| {
         let tenant = tenants.iter().find(|tenant| tenant.id == *of);
         tenant.and_then(|tenant| tenant.parent.clone())
     };
-    let above = std::iter::successors(parent(&id), parent);
-    above.take(tenants.len()).any(|above| above == id)
+    std::iter::successors(parent(id), parent)
+}
+
+pub(super) fn is_below_itself(tenants: &[Tenant], name: &str) -> bool {
+    let id = TenantId::from(name);
+    let mut above = above(tenants, &id).take(tenants.len());
+    above.any(|above| above == id)
 }
 
 pub(super) fn guaranteed_below(tenants: &[Tenant], parent: &TenantId) -> Resources {

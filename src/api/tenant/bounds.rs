@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::api::Amount;
 
 /// Cores, whole or with three decimals, or thousandths of one.
-const CORES: &str = r"^(\d{1,6}(\.\d{1,3})?|\d{1,9}m)$";
+pub(super) const CORES: &str = r"^(\d{1,6}(\.\d{1,3})?|\d{1,9}m)$";
 /// Whole bytes, as many as our own reader takes (`Resources::MAX_AMOUNT`) or a few fewer.
-const BYTES: &str =
+pub(super) const BYTES: &str =
     r"^(\d{1,14}|\d{1,11}(k|Ki)|\d{1,8}Mi?|\d{1,5}Gi?|(\d{1,2}|1\d\d|2[0-4]\d)Ti?)$";
 
 /// CPU and memory of one container or pod. GPUs are not here: a Kubernetes LimitRange would hand

@@ -60,6 +60,26 @@ pub(super) fn parts_are_the_whole() -> Rule {
     .message("the percents of environments are not 100 together: change them until they are")
 }
 
+/// The rule that whoever has nodes alone has environments, whose namespaces are held to them.
+pub(super) fn pools_are_for_environments() -> Rule {
+    Rule::new(
+        "!has(self.compliance) || !has(self.compliance.nodePool) || \
+         (has(self.environments) && size(self.environments) > 0)",
+    )
+    .message(
+        "compliance.nodePool would bind nobody: only the namespaces of environments are held to a pool, so add environments",
+    )
+}
+
+/// The rule that quotas of Kubernetes' own, which do not change over time, bind nobody to what does.
+pub(super) fn hard_quotas_are_static() -> Rule {
+    Rule::new(
+        "!has(self.quotas) || self.quotas != 'hard' || \
+         ((!has(self.schedules) || size(self.schedules) == 0) && (!has(self.grants) || size(self.grants) == 0))",
+    )
+    .message("quotas: hard are static: leave out schedules and grants, or let the quotas be `limit`")
+}
+
 /// How the split binds.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -114,8 +114,9 @@ pub struct Compliance {
     /// The rules. Its namespaces are labelled with them.
     #[serde(default)]
     pub class: ComplianceClass,
-    /// The nodes that are meant for it, by the value of their label `prorata.dev/node-pool`. It is
-    /// a record: nothing forces its pods there yet, or keeps others away.
+    /// The nodes that it has alone with those below it, by the value of their label
+    /// `prorata.dev/node-pool`: its pods run there and nowhere else, and no other tenant's do. No two
+    /// Tenants have one pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 63),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Namespace, Node};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::ListParams;
@@ -16,6 +16,7 @@ use super::super::failure::Failure;
 use super::super::queue::{self, Entry};
 use super::super::words;
 use super::finding::{Finding, few};
+use super::pools;
 use crate::api::{State, Tenant, labels};
 use crate::translate;
 
@@ -43,6 +44,9 @@ pub(super) async fn look(cluster: &Cluster, gpu_resource: &str) -> Vec<Finding> 
         .list::<Job>(&Scope::All, ListParams::default())
         .await;
     let queue = queue::read(cluster, &Scope::All).await;
+    let pods = cluster
+        .list::<Pod>(&Scope::All, ListParams::default())
+        .await;
     let tools = cluster
         .list::<DaemonSet>(&Scope::All, ListParams::default())
         .await;
@@ -55,6 +59,16 @@ pub(super) async fn look(cluster: &Cluster, gpu_resource: &str) -> Vec<Finding> 
             })
         }),
         or_unknown("nodes", &nodes, |nodes| judge_nodes(nodes, gpu_resource)),
+        or_unknown("node-pools", &pods, |pods| {
+            match (&tenants, &nodes, &namespaces) {
+                (Ok(tenants), Ok(nodes), Ok(namespaces)) => {
+                    pools::judge(tenants, nodes, namespaces, pods)
+                }
+                (Err(failure), ..) | (_, Err(failure), _) | (.., Err(failure)) => {
+                    Finding::unknown("node-pools", failure)
+                }
+            }
+        }),
         or_unknown("queue", &queue, |queue| judge_queue(queue)),
         or_unknown("jobs", &queue, |queue| {
             or_unknown("jobs", &jobs, |jobs| judge_jobs(queue, jobs, now))

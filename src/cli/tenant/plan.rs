@@ -4,17 +4,22 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use k8s_openapi::jiff::Timestamp;
+
 use crate::cli::cluster::{Cluster, ClusterArgs};
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, Paint, Tone};
 use crate::manifest::Problems;
 use crate::tenancy::{Comparison, Difference, Kind, Plan, Settings, Store, Wanted};
+use crate::{tenants, translate};
 
 use super::file::{self, Described};
 use super::{SettingsArgs, kept};
 
 /// Exit code of `--check` where something differs.
 const DIFFERS: u8 = 1;
+/// Changes over time that are shown, with what is due now.
+const CHANGES_MAX: usize = 4;
 /// Characters of a value that are shown.
 const VALUE_MAX: usize = 100;
 
@@ -81,6 +86,8 @@ struct Outlook {
     comparison: Comparison,
     /// Objects that are wanted and in the way: somebody else's of the same name.
     foreign: Vec<Wanted>,
+    /// What is due to it now and next, where that changes over time.
+    due: Vec<String>,
 }
 
 impl Outlook {
@@ -133,6 +140,7 @@ impl Outlook {
             plan,
             comparison,
             foreign,
+            due: due(&name, &described.tenant.spec),
             name,
         })
     }
@@ -202,6 +210,9 @@ impl Outlook {
             };
             let _ = write!(summary, "\n  {} ({}) {owns}", part.namespace, part.child);
         }
+        for line in &self.due {
+            let _ = write!(summary, "\n  {line}");
+        }
         summary
     }
 
@@ -215,6 +226,16 @@ impl Outlook {
         }
         Ok(text)
     }
+}
+
+/// What is due now and at the next changes.
+fn due(name: &str, spec: &crate::api::TenantSpec) -> Vec<String> {
+    let base = translate::tenant(name, spec).ok();
+    let terms = base.and_then(|base| translate::terms(base, spec).ok());
+    let terms = terms.filter(|terms| !terms.is_fixed());
+    terms.map_or_else(Vec::new, |terms| {
+        tenants::outlook(&terms, Timestamp::now(), CHANGES_MAX)
+    })
 }
 
 fn problems(described: &Described, wrong: Vec<crate::tenancy::Wrong>) -> Failure {

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use common::draw::{self, Draw, USUAL};
 use common::{World, for_seeds};
-use prorata_core::needs::{Effect, Taint};
+use prorata_core::needs::{Effect, Labels, Taint, Text};
 use prorata_core::{
-    Event, Gpus, Hold, Job, JobId, Limits, Mode, Needs, Node, Policy, Reason, Resource, Resources,
-    Snapshot, TaskId, Tenant, TenantId, Time, Verdict,
+    Event, Gpus, Hold, Home, Job, JobId, Limits, Mode, Needs, Node, Policy, Reason, Resource,
+    Resources, Snapshot, TaskId, Tenant, TenantId, Time, Verdict, pool,
 };
 
 /// A world at rest with obstacles of every kind strewn in.
@@ -23,7 +23,14 @@ fn world(seed: u64) -> World {
     for tenant in &mut setting.tenants {
         tenant.exhausted = draw.chance(10);
     }
+    for (number, tenant) in setting.tenants.iter_mut().enumerate() {
+        tenant.pool = draw.chance(10).then(|| format!("pool-{number}").into());
+    }
     for node in &mut setting.nodes {
+        if draw.chance(25) {
+            let pool = format!("pool-{}", draw.below(3));
+            node.labels = labels([(pool::LABEL.into(), pool.into())]);
+        }
         if draw.chance(15) {
             let taint = Taint {
                 key: "team".into(),
@@ -152,13 +159,14 @@ fn remedy(snapshot: &Snapshot, job: &Job, reason: &Reason) -> Vec<Event> {
             1,
             Resources::gpus(1),
         )),
-        Reason::NoSuchGpu { .. }
+        Reason::NodesDedicated { .. }
+        | Reason::NoSuchGpu { .. }
         | Reason::NoSuchNode { .. }
         | Reason::NoSuchResource { .. }
         | Reason::ExceedsCapacity { .. }
         | Reason::ResourceFull { .. }
         | Reason::Fragmented { .. }
-        | Reason::CapacityFull { .. } => vec![Event::NodeSeen(roomy(job))],
+        | Reason::CapacityFull { .. } => vec![Event::NodeSeen(roomy(snapshot, job))],
         Reason::NotYetEvaluated => panic!("{} could start", job.id),
     }
 }
@@ -169,13 +177,22 @@ fn large() -> Resources {
         .with(Resource::Memory, 1 << 40)
 }
 
-/// A node on which there is room for the job, and that suits it.
-fn roomy(job: &Job) -> Node {
+fn labels(all: impl IntoIterator<Item = (Text, Text)>) -> Arc<Labels> {
+    Arc::new(all.into_iter().collect())
+}
+
+/// A node on which there is room for the job, and that suits it and is where its work belongs.
+fn roomy(snapshot: &Snapshot, job: &Job) -> Node {
     let selector = job.needs.selector.iter().cloned();
+    let pool = match &job.needs.home {
+        Home::Of(owner) => snapshot.tenants().find(|tenant| tenant.id == *owner),
+        _ => None,
+    };
+    let pool = pool.and_then(|tenant| Some((pool::LABEL.into(), tenant.pool.clone()?)));
     let share = !job.task.get(Resource::Gpu).is_multiple_of(1000);
     Node {
         allocatable: large(),
-        labels: Arc::new(selector.collect()),
+        labels: labels(selector.chain(pool)),
         others: [("hca".into(), 1000)].into_iter().collect(),
         gpus: Gpus {
             model: "B".into(),

@@ -113,6 +113,12 @@ fn owning() -> Vec<Attempt> {
             claim(Some("pv-of-another")),
             "",
         ),
+        change(
+            "have a claim name a volume later",
+            &core("persistentvolumeclaims/open"),
+            json!({ "spec": { "volumeName": "pv-of-another" } }),
+            "",
+        ),
         create(
             "get a service account's token",
             &token,

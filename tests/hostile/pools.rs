@@ -1,0 +1,99 @@
+//! Nodes that another tenant has alone: what she tries to get there.
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::PostParams;
+use prorata::api::labels::NODE_POOL;
+use serde_json::{Value, json};
+
+use super::world::{World, job_manifest, pod_manifest};
+use super::{Row, row};
+use crate::cluster::from;
+use crate::cluster::requests::{create, eventually};
+
+const APART: &str = "\
+apiVersion: prorata.dev/v1alpha1
+kind: Tenant
+metadata: {name: apart}
+spec:
+  compliance: {class: hipaa, nodePool: hipaa}
+  environments: [{name: prod, percent: 100}]
+";
+
+pub(crate) async fn attacks(world: &World) -> Vec<Row> {
+    let wildcard = json!([{ "operator": "Exists" }]);
+    let with = |mut manifest: Value, pointer: &str, field: &str, value: &Value| {
+        manifest.pointer_mut(pointer).unwrap()[field] = value.clone();
+        manifest
+    };
+    let tolerant = with(
+        pod_manifest("tolerant", 0),
+        "/spec",
+        "tolerations",
+        &wildcard,
+    );
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    // Nobody minds before somebody has nodes alone.
+    let tried: Pod = from(tolerant.clone());
+    world.hers::<Pod>().create(&dry, &tried).await.unwrap();
+    world.cluster.apply(APART);
+    eventually("the pool is known", || async {
+        world.hers::<Pod>().create(&dry, &tried).await.is_err()
+    })
+    .await;
+    let job = with(
+        job_manifest("tolerant", 1),
+        "/spec/template/spec",
+        "tolerations",
+        &wildcard,
+    );
+    let selector = json!({ NODE_POOL: "hipaa" });
+    let selects = with(
+        pod_manifest("selects", 0),
+        "/spec",
+        "nodeSelector",
+        &selector,
+    );
+    let named = with(
+        pod_manifest("named", 0),
+        "/spec",
+        "nodeName",
+        &json!("node-0001"),
+    );
+    vec![
+        row(
+            "a toleration of every taint, where another tenant has nodes alone",
+            world.refused::<Pod>(tolerant).await,
+        ),
+        row("the same in a Job", world.refused::<Job>(job).await),
+        row(
+            "the label of those nodes in `nodeSelector`",
+            world.refused::<Pod>(selects).await,
+        ),
+        row(
+            "`nodeName`, which asks no taint",
+            world.refused::<Pod>(named).await,
+        ),
+        added(world).await,
+    ]
+}
+
+/// Tolerations can be added for as long as a pod is there.
+async fn added(world: &World) -> Row {
+    create(&world.hers::<Pod>(), &from::<Pod>(pod_manifest("plain", 0))).await;
+    let before = world.hers::<Pod>().get("plain").await.unwrap();
+    let mut more = json!(before.spec.unwrap().tolerations.unwrap_or_default());
+    more.as_array_mut()
+        .unwrap()
+        .push(json!({ "operator": "Exists" }));
+    let change = json!({ "spec": { "tolerations": more } });
+    let added = row(
+        "tolerations added to a pod that is there",
+        world.refused_change::<Pod>("plain", change).await,
+    );
+    world.remove::<Pod>("plain").await;
+    added
+}
