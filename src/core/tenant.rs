@@ -23,6 +23,13 @@ pub struct Tenant {
     pub limit: Limits,
     /// Its budget is spent: nothing new starts, and nothing is evicted for that.
     pub exhausted: bool,
+    /// Of its jobs that wait, those that would borrow come after all others' and push nobody out. What
+    /// runs is as safe as before.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "core::ops::Not::not")
+    )]
+    pub deferred: bool,
 }
 
 impl Tenant {
@@ -37,6 +44,7 @@ impl Tenant {
             lending_limit: Limits::NONE,
             limit: Limits::NONE,
             exhausted: false,
+            deferred: false,
         }
     }
 }

@@ -82,14 +82,9 @@ fn within_budget(tenant: Tenant, object: &api::Tenant) -> Tenant {
     let shown = object.status.iter().flat_map(|status| &status.conditions);
     let mut spent = shown.filter(|shown| shown.type_ == SPENT && shown.status == "True");
     let policy = spent.next().map(|spent| spent.reason.as_str());
-    let weight = match policy == Some(BudgetPolicy::LowerPriority.name()) {
-        // Whoever borrows by no weight at all comes after all others who borrow.
-        true => quantity::parse_weight("0").unwrap_or(tenant.weight),
-        false => tenant.weight,
-    };
     Tenant {
         exhausted: policy == Some(BudgetPolicy::BlockNew.name()),
-        weight,
+        deferred: policy == Some(BudgetPolicy::LowerPriority.name()),
         ..tenant
     }
 }
@@ -174,12 +169,14 @@ mod tests {
                 .tenant
                 .unwrap()
         };
-        let [two, none] = ["2", "0"].map(|text| quantity::parse_weight(text).unwrap());
-        let seen = |tenant: Tenant| (tenant.exhausted, tenant.weight);
-        assert_eq!(seen(with("BlockNew", "True")), (true, two));
-        assert_eq!(seen(with("LowerPriority", "True")), (false, none));
-        assert_eq!(seen(with("Notify", "True")), (false, two));
-        assert_eq!(seen(with("BlockNew", "False")), (false, two));
+        let seen = |tenant: Tenant| {
+            assert_eq!(tenant.weight, quantity::parse_weight("2").unwrap());
+            (tenant.exhausted, tenant.deferred)
+        };
+        assert_eq!(seen(with("BlockNew", "True")), (true, false));
+        assert_eq!(seen(with("LowerPriority", "True")), (false, true));
+        assert_eq!(seen(with("Notify", "True")), (false, false));
+        assert_eq!(seen(with("BlockNew", "False")), (false, false));
     }
 
     #[test]

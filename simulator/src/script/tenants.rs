@@ -8,13 +8,14 @@ use super::settings::{Settings, split};
 use super::wrong::Wrong;
 use crate::quantity;
 
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 7] = [
     "parent",
     "weight",
     "guaranteed",
     "limit",
     "lend",
     "exhausted",
+    "deferred",
 ];
 
 /// The tenants that a line describes. `named` are the resources that some node names, `known`
@@ -43,6 +44,7 @@ pub(super) fn describe(
         return Err(Wrong::new("limit", what, remedy));
     }
     tenant.exhausted = settings.flag("exhausted", false)?;
+    tenant.deferred = settings.flag("deferred", false)?;
     if let Some(parent) = settings.get("parent") {
         if !known.contains(&TenantId::from(parent)) {
             let what = format!("no tenant is called {parent}");

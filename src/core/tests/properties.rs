@@ -74,6 +74,7 @@ fn tenant() -> impl Strategy<Value = Tenant> {
         capped(),
         capped(),
         prop::bool::weighted(0.1),
+        prop::bool::weighted(0.1),
     );
     let caps = |limit: Option<u64>| {
         limit.map_or(Limits::NONE, |gpus| {
@@ -81,7 +82,7 @@ fn tenant() -> impl Strategy<Value = Tenant> {
         })
     };
     parts.prop_map(
-        move |(name, parent, above, below, owned, limit, lend, exhausted)| Tenant {
+        move |(name, parent, above, below, owned, limit, lend, exhausted, deferred)| Tenant {
             id: name.into(),
             parent: parent.map(TenantId::from),
             weight: Weight::new(above, NonZeroU32::new(below).unwrap()),
@@ -89,6 +90,7 @@ fn tenant() -> impl Strategy<Value = Tenant> {
             limit: caps(limit),
             lending_limit: caps(lend),
             exhausted,
+            deferred,
         },
     )
 }
