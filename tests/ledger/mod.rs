@@ -251,20 +251,32 @@ async fn stranger(world: &World) {
 fn agrees(told: &Extract, job: &Job, lives: &[Life]) {
     let (uid, name) = (job.uid().unwrap(), job.name_any());
     let tenant = job.namespace().unwrap();
-    let of_job = told.holds.iter().filter(|hold| hold.id.job_uid == uid);
-    let last = of_job.clone().map(|hold| hold.id.epoch).max();
-    let last = last.unwrap_or_else(|| panic!("{tenant}/{name} held nothing"));
-    let (lines, earlier): (Vec<&Hold>, Vec<&Hold>) = of_job.partition(|hold| hold.id.epoch == last);
+    let all: Vec<&Hold> = told.holds.iter().filter(|h| h.id.job_uid == uid).collect();
+    let own: Vec<&Life> = lives
+        .iter()
+        .filter(|life| life.uid == uid && !life.had_to_leave)
+        .collect();
+    // Of a Job that had already ended when it was started again no pod came of that.
+    let ran: BTreeSet<&str> = own.iter().map(|life| &*life.node).collect();
+    let nodes = |epoch: i64| -> BTreeSet<&str> {
+        let lines = all.iter().filter(|hold| hold.id.epoch == epoch);
+        lines.map(|hold| &*hold.id.node).collect()
+    };
+    let epochs = all.iter().map(|hold| hold.id.epoch);
+    let last = epochs.filter(|epoch| nodes(*epoch) == ran).max();
+    let last = last.unwrap_or_else(|| panic!("{tenant}/{name}: {all:#?}, pods {own:#?}"));
+    let lines: Vec<&Hold> = all
+        .iter()
+        .copied()
+        .filter(|hold| hold.id.epoch == last)
+        .collect();
+    let earlier = all.iter().filter(|hold| hold.id.epoch < last);
     let began = lines.iter().map(|hold| hold.from_ms).min().unwrap();
     for line in earlier {
         assert!(line.end.unwrap().at_ms <= began, "{name}: {line:?}");
     }
     let mut ours: BTreeMap<&str, Vec<(u64, u64, bool)>> = BTreeMap::new();
     let mut theirs: BTreeMap<&str, Vec<(u64, u64)>> = BTreeMap::new();
-    let own: Vec<&Life> = lives
-        .iter()
-        .filter(|life| life.uid == uid && !life.had_to_leave)
-        .collect();
     for life in &own {
         let span = (life.bound_ms, life.over_ms);
         theirs.entry(&life.node).or_default().push(span);
@@ -281,7 +293,6 @@ fn agrees(told: &Extract, job: &Job, lives: &[Life]) {
         let all = ours.entry(&line.id.node).or_default();
         all.extend(std::iter::repeat_n(span, seats));
     }
-    let all: Vec<&Hold> = told.holds.iter().filter(|h| h.id.job_uid == uid).collect();
     let nodes = (ours.keys(), theirs.keys());
     let both = format!("{tenant}/{name}: lines {all:#?}, pods {own:#?}");
     assert!(nodes.0.eq(nodes.1), "{both}");
