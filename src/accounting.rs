@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::observed::{Observed, Uid};
 
+pub mod busy;
 mod places;
 pub mod recorder;
 mod stock;
@@ -64,6 +65,22 @@ impl Accounts {
         (u64::try_from(entries.len()) == Ok(missed)).then_some(entries)
     }
 
+    /// Places that were held and are free again, as far as the log has both.
+    fn gone(&self) -> Vec<(Arc<Held>, End)> {
+        let mut held: BTreeMap<&PlaceId, &Arc<Held>> = BTreeMap::new();
+        let mut gone = Vec::new();
+        for entry in self.log.values() {
+            match entry {
+                Entry::Held(place) => drop(held.insert(&place.id, place)),
+                Entry::Freed(id, end) => {
+                    gone.extend(held.remove(id).map(|place| (place.clone(), *end)));
+                }
+                _ => {}
+            }
+        }
+        gone
+    }
+
     /// All that is so, at a moment.
     #[must_use]
     pub fn picture(&self, at_ms: u64) -> Picture {
@@ -76,6 +93,7 @@ impl Accounts {
             stock: self.stock.values().cloned().collect(),
             ended: ended.map(|(uid, at)| (uid.clone(), *at)).collect(),
             over: self.over.to_vec(),
+            gone: self.gone(),
             names: names.map(|(id, name)| (id.clone(), name.clone())).collect(),
         }
     }

@@ -4,13 +4,14 @@
 //! nvml ─► reader ─► inventory ─► publish ─► GpuNode
 //!            │         │
 //!            ▼         ▼
-//!         holders ─► picture ─► server ◄── Prometheus
+//!         holders ─► picture ─► server ◄── Prometheus, controller
 //!            ▲
 //!         kubelet
 //! ```
 //!
 //! Only [`nvml`] knows the driver, and only the thread of [`reader`] calls it: it may hang. What the
-//! readings mean is decided without I/O, in [`health`], [`inventory`], [`occupants`], [`noise`] and [`cgroup`].
+//! readings mean is decided without I/O, in [`health`], [`inventory`], [`occupants`], [`noise`],
+//! [`usage`] and [`cgroup`].
 
 pub mod cgroup;
 pub mod health;
@@ -28,6 +29,7 @@ pub mod publish;
 pub mod reader;
 pub mod reading;
 pub mod server;
+pub mod usage;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -50,6 +52,7 @@ use noise::{Listener, Thresholds};
 use picture::{Picture, Pictures};
 use reader::Reader;
 use reading::{Card, Look, Reading};
+use usage::Meter;
 
 /// Looks that may be missed until the agent is not ready any more.
 const MISSED: u32 = 10;
@@ -169,6 +172,7 @@ pub struct Watcher {
     holders: Holders,
     kubelet: Kubelet,
     listener: Listener,
+    meter: Meter,
     /// When it began.
     since: Instant,
     xids: BTreeMap<(u32, Option<u64>), u64>,
@@ -185,6 +189,7 @@ impl Watcher {
         Self {
             kubelet: Kubelet::new(socket, containers, settings.deadline),
             listener: Listener::new(settings.noise),
+            meter: Meter::new((settings.interval + settings.deadline) * MISSED),
             since: Instant::now(),
             reader: Reader::new(library, pci, settings.deadline),
             inventory: Inventory::new(settings.hold),
@@ -224,7 +229,9 @@ impl Watcher {
         inventory.occupy(now, reading.as_ref(), &holders, word);
         if let Some(reading) = &reading {
             let samples = samples(inventory.status(), reading, &holders, given.as_ref());
-            self.listener.hear(now, self.since.elapsed(), samples);
+            let at = self.since.elapsed();
+            self.meter.see(at, inventory.status(), &samples);
+            self.listener.hear(now, at, samples);
             inventory.hear(now, |card| self.listener.noises(card));
         }
         Picture {
@@ -237,6 +244,7 @@ impl Watcher {
             reading,
             holders,
             xids: self.xids.clone(),
+            usages: self.meter.usages(),
             status: self.inventory.status().clone(),
         }
     }

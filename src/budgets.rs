@@ -11,26 +11,28 @@ use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource, ResourceExt};
 use prorata_ledger::account::{Books, Team, Who};
-use prorata_ledger::bill::bill;
+use prorata_ledger::bill::{Bill, bill};
 use prorata_ledger::budget::{Standing, Threshold};
 use prorata_ledger::money;
 use prorata_ledger::period::Period;
 use prorata_ledger::price_file::PriceFile;
-use prorata_ledger::store::{self, Book, Purpose};
+use prorata_ledger::record::Extract;
+use prorata_ledger::totals::{By, totals};
 use serde_json::json;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::api::{BudgetPolicy, Tenant, labels};
 use crate::clock::Clock;
-use crate::config::{Budgets, Ledger};
+use crate::config::Budgets;
+use crate::cost::source::{self, Source};
 use crate::leader::Tenure;
 use crate::metrics::Metrics;
 
 mod standing;
 mod webhook;
 
-pub use standing::{SPENT, conditions};
+pub use standing::{SPENT, conditions, is_spent, wrong};
 
 /// Who writes that condition.
 const MANAGER: &str = "prorata-budgets";
@@ -38,16 +40,8 @@ const MANAGER: &str = "prorata-budgets";
 /// Why budgets are not looked at.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("ledger.urlFile: {0}")]
-    Address(#[source] std::io::Error),
-    #[error("budgets.prices: {0}")]
-    Unreadable(#[source] std::io::Error),
-    #[error("budgets.prices: {0}")]
-    Prices(String),
     #[error(transparent)]
-    Ledger(#[from] store::Error),
-    #[error("there is no bill: {0}")]
-    Bill(#[from] prorata_ledger::bill::Error),
+    Source(#[from] source::Error),
     #[error("the Tenants: {0}")]
     Tenants(#[from] kube::Error),
 }
@@ -55,7 +49,7 @@ enum Error {
 /// Who looks at budgets while this process decides.
 pub struct Treasurer {
     config: Budgets,
-    ledger: Ledger,
+    source: Source,
     reads: Client,
     writes: Client,
     events: Recorder,
@@ -80,7 +74,7 @@ impl Treasurer {
     #[must_use]
     pub fn new(
         config: Budgets,
-        ledger: Ledger,
+        source: Source,
         (reads, writes): (Client, Client),
         metrics: Metrics,
     ) -> Self {
@@ -90,7 +84,7 @@ impl Treasurer {
         };
         Self {
             config,
-            ledger,
+            source,
             events: Recorder::new(writes.clone(), reporter),
             reads,
             writes,
@@ -102,6 +96,9 @@ impl Treasurer {
     pub async fn run(self, mut tenure: Tenure) {
         loop {
             while !tenure.is_held() {
+                // Whoever decides tells of them.
+                self.metrics.budgets(&[]);
+                self.metrics.costs(&[]);
                 tenure.change().await;
             }
             if let Err(error) = self.look().await {
@@ -112,41 +109,37 @@ impl Treasurer {
     }
 
     async fn look(&self) -> Result<(), Error> {
-        let path = self.config.prices.display().to_string();
-        let text = std::fs::read_to_string(&self.config.prices).map_err(Error::Unreadable)?;
-        let told = |problems: Vec<_>| {
-            let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            Error::Prices(all.join("; "))
-        };
-        let file = PriceFile::parse(&path, &text).map_err(told)?;
-        let address = self.ledger.address().map_err(Error::Address)?;
-        let book = Book::open(&address, Purpose::Read).await?;
         let now_ms = Clock::default().now().as_millis();
         let month = Period::month_of(now_ms);
-        let extract = book.extract(month.from_ms, month.until_ms).await?;
+        let (book, file, extract) = self.source.read(month).await?;
         let tenants: Api<Tenant> = Api::all(self.reads.clone());
         let tenants = tenants.list(&ListParams::default()).await?.items;
         // A month of a large cluster takes longer than others on this thread should wait.
         let work = move || {
-            let assessed = assess(&tenants, &extract, &file)?;
-            Ok::<_, Error>((tenants, assessed))
+            let bill = bill(&extract, &file).map_err(source::Error::from)?;
+            let assessed = assess(&tenants, &extract, &file, &bill);
+            let spent = spent(&extract, &bill);
+            Ok::<_, Error>((tenants, assessed, spent))
         };
         let done = tokio::task::spawn_blocking(work).await;
         let Ok(worked) = done else {
             return Ok(());
         };
-        let (tenants, assessed) = worked?;
+        let (tenants, assessed, spent) = worked?;
         self.metrics.budgets(&assessed);
+        self.metrics.costs(&spent);
         for (tenant, condition) in conditions(&tenants, &assessed) {
             self.show(&tenant, condition).await?;
         }
-        let said = book.told(month.from_ms).await?;
+        let said = book.told(month.from_ms).await;
+        let said = said.map_err(source::Error::from)?;
         for one in &assessed {
             let name = one.tenant.name_any();
             let before = said.get(&name).cloned().unwrap_or_default();
             if let Some(threshold) = one.standing.to_tell(&before) {
                 self.tell(one, threshold).await;
-                book.tell(&name, month.from_ms, threshold, now_ms).await?;
+                let kept = book.tell(&name, month.from_ms, threshold, now_ms).await;
+                kept.map_err(source::Error::from)?;
             }
         }
         book.close().await;
@@ -202,11 +195,7 @@ impl Treasurer {
 }
 
 /// How every budget stands that is in the currency of the prices.
-fn assess(
-    tenants: &[Tenant],
-    extract: &prorata_ledger::record::Extract,
-    file: &PriceFile,
-) -> Result<Vec<Assessed>, Error> {
+fn assess(tenants: &[Tenant], extract: &Extract, file: &PriceFile, bill: &Bill) -> Vec<Assessed> {
     let with_budget = tenants.iter().filter_map(|tenant| {
         let budget = tenant.spec.budget.as_ref()?;
         let micros = money::parse(budget.monthly.as_str()).ok()?;
@@ -217,10 +206,9 @@ fn assess(
         Some((tenant.name_any(), team))
     });
     let teams: BTreeMap<String, Team> = with_budget.collect();
-    let bill = bill(extract, file)?;
     let books = Books {
         extract,
-        bill: &bill,
+        bill,
         before: None,
         file,
         teams: &teams,
@@ -235,12 +223,21 @@ fn assess(
             standing: account.budget?,
         })
     });
-    Ok(assessed.collect())
+    assessed.collect()
+}
+
+/// What each tenant has cost so far, in millionths.
+fn spent(extract: &Extract, bill: &Bill) -> Vec<(String, i128)> {
+    let owed = bill.lines.iter().filter(|line| line.tenant().is_some());
+    let all = totals(extract, owed, By::Tenant).into_iter();
+    all.map(|(name, sum)| (name, sum.micros)).collect()
 }
 
 const fn reason(threshold: Threshold) -> &'static str {
     match threshold {
-        Threshold::Eighty | Threshold::Ninety => "BudgetUsed",
+        // Of one reason only the first would be seen: later ones count as the same again.
+        Threshold::Eighty => "BudgetUsed80",
+        Threshold::Ninety => "BudgetUsed90",
         Threshold::Spent => "BudgetSpent",
         Threshold::Forecast => "BudgetForecast",
     }

@@ -14,10 +14,12 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::accounting::Accounting;
+use crate::accounting::busy::Sampler;
 use crate::accounting::recorder::Recorder;
 use crate::api::labels::CONTROLLER_USER;
 use crate::budgets::Treasurer;
 use crate::config::{self, Configuration};
+use crate::cost::source::Source;
 use crate::decisions::Decisions;
 use crate::driver::{Driver, End, Settings};
 use crate::effects::Writer;
@@ -149,7 +151,7 @@ async fn dashboard(
     views: &Views,
 ) -> Result<(), pages::Error> {
     match &config.dashboard {
-        Some(dashboard) => pages::serve(dashboard, &config.gpu_resource, client, views).await,
+        Some(dashboard) => pages::serve(dashboard, config, client, views).await,
         None => std::future::pending().await,
     }
 }
@@ -190,7 +192,7 @@ async fn drive(
         let driver = driver.logging(log(config, &tenure));
         // It ends with the driver whose accounts it writes.
         let mut recorders = JoinSet::new();
-        let driver = record(driver, config, &tenure, views, &mut recorders);
+        let driver = record(driver, config, client, &tenure, views, &mut recorders);
         tokio::select! {
             end = driver.run(inbox) => match end {
                 End::Unheard => return,
@@ -227,13 +229,13 @@ async fn budget(
     tenure: Tenure,
     views: &Views,
 ) {
-    let both = config.budgets.clone().zip(config.ledger.clone());
-    let Some((budgets, ledger)) = both else {
+    let both = config.budgets.clone().zip(Source::of(config));
+    let Some((budgets, source)) = both else {
         return std::future::pending().await;
     };
     let clients = (client.clone(), writes.clone());
     let metrics = views.metrics().clone();
-    Treasurer::new(budgets, ledger, clients, metrics)
+    Treasurer::new(budgets, source, clients, metrics)
         .run(tenure)
         .await;
 }
@@ -242,6 +244,7 @@ async fn budget(
 fn record(
     driver: Driver,
     config: &Configuration,
+    client: &Client,
     tenure: &Tenure,
     views: &Views,
     recorders: &mut JoinSet<()>,
@@ -251,7 +254,11 @@ fn record(
         return driver;
     };
     let (accounting, listener) = Accounting::begin(&config.gpu_resource);
-    let recorder = Recorder::new(ledger, listener, tenure.clone(), views.clone());
+    let (samples, heard) = mpsc::channel(1);
+    let (every, accounts) = (ledger.busy_every, listener.accounts.clone());
+    let sampler = Sampler::new(client.clone(), every, views.clone(), accounts, samples);
+    recorders.spawn(sampler.run());
+    let recorder = Recorder::new(ledger, (listener, heard), tenure.clone(), views.clone());
     recorders.spawn(recorder.run());
     driver.accounting(accounting)
 }

@@ -1,5 +1,9 @@
 //! What GPUs cost, over HTTP: `/allocation` as OpenCost answers it.
 
+pub mod source;
+pub mod teams;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -92,9 +96,23 @@ pub fn now_ms() -> u64 {
 
 async fn answer(
     State((ledger, file)): State<(Ledger, Arc<PriceFile>)>,
-    Parameters(parameters): Parameters<Vec<(String, String)>>,
+    Parameters(asked): Parameters<Asked>,
 ) -> (StatusCode, Json<Value>) {
-    let parameters = parameters
+    allocations(&ledger, file, &asked, None).await
+}
+
+/// What is asked, in the order in which it is.
+pub type Asked = Vec<(String, String)>;
+
+/// Answers what is asked of a ledger at these prices; only of what was held in these namespaces, where
+/// some are named, and then of no time that was idle.
+pub async fn allocations(
+    ledger: &Ledger,
+    file: Arc<PriceFile>,
+    asked: &Asked,
+    within: Option<BTreeSet<String>>,
+) -> (StatusCode, Json<Value>) {
+    let parameters = asked
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));
     let query = match Query::parse(parameters, now_ms()) {
@@ -109,16 +127,19 @@ async fn answer(
         Err(error) => return refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     };
     // A month of a large cluster takes longer than others on this thread should wait.
-    let answered =
-        tokio::task::spawn_blocking(move || allocation::allocation(&extract, &file, &query)).await;
-    match answered {
+    let answer = move || match within {
+        None => allocation::allocation(&extract, &file, &query),
+        Some(within) => allocation::allocation_within(&extract, &file, &query, &within),
+    };
+    match tokio::task::spawn_blocking(answer).await {
         Ok(Ok(answer)) => (StatusCode::OK, Json(answer)),
         Ok(Err(error)) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
 
-fn refused(code: StatusCode, message: &str) -> (StatusCode, Json<Value>) {
+/// A refusal in the shape of an answer.
+pub fn refused(code: StatusCode, message: &str) -> (StatusCode, Json<Value>) {
     (code, Json(allocation::refusal(code.as_u16(), message)))
 }
 

@@ -9,6 +9,7 @@
 pub(crate) mod board;
 #[cfg(test)]
 mod browser;
+mod costs;
 pub(crate) mod follow;
 pub(crate) mod gate;
 mod gpus;

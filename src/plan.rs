@@ -171,6 +171,11 @@ impl Plan {
         self.pods.values()
     }
 
+    /// The same, each with its place.
+    pub fn seated(&self) -> impl Iterator<Item = (u32, &String)> {
+        self.pods.iter().map(|(seat, pod)| (*seat, pod))
+    }
+
     /// Whether some place has never had a pod.
     #[must_use]
     pub fn awaits_pods(&self) -> bool {

@@ -33,6 +33,23 @@ pub struct View {
     pub is_undecided: bool,
 }
 
+impl View {
+    /// One that shows nothing but what the core knows.
+    #[must_use]
+    pub fn of(snapshot: Snapshot) -> Self {
+        Self {
+            snapshot,
+            plans: RedBlackTreeMapSync::default(),
+            bypassing: RedBlackTreeSetSync::default(),
+            groups: RedBlackTreeMapSync::default(),
+            owners: RedBlackTreeMapSync::default(),
+            departed: RedBlackTreeSetSync::default(),
+            namespaces: RedBlackTreeMapSync::default(),
+            is_undecided: false,
+        }
+    }
+}
+
 /// Where the newest picture hangs; `None` until everything has been listed once. Reading it takes
 /// no lock.
 #[derive(Clone, Debug, Default)]

@@ -250,6 +250,7 @@ impl<'a> Kinds<'a> {
                     estimated: false,
                 }),
                 busy_milli: Some(stay.fate.busy),
+                measured: None,
             }
         };
         nodes

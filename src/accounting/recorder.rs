@@ -8,7 +8,9 @@ use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use prorata_ledger::entry::Entry;
 use prorata_ledger::store::{self, Book, Purpose};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
@@ -26,6 +28,8 @@ const WITHIN: Duration = Duration::from_secs(60);
 const BATCH_MAX: usize = 4096;
 /// The pause after a failure; it doubles with each.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Samples that are kept for a database that cannot be written; later ones are lost.
+const SAMPLES_MAX: usize = 65_536;
 /// The longest of these pauses.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
@@ -46,6 +50,10 @@ pub struct Recorder {
     listener: Listener,
     tenure: Tenure,
     views: Views,
+    /// How busy GPUs were.
+    heard: mpsc::Receiver<Vec<Entry>>,
+    /// Of these, what is not written yet.
+    samples: Vec<Entry>,
     /// The number of the first entry that is not written; `None` until the book was taken up.
     next: Option<u64>,
     /// Until when the book is kept, in milliseconds of Unix time.
@@ -53,13 +61,20 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// One that has written nothing yet.
+    /// One that has written nothing yet. Samples of how busy GPUs were come by the channel.
     #[must_use]
-    pub fn new(config: Ledger, listener: Listener, tenure: Tenure, views: Views) -> Self {
+    pub fn new(
+        config: Ledger,
+        (listener, heard): (Listener, mpsc::Receiver<Vec<Entry>>),
+        tenure: Tenure,
+        views: Views,
+    ) -> Self {
         views.metrics().keeps_ledger(true);
         Self {
             config,
             listener,
+            heard,
+            samples: Vec::new(),
             tenure,
             views,
             next: None,
@@ -106,6 +121,10 @@ impl Recorder {
                     Ok(()) => sleep(TOGETHER).await,
                     Err(_) => std::future::pending().await,
                 },
+                Some(samples) = self.heard.recv() => {
+                    let room = SAMPLES_MAX.saturating_sub(self.samples.len());
+                    self.samples.extend(samples.into_iter().take(room));
+                }
                 () = sleep_until(beat) => {}
             }
         }
@@ -136,10 +155,20 @@ impl Recorder {
         };
         self.kept_ms = now_ms;
         self.next = Some(accounts.count);
+        self.write_samples(book).await?;
         self.listener
             .written
             .store(accounts.count, Ordering::Relaxed);
         self.views.metrics().ledger_written(lines);
+        Ok(())
+    }
+
+    /// Writes how busy GPUs were, of places that are in the book by now.
+    async fn write_samples(&mut self, book: &Book) -> Result<(), Error> {
+        for batch in self.samples.chunks(BATCH_MAX) {
+            within(book.write(batch, (self.kept_ms, self.kept_ms))).await?;
+        }
+        self.samples.clear();
         Ok(())
     }
 

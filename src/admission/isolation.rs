@@ -2,10 +2,9 @@
 //! variables, PriorityClasses before which others give way, and grace periods without an end.
 
 use k8s_openapi::api::admissionregistration::v1::{
-    MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy, Variable,
+    MatchResources, NamedRuleWithOperations, ParamKind, ValidatingAdmissionPolicy, Variable,
 };
 
-use super::pools::by_tenant;
 use super::{cel, condition, requests, validating_policy, validation, variable};
 use crate::api::labels;
 

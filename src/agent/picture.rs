@@ -9,6 +9,7 @@ use arc_swap::ArcSwapOption;
 use super::holders::Holder;
 use super::kubelet::Given;
 use super::reading::Reading;
+use super::usage::Usage;
 use crate::api::GpuNodeStatus;
 use crate::api::gpunode::DRIVER_READY;
 
@@ -29,6 +30,8 @@ pub struct Picture {
     pub holders: BTreeMap<u32, Option<Holder>>,
     /// Errors that the driver has told so far, by card and number.
     pub xids: BTreeMap<(u32, Option<u64>), u64>,
+    /// How busy pods kept what they were given.
+    pub usages: Vec<Usage>,
     /// What the kubelet has given, as far as it has said.
     pub given: Option<Given>,
     /// Whether it answers.

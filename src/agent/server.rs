@@ -1,15 +1,15 @@
-//! The agent's port: is it alive, has it looked lately, and what does it see?
+//! The agent's port: is it alive, has it looked lately, what does it see, and how busy were pods?
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use tokio::net::TcpListener;
 
 use super::metrics;
@@ -23,7 +23,7 @@ struct Shown {
     stale: Duration,
 }
 
-/// Answers `/livez`, `/readyz` and `/metrics` until the process ends. The agent is ready while it has
+/// Answers `/livez`, `/readyz`, `/metrics` and `/usage` until the process ends. The agent is ready while it has
 /// looked within `stale`, whatever it has seen: that is what it is there to tell.
 ///
 /// # Errors
@@ -33,6 +33,7 @@ pub async fn serve(listener: TcpListener, pictures: Pictures, stale: Duration) -
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(measures))
+        .route("/usage", get(usage))
         .with_state(Shown { pictures, stale });
     axum::serve(listener, routes).await
 }
@@ -57,6 +58,14 @@ async fn ready(State(shown): State<Shown>) -> (StatusCode, String) {
             let why = format!("the last look at the GPUs was {} s ago", age.as_secs());
             (StatusCode::SERVICE_UNAVAILABLE, why)
         }
+    }
+}
+
+/// How busy pods kept what they were given, since the agent began.
+async fn usage(State(shown): State<Shown>) -> Response {
+    match shown.pictures.latest() {
+        Some(picture) => Json(picture.usages.clone()).into_response(),
+        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }
 

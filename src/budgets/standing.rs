@@ -16,6 +16,24 @@ pub const SPENT: &str = "BudgetSpent";
 /// The reason while it is not.
 const WITHIN: &str = "WithinBudget";
 
+/// What is wrong with a Tenant, as its conditions say. That a budget is not spent is not wrong.
+#[must_use]
+pub fn wrong(tenant: &Tenant) -> Option<&Condition> {
+    let mut others = shown(tenant).filter(|condition| condition.type_ != SPENT);
+    others.find(|condition| condition.status == "False")
+}
+
+/// Whether a Tenant shows that its budget is spent.
+#[must_use]
+pub fn is_spent(tenant: &Tenant) -> bool {
+    shown(tenant).any(|condition| condition.type_ == SPENT && condition.status == "True")
+}
+
+fn shown(tenant: &Tenant) -> impl Iterator<Item = &Condition> {
+    let status = tenant.status.iter();
+    status.flat_map(|status| &status.conditions)
+}
+
 /// The conditions that Tenants do not show yet as they should, by name. Those below a tenant whose new
 /// jobs are to wait show it too, for it is their jobs.
 #[must_use]
@@ -57,8 +75,7 @@ fn state<'a>(
 
 /// What a Tenant is to show, unless it does; nothing where it never had to say anything.
 fn changed(tenant: &Tenant, wanted: Option<(BudgetPolicy, &str)>) -> Option<Condition> {
-    let shown = tenant.status.iter().flat_map(|status| &status.conditions);
-    let shown = shown.into_iter().find(|condition| condition.type_ == SPENT);
+    let shown = shown(tenant).find(|condition| condition.type_ == SPENT);
     let (status, reason, message) = match wanted {
         Some((policy, whose)) => {
             let message = format!("the budget of {whose} for this month is spent");

@@ -25,8 +25,8 @@ use crate::{duration, telemetry};
 /// Options of `agent`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-On a node it looks at the GPUs every second, answers /metrics, /livez and /readyz, and writes the
-GpuNode of its node when that changes. With --once it needs no cluster: it prints what NVML says of this machine.
+On a node it looks at the GPUs every second, answers /metrics, /usage, /livez and /readyz, and writes
+the GpuNode of its node when that changes. With --once it needs no cluster: it prints what NVML says of this machine.
 What a card or its driver does not tell is left out, or shown as -.
 
 Examples:

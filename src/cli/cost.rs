@@ -8,12 +8,13 @@ mod source;
 mod sums;
 mod teams;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use prorata_ledger::totals::By;
 
 use super::failure::Failure;
 
-pub(super) use source::{LedgerArgs, PeriodArgs, read, recent};
-pub(super) use teams::{TeamsArgs, teams};
+pub(super) use source::UsageArgs;
+pub(super) use teams::TeamsArgs;
 
 /// Options of `cost`.
 #[derive(Debug, clap::Args)]
@@ -60,64 +61,37 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// By what it is added up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Key {
-    /// Who owes it.
-    #[default]
-    Tenant,
-    /// The tenant's cost centre.
-    CostCenter,
-    /// The tenant's department.
-    Department,
-    /// The namespace.
-    Namespace,
-    /// The environment of the tenant.
-    Environment,
-    /// Who created the job.
-    User,
-    /// The job.
-    Job,
-    /// The model of the GPUs.
-    Model,
-    /// The PriorityClass.
-    PriorityClass,
+/// By what lines are added up, as a command line has it.
+pub(super) fn by() -> impl TypedValueParser<Value = By> {
+    let value = |by: By| PossibleValue::new(by.name()).help(meaning(by));
+    PossibleValuesParser::new(By::ALL.map(value)).map(|name| By::named(&name).unwrap_or_default())
 }
 
-impl Key {
-    pub(super) const fn by(self) -> By {
-        match self {
-            Self::Tenant => By::Tenant,
-            Self::CostCenter => By::CostCenter,
-            Self::Department => By::Department,
-            Self::Namespace => By::Namespace,
-            Self::Environment => By::Environment,
-            Self::User => By::User,
-            Self::Job => By::Job,
-            Self::Model => By::Model,
-            Self::PriorityClass => By::PriorityClass,
-        }
+const fn meaning(by: By) -> &'static str {
+    match by {
+        By::Tenant => "Who owes it",
+        By::CostCenter => "The tenant's cost centre",
+        By::Department => "The tenant's department",
+        By::Namespace => "The namespace",
+        By::Environment => "The environment of the tenant",
+        By::User => "Who created the job",
+        By::Job => "The job",
+        By::Model => "The model of the GPUs",
+        By::PriorityClass => "The PriorityClass",
     }
+}
 
-    /// Its name, as the command line has it.
-    pub(super) fn name(self) -> String {
-        self.title()
-            .to_lowercase()
-            .replace(' ', "-")
-            .replace("centre", "center")
-    }
-
-    pub(super) const fn title(self) -> &'static str {
-        match self {
-            Self::Tenant => "TENANT",
-            Self::CostCenter => "COST CENTRE",
-            Self::Department => "DEPARTMENT",
-            Self::Namespace => "NAMESPACE",
-            Self::Environment => "ENVIRONMENT",
-            Self::User => "USER",
-            Self::Job => "JOB",
-            Self::Model => "MODEL",
-            Self::PriorityClass => "PRIORITYCLASS",
-        }
+/// The title of its column.
+pub(super) const fn title(by: By) -> &'static str {
+    match by {
+        By::Tenant => "TENANT",
+        By::CostCenter => "COST CENTRE",
+        By::Department => "DEPARTMENT",
+        By::Namespace => "NAMESPACE",
+        By::Environment => "ENVIRONMENT",
+        By::User => "USER",
+        By::Job => "JOB",
+        By::Model => "MODEL",
+        By::PriorityClass => "PRIORITYCLASS",
     }
 }

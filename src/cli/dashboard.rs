@@ -3,8 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::jiff::Timestamp;
+use kube::api::ListParams;
 use prorata_dashboard::Note;
 use rustls::crypto::ring;
 use tokio::net::TcpListener;
@@ -15,6 +16,7 @@ use super::{output, queue};
 use crate::api::{GpuNode, Tenant, labels};
 use crate::config::gpu_resource;
 use crate::duration;
+use crate::gpus::agents;
 use crate::pages::board::Board;
 use crate::pages::picture::{Facts, NodeFact, Picture};
 use crate::pages::router::{Door, Site, routes};
@@ -121,6 +123,10 @@ async fn read(cluster: &Cluster, gpu_resource: &str) -> Result<Picture, Failure>
     let nodes = allowed("nodes and the cluster's capacity", nodes, &mut notes)?;
     let gpunodes = cluster.list_all::<GpuNode>().await;
     let gpunodes = allowed("cards", gpunodes, &mut notes)?;
+    let scope = Scope::Namespace(labels::AGENT_NAMESPACE.to_owned());
+    let params = ListParams::default().labels(agents::SELECTOR);
+    let agents = cluster.list::<Pod>(&scope, params).await;
+    let agents = allowed("which agents are silent", agents, &mut notes)?;
     let fact = |node: &Node| NodeFact::new(node, gpu_resource);
     let facts = Facts {
         entries,
@@ -128,6 +134,7 @@ async fn read(cluster: &Cluster, gpu_resource: &str) -> Result<Picture, Failure>
         tenants: tenants.unwrap_or_default(),
         nodes: nodes.map(|nodes| nodes.iter().map(fact).collect()),
         gpunodes: gpunodes.unwrap_or_default(),
+        agents: agents.unwrap_or_default(),
         notes,
     };
     Ok(Picture::new(facts, Timestamp::now()))

@@ -3,6 +3,7 @@
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Namespace};
 use k8s_openapi::jiff::Timestamp;
+use kube::Client;
 use kube::api::{Api, ListParams};
 use prorata_dashboard::Field;
 use serde::Serialize;
@@ -150,10 +151,25 @@ pub(crate) async fn events(cluster: &Cluster, entry: &Entry) -> Result<Vec<Happe
     let scope = Scope::Namespace(entry.namespace.clone());
     let about = ListParams::default().fields(&format!("involvedObject.uid={}", entry.uid));
     let events = cluster.list::<Event>(&scope, about).await?;
-    let mut happened: Vec<Happened> = events.into_iter().filter_map(happened).collect();
+    Ok(last(events.into_iter()))
+}
+
+/// What the controller decided about the job last, as its Events say. Whoever sees the queue sees as
+/// much in it: Events of others are left out.
+pub(crate) async fn decisions(client: &Client, entry: &Entry) -> kube::Result<Vec<Happened>> {
+    let api: Api<Event> = Api::namespaced(client.clone(), &entry.namespace);
+    let about = ListParams::default().fields(&format!("involvedObject.uid={}", entry.uid));
+    let events = api.list(&about).await?.items.into_iter();
+    let ours = |event: &Event| event.reporting_component.as_deref() == Some(labels::CONTROLLER);
+    Ok(last(events.filter(ours)))
+}
+
+/// The last of them, oldest first.
+fn last(events: impl Iterator<Item = Event>) -> Vec<Happened> {
+    let mut happened: Vec<Happened> = events.filter_map(happened).collect();
     happened.sort_by_key(|event| event.at);
     let first = happened.len().saturating_sub(EVENTS_SHOWN);
-    Ok(happened.split_off(first))
+    happened.split_off(first)
 }
 
 fn happened(event: Event) -> Option<Happened> {

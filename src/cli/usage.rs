@@ -2,11 +2,11 @@
 
 use prorata_ledger::bill;
 use prorata_ledger::record::Extract;
-use prorata_ledger::totals::{Sum, exact_gpu_hours, gpu_hours, percent, totals};
+use prorata_ledger::totals::{By, Sum, exact_gpu_hours, gpu_hours, percent, totals};
 use serde::Serialize;
 
 use super::cluster::{Cluster, ClusterArgs};
-use super::cost::{self, Key, LedgerArgs, PeriodArgs};
+use super::cost::{UsageArgs, by, title};
 use super::failure::Failure;
 use super::output::{self, Format, OutputArgs, Paint};
 use super::table::{Cell, Table};
@@ -26,12 +26,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
     /// By what it is added up
-    #[arg(long, value_enum, default_value = "job", value_name = "WHAT")]
-    by: Key,
+    #[arg(long, value_parser = by(), default_value = "job", value_name = "WHAT")]
+    by: By,
     #[command(flatten)]
-    period: PeriodArgs,
-    #[command(flatten)]
-    ledger: LedgerArgs,
+    usage: UsageArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -39,14 +37,14 @@ pub struct Args {
 }
 
 pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
-    let extract = cost::read(&args.ledger.open().await?, &args.period).await?;
+    let extract = args.usage.read().await?;
     let tenant = match &args.tenant {
         Some(tenant) => tenant.clone(),
         None => tenant_of(&extract, Cluster::connect(&args.cluster).await?.namespace())?,
     };
     let lines = bill::unpriced(&extract);
     let theirs = lines.iter().filter(|line| line.tenant() == Some(&tenant));
-    let mut rows = totals(&extract, theirs, args.by.by());
+    let mut rows = totals(&extract, theirs, args.by);
     rows.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.held));
     show(args, &tenant, &rows)
 }
@@ -106,8 +104,7 @@ fn show(args: &Args, tenant: &str, rows: &[(String, Sum)]) -> Result<(), Failure
             if rows.is_empty() {
                 eprintln!("{tenant} held nothing in this period");
             }
-            let text =
-                table(args.by.title(), rows).render(!args.output.no_headers, Paint::detect());
+            let text = table(title(args.by), rows).render(!args.output.no_headers, Paint::detect());
             output::print(&text)
         }
     }

@@ -23,10 +23,18 @@ pub struct Ledger {
     #[serde(default = "default_heartbeat", deserialize_with = "read_duration")]
     #[schemars(with = "String")]
     pub heartbeat: Duration,
+    /// How often the agents are asked how busy GPUs were that somebody held.
+    #[serde(default = "default_busy_every", deserialize_with = "read_duration")]
+    #[schemars(with = "String")]
+    pub busy_every: Duration,
 }
 
 const fn default_heartbeat() -> Duration {
     Duration::from_secs(30)
+}
+
+const fn default_busy_every() -> Duration {
+    Duration::from_secs(300)
 }
 
 impl Ledger {
@@ -55,6 +63,10 @@ impl Ledger {
                 "has a heartbeat of less than a second",
                 "write `heartbeat: 30s`",
             )),
+            _ if self.busy_every < Duration::from_secs(1) => Some((
+                "asks the agents more often than every second",
+                "write `busyEvery: 5m`",
+            )),
             _ => None,
         }
     }
@@ -79,5 +91,7 @@ mod tests {
         assert!(both.contains("both a url and a urlFile"), "{both}");
         let often = ledger("{urlFile: /f, heartbeat: 10ms}").unwrap_err();
         assert!(often.contains("less than a second"), "{often}");
+        let asks = ledger("{urlFile: /f, busyEvery: 10ms}").unwrap_err();
+        assert!(asks.contains("more often than every second"), "{asks}");
     }
 }

@@ -1,8 +1,8 @@
 //! Who is next: a tournament down the tree of tenants, by weighted dominant share.
 //!
 //! The measure is in `tree`. At each level, with each child's candidate taken, these
-//! decide in turn: not borrowing on what is asked for, the lower share with the candidate, the
-//! lower share without it, the older job, its name. A tenant's candidate is the first job of its
+//! decide in turn: not borrowing on what is asked for, not being deferred, the lower share with the
+//! candidate, the lower share without it, the older job, its name. A tenant's candidate is the first job of its
 //! queue that may enter, not only its head.
 
 use alloc::collections::BTreeMap;
@@ -193,6 +193,8 @@ struct Claim {
     cluster_wide: Reverse<Option<i32>>,
     /// It would pass what its side owns of what it asks for.
     borrows: bool,
+    /// It comes after all others that would.
+    deferred: bool,
     /// What its side has used in the past, by weight.
     past: Share,
     /// The share that its side would have with it.
@@ -213,6 +215,7 @@ impl Claim {
             turn: (cluster.policy.order != Order::Drf).then(|| turn.clone()),
             cluster_wide: Reverse(None),
             borrows: false,
+            deferred: false,
             past: Share::ZERO,
             after: Share::ZERO,
             before: Share::ZERO,
@@ -230,6 +233,7 @@ impl Claim {
             claim.borrows = tree.borrows(seat, &with, asked);
             claim.after = tree.share(seat, &with, asked);
         }
+        claim.deferred = tree.defers(candidate.seat, &candidate.request, asked);
         claim.before = tree.share_now(seat, asked);
         claim.past = cluster.past(seat, *now);
         claim.cluster_wide = Reverse(turn.cluster_wide.then_some(turn.priority.0));

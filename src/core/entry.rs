@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::cluster::Cluster;
 use crate::drf::{Arena, Entry};
 use crate::job::Kind;
 use crate::policy::Order;
@@ -44,6 +45,8 @@ struct Claimant {
     is_low_above: bool,
     /// Milli-GPU that its running jobs of each priority hold.
     held: Vec<(i32, u64)>,
+    /// Others may have to leave because they have more than their share.
+    by_share: bool,
 }
 
 impl Entitled {
@@ -56,6 +59,12 @@ impl Entitled {
     }
 }
 
+/// Whether anybody may have to leave for a tenant because of shares. Whoever comes after all others
+/// pushes nobody out for what it would borrow.
+pub(crate) fn may_by_share(cluster: &Cluster, seat: Seat) -> bool {
+    cluster.policy.preemption.fair_share && !cluster.tree.is_deferred(seat)
+}
+
 impl Claimant {
     fn new(arena: &Arena<'_>, seat: Seat, line: &Line) -> Option<Self> {
         let tree = &arena.cluster.tree;
@@ -66,7 +75,7 @@ impl Claimant {
         }
         let unused = tree.subtree(seat).beyond(tree.usage(seat));
         let held: Vec<(i32, u64)> = line.held().collect();
-        let by_share = arena.cluster.policy.preemption.fair_share;
+        let by_share = may_by_share(arena.cluster, seat);
         if arena.cluster.policy.order == Order::Drf
             && !by_share
             && unused.is_zero()
@@ -86,6 +95,7 @@ impl Claimant {
             below_others,
             is_low_above,
             held,
+            by_share,
         })
     }
 
@@ -150,11 +160,10 @@ impl Entry for Entitled {
         let request = kind.shape.task.checked_mul(kind.shape.gang)?;
         let request = request.with(Resource::Gpu, gpu);
         let free = cluster.free.get(Resource::Gpu);
-        let by_share = cluster.policy.preemption.fair_share;
         let entitled = match cluster.policy.order {
             Order::Drf => {
                 claimant.owns(&request)
-                    || (by_share && claimant.stays_low(&request))
+                    || (claimant.by_share && claimant.stays_low(&request))
                     || claimant.comes_before_enough(free, first.priority.0, kind)
             }
             order => order.is_preemptive(),

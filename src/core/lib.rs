@@ -25,6 +25,7 @@ extern crate std;
 
 mod cluster;
 pub mod decision;
+mod deferral;
 pub mod device;
 mod drf;
 mod entry;

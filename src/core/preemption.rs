@@ -13,6 +13,7 @@ use core::time::Duration;
 use crate::cluster::{Cluster, JobState};
 use crate::decision::Rule;
 use crate::drf::Arena;
+use crate::entry::may_by_share;
 use crate::id::{JobId, NodeId, TenantId};
 use crate::job::{Ask, Job, Slot};
 use crate::policy::Order;
@@ -142,7 +143,7 @@ impl<'a> Search<'a> {
                     search.by_tenant(Rule::FairShare, Form::Strict)
                         || search.by_tenant(Rule::FairShare, Form::Initial)
                 };
-                let may_by_share = evicted == 0 && self.start.policy.preemption.fair_share;
+                let may_by_share = evicted == 0 && may_by_share(self.start, self.claim.seat);
                 (evicted <= 1 && own(&mut self)) || (may_by_share && by_share(&mut self))
             }
             _ => self.by_order(),

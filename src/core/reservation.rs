@@ -30,8 +30,10 @@ impl Reservation {
     /// Whether it still serves its purpose: the job waits and lacks nothing but room, and the
     /// nodes take new work.
     pub(crate) fn is_good(&self, cluster: &Cluster, now: Time) -> bool {
-        let waits =
-            |state: &JobState| state.tasks.is_none() && trial::lacks_only_room(cluster, state);
+        let waits = |state: &JobState| {
+            let may_hold = !trial::is_deferred(cluster, state);
+            state.tasks.is_none() && may_hold && trial::lacks_only_room(cluster, state)
+        };
         let open = |id: &NodeId| {
             cluster
                 .nodes
@@ -44,7 +46,8 @@ impl Reservation {
     }
 }
 
-/// Who may get a reservation: those that have waited too long, and lack nothing but room.
+/// Who may get a reservation: those that have waited too long, and lack nothing but room. Who comes
+/// after all others gets none.
 pub(crate) struct Overdue;
 
 impl Entry for Overdue {
@@ -63,7 +66,8 @@ impl Entry for Overdue {
             .as_deref()?;
         let request = kind.shape.request()?;
         let board = arena.rooms.at(board);
-        let wanted = !tenant.exhausted && cluster.tree.is_leaf(seat);
+        let is_deferred = cluster.tree.defers(seat, &request, &kind.shape.task);
+        let wanted = !tenant.exhausted && !is_deferred && cluster.tree.is_leaf(seat);
         let could = board.slots_when_empty() >= u64::from(kind.shape.gang);
         let allowed = trial::quota(cluster, tenant, seat, kind, &request).is_ok();
         (wanted && could && allowed).then_some(request)

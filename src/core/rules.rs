@@ -3,7 +3,7 @@
 //! 1. **priority**: jobs of the own tenant with lower priority.
 //! 2. **reclaim**: the preemptor stays within its guarantee on the resources whose shortage
 //!    blocks it; any tenant that borrows those, and whose ancestors below the common one all do.
-//! 3. **fair share**, unless the policy leaves it out, at the almost-common ancestors, as Kueue's
+//! 3. **fair share**, unless the policy leaves it out or the preemptor is deferred, at the almost-common ancestors, as Kueue's
 //!    rules S2-a and S2-b:
 //!    `share(preemptor + job) ≤ share(target − victim) < share(target)`; and if that finds
 //!    nothing, `share(preemptor + job) < share(target)`.

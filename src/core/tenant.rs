@@ -30,6 +30,13 @@ pub struct Tenant {
         serde(default, skip_serializing_if = "Option::is_none")
     )]
     pub pool: Option<Text>,
+    /// Of its jobs that wait, those that would borrow come after all others' and push nobody out. What
+    /// runs is as safe as before.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "core::ops::Not::not")
+    )]
+    pub deferred: bool,
 }
 
 impl Tenant {
@@ -45,6 +52,7 @@ impl Tenant {
             limit: Limits::NONE,
             exhausted: false,
             pool: None,
+            deferred: false,
         }
     }
 }

@@ -55,6 +55,7 @@ struct Branch {
     children: Vec<Seat>,
     weight: Weight,
     limit: Limits,
+    deferred: bool,
     subtree: Resources,
     kept: Resources,
 }
@@ -249,6 +250,10 @@ impl Tree {
         self.share(seat, self.usage(seat), asked)
     }
 
+    pub(crate) fn is_set_back(&self, seat: Seat) -> bool {
+        self.shape.branches[seat].deferred
+    }
+
     /// Whether a tenant that would use `with` passes what it owns of what is asked for. A
     /// resource of which it owns nothing does not count, unless that is so of all those asked
     /// for: a tenant that owns nothing can only borrow.
@@ -376,6 +381,7 @@ impl Branch {
             children: Vec::new(),
             weight: tenant.weight,
             limit: tenant.limit,
+            deferred: tenant.deferred,
             subtree: Resources::ZERO,
             kept: Resources::ZERO,
         }

@@ -109,6 +109,14 @@ pub(crate) fn lacks_only_room(cluster: &Cluster, state: &JobState) -> bool {
     refusal(cluster, state, &state.job.kind()).is_ok()
 }
 
+/// Whether a waiting job comes after all others' that would borrow.
+pub(crate) fn is_deferred(cluster: &Cluster, state: &JobState) -> bool {
+    let seat = cluster.tree.seat(&state.job.tenant);
+    let asked = state.job.kind().shape.request();
+    let both = seat.zip(asked);
+    both.is_some_and(|(seat, asked)| cluster.tree.defers(seat, &asked, &state.job.task))
+}
+
 /// What stands in the way before room is looked for; otherwise, the seat of its tenant.
 fn refusal(cluster: &Cluster, state: &JobState, kind: &Kind) -> Result<Seat, Reason> {
     let seat = cluster

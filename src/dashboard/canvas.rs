@@ -4,7 +4,8 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use crate::Error;
-use crate::palette::{self, INK};
+use crate::hue::{INK, css};
+use crate::palette;
 
 /// Where a chart is drawn.
 pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -27,13 +28,13 @@ pub(crate) fn svg(
     let own = format!("<svg role=\"img\" class=\"chart {class}\" ");
     svg = svg.replacen(&fixed, &own, 1);
     for (colour, name) in palette::named() {
-        let css = palette::css(colour);
+        let css = css(colour);
         for (attribute, letter) in [("fill", 'f'), ("stroke", 's')] {
             let named = format!("class=\"{letter}-{name}\"");
             svg = svg.replace(&format!("{attribute}=\"{css}\""), &named);
         }
     }
-    let ink = format!("\"{}\"", palette::css(INK));
+    let ink = format!("\"{}\"", css(INK));
     let svg = svg.replace(&ink, "\"currentColor\"");
     let title = format!(">\n<title>{}</title>\n", escaped(title));
     Ok(svg.replacen(">\n", &title, 1))

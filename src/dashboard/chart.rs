@@ -8,7 +8,8 @@ use plotters::prelude::*;
 
 use crate::Error;
 use crate::canvas::{self, Area, fault, text};
-use crate::palette::{self, INK, SHORT, TENANTS_MAX};
+use crate::hue::INK;
+use crate::palette::{self, SHORT, TENANTS_MAX};
 
 /// What was held over time. GPUs are counted in thousandths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,6 +8,7 @@ mod canvas;
 mod chart;
 mod frame;
 mod gpus;
+pub mod hue;
 mod job;
 mod overview;
 mod palette;

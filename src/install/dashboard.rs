@@ -34,6 +34,8 @@ pub fn role() -> ClusterRole {
                 &["create"],
             ),
             rule(GROUP, &["gpunodes"], &["list", "watch"]),
+            // What was decided about a job, in its order.
+            rule("", &["events"], &["list"]),
         ]),
         ..Default::default()
     }

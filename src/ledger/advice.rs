@@ -183,6 +183,20 @@ mod tests {
     }
 
     #[test]
+    fn the_evidence_says_of_how_much_it_is_and_counts_from_a_gpu_hour_on() {
+        let measured = |hours: u64| {
+            move |hold: &mut Hold| {
+                (hold.busy_milli, hold.measured) = (Some(30), Some(hours * 1000 * HOUR));
+            }
+        };
+        let half = told(measured(5), None);
+        let expected = "3.0 % busy, measured over 50.0 % of the 10.0 GPU-hours it held";
+        assert!(half[0].evidence.starts_with(expected), "{half:?}");
+        let brief = |hold: &mut Hold| (hold.busy_milli, hold.measured) = (Some(30), Some(1));
+        assert_eq!(told(brief, None), []);
+    }
+
+    #[test]
     fn a_slot_would_do_for_one_card_that_is_a_little_busy() {
         let slot = told(|hold| hold.busy_milli = Some(200), None);
         assert!(

@@ -2,7 +2,7 @@
 //!
 //! Costs are what GPUs cost that were held; services and monthly amounts are for the reports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,7 @@ use crate::fleet;
 use crate::money::exact;
 use crate::period::{Period, rfc3339};
 use crate::price_file::PriceFile;
-use crate::record::Extract;
+use crate::record::{Extract, Hold};
 use crate::share::divide;
 use crate::totals::Sum;
 
@@ -33,11 +33,44 @@ const DISCOUNTS: &str = "__discounts__";
 /// # Errors
 /// When there is no bill.
 pub fn allocation(extract: &Extract, file: &PriceFile, query: &Query) -> Result<Value, Error> {
+    answer(extract, file, query, &|_| true)
+}
+
+/// The same of what was held in these namespaces alone, each line as in the whole bill. Nothing is told
+/// of time that was idle, which is not theirs.
+///
+/// # Errors
+/// As [`allocation`].
+pub fn allocation_within(
+    extract: &Extract,
+    file: &PriceFile,
+    query: &Query,
+    namespaces: &BTreeSet<String>,
+) -> Result<Value, Error> {
+    let query = Query {
+        include_idle: false,
+        share_idle: false,
+        ..query.clone()
+    };
+    let is_seen = |hold: &Hold| namespaces.contains(&hold.payer.namespace);
+    answer(extract, file, &query, &is_seen)
+}
+
+/// Whether a hold is told of.
+type Seen<'a> = &'a dyn Fn(&Hold) -> bool;
+
+fn answer(
+    extract: &Extract,
+    file: &PriceFile,
+    query: &Query,
+    is_seen: Seen<'_>,
+) -> Result<Value, Error> {
     let file = PriceFile {
         chargeback: Chargeback::default(),
         ..file.clone()
     };
-    let sets = query.steps().map(|step| set(extract, &file, query, step));
+    let sets = query.steps();
+    let sets = sets.map(|step| set((extract, is_seen), &file, query, step));
     let data: Vec<Value> = sets.collect::<Result<_, _>>()?;
     Ok(json!({"code": 200, "status": "success", "data": data}))
 }
@@ -59,13 +92,23 @@ struct Entry {
     until_ms: u64,
 }
 
-fn set(extract: &Extract, file: &PriceFile, query: &Query, step: Period) -> Result<Value, Error> {
+fn set(
+    (extract, is_seen): (&Extract, Seen<'_>),
+    file: &PriceFile,
+    query: &Query,
+    step: Period,
+) -> Result<Value, Error> {
     let bill = bill::bill_of(extract, step, file)?;
     let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
     let (mut idle, mut discounts) = (Vec::new(), Vec::new());
     for line in &bill.lines {
         match line.kind {
-            Kind::Held(index) => enter(&mut entries, extract, &bill, query, (line, index)),
+            Kind::Held(index) => {
+                let hold = extract.holds.get(index).filter(|hold| is_seen(hold));
+                if let Some(hold) = hold {
+                    enter(&mut entries, extract, &bill, query, (line, hold));
+                }
+            }
             Kind::Discount => discounts.push(line),
             _ => idle.push(line),
         }
@@ -122,11 +165,8 @@ fn enter(
     extract: &Extract,
     bill: &Bill,
     query: &Query,
-    (line, index): (&Line, usize),
+    (line, hold): (&Line, &Hold),
 ) {
-    let Some(hold) = extract.holds.get(index) else {
-        return;
-    };
     let value = |property: &Property| match property.of(hold) {
         "" => UNALLOCATED.to_owned(),
         value => value.to_owned(),

@@ -127,6 +127,8 @@ pub struct Picture {
     pub ended: BTreeMap<String, u64>,
     /// Places that were held by some of these, with their ends.
     pub over: Vec<(Arc<Held>, End)>,
+    /// Places that were seen to be held, and to become free again, before anybody wrote it down.
+    pub gone: Vec<(Arc<Held>, End)>,
     /// Display names of tenants.
     pub names: BTreeMap<String, String>,
 }

@@ -35,6 +35,7 @@ pub(crate) fn hold(
             estimated: false,
         }),
         busy_milli: None,
+        measured: None,
     }
 }
 

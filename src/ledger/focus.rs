@@ -42,7 +42,7 @@ pub enum Error {
 }
 
 /// The columns, in their order.
-pub const COLUMNS: [&str; 47] = [
+pub const COLUMNS: [&str; 48] = [
     "BilledCost",
     "BillingAccountId",
     "BillingAccountName",
@@ -73,6 +73,7 @@ pub const COLUMNS: [&str; 47] = [
     "ServiceName",
     "ServiceProviderName",
     "SkuId",
+    "SkuPriceId",
     "SubAccountId",
     "SubAccountName",
     "Tags",
@@ -153,6 +154,7 @@ impl Row<'_> {
             "ServiceCategory" => "Compute".to_owned(),
             "ServiceName" => "GPU".to_owned(),
             "SkuId" => self.sku(),
+            "SkuPriceId" => self.price(),
             "SubAccountId" => self.line.tenant().unwrap_or_default().to_owned(),
             "SubAccountName" => self.name(),
             "Tags" => self.tags(),
@@ -206,28 +208,53 @@ impl Row<'_> {
 
     fn quantity(&self, column: &str) -> String {
         let is_time = self.line.gpu_time > 0;
-        let hold = self.hold();
+        // What is priced as a whole is priced once, and only what is used is consumed.
+        let is_one = match self.line.kind {
+            Kind::Discount => false,
+            Kind::Fixed(_) => column.starts_with("Pricing"),
+            _ => true,
+        };
         match column {
             "PricingQuantity" | "ConsumedQuantity" if is_time => {
                 exact_gpu_hours(self.line.gpu_time)
             }
             "PricingUnit" | "ConsumedUnit" if is_time => "GPU-Hours".to_owned(),
-            // What is priced as a whole is priced once.
-            "PricingQuantity" if self.line.kind != Kind::Discount => exact(1_000_000),
-            "PricingUnit" if self.line.kind != Kind::Discount => "Units".to_owned(),
-            "ResourceId" => hold.map(|hold| hold.id.job_uid.clone()).unwrap_or_default(),
-            "ResourceName" => hold
-                .map(|hold| format!("{}/{}", hold.payer.namespace, hold.job))
-                .unwrap_or_default(),
-            "ResourceType" => hold.map(|hold| hold.kind.clone()).unwrap_or_default(),
+            "PricingQuantity" | "ConsumedQuantity" if is_one => exact(1_000_000),
+            "PricingUnit" | "ConsumedUnit" if is_one => "Units".to_owned(),
+            column if column.starts_with("Resource") => self.resource(column),
             _ => String::new(),
         }
     }
 
+    /// What a charge is for: a job, or a service of which it is a part.
+    fn resource(&self, column: &str) -> String {
+        match (column, &self.line.kind, self.hold()) {
+            ("ResourceId", _, Some(hold)) => hold.id.job_uid.clone(),
+            ("ResourceName", _, Some(hold)) => format!("{}/{}", hold.payer.namespace, hold.job),
+            ("ResourceType", _, Some(hold)) => hold.kind.clone(),
+            ("ResourceType", Kind::Service(_), _) => "Shared service".to_owned(),
+            (_, Kind::Service(name), _) => name.clone(),
+            _ => String::new(),
+        }
+    }
+
+    /// What is sold: GPUs of a model and pool, a service, or what is due each month.
     fn sku(&self) -> String {
-        match (self.line.model.as_str(), self.line.pool.as_str()) {
-            (model, "") => model.to_owned(),
-            (model, pool) => format!("{model}/{pool}"),
+        let line = &self.line;
+        match (&line.kind, line.model.as_str(), line.pool.as_str()) {
+            (Kind::Service(name), ..) => format!("shared-service/{name}"),
+            (Kind::Fixed(name), ..) => format!("fixed/{name}"),
+            (_, model, "") => model.to_owned(),
+            (_, model, pool) => format!("{model}/{pool}"),
+        }
+    }
+
+    /// The same at a price: some PriorityClasses have one of their own.
+    fn price(&self) -> String {
+        let class = self.hold().map(|hold| hold.priority_class.as_str());
+        match class.filter(|class| !class.is_empty()) {
+            Some(class) => format!("{}/{class}", self.sku()),
+            None => self.sku(),
         }
     }
 
@@ -265,7 +292,10 @@ impl Row<'_> {
         match column {
             "AllocatedMethodId" => format!("shared-service/{name}"),
             "AllocatedMethodDetails" => element().to_string(),
-            "AllocatedResourceId" | "AllocatedResourceName" => name.clone(),
+            // To whom it is allocated.
+            "AllocatedResourceId" => self.line.tenant().unwrap_or_default().to_owned(),
+            "AllocatedResourceName" => self.name(),
+            "AllocatedTags" => self.tags(),
             _ => String::new(),
         }
     }

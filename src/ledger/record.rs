@@ -46,6 +46,10 @@ pub struct Hold {
     pub end: Option<End>,
     /// How busy those GPUs were meanwhile, as a mean, in thousandths; absent where nobody measured.
     pub busy_milli: Option<u32>,
+    /// For how much of the time that is known, as thousandths of a GPU times milliseconds; absent where
+    /// nobody measured, or all of it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<u64>,
 }
 
 /// Whom a hold is charged to, as its tenant said when the hold began.

@@ -37,6 +37,43 @@ pub enum By {
     PriorityClass,
 }
 
+impl By {
+    /// Everything that there is to add up by.
+    pub const ALL: [Self; 9] = [
+        Self::Tenant,
+        Self::CostCenter,
+        Self::Department,
+        Self::Namespace,
+        Self::Environment,
+        Self::User,
+        Self::Job,
+        Self::Model,
+        Self::PriorityClass,
+    ];
+
+    /// Its name, in small letters: `cost-center`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant",
+            Self::CostCenter => "cost-center",
+            Self::Department => "department",
+            Self::Namespace => "namespace",
+            Self::Environment => "environment",
+            Self::User => "user",
+            Self::Job => "job",
+            Self::Model => "model",
+            Self::PriorityClass => "priority-class",
+        }
+    }
+
+    /// The one of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|by| by.name() == name)
+    }
+}
+
 /// Lines added up. Times are thousandths of a GPU times milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
@@ -78,8 +115,9 @@ impl Sum {
 
     fn hold(&mut self, hold: &Hold, time: u128) {
         if let Some(busy_milli) = hold.busy_milli {
-            self.measured += time;
-            self.busy += time * u128::from(busy_milli.min(1000)) / 1000;
+            let known = hold.measured.map_or(time, |known| time.min(known.into()));
+            self.measured += known;
+            self.busy += known * u128::from(busy_milli.min(1000)) / 1000;
         }
         if hold.end.is_some_and(|end| end.why == Why::Preempted) {
             self.preempted += time;

@@ -14,6 +14,7 @@ use crate::budgets::Assessed;
 pub(super) struct Budgets {
     used: Family<Tenant, Gauge<f64, AtomicU64>>,
     forecast: Family<Tenant, Gauge<f64, AtomicU64>>,
+    cost: Family<Tenant, Gauge<f64, AtomicU64>>,
 }
 
 impl Budgets {
@@ -22,10 +23,23 @@ impl Budgets {
         registry.register("budget_used_ratio", help, self.used);
         let help = "What it will have spent when the month ends, if it goes on like this";
         registry.register("budget_forecast_ratio", help, self.forecast);
+        let help = "What a tenant has cost this month so far, in the currency of the prices";
+        registry.register("cost_this_month", help, self.cost);
     }
 }
 
 impl Metrics {
+    /// This is what tenants have cost this month so far, in millionths.
+    pub fn costs(&self, spent: &[(String, i128)]) {
+        let cost = &self.0.counted.budgets.cost;
+        cost.clear();
+        for (name, micros) in spent {
+            let tenant = self.tenant(&name.as_str().into());
+            let units = *micros as f64 / 1e6;
+            cost.get_or_create(&Tenant { tenant }).inc_by(units);
+        }
+    }
+
     /// This is how budgets stand.
     pub fn budgets(&self, assessed: &[Assessed]) {
         let budgets = &self.0.counted.budgets;

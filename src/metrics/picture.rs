@@ -224,16 +224,7 @@ mod tests {
         }
         assert_eq!(core.cycle(Time::ZERO).decisions.len(), 1);
         let views = Views::default();
-        views.publish(View {
-            snapshot: core.snapshot(),
-            plans: Default::default(),
-            bypassing: Default::default(),
-            groups: Default::default(),
-            owners: Default::default(),
-            departed: Default::default(),
-            namespaces: Default::default(),
-            is_undecided: false,
-        });
+        views.publish(View::of(core.snapshot()));
         let text = Metrics::default().render(&views).unwrap();
         for line in [
             "prorata_pending_workloads{tenant=\"blue\",reason=\"CapacityFull\"} 1",

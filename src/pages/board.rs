@@ -42,10 +42,6 @@ impl Board {
     }
 
     /// Replaces what tenants cost.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "whoever keeps a ledger tells of it here")
-    )]
     pub(crate) fn tell_costs(&self, costs: Costs) {
         self.0.costs.store(Arc::new(costs));
     }

@@ -3,12 +3,14 @@
 
 use std::path::Path;
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use prorata_chromium::{Browser, Look, Opened};
+use prorata_dashboard::Money;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::board::Board;
+use super::board::{Board, Costs};
 use super::picture::{Facts, NodeFact, Picture};
 use super::router::tests::own_of;
 use crate::api::gpunode::{Gpu, Health};
@@ -60,6 +62,7 @@ fn facts(round: i64, waiting: i64) -> Facts {
         tenants: tenants.to_vec(),
         nodes: Some((0..NODES).map(node).collect()),
         gpunodes: (0..NODES).map(agent).collect(),
+        agents: (0..NODES).map(agent_pod).collect(),
         ..Facts::default()
     }
 }
@@ -146,9 +149,40 @@ fn agent(number: u64) -> GpuNode {
     node
 }
 
+/// The kubelet says of that of the eighth node that it has not looked at its GPUs lately.
+fn agent_pod(number: u64) -> Pod {
+    let ready = if number == 7 { "False" } else { "True" };
+    let value = json!({
+        "spec": {"nodeName": format!("gpu-{number:02}"), "containers": []},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]},
+    });
+    serde_json::from_value(value).unwrap()
+}
+
+/// What two tenants with a budget have spent, and one without.
+fn costs() -> Costs {
+    let money = |tenant: &str, spent: &str, part: Option<u64>| {
+        let money = Money {
+            period: "January 1970".to_owned(),
+            spent: format!("{spent} EUR"),
+            budget: part.map(|_| "14,600.00 EUR".to_owned()),
+            spent_per_mille: part,
+            forecast: part.map(|_| "17,212.40 EUR".to_owned()),
+        };
+        (tenant.to_owned(), money)
+    };
+    [
+        money("speech", "12,045.31", Some(825)),
+        money("vision", "15,101.00", Some(1034)),
+        money("text", "88.20", None),
+    ]
+    .into()
+}
+
 /// An hour and a half of it.
 fn board(waiting: i64) -> Board {
     let board = Board::default();
+    board.tell_costs(costs());
     for round in 0..=90 {
         let at = Timestamp::from_second(1_800 + round * 60).unwrap();
         let few = if round < 90 { 5 } else { waiting };

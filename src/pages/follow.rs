@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{Config, Event, watcher};
@@ -19,8 +19,9 @@ use tracing::debug;
 
 use super::board::Board;
 use super::picture::{Facts, NodeFact, Picture};
-use crate::api::{GpuNode, QueuedJob, Tenant};
+use crate::api::{GpuNode, QueuedJob, Tenant, labels};
 use crate::cli::queue::Entry;
+use crate::gpus::agents;
 use crate::view::Views;
 
 /// The least time between two pictures.
@@ -86,12 +87,12 @@ impl<V: Clone> Shelf<V> {
         self.0.has_changed.store(true, Ordering::Release);
     }
 
-    /// Keeps what `keep` makes of each object, for ever.
-    async fn fill<K>(self, api: Api<K>, keep: impl Fn(K) -> V)
+    /// Keeps what `keep` makes of each object that is selected, for ever.
+    async fn fill<K>(self, (api, select): (Api<K>, Config), keep: impl Fn(K) -> V)
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
-        let mut events = std::pin::pin!(watcher(api, Config::default()).default_backoff());
+        let mut events = std::pin::pin!(watcher(api, select).default_backoff());
         let mut listed = BTreeMap::new();
         while let Some(event) = events.next().await {
             match event {
@@ -124,21 +125,28 @@ fn key(object: &impl ResourceExt) -> String {
 /// Follows the objects and shows what they say, for ever.
 pub(super) async fn follow(client: Client, gpu_resource: &str, board: &Board, views: &Views) {
     let shelves = Shelves::default();
-    let all = shelves.clone();
-    let resource = gpu_resource.to_owned();
+    let shelf = shelves.clone();
+    let agents = Api::namespaced(client.clone(), labels::AGENT_NAMESPACE);
+    let of_agents = Config::default().labels(agents::SELECTOR);
+    let fact = |node: Node| NodeFact::new(&node, gpu_resource);
     tokio::join!(
-        all.jobs
-            .fill(Api::all(client.clone()), |job: QueuedJob| Entry::new(&job)),
-        all.tenants
-            .fill(Api::all(client.clone()), |tenant: Tenant| tenant),
-        all.nodes
-            .fill(Api::all(client.clone()), |node: Node| NodeFact::new(
-                &node, &resource
-            )),
-        all.gpunodes
-            .fill(Api::all(client.clone()), |node: GpuNode| node),
+        shelf
+            .jobs
+            .fill(all(&client), |job: QueuedJob| Entry::new(&job)),
+        shelf.tenants.fill(all(&client), |tenant: Tenant| tenant),
+        shelf.nodes.fill(all(&client), fact),
+        shelf.gpunodes.fill(all(&client), |node: GpuNode| node),
+        shelf.agents.fill((agents, of_agents), |pod: Pod| pod),
         shelves.paint(board, views),
     );
+}
+
+/// All objects of a kind.
+fn all<K>(client: &Client) -> (Api<K>, Config)
+where
+    K: Resource<DynamicType = ()>,
+{
+    (Api::all(client.clone()), Config::default())
 }
 
 /// What is shown may be old: the API server has not been heard for a while.
@@ -156,6 +164,7 @@ struct Shelves {
     tenants: Shelf<Tenant>,
     nodes: Shelf<NodeFact>,
     gpunodes: Shelf<GpuNode>,
+    agents: Shelf<Pod>,
 }
 
 impl Shelves {
@@ -181,7 +190,8 @@ impl Shelves {
 
     fn have_changed(&self) -> bool {
         let jobs_or_tenants = self.jobs.take_change() | self.tenants.take_change();
-        jobs_or_tenants | self.nodes.take_change() | self.gpunodes.take_change()
+        let nodes = self.nodes.take_change() | self.gpunodes.take_change();
+        jobs_or_tenants | nodes | self.agents.take_change()
     }
 
     fn facts(&self) -> Facts {
@@ -202,6 +212,7 @@ impl Shelves {
             tenants: self.tenants.all(),
             nodes: self.nodes.is_listed().then(|| self.nodes.all()),
             gpunodes: self.gpunodes.all(),
+            agents: self.agents.all(),
             notes: notes.collect(),
         }
     }

@@ -89,6 +89,11 @@ impl Gate {
         Ok(sees)
     }
 
+    /// Who asks the API server.
+    pub(crate) fn client(&self) -> &Client {
+        &self.0.client
+    }
+
     fn known(&self, token: &str) -> Option<Arc<Sees>> {
         let known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (until, sees) = known.get(token)?;

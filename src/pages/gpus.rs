@@ -211,6 +211,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_silent_agent_told_before_is_not_shown_as_it_was() {
+        let mut facts = facts();
+        let mut told = GpuNode::new("n1", GpuNodeSpec::default());
+        told.status.get_or_insert_default().gpus = vec![Gpu::default()];
+        facts.gpunodes = vec![told];
+        let pod = serde_json::json!({
+            "spec": {"nodeName": "n1", "containers": []},
+            "status": {"conditions": [{"type": "Ready", "status": "False"}]},
+        });
+        facts.agents = vec![serde_json::from_value(pod).unwrap()];
+        let picture = Picture::new(facts, Timestamp::UNIX_EPOCH);
+        let page = page(&picture.seen_by(&Sees::All), Frame::default());
+        let (node, card) = &page.ill[0];
+        assert_eq!(
+            (node.as_str(), card.health.as_str()),
+            ("n1", "Unresponsive")
+        );
+        let why = "its agent is not ready, and its GPUs were told of before";
+        assert_eq!(card.message, why);
+    }
+
+    #[test]
     fn whoever_sees_one_tenant_is_told_of_no_node() {
         let picture = picture();
         let shown = picture.seen_by(&only(&[("vision", "vision")]));

@@ -12,6 +12,7 @@ use crate::api::{GpuNode, Tenant};
 use crate::cli::gpus;
 use crate::cli::queue::{self, Entry, Seen};
 use crate::cli::shares::{Holding, tree};
+use crate::gpus::agents;
 use crate::translate;
 
 /// All tenants together that a reader may not tell apart.
@@ -30,6 +31,8 @@ pub(crate) struct Facts {
     pub(crate) nodes: Option<Vec<NodeFact>>,
     /// What the agents tell.
     pub(crate) gpunodes: Vec<GpuNode>,
+    /// The agents' pods, where they may be seen.
+    pub(crate) agents: Vec<k8s::Pod>,
     /// What could not be read.
     pub(crate) notes: Vec<Note>,
 }
@@ -118,8 +121,10 @@ impl Picture {
             nodes.iter().map(ready).collect()
         });
         let mut gpunodes = facts.gpunodes;
+        let names = gpunodes.iter().map(ResourceExt::name_any);
+        let silent = agents::silent(names, facts.agents.iter());
         // What they say of a node stands beside its cards.
-        let _ = gpus::told(&mut gpunodes, ready.as_ref(), &BTreeMap::new());
+        let _ = gpus::told(&mut gpunodes, ready.as_ref(), &silent);
         gpunodes.sort_by_key(ResourceExt::name_any);
         let capacity = facts.nodes.as_ref().map(|nodes| {
             let takes_work = nodes.iter().filter(|node| node.takes_work);

@@ -14,7 +14,7 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use prorata_dashboard::{Frame, Problem};
 use tokio::sync::Semaphore;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::board::Board;
 use super::gate::{Gate, Refusal};
@@ -22,6 +22,8 @@ use super::picture::{Sees, Shown};
 use super::{gpus, job, overview, queue, share, tenants};
 use crate::cli::cluster::Cluster;
 use crate::cli::explain;
+use crate::cost;
+use crate::cost::source::{self, Source};
 
 /// Pages that are made at a time; whoever comes beyond waits.
 const AT_ONCE: usize = 4;
@@ -48,6 +50,8 @@ pub(crate) struct Site {
     pub(crate) root: String,
     /// Which cluster, as readers know it.
     pub(crate) cluster: String,
+    /// Where it is said what GPUs cost.
+    costs: Option<Source>,
     room: Semaphore,
 }
 
@@ -59,8 +63,14 @@ impl Site {
             door,
             root: root.to_owned(),
             cluster: cluster.to_owned(),
+            costs: None,
             room: Semaphore::new(AT_ONCE),
         }
+    }
+
+    /// The same, which tells programs what GPUs cost too.
+    pub(crate) fn with_costs(self, costs: Option<Source>) -> Self {
+        Self { costs, ..self }
     }
 }
 
@@ -78,6 +88,8 @@ pub(crate) fn routes(site: Site) -> Router {
         .route(&at("/share"), get(share))
         .route(&at("/gpus"), get(gpus))
         .route(&at("/tenants"), get(tenants))
+        .route(&at("/allocation"), get(allocation))
+        .route(&at("/allocation/compute"), get(allocation))
         .layer(from_fn_with_state(site.clone(), admit));
     // What says nothing of the cluster is given to anybody, so that refusals look like pages.
     let script = prorata_dashboard::SCRIPT;
@@ -287,7 +299,7 @@ async fn job(
     Extension(sees): Reader,
     Path((namespace, name)): Path<(String, String)>,
 ) -> Response {
-    let events = events(&site, &namespace, &name).await;
+    let events = events(&site, &sees, &namespace, &name).await;
     let make = move |shown: &Shown<'_>, _: &Board, frame| {
         let entry = job::find(shown, &namespace, &name)?;
         Some(job::page(shown, entry, events, frame).html())
@@ -295,16 +307,56 @@ async fn job(
     show(site, &sees, make).await
 }
 
-/// What happened to a job last, where its reader's own rights are used.
-async fn events(site: &Site, namespace: &str, name: &str) -> Vec<explain::Happened> {
-    let (Door::Own(cluster), Some(picture)) = (&site.door, site.board.picture()) else {
+/// What happened to a job last that its reader sees. By the reader's own rights that is all; by the
+/// controller's it is what the controller decided.
+async fn events(site: &Site, sees: &Sees, namespace: &str, name: &str) -> Vec<explain::Happened> {
+    let Some(picture) = site.board.picture() else {
         return Vec::new();
     };
-    let shown = picture.seen_by(&Sees::All);
-    match job::find(&shown, namespace, name) {
-        Some(entry) => explain::events(cluster, entry).await.unwrap_or_default(),
-        None => Vec::new(),
+    let found = job::find(&picture.seen_by(sees), namespace, name).cloned();
+    let Some(entry) = found else {
+        return Vec::new();
+    };
+    match &site.door {
+        Door::Own(cluster) => explain::events(cluster, &entry).await.unwrap_or_default(),
+        Door::Gate(gate) => {
+            let decided = explain::decisions(gate.client(), &entry).await;
+            let decided = decided.inspect_err(|error| warn!(%error, "Events cannot be listed"));
+            decided.unwrap_or_default()
+        }
     }
+}
+
+/// What GPUs cost, for programs: of what its reader sees.
+async fn allocation(
+    State(site): State<Shared>,
+    Extension(sees): Reader,
+    Query(asked): Query<cost::Asked>,
+) -> Response {
+    let Some(source) = &site.costs else {
+        let why = "nobody keeps a ledger with prices here";
+        return cost::refused(StatusCode::NOT_FOUND, why).into_response();
+    };
+    let Ok(_room) = site.room.acquire().await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let opened = async { Ok::<_, source::Error>((source.prices()?, source.open().await?)) };
+    let (file, book) = match opened.await {
+        Ok(opened) => opened,
+        Err(error) => {
+            error!(%error, "nothing can be said of costs");
+            let why = "the ledger or the prices cannot be read";
+            return cost::refused(StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+        }
+    };
+    let within = match &*sees {
+        Sees::All => None,
+        Sees::Namespaces(spaces) => Some(spaces.keys().cloned().collect()),
+    };
+    let ledger = cost::Ledger::Book(book.clone());
+    let answer = cost::allocations(&ledger, Arc::new(file), &asked, within).await;
+    book.close().await;
+    answer.into_response()
 }
 
 async fn share(State(site): State<Shared>, Extension(sees): Reader) -> Response {

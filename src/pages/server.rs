@@ -11,10 +11,11 @@ use hyper_util::rt::TokioTimer;
 use kube::Client;
 
 use super::board::Board;
-use super::follow;
 use super::gate::Gate;
 use super::router::{Door, Site, routes};
-use crate::config;
+use super::{costs, follow};
+use crate::config::{self, Configuration};
+use crate::cost::source::Source;
 use crate::extender::CertificateError;
 use crate::extender::certificates::{Certificates, Files};
 use crate::metrics::Metrics;
@@ -44,17 +45,26 @@ pub enum Error {
 /// # Errors
 /// When a certificate cannot be read or the address cannot be listened on.
 pub async fn serve(
-    config: &config::Dashboard,
-    gpu_resource: &str,
+    dashboard: &config::Dashboard,
+    config: &Configuration,
     client: &Client,
     views: &Views,
 ) -> Result<(), Error> {
     let board = Board::default();
     let gate = Gate::new(client.clone(), views.clone());
-    let site = Site::new(board.clone(), Door::Gate(gate), "", &config.cluster);
+    let source = Source::of(config);
+    let site = Site::new(board.clone(), Door::Gate(gate), "", &dashboard.cluster);
+    let site = site.with_costs(source.clone());
+    let costs = async {
+        match source.zip(config.budgets.as_ref()) {
+            Some((source, budgets)) => costs::follow(&source, budgets.every, &board).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
-        served = listen(config, routes(site), views.metrics().clone()) => served,
-        () = follow::follow(client.clone(), gpu_resource, &board, views) => Ok(()),
+        served = listen(dashboard, routes(site), views.metrics().clone()) => served,
+        () = follow::follow(client.clone(), &config.gpu_resource, &board, views) => Ok(()),
+        () = costs => Ok(()),
     }
 }
 

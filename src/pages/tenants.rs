@@ -5,6 +5,7 @@ use prorata_dashboard::{Frame, Tenant, Tenants, Tone};
 use super::board::Board;
 use super::picture::Shown;
 use crate::api;
+use crate::budgets;
 use crate::cli::shares::Holding;
 use crate::cli::words::gpus;
 
@@ -53,15 +54,15 @@ fn quota(holding: &Holding) -> String {
     }
 }
 
-/// What the controller says of it: the first of its conditions that does not hold.
+/// What the controller says of it: the first of its conditions that does not hold, or that its budget
+/// is spent.
 fn state(told: Option<&api::Tenant>) -> (String, Tone) {
     let Some(told) = told else {
         return ("no such Tenant".to_owned(), Tone::Bad);
     };
-    let conditions = told.status.iter().flat_map(|status| &status.conditions);
-    let mut wrong = conditions.filter(|condition| condition.status == "False");
-    match (wrong.next(), &told.status) {
+    match (budgets::wrong(told), &told.status) {
         (Some(condition), _) => (condition.reason.clone(), Tone::Bad),
+        (None, Some(_)) if budgets::is_spent(told) => ("budget spent".to_owned(), Tone::Bad),
         (None, Some(_)) => ("in order".to_owned(), Tone::Good),
         (None, None) => ("not looked at yet".to_owned(), Tone::Dim),
     }
@@ -89,7 +90,7 @@ mod tests {
         let all = page(&picture.seen_by(&Sees::All), &board, Frame::default());
         let html = all.html().unwrap();
         assert!(
-            html.contains("$820 of $1,000") && html.contains("(82 %)"),
+            html.contains("$820 of $1,000") && html.contains("(82&nbsp;%)"),
             "{html}"
         );
         let shown = picture.seen_by(&only(&[("speech", "speech")]));
@@ -108,6 +109,25 @@ mod tests {
                 .unwrap()
                 .contains("vision has spent 82 % of its budget")
         );
+    }
+
+    #[test]
+    fn a_budget_is_told_of_while_it_is_spent_and_not_afterwards() {
+        let told = |status: &str, reason: &str| {
+            let condition = serde_json::json!({
+                "type": budgets::SPENT, "status": status, "reason": reason, "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            });
+            let tenant = serde_json::json!({
+                "apiVersion": "prorata.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": "red"},
+                "spec": {}, "status": {"conditions": [condition]},
+            });
+            state(Some(&serde_json::from_value(tenant).unwrap()))
+        };
+        let spent = ("budget spent".to_owned(), Tone::Bad);
+        assert_eq!(told("True", "BlockNew"), spent);
+        let within = ("in order".to_owned(), Tone::Good);
+        assert_eq!(told("False", "WithinBudget"), within);
     }
 
     #[test]

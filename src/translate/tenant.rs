@@ -106,14 +106,8 @@ fn within_budget(mut terms: Terms, object: &api::Tenant) -> Terms {
     let shown = object.status.iter().flat_map(|status| &status.conditions);
     let mut spent = shown.filter(|shown| shown.type_ == SPENT && shown.status == "True");
     let policy = spent.next().map(|spent| spent.reason.as_str());
-    if policy == Some(BudgetPolicy::LowerPriority.name()) {
-        // Whoever borrows by no weight at all comes after all others who borrow, at any hour.
-        terms.base.weight = quantity::parse_weight("0").unwrap_or(terms.base.weight);
-        for hours in &mut terms.hours {
-            hours.change.weight = None;
-        }
-    }
     terms.base.exhausted = policy == Some(BudgetPolicy::BlockNew.name());
+    terms.base.deferred = policy == Some(BudgetPolicy::LowerPriority.name());
     terms
 }
 
@@ -200,12 +194,14 @@ mod tests {
                 .tenant
                 .unwrap()
         };
-        let [two, none] = ["2", "0"].map(|text| quantity::parse_weight(text).unwrap());
-        let seen = |tenant: Tenant| (tenant.exhausted, tenant.weight);
-        assert_eq!(seen(with("BlockNew", "True")), (true, two));
-        assert_eq!(seen(with("LowerPriority", "True")), (false, none));
-        assert_eq!(seen(with("Notify", "True")), (false, two));
-        assert_eq!(seen(with("BlockNew", "False")), (false, two));
+        let seen = |tenant: Tenant| {
+            assert_eq!(tenant.weight, quantity::parse_weight("2").unwrap());
+            (tenant.exhausted, tenant.deferred)
+        };
+        assert_eq!(seen(with("BlockNew", "True")), (true, false));
+        assert_eq!(seen(with("LowerPriority", "True")), (false, true));
+        assert_eq!(seen(with("Notify", "True")), (false, false));
+        assert_eq!(seen(with("BlockNew", "False")), (false, false));
     }
 
     #[test]

@@ -13,3 +13,4 @@ mod occupants;
 mod once;
 mod publishing;
 mod running;
+mod usage;

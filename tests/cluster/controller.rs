@@ -117,7 +117,16 @@ impl Site {
 
     /// Starts the controller, and returns when it answers.
     pub(crate) async fn start(&self, plane: &ControlPlane) -> Process {
-        let mut process = self.launch(plane);
+        self.start_in(plane, &[]).await
+    }
+
+    /// The same with environment variables.
+    pub(crate) async fn start_in(
+        &self,
+        plane: &ControlPlane,
+        variables: &[(&str, &str)],
+    ) -> Process {
+        let mut process = self.launch_in(plane, variables);
         let deadline = Instant::now() + READY_WITHIN;
         while !self.is_ready().await {
             process.check().unwrap();

@@ -5,8 +5,9 @@
 mod world;
 
 use prorata_chromium::{Browser, Look};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::cluster::requests::eventually;
 use world::World;
 
 /// Every page.
@@ -27,6 +28,8 @@ async fn readers_see_what_their_rights_say() {
     nobody_sees_anything_without_a_token(&world).await;
     platform_people_see_all(&world).await;
     a_tenants_user_sees_its_own_and_sums_of_others(&world).await;
+    each_sees_its_own_money(&world).await;
+    what_was_decided_about_a_job_stands_beside_it(&world).await;
     a_right_that_is_taken_away_ends(&world).await;
     the_command_shows_what_its_user_may_read(&world).await;
     what_a_tenant_writes_does_nothing_in_a_browser(&world).await;
@@ -89,6 +92,58 @@ async fn a_tenants_user_sees_its_own_and_sums_of_others(world: &World) {
     assert_eq!(code, 404);
     let (_, chosen) = world.ask("/queue?tenant=blue", Some(&token)).await;
     assert!(!chosen.contains("secret-project"), "{chosen}");
+}
+
+/// Both tenants have a budget; red alone holds GPUs, eight of them at a unit each in a second.
+async fn each_sees_its_own_money(world: &World) {
+    let platform = world.token("default", "platform");
+    let member = world.token("red", "member");
+    eventually("the dashboard shows what tenants cost", || async {
+        let (_, html) = world.ask("/tenants", Some(&platform)).await;
+        html.contains(" EUR of 77,777.00 EUR")
+    })
+    .await;
+    let (_, all) = world.ask("/tenants", Some(&platform)).await;
+    assert!(all.contains(" EUR of 1,000,000.00 EUR"), "{all}");
+    let (_, own) = world.ask("/tenants", Some(&member)).await;
+    assert!(own.contains(" EUR of 1,000,000.00 EUR"), "{own}");
+    assert!(!own.contains("77,777"), "{own}");
+
+    let asked = "/allocation?window=month&aggregate=namespace&includeIdle=true";
+    let (code, all) = world.ask(asked, Some(&platform)).await;
+    let all: Value = serde_json::from_str(&all).unwrap_or_else(|_| panic!("{all}"));
+    assert_eq!(code, 200, "{all}");
+    let names = |told: &Value| {
+        let names = told["data"][0].as_object().unwrap().keys();
+        names.cloned().collect::<Vec<_>>()
+    };
+    // How much was idle before red's Jobs came depends on the moment.
+    let held = names(&all).into_iter().filter(|name| name != "__idle__");
+    assert_eq!(held.collect::<Vec<_>>(), ["red"]);
+    assert!(
+        all["data"][0]["red"]["totalCost"].as_f64() > Some(0.0),
+        "{all}"
+    );
+    let (code, own) = world.ask(asked, Some(&member)).await;
+    let own: Value = serde_json::from_str(&own).unwrap();
+    assert_eq!((code, names(&own)), (200, vec!["red".to_owned()]));
+    let (code, wrong) = world.ask("/allocation?window=soon", Some(&member)).await;
+    assert_eq!(code, 400, "{wrong}");
+    for token in [None, Some("made-up")] {
+        assert_eq!(world.ask(asked, token).await.0, 401);
+    }
+}
+
+/// Whoever sees a job sees what the controller decided about it, and nothing of others' Events.
+async fn what_was_decided_about_a_job_stands_beside_it(world: &World) {
+    let member = world.token("red", "member");
+    eventually("the job's page has its log", || async {
+        let (code, html) = world.ask("/jobs/red/waits", Some(&member)).await;
+        assert_eq!(code, 200, "{html}");
+        assert!(!html.contains("Job suspended"), "another's: {html}");
+        html.contains(" ago: CapacityFull: ")
+    })
+    .await;
 }
 
 /// Answers hold for half a minute, and no longer.

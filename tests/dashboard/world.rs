@@ -9,6 +9,7 @@ use kube::{Client, Config};
 use prorata_controlplane::{Kubelet, KubeletOptions, Options, Process, User, nodes};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use tempfile::TempDir;
 
 use crate::cluster::controller::{Site, free_address};
 use crate::cluster::requests::{create, eventually};
@@ -19,12 +20,19 @@ const TENANTS: &str = "
 apiVersion: prorata.dev/v1alpha1
 kind: Tenant
 metadata: {name: red}
-spec: {guaranteed: {gpu: 4}, displayName: \"<script>window.hostile = 1</script>\", owner: \"'\\\"><img src=x onerror=window.hostile=1>\"}
+spec: {guaranteed: {gpu: 4}, budget: {monthly: 1000000, currency: EUR}, displayName: \"<script>window.hostile = 1</script>\", owner: \"'\\\"><img src=x onerror=window.hostile=1>\"}
 ---
 apiVersion: prorata.dev/v1alpha1
 kind: Tenant
 metadata: {name: blue}
-spec: {}
+spec: {budget: {monthly: 77777, currency: EUR}}
+";
+
+const PRICES: &str = "
+apiVersion: config.prorata.dev/v1alpha1
+kind: Prices
+currency: EUR
+prices: [{model: T4, hourly: 3600}]
 ";
 
 /// A member of red, somebody of the platform, and somebody without any right.
@@ -60,6 +68,7 @@ pub(crate) struct World {
     _kubelet: Kubelet,
     _controller: Process,
     address: SocketAddr,
+    _directory: TempDir,
 }
 
 /// `prorata dashboard`, and where it is.
@@ -80,15 +89,23 @@ impl World {
         cluster.apply(PEOPLE);
         let shape = nodes::Shape {
             gpus: 4,
+            labels: [("nvidia.com/gpu.product".to_owned(), "T4".to_owned())].into(),
             ..nodes::Shape::default()
         };
         nodes::create(&cluster.admin, 2, &shape).await.unwrap();
         let address = free_address();
         let authority = cluster.plane.authority();
         let server = authority.issue_server("dashboard", &["127.0.0.1"]).unwrap();
+        let directory = TempDir::new().unwrap();
+        let place = |name: &str| directory.path().join(name).display().to_string();
+        std::fs::write(place("prices.yaml"), PRICES).unwrap();
         let more = format!(
-            "dashboard:\n  address: {address}\n  cluster: a test\n  tls: {{certFile: {}, keyFile: {}}}\n\
+            "ledger: {{url: \"sqlite://{}\", heartbeat: 1s}}\n\
+             budgets: {{prices: {}, every: 1s}}\n\
+             dashboard:\n  address: {address}\n  cluster: a test\n  tls: {{certFile: {}, keyFile: {}}}\n\
              preemption: {{enabled: false}}\nbindingTimeout: 1h\n",
+            place("ledger.db"),
+            place("prices.yaml"),
             server.certificate.display(),
             server.key.display(),
         );
@@ -100,6 +117,7 @@ impl World {
             _kubelet: kubelet,
             _controller: controller,
             address,
+            _directory: directory,
         };
         world.fill().await;
         Some(world)

@@ -3,6 +3,8 @@
 
 #[path = "../admission/mod.rs"]
 mod admission;
+#[path = "../agent/bench.rs"]
+mod bench;
 #[path = "../cli/mod.rs"]
 mod cli;
 #[path = "../cluster/mod.rs"]
@@ -15,6 +17,9 @@ mod deploy;
 mod equivalence;
 #[path = "../failover/mod.rs"]
 mod failover;
+#[allow(dead_code, reason = "the agent's own tests use all of it")]
+#[path = "../agent/kubelet.rs"]
+mod fake_kubelet;
 #[path = "../gpus/mod.rs"]
 mod gpus;
 #[path = "../hostile/mod.rs"]

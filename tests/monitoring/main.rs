@@ -20,15 +20,6 @@ use bench::{Bench, Running};
 use prometheus::{Prometheus, found_or_skip};
 use queries::Query;
 
-/// Names of ours that this build does not export. None that it does may stand here.
-const NOT_EXPORTED_HERE: [&str; 5] = [
-    "prorata_budget_spent_ratio",
-    "prorata_cost_micros_total",
-    "prorata_ledger_gap_seconds_total",
-    "prorata_ledger_last_write_age_seconds",
-    "prorata_noisy_neighbours",
-];
-
 /// Names that others export: Prometheus itself, and kube-apiserver.
 const OF_OTHERS: [&str; 2] = ["apiserver_validating_admission_policy_check_total", "up"];
 
@@ -163,11 +154,6 @@ fn a_real_prometheus_knows_every_query_and_every_name_in_it() {
     prometheus.until_scraped(&targets);
 
     let exported = prometheus.names();
-    let hidden: Vec<_> = NOT_EXPORTED_HERE
-        .iter()
-        .filter(|name| exported.contains(**name))
-        .collect();
-    assert!(hidden.is_empty(), "exported after all: {hidden:?}");
     let queries = queries::all(&monitoring());
     assert!(queries.len() > 80, "{}", queries.len());
     let mut unknown = BTreeSet::new();
@@ -175,9 +161,7 @@ fn a_real_prometheus_knows_every_query_and_every_name_in_it() {
         let answer = prometheus.ask(text);
         assert_eq!(answer["status"], "success", "{place}: {text}\n{answer}");
         for name in queries::names(text) {
-            let known = exported.contains(&name)
-                || NOT_EXPORTED_HERE.contains(&name.as_str())
-                || OF_OTHERS.contains(&name.as_str());
+            let known = exported.contains(&name) || OF_OTHERS.contains(&name.as_str());
             if !known {
                 unknown.insert(format!("{name} in {place}"));
             }
@@ -198,17 +182,11 @@ fn a_real_prometheus_knows_every_query_and_every_name_in_it() {
     }
 }
 
-/// Where everything in a dashboard's query is exported here, there is an answer too: labels that do not
-/// match would leave a panel empty for ever.
+/// There is an answer to every query of a dashboard: labels that do not match would leave a panel empty
+/// for ever.
 fn is_answered(prometheus: &Prometheus, queries: &[Query]) {
-    let is_here = |query: &&Query| {
-        let names = queries::names(&query.text);
-        names
-            .iter()
-            .all(|name| !NOT_EXPORTED_HERE.contains(&name.as_str()))
-    };
     let of_dashboards = queries.iter().filter(|query| query.place.ends_with(']'));
-    for query in of_dashboards.filter(is_here) {
+    for query in of_dashboards {
         let answer = prometheus.until_answered(&query.text);
         let rows = answer["data"]["result"].as_array().unwrap();
         assert!(

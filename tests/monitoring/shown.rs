@@ -3,12 +3,15 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use prorata::api::BudgetPolicy;
+use prorata::budgets::Assessed;
 use prorata::health;
 use prorata::view::{View, Views};
 use prorata::watch::Kind;
 use prorata_core::{
     Event, Job, JobId, Limits, Node, Policy, Resource, Resources, Scheduler, Tenant, Time,
 };
+use prorata_ledger::budget::Standing;
 
 /// Serves it for as long as the test runs, and says where.
 pub(crate) fn serve() -> String {
@@ -54,16 +57,7 @@ fn views() -> Views {
     core.observe(Time::ZERO, Event::JobSubmitted(job("blue", "second")));
     assert!(core.cycle(Time::ZERO).decisions.is_empty());
     let views = Views::default();
-    views.publish(View {
-        snapshot: core.snapshot(),
-        plans: Default::default(),
-        bypassing: Default::default(),
-        groups: Default::default(),
-        owners: Default::default(),
-        departed: Default::default(),
-        namespaces: Default::default(),
-        is_undecided: false,
-    });
+    views.publish(View::of(core.snapshot()));
     views
 }
 
@@ -84,4 +78,22 @@ fn count(views: &Views) {
     metrics.leads(true);
     metrics.extender_answers(true);
     metrics.certificate("extender", 4_000_000_000);
+    metrics.keeps_ledger(true);
+    metrics.ledger_gap(Duration::from_secs(90));
+    metrics.costs(&[("red".to_owned(), 900_000_000)]);
+    let team = serde_json::json!({
+        "apiVersion": "prorata.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": "red"}, "spec": {},
+    });
+    metrics.budgets(&[Assessed {
+        tenant: serde_json::from_value(team).unwrap(),
+        currency: "EUR".to_owned(),
+        policy: BudgetPolicy::Notify,
+        standing: Standing {
+            budget_micros: 1_000_000_000,
+            spent_micros: 900_000_000,
+            forecast_micros: None,
+        },
+    }]);
+    let noisy = vec![("a".to_owned(), Some("red".to_owned()))];
+    metrics.gpu_nodes(noisy, ["b".to_owned()].into());
 }

@@ -1,4 +1,5 @@
-//! A control plane with our policies, two nodes of four GPUs, and questions about what is in it.
+//! A control plane with our policies, two nodes of four GPUs unless others are named, and questions
+//! about what is in it.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -42,6 +43,20 @@ impl World {
 
     /// The same with more lines of configuration for our controller.
     pub(crate) async fn start_with(termination: Duration, configuration: &str) -> Option<Self> {
+        let shape = nodes::Shape {
+            gpus: 4,
+            ..nodes::Shape::default()
+        };
+        let fleet = NODES.map(|name| (name.to_owned(), shape.clone()));
+        Self::start_on(fleet, termination, configuration).await
+    }
+
+    /// The same with these nodes.
+    pub(crate) async fn start_on(
+        fleet: impl IntoIterator<Item = (String, nodes::Shape)>,
+        termination: Duration,
+        configuration: &str,
+    ) -> Option<Self> {
         let mut options = Options::default();
         let more = [
             "replicaset-controller",
@@ -56,11 +71,7 @@ impl World {
         without_us.push(stored(&create(&jobs, &gang("gpu", 5)).await));
         cluster.install().await;
         cluster.apply(TENANT);
-        let shape = nodes::Shape {
-            gpus: 4,
-            ..nodes::Shape::default()
-        };
-        nodes::create(&cluster.admin, 2, &shape).await.unwrap();
+        nodes::create_all(&cluster.admin, fleet).await.unwrap();
         let site = Site::prepare_with(&cluster.plane, configuration);
         cluster
             .plane

@@ -2,13 +2,15 @@
 //! light, in the dark and on paper.
 
 use plotters::style::RGBColor;
+use prorata_dashboard::hue::{
+    BLUE, GREEN, Hue, NAVY, OLIVE, ORANGE, OTHERS as GREY, PINK, VIOLET, YELLOW,
+};
+pub(super) use prorata_dashboard::hue::{INK, css};
 
-/// Text, axes and lines.
-pub(super) const INK: RGBColor = RGBColor(0, 0, 0);
 /// What was due and not given, or held for nothing; the page hatches it.
 pub(super) const HATCH: RGBColor = RGBColor(1, 2, 3);
 /// Tenants beyond those that have a colour.
-pub(super) const OTHERS: RGBColor = RGBColor(127, 135, 144);
+pub(super) const OTHERS: RGBColor = GREY.light;
 /// A node's GPUs that are held, the more the stronger.
 pub(super) const HEAT: RGBColor = RGBColor(11, 92, 173);
 /// What does not work.
@@ -33,33 +35,27 @@ const ORDERS: [RGBColor; 6] = [
 /// A colour for so many tenants; those beyond are drawn together.
 pub(super) const TENANTS_MAX: usize = 12;
 
-/// After Okabe and Ito, whose colours people tell apart whatever they see of colour; darker, so
-/// that lines are seen on white.
-const TENANTS: [RGBColor; TENANTS_MAX] = [
-    RGBColor(198, 82, 0),
-    RGBColor(43, 140, 196),
-    RGBColor(0, 143, 104),
-    RGBColor(184, 126, 0),
-    RGBColor(184, 92, 147),
-    RGBColor(0, 90, 148),
-    RGBColor(133, 117, 0),
-    RGBColor(106, 81, 163),
-    RGBColor(163, 50, 58),
-    RGBColor(77, 127, 23),
-    RGBColor(0, 131, 143),
-    RGBColor(140, 109, 90),
+const TENANTS: [Hue; TENANTS_MAX] = [
+    ORANGE,
+    BLUE,
+    GREEN,
+    YELLOW,
+    PINK,
+    NAVY,
+    OLIVE,
+    VIOLET,
+    Hue::new((163, 50, 58), "#EC7A80"),
+    Hue::new((77, 127, 23), "#8CC152"),
+    Hue::new((0, 131, 143), "#35C0CC"),
+    Hue::new((140, 109, 90), "#C2A38F"),
 ];
 
 /// The same in the dark.
-const TENANTS_DARK: [&str; TENANTS_MAX] = [
-    "#F2803D", "#56B4E9", "#1DBF92", "#E6A520", "#DE8FBE", "#4A9EE0", "#D8CC3C", "#A594E0",
-    "#EC7A80", "#8CC152", "#35C0CC", "#C2A38F",
-];
 const IDLE_DARK: [&str; 4] = ["#57606A", "#F08A5D", "#E0B93A", "#A99BE8"];
 
 /// The colour of the n-th tenant that is drawn; those beyond have none of their own.
 pub(super) fn tenant(number: usize) -> RGBColor {
-    TENANTS.get(number).copied().unwrap_or(OTHERS)
+    TENANTS.get(number).unwrap_or(&GREY).light
 }
 
 /// The line of the n-th order.
@@ -72,11 +68,6 @@ pub(super) fn name(colour: RGBColor) -> Option<String> {
     let known = named();
     let found = known.iter().find(|(_, known, _)| *known == colour);
     found.map(|(name, _, _)| name.clone())
-}
-
-/// A colour as a page writes it.
-pub(super) fn css(colour: RGBColor) -> String {
-    format!("#{:02X}{:02X}{:02X}", colour.0, colour.1, colour.2)
 }
 
 /// The page's variables, in the light and in the dark, and the classes that use them.
@@ -110,14 +101,14 @@ const DASHES: [&str; 6] = ["none", "none", "7 4", "2 3", "9 3 2 3", "14 5"];
 /// Name, colour in the light and in the dark.
 fn named() -> Vec<(String, RGBColor, &'static str)> {
     let numbered = |letter: char, number: usize| format!("{letter}{number}");
-    let tenants = TENANTS.into_iter().zip(TENANTS_DARK).enumerate();
+    let tenants = TENANTS.into_iter().enumerate();
     let idle = IDLE.into_iter().zip(IDLE_DARK).enumerate();
     let mut named: Vec<_> = tenants
-        .map(|(i, (light, dark))| (numbered('t', i), light, dark))
+        .map(|(i, hue)| (numbered('t', i), hue.light, hue.dark))
         .chain(idle.map(|(i, (light, dark))| (numbered('i', i), light, dark)))
         .collect();
     named.extend([
-        ("tx".to_owned(), OTHERS, "#9198A1"),
+        ("tx".to_owned(), OTHERS, GREY.dark),
         ("heat".to_owned(), HEAT, "#58A6FF"),
         ("down".to_owned(), DOWN, "#F85149"),
     ]);
@@ -133,7 +124,8 @@ pub(super) fn order_class(colour: RGBColor) -> Option<String> {
 /// All colours that a chart may name.
 pub(super) fn all() -> impl Iterator<Item = RGBColor> {
     let more = [OTHERS, HEAT, DOWN];
-    TENANTS.into_iter().chain(IDLE).chain(ORDERS).chain(more)
+    let tenants = TENANTS.into_iter().map(|hue| hue.light);
+    tenants.chain(IDLE).chain(ORDERS).chain(more)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::settings::{Settings, split};
 use super::wrong::Wrong;
 use crate::quantity;
 
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "parent",
     "weight",
     "guaranteed",
@@ -16,6 +16,7 @@ const KEYS: [&str; 7] = [
     "lend",
     "exhausted",
     "pool",
+    "deferred",
 ];
 
 /// The tenants that a line describes. `named` are the resources that some node names, `known`
@@ -45,6 +46,7 @@ pub(super) fn describe(
     }
     tenant.exhausted = settings.flag("exhausted", false)?;
     tenant.pool = settings.get("pool").map(Into::into);
+    tenant.deferred = settings.flag("deferred", false)?;
     if let Some(parent) = settings.get("parent") {
         if !known.contains(&TenantId::from(parent)) {
             let what = format!("no tenant is called {parent}");

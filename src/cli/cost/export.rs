@@ -6,7 +6,7 @@ use prorata_ledger::account::Books;
 use prorata_ledger::focus::{self, Parties};
 use prorata_ledger::report;
 
-use super::source::{self, LedgerArgs, PeriodArgs, PricesArgs, billed};
+use super::source::{PricedArgs, billed};
 use crate::cli::failure::Failure;
 use crate::cli::output;
 
@@ -35,11 +35,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME", default_value = "GPU platform")]
     provider: String,
     #[command(flatten)]
-    period: PeriodArgs,
-    #[command(flatten)]
-    ledger: LedgerArgs,
-    #[command(flatten)]
-    prices: PricesArgs,
+    priced: PricedArgs,
 }
 
 /// In which format.
@@ -54,11 +50,11 @@ enum Format {
 }
 
 pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
-    let extract = source::read(&args.ledger.open().await?, &args.period).await?;
+    let extract = args.priced.usage.read().await?;
     if args.format == Format::Extract {
         return output::serialised(output::Format::Json, &extract);
     }
-    let file = args.prices.read()?;
+    let file = args.priced.prices.read()?;
     let bill = billed(&extract, &file)?;
     let failed = |error: &dyn std::error::Error| Failure::new(error.to_string());
     let text = match args.format {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use prorata_ledger::account::Books;
 use prorata_ledger::report;
 
-use super::source::{self, LedgerArgs, PeriodArgs, PricesArgs, billed};
+use super::source::{self, PricedArgs, billed};
 use super::teams::TeamsArgs;
 use crate::cli::failure::Failure;
 use crate::cli::output;
@@ -25,19 +25,16 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     #[command(flatten)]
-    period: PeriodArgs,
-    #[command(flatten)]
     teams: TeamsArgs,
     #[command(flatten)]
-    ledger: LedgerArgs,
-    #[command(flatten)]
-    prices: PricesArgs,
+    priced: PricedArgs,
 }
 
 pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
-    let (file, teams) = (args.prices.read()?, args.teams.read()?);
-    let ledger = args.ledger.open().await?;
-    let extract = source::read(&ledger, &args.period).await?;
+    let PricedArgs { usage, prices } = &args.priced;
+    let (file, teams) = (prices.read()?, args.teams.read()?);
+    let ledger = usage.ledger.open().await?;
+    let extract = usage.of(&ledger).await?;
     let bill = billed(&extract, &file)?;
     let before = source::before(&ledger, &extract).await;
     // What was before may have had no prices yet; then there is nothing to compare with.

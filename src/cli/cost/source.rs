@@ -18,7 +18,7 @@ use crate::manifest::Problems;
 /// Which ledger.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Ledger")]
-pub(in crate::cli) struct LedgerArgs {
+pub(super) struct LedgerArgs {
     /// The ledger's database: sqlite:///path/to/file or postgres://user@host/database
     #[arg(
         long,
@@ -32,6 +32,24 @@ pub(in crate::cli) struct LedgerArgs {
     extract: Option<PathBuf>,
 }
 
+/// Which period of which ledger.
+#[derive(Clone, Debug, clap::Args)]
+pub(in crate::cli) struct UsageArgs {
+    #[command(flatten)]
+    period: PeriodArgs,
+    #[command(flatten)]
+    pub(super) ledger: LedgerArgs,
+}
+
+/// The same, at which prices.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct PricedArgs {
+    #[command(flatten)]
+    pub(super) usage: UsageArgs,
+    #[command(flatten)]
+    pub(super) prices: PricesArgs,
+}
+
 /// Which prices.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Ledger")]
@@ -43,7 +61,7 @@ pub(super) struct PricesArgs {
 
 /// Which period.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(in crate::cli) struct PeriodArgs {
+struct PeriodArgs {
     /// A month, such as 2026-11 [default: this month so far]
     #[arg(long, value_name = "MONTH", value_parser = Period::month, conflicts_with_all = ["from", "until"])]
     month: Option<Period>,
@@ -73,7 +91,7 @@ impl PeriodArgs {
 
 impl LedgerArgs {
     /// Opens it.
-    pub(in crate::cli) async fn open(&self) -> Result<Ledger, Failure> {
+    pub(super) async fn open(&self) -> Result<Ledger, Failure> {
         match (&self.extract, &self.ledger) {
             (Some(file), _) => Ok(Ledger::Extract(Arc::new(from_file(file)?))),
             (None, Some(url)) => {
@@ -91,35 +109,37 @@ impl LedgerArgs {
     }
 }
 
-/// What a ledger says of a period; without one, of this month, or of all that a file has.
-pub(in crate::cli) async fn read(ledger: &Ledger, args: &PeriodArgs) -> Result<Extract, Failure> {
-    match (ledger, args.period()?) {
-        (Ledger::Extract(extract), None) => Ok((**extract).clone()),
-        (_, None) => of(ledger, Period::month_of(cost::now_ms())).await,
-        (_, Some(period)) => of(ledger, period).await,
+impl UsageArgs {
+    /// What the ledger says of the period; without one, of this month, or of all that a file has.
+    pub(in crate::cli) async fn read(&self) -> Result<Extract, Failure> {
+        self.of(&self.ledger.open().await?).await
     }
-}
 
-/// The same, but without one of the last 30 days.
-pub(in crate::cli) async fn recent(ledger: &Ledger, args: &PeriodArgs) -> Result<Extract, Failure> {
-    match (ledger, args.period()?) {
-        (Ledger::Book(_), None) => {
-            let until_ms = cost::now_ms();
-            of(
-                ledger,
-                Period {
-                    from_ms: until_ms.saturating_sub(30 * DAY),
-                    until_ms,
-                },
-            )
-            .await
+    /// The same of a ledger that is open.
+    pub(super) async fn of(&self, ledger: &Ledger) -> Result<Extract, Failure> {
+        self.within(ledger, Period::month_of(cost::now_ms())).await
+    }
+
+    /// The same, but without a period of the last 30 days.
+    pub(in crate::cli) async fn recent(&self) -> Result<Extract, Failure> {
+        let until_ms = cost::now_ms();
+        let lately = Period {
+            from_ms: until_ms.saturating_sub(30 * DAY),
+            until_ms,
+        };
+        self.within(&self.ledger.open().await?, lately).await
+    }
+
+    async fn within(&self, ledger: &Ledger, otherwise: Period) -> Result<Extract, Failure> {
+        match (ledger, self.period.period()?) {
+            (Ledger::Extract(extract), None) => Ok((**extract).clone()),
+            (_, period) => of(ledger, period.unwrap_or(otherwise)).await,
         }
-        _ => read(ledger, args).await,
     }
 }
 
 /// What it says of this period.
-pub(in crate::cli) async fn of(ledger: &Ledger, period: Period) -> Result<Extract, Failure> {
+async fn of(ledger: &Ledger, period: Period) -> Result<Extract, Failure> {
     ledger.read(period).await.map_err(|error| match error {
         cost::Error::Beyond { .. } => {
             Failure::input(error.to_string(), "name another period or another file")

@@ -5,11 +5,13 @@ use prorata_ledger::money::{exact, rounded};
 use prorata_ledger::period::{Period, rfc3339};
 use prorata_ledger::record::Extract;
 use prorata_ledger::report::totals_csv;
-use prorata_ledger::totals::{Sum, coverage_milli, exact_gpu_hours, gpu_hours, percent, totals};
+use prorata_ledger::totals::{
+    By, Sum, coverage_milli, exact_gpu_hours, gpu_hours, percent, totals,
+};
 use serde::Serialize;
 
-use super::Key;
-use super::source::{self, LedgerArgs, PeriodArgs, PricesArgs, billed};
+use super::source::{PricedArgs, billed};
+use super::{by, title};
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, Paint, Tone};
 use crate::cli::table::{Cell, Table};
@@ -21,8 +23,8 @@ pub(super) struct SumsArgs {
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
     /// By what it is added up
-    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
-    by: Key,
+    #[arg(long, value_parser = by(), default_value = "tenant", value_name = "WHAT")]
+    by: By,
     /// The form of the output
     #[arg(
         short,
@@ -37,11 +39,7 @@ pub(super) struct SumsArgs {
     #[arg(long, help_heading = "Output")]
     no_headers: bool,
     #[command(flatten)]
-    period: PeriodArgs,
-    #[command(flatten)]
-    ledger: LedgerArgs,
-    #[command(flatten)]
-    prices: PricesArgs,
+    priced: PricedArgs,
 }
 
 /// In which form.
@@ -61,14 +59,14 @@ enum Form {
 }
 
 pub(super) async fn execute(args: &SumsArgs) -> Result<(), Failure> {
-    let file = args.prices.read()?;
-    let extract = source::read(&args.ledger.open().await?, &args.period).await?;
+    let file = args.priced.prices.read()?;
+    let extract = args.priced.usage.read().await?;
     let bill = billed(&extract, &file)?;
     let lines = bill.lines.iter().filter(|line| match &args.tenant {
         Some(tenant) => line.tenant() == Some(tenant),
         None => true,
     });
-    let rows = totals(&extract, lines, args.by.by());
+    let rows = totals(&extract, lines, args.by);
     if let (Some(tenant), true) = (&args.tenant, rows.is_empty()) {
         eprintln!("note: {tenant} owes nothing in {}", bill.period);
     }
@@ -136,7 +134,7 @@ fn told<'a>(
         from: rfc3339(extract.from_ms),
         until: rfc3339(bill.period.until_ms),
         currency: &bill.currency,
-        by: args.by.name(),
+        by: args.by.name().to_owned(),
         total: exact(all(rows)),
         rows: rows.iter().map(row).collect(),
     }
@@ -148,7 +146,7 @@ fn all(rows: &[(String, Sum)]) -> i128 {
 
 fn table(args: &SumsArgs, bill: &Bill, rows: &[(String, Sum)]) -> Table {
     let wide = args.output == Form::Wide;
-    let mut titles = vec![args.by.title(), "GPU-HOURS", "COMPUTING", "COST"];
+    let mut titles = vec![title(args.by), "GPU-HOURS", "COMPUTING", "COST"];
     if wide {
         titles.extend(["IDLE GPU-HOURS", "PREEMPTED", "ESTIMATED"]);
     }

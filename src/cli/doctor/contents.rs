@@ -18,6 +18,7 @@ use super::super::words;
 use super::finding::{Finding, few};
 use super::pools;
 use crate::api::{State, Tenant, labels};
+use crate::budgets;
 use crate::translate;
 
 /// A Job that the queue holds and has no record of is overlooked after that.
@@ -108,11 +109,7 @@ fn judge_tenants(tenants: &[Tenant]) -> Finding {
 
 /// What the controller says is wrong with a tenant.
 fn complaint(tenant: &Tenant) -> Option<String> {
-    let status = tenant.status.as_ref()?;
-    let wrong = status
-        .conditions
-        .iter()
-        .find(|condition| condition.status == "False")?;
+    let wrong = budgets::wrong(tenant)?;
     Some(format!("{}: {}", tenant.name_any(), wrong.message))
 }
 

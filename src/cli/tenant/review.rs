@@ -12,11 +12,12 @@ use serde::Serialize;
 
 use crate::api::Tenant;
 use crate::cli::cluster::{Cluster, ClusterArgs};
-use crate::cli::cost::{self, LedgerArgs, PeriodArgs, TeamsArgs};
+use crate::cli::cost::{TeamsArgs, UsageArgs};
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, Format, OutputArgs, Paint, Tone};
 use crate::cli::table::{Cell, Table};
 use crate::cli::words::gpus;
+use crate::cost::teams::teams;
 use crate::tenancy::size::{Fit, OFTEN_PERCENT, fit};
 
 /// What is judged by less says little.
@@ -39,9 +40,7 @@ pub struct Args {
     #[command(flatten)]
     teams: TeamsArgs,
     #[command(flatten)]
-    period: PeriodArgs,
-    #[command(flatten)]
-    ledger: LedgerArgs,
+    usage: UsageArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -53,7 +52,7 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
         true => args.teams.read()?,
         false => of_cluster(&args.cluster).await?,
     };
-    let extract = cost::recent(&args.ledger.open().await?, &args.period).await?;
+    let extract = args.usage.recent().await?;
     let period = fleet::known(&extract);
     if period.length_ms() < JUDGED_BY_MS {
         eprintln!("note: {period} is less than a week, which says little");
@@ -65,7 +64,7 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
 
 async fn of_cluster(args: &ClusterArgs) -> Result<BTreeMap<String, Team>, Failure> {
     let tenants = Cluster::connect(args).await?.list_all::<Tenant>().await?;
-    Ok(cost::teams(&tenants))
+    Ok(teams(&tenants))
 }
 
 /// A tenant, what it is guaranteed and what it uses. GPUs are in thousandths.

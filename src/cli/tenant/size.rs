@@ -6,7 +6,7 @@ use prorata_ledger::levels::Levels;
 use prorata_ledger::money;
 use prorata_simulator::quantity;
 
-use crate::cli::cost::{self, LedgerArgs, PeriodArgs};
+use crate::cli::cost::UsageArgs;
 use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::tenancy::size::{self, OFTEN_PERCENT, Team, Work};
@@ -41,9 +41,7 @@ pub struct Args {
     #[arg(long, value_name = "MONEY", value_parser = price, requires = "budget")]
     gpu_hour: Option<u64>,
     #[command(flatten)]
-    period: PeriodArgs,
-    #[command(flatten)]
-    ledger: LedgerArgs,
+    usage: UsageArgs,
 }
 
 /// Prints the steps, and the field that they come to.
@@ -71,7 +69,7 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
 
 /// What a tenant had no more than for 95 % of the time, in thousandths of a GPU.
 async fn history(args: &Args, tenant: &str) -> Result<u64, Failure> {
-    let extract = cost::recent(&args.ledger.open().await?, &args.period).await?;
+    let extract = args.usage.recent().await?;
     let period = fleet::known(&extract);
     let holds = extract
         .holds

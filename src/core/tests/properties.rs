@@ -86,6 +86,7 @@ fn tenant() -> impl Strategy<Value = Tenant> {
         capped(),
         prop::bool::weighted(0.1),
         a_pool(),
+        prop::bool::weighted(0.1),
     );
     let caps = |limit: Option<u64>| {
         limit.map_or(Limits::NONE, |gpus| {
@@ -93,7 +94,7 @@ fn tenant() -> impl Strategy<Value = Tenant> {
         })
     };
     parts.prop_map(
-        move |(name, parent, above, below, owned, limit, lend, exhausted, pool)| Tenant {
+        move |(name, parent, above, below, owned, limit, lend, exhausted, pool, deferred)| Tenant {
             id: name.into(),
             parent: parent.map(TenantId::from),
             weight: Weight::new(above, NonZeroU32::new(below).unwrap()),
@@ -102,6 +103,7 @@ fn tenant() -> impl Strategy<Value = Tenant> {
             lending_limit: caps(lend),
             exhausted,
             pool: pool.map(Into::into),
+            deferred,
         },
     )
 }

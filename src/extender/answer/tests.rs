@@ -204,16 +204,7 @@ fn split(mode: Mode) -> Node {
 
 fn viewed(mut core: Scheduler) -> View {
     let cycle = core.cycle(Time::ZERO);
-    let mut view = View {
-        snapshot: core.snapshot(),
-        plans: Default::default(),
-        bypassing: Default::default(),
-        groups: Default::default(),
-        owners: Default::default(),
-        departed: Default::default(),
-        namespaces: Default::default(),
-        is_undecided: false,
-    };
+    let mut view = View::of(core.snapshot());
     view.namespaces.insert_mut("red".to_owned(), "red".into());
     for decision in cycle.decisions {
         let Decision::Admit(id, placement) = decision else {

@@ -39,6 +39,24 @@ fn costs(set: &Value) -> Vec<(&str, f64)> {
 }
 
 #[test]
+fn who_sees_some_namespaces_is_told_of_them_as_in_the_whole_and_of_no_idle_time() {
+    let asked = [
+        ("window", "0,172800"),
+        ("aggregate", "namespace"),
+        ("includeIdle", "true"),
+        ("shareIdle", "true"),
+    ];
+    let query = Query::parse(asked, 2 * DAY).unwrap();
+    let file = prices("prices: [{model: a, hourly: 2}]");
+    let own = ["ml-red".to_owned(), "ml-nobody".to_owned()].into();
+    let answer = allocation_within(&book(), &file, &query, &own).unwrap();
+    assert_eq!(costs(&answer["data"][0]), [("ml-red", 48.0)]);
+    assert_eq!(answer["data"][0]["ml-red"]["gpuCostIdle"], 0.0);
+    let none = allocation_within(&book(), &file, &query, &BTreeSet::new()).unwrap();
+    assert_eq!(none["data"][0], json!({}));
+}
+
+#[test]
 fn an_allocation_has_the_fields_of_opencost() {
     let sets = answer(&[("aggregate", "label:team")]);
     assert_eq!(sets.len(), 1);

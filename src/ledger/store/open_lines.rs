@@ -3,7 +3,7 @@
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row, query};
 
-use super::read::{number, seat};
+use super::read::{number, seat, stock_of};
 use super::{Book, Error};
 use crate::entry::PlaceId;
 use crate::record::Stock;
@@ -65,18 +65,8 @@ pub(super) async fn open_holds(connection: &mut AnyConnection) -> Result<Vec<Ope
 
 pub(super) async fn open_stock(connection: &mut AnyConnection) -> Result<Vec<Stock>, Error> {
     let rows = query(THERE).fetch_all(connection).await;
-    let text = |row: &AnyRow, column| row.try_get(column).map_err(Error::Unread);
-    let stock = |row: &AnyRow| {
-        Ok(Stock {
-            node: text(row, "node")?,
-            pool: text(row, "pool")?,
-            model: text(row, "model")?,
-            gpu_milli: number(row, "gpu_milli")?,
-            from_ms: number(row, "from_ms")?,
-            until_ms: None,
-        })
-    };
-    rows.map_err(Error::Unread)?.iter().map(stock).collect()
+    let rows = rows.map_err(Error::Unread)?;
+    rows.iter().map(stock_of).collect()
 }
 
 pub(super) async fn kept_until(connection: &mut AnyConnection) -> Result<Option<u64>, Error> {

@@ -126,6 +126,7 @@ impl Parts {
         let all = self.0.into_values();
         all.map(|(hold, mean)| Hold {
             busy_milli: mean.get(),
+            measured: mean.get().and(u64::try_from(mean.weight).ok()),
             ..hold
         })
         .collect()
@@ -184,6 +185,7 @@ fn hold(row: &AnyRow) -> Result<Hold, Error> {
         from_ms: number(row, "from_ms")?,
         end: end(row)?,
         busy_milli: None,
+        measured: None,
     })
 }
 
@@ -237,19 +239,27 @@ async fn busy(
 
 async fn stock(connection: &mut AnyConnection, period: (u64, u64)) -> Result<Vec<Stock>, Error> {
     let rows = fetch(connection, STOCK, period).await?;
-    let stock = |row: &AnyRow| {
+    let ended = |row: &AnyRow| {
         Ok(Stock {
-            node: text(row, "node")?,
-            pool: text(row, "pool")?,
-            model: text(row, "model")?,
-            gpu_milli: number(row, "gpu_milli")?,
-            from_ms: number(row, "from_ms")?,
             until_ms: maybe(row, "at_ms")?,
+            ..stock_of(row)?
         })
     };
-    let mut all: Vec<Stock> = rows.iter().map(stock).collect::<Result<_, Error>>()?;
+    let mut all: Vec<Stock> = rows.iter().map(ended).collect::<Result<_, Error>>()?;
     all.sort_by(|a, b| (a.from_ms, &a.node, &a.model).cmp(&(b.from_ms, &b.node, &b.model)));
     Ok(all)
+}
+
+/// The GPUs that a row is about, as if they were still there.
+pub(super) fn stock_of(row: &AnyRow) -> Result<Stock, Error> {
+    Ok(Stock {
+        node: text(row, "node")?,
+        pool: text(row, "pool")?,
+        model: text(row, "model")?,
+        gpu_milli: number(row, "gpu_milli")?,
+        from_ms: number(row, "from_ms")?,
+        until_ms: None,
+    })
 }
 
 /// The parts of the period before the last word of the book in which nobody kept it.

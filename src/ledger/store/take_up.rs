@@ -51,7 +51,7 @@ struct Left<'a> {
 /// The nodes on which something is held, or was, that the book does not know of.
 fn nodes<'a>(open: &[Open], now: &'a Picture) -> BTreeSet<&'a str> {
     let known: BTreeSet<&PlaceId> = open.iter().map(|open| &open.id).collect();
-    let over = now.over.iter().map(|(held, _)| held);
+    let over = now.over.iter().chain(&now.gone).map(|(held, _)| held);
     let all = now.held.iter().chain(over);
     let new = all.filter(|held| !known.contains(&held.id));
     new.map(|held| held.id.node.as_str()).collect()
@@ -106,16 +106,24 @@ fn differences(left: &Left<'_>, now: &Picture) -> Vec<Entry> {
         .collect()
 }
 
-/// Places that were held only while nobody kept the book, of what it knows to have been there.
+/// Places that were held only while nobody kept the book, of what is known to have been there.
 fn missed(left: &Left<'_>, now: &Picture) -> Vec<(Arc<Held>, End)> {
-    let Some(kept_until) = left.kept_until else {
-        return Vec::new();
-    };
-    let unseen = now.over.iter().filter(|(_, end)| end.at_ms > kept_until);
-    let placed = unseen.filter_map(|(held, end)| {
+    // What only objects tell of was over when this process began to see, and may be older than the book.
+    let over = now.over.iter().filter(|(_, end)| {
+        let kept_until = left.kept_until;
+        kept_until.is_some_and(|kept_until| end.at_ms > kept_until)
+    });
+    let gone = now.gone.iter().filter(|(_, end)| {
+        let kept_until = left.kept_until;
+        kept_until.is_none_or(|kept_until| end.at_ms > kept_until)
+    });
+    let over = over.map(|one| (one, now.since_ms));
+    let unseen = over.chain(gone.map(|one| (one, now.at_ms)));
+    let placed = unseen.filter_map(|((held, end), until_ms)| {
         let on_node = |stock: &&Stock| stock.node == held.id.node;
         let is_known = |stock: &&Stock| held.model.is_empty() || stock.model == held.model;
-        let there = left.stock.iter().filter(on_node).find(is_known)?;
+        let stock = left.stock.iter().chain(&now.stock);
+        let there = stock.filter(on_node).find(is_known)?;
         let freed_ms = left.freed(&held.id);
         let held = Held {
             model: there.model.clone(),
@@ -124,9 +132,7 @@ fn missed(left: &Left<'_>, now: &Picture) -> Vec<(Arc<Held>, End)> {
             ..Held::clone(held)
         };
         let end = End {
-            at_ms: end
-                .at_ms
-                .clamp(held.from_ms, now.since_ms.max(held.from_ms)),
+            at_ms: end.at_ms.clamp(held.from_ms, until_ms.max(held.from_ms)),
             ..*end
         };
         Some((Arc::new(held), end))
@@ -140,6 +146,11 @@ fn ends(open: &[Open], known_ms: u64, now: &Picture) -> Vec<(PlaceId, End)> {
     let left = open.iter().filter(|open| !held.contains(&open.id));
     let end = |open: &Open| {
         let least = known_ms.max(open.from_ms);
+        let seen = now.gone.iter().find(|(held, _)| held.id == open.id);
+        if let Some((_, end)) = seen {
+            let at_ms = end.at_ms.clamp(least, now.at_ms.max(least));
+            return (open.id.clone(), End { at_ms, ..*end });
+        }
         let told = now.ended.get(&open.id.job_uid);
         let end = match told {
             Some(at_ms) => End {
