@@ -59,16 +59,8 @@ pub fn effect(
     let holds = leaver.is_some() || snapshot.placement(&view.id).is_some();
     let plan = observed.plan(uid).filter(|_| holds && !awaits);
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
-    let mut spec = translate::desired_spec(job, view.form, admission, gpu_resource);
-    spec.admission = spec
-        .admission
-        .or_else(|| to_be_ended(leaver?, record?, view));
-    shares::name_models(&mut spec, observed, record);
-    let leaves = leaver.map(|leaver| leaver.eviction.clone());
-    spec.eviction = leaves.or_else(|| last_eviction(record).filter(|_| plan.is_none()));
-    spec.aside = observed.recorded_aside(uid);
-    let promised = snapshot.promised(&view.id);
-    spec.promise = promised.map(translate::places).unwrap_or_default();
+    let spec = translate::desired_spec(job, view.form, admission, gpu_resource);
+    let spec = whole(spec, observed, snapshot, view);
     let (start, stop) = match leaver {
         Some(leaver) => (None, evict(view, &leaver.eviction)),
         None => (plan.and_then(|plan| start(view, plan)), None),
@@ -113,6 +105,28 @@ pub fn effect(
         record,
     };
     effect.changes_anything().then_some(effect)
+}
+
+/// With what else its record is to say of a job.
+fn whole(
+    mut spec: QueuedJobSpec,
+    observed: &Observed,
+    snapshot: &Snapshot,
+    view: &JobView,
+) -> QueuedJobSpec {
+    let uid = view.id.uid();
+    let (leaver, record) = (observed.leaver(uid), observed.record(uid));
+    let is_planned = spec.admission.is_some();
+    spec.admission = spec
+        .admission
+        .or_else(|| to_be_ended(leaver?, record?, view));
+    shares::name_models(&mut spec, observed, record);
+    let leaves = leaver.map(|leaver| leaver.eviction.clone());
+    spec.eviction = leaves.or_else(|| last_eviction(record).filter(|_| !is_planned));
+    spec.aside = observed.recorded_aside(uid);
+    let promised = snapshot.promised(&view.id);
+    spec.promise = promised.map(translate::places).unwrap_or_default();
+    spec
 }
 
 /// Where the job stands; `None` while it waits and it has not been explained why.

@@ -44,14 +44,10 @@ pub async fn tell_policies(reads: &Client, writes: &Client, tenure: &mut Tenure)
     while tenure.is_held() {
         tokio::select! {
             Some(event) = events.next() => {
-                let mut news = Some(event);
+                is_complete |= ends_list(&event);
                 // A burst of them is looked at once.
-                while let Some(event) = news {
-                    match event {
-                        Ok(event) => is_complete |= matches!(event, watcher::Event::InitDone),
-                        Err(error) => warn!(%error, "the watch for Tenants broke off"),
-                    }
-                    news = events.next().now_or_never().flatten();
+                while let Some(Some(event)) = events.next().now_or_never() {
+                    is_complete |= ends_list(&event);
                 }
             }
             () = super::keeper::sleep_until(again) => again = None,
@@ -64,12 +60,28 @@ pub async fn tell_policies(reads: &Client, writes: &Client, tenure: &mut Tenure)
         match tell(reads, writes, &wanted).await {
             Ok(()) => told = Some(wanted),
             Err(error) => {
-                let names = wanted.map(|(name, _)| name).join(" or ");
-                warn!(%error, "ConfigMap {names} says nothing new: if it is missing, apply what `prorata install` prints");
+                complain(&error);
                 again = Some(Instant::now() + PAUSE);
             }
         }
     }
+}
+
+fn complain(error: &kube::Error) {
+    warn!(
+        %error,
+        "ConfigMaps {} and {} may be out of date: if one is missing, apply what `prorata install` prints",
+        labels::CLASSES,
+        labels::POOLS
+    );
+}
+
+/// Whether all Tenants are known from here on.
+fn ends_list(event: &watcher::Result<watcher::Event<Tenant>>) -> bool {
+    if let Err(error) = event {
+        warn!(%error, "the watch for Tenants broke off");
+    }
+    matches!(event, Ok(watcher::Event::InitDone))
 }
 
 fn wanted(tenants: &[impl AsRef<Tenant>]) -> Told {

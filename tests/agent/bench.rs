@@ -1,5 +1,6 @@
 //! A machine that is made up, and the agent on it.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -17,8 +17,8 @@ fn measured(agent: &Running, pod: &str, least: u64) -> Value {
     loop {
         let (status, body) = agent.get("/usage");
         let told: Value = serde_json::from_str(&body).unwrap_or_default();
-        let all = told.as_array().into_iter().flatten();
-        let own = all.filter(|usage| usage["pod"] == pod).next_back();
+        let mut all = told.as_array().into_iter().flatten();
+        let own = all.rfind(|usage| usage["pod"] == pod);
         if let Some(own) = own.filter(|usage| usage["measured"].as_u64() >= Some(least)) {
             return own.clone();
         }

@@ -17,7 +17,7 @@ mod deploy;
 mod equivalence;
 #[path = "../failover/mod.rs"]
 mod failover;
-#[allow(dead_code, reason = "the agent's own tests use all of it")]
+#[allow(dead_code, clippy::unwrap_used, reason = "tests of the agent, which use all of it, may panic")]
 #[path = "../agent/kubelet.rs"]
 mod fake_kubelet;
 #[path = "../gpus/mod.rs"]
