@@ -17,7 +17,11 @@ mod deploy;
 mod equivalence;
 #[path = "../failover/mod.rs"]
 mod failover;
-#[allow(dead_code, clippy::unwrap_used, reason = "tests of the agent, which use all of it, may panic")]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "tests of the agent, which use all of it, may panic"
+)]
 #[path = "../agent/kubelet.rs"]
 mod fake_kubelet;
 #[path = "../gpus/mod.rs"]
