@@ -9,6 +9,11 @@ use super::{News, Observed};
 use crate::plan::Plan;
 use crate::translate::{self, JobView};
 
+fn finished(plan: &Plan, index: u32) -> Event {
+    let job = plan.job().clone();
+    Event::TaskFinished(TaskId { job, index })
+}
+
 impl Observed {
     /// Adds the facts about every job that was touched.
     pub(super) fn tell(&mut self, news: &mut News) {
@@ -108,15 +113,16 @@ impl Observed {
             facts.push(Event::DecisionFailed(job.id.clone()));
         }
         let is_started = view.form.suspends() && self.plans.get(uid).is_some_and(&released);
-        if is_started && self.may_have_unseen_pods(uid) {
-            // Once it is on hold, places without a pod are free.
+        let has_unseen = is_started && self.may_have_unseen_pods(uid);
+        if has_unseen && !self.plans.get(uid).is_some_and(Plan::was_taken_up) {
+            // Once it is on hold, its places are free if no pod has one.
             job.hold = None;
         } else if stopped {
             facts.push(Event::JobSubmitted(Job {
                 hold: Some(Hold::User),
                 ..job.clone()
             }));
-            facts.extend(self.vacated(uid, false));
+            facts.extend(self.left(uid, !has_unseen));
         }
         // Its pods are evicted one by one, and others may come to the gang meanwhile.
         if !view.form.suspends() && self.leavers.contains_key(uid) {
@@ -137,17 +143,23 @@ impl Observed {
         })
     }
 
+    /// The tasks whose pods have come and gone, and with the others those that have none.
+    fn left(&self, uid: &str, and_others: bool) -> Vec<Event> {
+        let Some(plan) = self.plans.get(uid) else {
+            return Vec::new();
+        };
+        let has_left = |seat: &u32| !plan.is_taken(*seat) && (and_others || plan.was_taken(*seat));
+        let seats = (0..plan.seats()).filter(has_left);
+        seats.map(|seat| finished(plan, seat)).collect()
+    }
+
     /// The tasks without a pod, or all of them.
     pub(super) fn vacated(&self, uid: &str, all: bool) -> Vec<Event> {
         let Some(plan) = self.plans.get(uid) else {
             return Vec::new();
         };
         let gone = (0..plan.seats()).filter(|index| all || !plan.is_taken(*index));
-        let finished = |index| {
-            let job = plan.job().clone();
-            Event::TaskFinished(TaskId { job, index })
-        };
-        gone.map(finished).collect()
+        gone.map(|seat| finished(plan, seat)).collect()
     }
 
     fn priority(&self, view: &JobView) -> i32 {

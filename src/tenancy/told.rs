@@ -92,7 +92,9 @@ fn wanted(tenants: &[impl AsRef<Tenant>]) -> Told {
         }
         let rules = tenant.spec.compliance.as_ref();
         if let Some(pool) = rules.and_then(|rules| rules.node_pool.clone()) {
-            pools.entry(pool).or_insert_with(|| tenant.name_any());
+            // An environment may name the pool of its Tenant.
+            let first = pools.entry(pool).or_insert_with(|| tenant.name_any());
+            *first = tenant.name_any().min(std::mem::take(first));
         }
     }
     [(labels::CLASSES, classes), (labels::POOLS, pools)]
