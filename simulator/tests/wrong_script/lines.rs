@@ -140,7 +140,7 @@ pub(crate) const WRONG_LINES: [(&str, &str, &str); 61] = [
     (
         "tenant blue owner=red",
         "owner: is not known here",
-        "use parent, weight, guaranteed, limit, lend, exhausted, pool",
+        "use parent, weight, guaranteed, limit, lend, exhausted, pool, deferred",
     ),
     (
         "node c disk=4",
