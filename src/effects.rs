@@ -6,6 +6,7 @@
 
 mod clients;
 mod events;
+mod eviction;
 mod failure;
 mod fault;
 mod merge;
@@ -36,6 +37,7 @@ use crate::translate::{Form, JobView, PodView, RecordView, TenantView};
 use crate::watch::{self, Object};
 use events::Events;
 
+pub(crate) use eviction::evict;
 pub use failure::Failure;
 pub use pods::{PodName, PodsWrite};
 pub use seen::Seen;

@@ -3,11 +3,11 @@
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, Preconditions};
+use kube::api::{Patch, PatchParams};
 use prorata_core::{JobId, NodeId};
 use serde_json::json;
 
-use super::{Writer, fault};
+use super::{Writer, eviction, fault};
 use crate::api::labels;
 use crate::translate::PodView;
 
@@ -74,23 +74,12 @@ impl Writer {
 }
 
 async fn evict(api: &Api<Pod>, pod: &PodName) -> kube::Result<Option<PodView>> {
-    let preconditions = Preconditions {
-        uid: Some(pod.uid.clone()),
-        resource_version: None,
-    };
-    let params = EvictParams {
-        delete_options: Some(DeleteParams {
-            preconditions: Some(preconditions),
-            ..DeleteParams::default()
-        }),
-        ..EvictParams::default()
-    };
-    let answer = api.evict(&pod.name, &params).await;
+    let answer = eviction::evict(api, &pod.name, &pod.uid).await;
     fault::after_write();
     match answer {
         // Whoever is gone, or another by now, has left.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
-        answer => answer.map(|_| None),
+        answer => answer.map(|()| None),
     }
 }
 

@@ -1,12 +1,13 @@
 //! The pods of what is queued as pods: which of them are on a node, and their eviction.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DeleteParams, EvictParams, ListParams, Preconditions};
-use kube::{ResourceExt, core::ObjectMeta};
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
 
 use super::super::cluster::{Cluster, Scope};
 use super::super::failure::Failure;
 use super::super::queue::Entry;
+use crate::effects;
 use crate::translate::{PodView, gang_uid_of_job};
 
 /// The pods of the entry that run on the node, or are on their way there.
@@ -34,8 +35,9 @@ pub(super) async fn evict(
             continue;
         }
         let name = pod.name_any();
-        match api.evict(&name, &this_very(&pod.metadata)).await {
-            Ok(_) => evicted.push(name),
+        let uid = pod.uid().unwrap_or_default();
+        match effects::evict(&api, &name, &uid).await {
+            Ok(()) => evicted.push(name),
             // Gone, another by now, or put off by its PodDisruptionBudget.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 429) => {}
             Err(error) => {
@@ -45,20 +47,6 @@ pub(super) async fn evict(
         }
     }
     Ok(evicted)
-}
-
-fn this_very(pod: &ObjectMeta) -> EvictParams {
-    let preconditions = Preconditions {
-        uid: pod.uid.clone(),
-        resource_version: None,
-    };
-    EvictParams {
-        delete_options: Some(DeleteParams {
-            preconditions: Some(preconditions),
-            ..DeleteParams::default()
-        }),
-        ..EvictParams::default()
-    }
 }
 
 /// Whether the pod is queued as this: alone, or in its gang.
