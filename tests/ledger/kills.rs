@@ -16,10 +16,9 @@ use prorata_ledger::price::{Price, Prices, Rate};
 use prorata_ledger::price_file::PriceFile;
 use prorata_ledger::record::{Extract, Hold};
 use prorata_ledger::store::{Book, Purpose};
-use serde_json::json;
 use tempfile::TempDir;
 
-use crate::cluster::{from, pod};
+use super::load::{Dice, NOBODYS, job, stranger};
 use crate::outage::world::{World, is_complete};
 
 /// Longer than the controllers of tests hold a Lease.
@@ -44,13 +43,13 @@ async fn each_pod_has_its_line_and_all_lines_are_the_fleet_however_often_we_die(
     for tenant in TENANTS {
         world.namespace(tenant, Some(tenant)).await;
     }
-    world.namespace("nobodys", None).await;
+    world.namespace(NOBODYS, None).await;
     let mut dice = Dice(0x5eed);
     for kill in 0..KILLS {
         let mut controller = world.controller().await;
         for n in 0..JOBS {
             let tenant = TENANTS[usize::try_from(dice.roll(2)).unwrap()];
-            let job = job(&format!("j-{kill}-{n}"), &mut dice);
+            let job = job(&format!("j-{kill}-{n}"), 2, &mut dice);
             world.submit(tenant, &job).await;
             tokio::time::sleep(Duration::from_millis(dice.roll(700))).await;
         }
@@ -106,49 +105,6 @@ fn print(told: &Extract) {
         told.holds.iter().filter(is_estimated).count(),
         told.gaps.len()
     );
-}
-
-/// Numbers that look like chance, and are the same each time.
-struct Dice(u64);
-
-impl Dice {
-    /// One below `sides`.
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-}
-
-/// A Job of one to three pods that run for a while by themselves.
-fn job(name: &str, dice: &mut Dice) -> Job {
-    let pods = 1 + dice.roll(3);
-    let tenths = 5 + dice.roll(50);
-    let limits = json!({ "nvidia.com/gpu": (1 + dice.roll(2)).to_string() });
-    let container = json!({ "name": "main", "image": "none", "resources": { "limits": limits } });
-    let seconds = format!("{}.{}", tenths / 10, tenths % 10);
-    from(json!({
-        "metadata": { "name": name },
-        "spec": { "parallelism": pods, "completions": pods, "template": {
-            "metadata": { "annotations": { "prorata.dev/test-run-seconds": seconds } },
-            "spec": { "restartPolicy": "Never", "containers": [container] },
-        } },
-    }))
-}
-
-/// A pod of no tenant, which lets nobody else have its GPU until it ends.
-async fn stranger(world: &World) {
-    let mut manifest = crate::cluster::requests::json(&pod("stranger", 1));
-    manifest["metadata"]["annotations"] = json!({ "prorata.dev/test-run-seconds": "1.5" });
-    let pods: kube::Api<Pod> = kube::Api::namespaced(world.cluster.alice.clone(), "nobodys");
-    crate::cluster::requests::create(&pods, &from(manifest)).await;
-    world
-        .until("the stranger has run", async || {
-            let pod = world.pod("nobodys", "stranger").await;
-            crate::outage::world::phase(&pod) == "Succeeded"
-        })
-        .await;
 }
 
 /// The lines of a Job's last start, which began when all others had ended, are those of a place for

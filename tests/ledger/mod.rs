@@ -19,6 +19,7 @@ mod budget;
 mod busy;
 mod history;
 mod kills;
+mod load;
 mod month;
 mod reports;
 
@@ -27,18 +28,16 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use prorata_controlplane::nodes::Shape;
 use prorata_ledger::record::{Extract, Hold};
 use prorata_ledger::store::{Book, Purpose};
-use serde_json::json;
 use tempfile::TempDir;
 
-use crate::cluster::{from, pod};
 use crate::outage::world::{World, is_complete, phase};
 use history::{History, Life};
+use load::{Dice, NOBODYS, STRANGER, job, stranger};
 use month::Month;
 
 /// Tenants, each with a namespace and a GPU that it owns.
@@ -52,10 +51,6 @@ const FLEET: [(&str, u32); 2] = [("NVIDIA-H100-80GB-HBM3", 6), ("NVIDIA-L4", 2)]
 /// How long a controller lives at least, in milliseconds, and at most twice that; `PRORATA_LIFE_MS`
 /// says otherwise. The Lease takes up to four seconds to become free.
 const LIFE_MS: u64 = 6_000;
-/// A namespace of no tenant.
-const NOBODYS: &str = "nobodys";
-/// A pod there.
-const STRANGER: &str = "stranger";
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "finds starts whose lines are lost when a leader dies right after it admitted them"]
@@ -138,7 +133,7 @@ async fn submit(world: &World, tenants: &[String], mut dice: Dice, until: Instan
     let mut jobs = 0;
     while Instant::now() < until {
         let tenant = &tenants[usize::try_from(dice.roll(TENANTS)).unwrap()];
-        let job = job(&format!("j-{jobs}"), &mut dice);
+        let job = job(&format!("j-{jobs}"), 4, &mut dice);
         world.submit(tenant, &job).await;
         jobs += 1;
         if jobs == 1 {
@@ -204,48 +199,6 @@ fn described(told: &Extract) -> String {
         told.holds.iter().filter(is_estimated).count(),
         told.gaps.len()
     )
-}
-
-/// Numbers that look like chance, and are the same each time.
-struct Dice(u64);
-
-impl Dice {
-    /// Those that follow from a seed.
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// One below `sides`.
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-}
-
-/// A Job of one to three pods that run for a while by themselves.
-fn job(name: &str, dice: &mut Dice) -> Job {
-    let pods = 1 + dice.roll(3);
-    let tenths = 5 + dice.roll(50);
-    let limits = json!({ "nvidia.com/gpu": (1 + dice.roll(4)).to_string() });
-    let container = json!({ "name": "main", "image": "none", "resources": { "limits": limits } });
-    let seconds = format!("{}.{}", tenths / 10, tenths % 10);
-    from(json!({
-        "metadata": { "name": name },
-        "spec": { "parallelism": pods, "completions": pods, "template": {
-            "metadata": { "annotations": { "prorata.dev/test-run-seconds": seconds } },
-            "spec": { "restartPolicy": "Never", "containers": [container] },
-        } },
-    }))
-}
-
-/// A pod of no tenant, which lets nobody else have its GPU until it ends.
-async fn stranger(world: &World) {
-    let mut manifest = crate::cluster::requests::json(&pod(STRANGER, 1));
-    manifest["metadata"]["annotations"] = json!({ "prorata.dev/test-run-seconds": "1.5" });
-    let pods: Api<Pod> = Api::namespaced(world.cluster.alice.clone(), NOBODYS);
-    crate::cluster::requests::create(&pods, &from(manifest)).await;
 }
 
 /// The lines of a Job's last start, which began when all others had ended, are those of a place for
