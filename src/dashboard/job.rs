@@ -76,3 +76,24 @@ impl Job {
         Ok(page.render()?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_is_set_apart_and_nothing_passes_for_markup() {
+        let lines = vec!["run `prorata wait <b>`, then look".to_owned()];
+        let field = Field {
+            title: "Helps".to_owned(),
+            lines,
+        };
+        let job = Job {
+            fields: vec![field],
+            ..Job::default()
+        };
+        let html = job.html().unwrap();
+        let shown = "run <code>prorata wait &#60;b&#62;</code>, then look";
+        assert!(html.contains(shown), "{html}");
+    }
+}
