@@ -14,7 +14,7 @@ use prorata_core::{NodeId, Reason, Snapshot, Verdict};
 use serde_json::{Value, json};
 
 use crate::api::{Admission, Eviction, Forecast, QueuedJobSpec, QueuedJobStatus, State};
-use crate::effects::{Effect, Notice, RecordWrite, Seen};
+use crate::effects::{Effect, Notice, RecordWrite};
 use crate::explained::Explained;
 use crate::observed::{Leaver, Observed};
 use crate::plan::Plan;
@@ -61,8 +61,13 @@ pub fn effect(
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
     let spec = translate::desired_spec(job, view.form, admission, gpu_resource);
     let spec = whole(spec, observed, snapshot, view);
+    let forecast = explained.forecast(uid);
+    let was_told = record.is_some_and(|record| has_waited(record, view));
+    let record = record_write(record, Some(spec), &standing, forecast, now);
+    let fence = fence(view, &record);
     let (start, stop) = match leaver {
         Some(leaver) => (None, evict(view, &leaver.eviction)),
+        None if fence.is_some() => (None, None),
         None => (plan.and_then(|plan| start(view, plan)), None),
     };
     let starts = start.is_some();
@@ -71,9 +76,6 @@ pub fn effect(
         false => take_back(view, plan?, observed, snapshot),
     };
     let stop = stop.or_else(|| if starts { None } else { back() });
-    let forecast = explained.forecast(uid);
-    let was_told = record.is_some_and(|record| has_waited(record, view));
-    let record = record_write(record, Some(spec), &standing, forecast, now);
     let is_news = is_news(&record, &standing);
     let pods = pods::write(observed, snapshot, view);
     // That a Job waits no more is said when it has been started.
@@ -94,7 +96,7 @@ pub fn effect(
     let effect = Effect {
         job: view.id.clone(),
         form: view.form,
-        seen: Seen::of(view),
+        fence,
         condition,
         notice,
         about: pods::about(observed, view),
@@ -117,9 +119,7 @@ fn whole(
     let uid = view.id.uid();
     let (leaver, record) = (observed.leaver(uid), observed.record(uid));
     let is_planned = spec.admission.is_some();
-    spec.admission = spec
-        .admission
-        .or_else(|| to_be_ended(leaver?, record?, view));
+    spec.admission = record.and_then(|r| in_force(r, view)).or(spec.admission);
     shares::name_models(&mut spec, observed, record);
     let leaves = leaver.map(|leaver| leaver.eviction.clone());
     spec.eviction = leaves.or_else(|| last_eviction(record).filter(|_| !is_planned));
@@ -151,11 +151,13 @@ fn standing(
     Some(pods::advised(standing, view))
 }
 
-/// The admission by which a Job still runs that leaves. While none of its pods has come it holds
-/// nothing; but whoever takes over after a crash must know that it is to be stopped.
-fn to_be_ended(leaver: &Leaver, record: &RecordView, view: &JobView) -> Option<Admission> {
-    let known = record.spec.admission.clone();
-    known.filter(|known| known.epoch == leaver.eviction.epoch && runs_by(view, &leaver.eviction))
+/// The admission by which a Job runs. It may hold nothing here, such as while it leaves and none of
+/// its pods has come; but whoever takes over after a crash must know by what it was started.
+fn in_force(record: &RecordView, view: &JobView) -> Option<Admission> {
+    let known = record.spec.admission.as_ref();
+    let runs = view.form.suspends() && !view.is_suspended && !view.has_ended;
+    let by_it = |known: &&Admission| runs && view.epoch == Some(known.epoch);
+    known.filter(by_it).cloned()
 }
 
 /// Nobody leaves before it is on record what for: after a crash the room goes to the same job.
@@ -178,7 +180,7 @@ fn freed(view: &JobView) -> Effect {
     Effect {
         job: view.id.clone(),
         form: view.form,
-        seen: Seen::of(view),
+        fence: None,
         record: RecordWrite::Keep,
         patch: Some(translate::free(view)),
         pods: None,
@@ -195,7 +197,7 @@ fn finished(view: &JobView, record: &RecordView, now: Timestamp) -> Option<Effec
     let effect = Effect {
         job: view.id.clone(),
         form: view.form,
-        seen: Seen::of(view),
+        fence: None,
         record: record_write(Some(record), None, &Standing::finished(), None, now),
         patch: None,
         pods: None,
@@ -287,6 +289,14 @@ type Stop = (Notice, Value);
 fn start(view: &JobView, plan: &Plan) -> Option<Value> {
     let due = view.form.suspends() && view.is_suspended && view.epoch != Some(plan.epoch());
     due.then(|| translate::release(view, plan.epoch(), plan.placement()))
+}
+
+/// Makes sure that a Job that was not started by what its record gives up will not be: a patch that
+/// does may be on its way, or done without anybody having heard of it.
+fn fence(view: &JobView, record: &RecordWrite) -> Option<Value> {
+    let epoch = record.ends().filter(|_| view.form.suspends())?;
+    let is_open = view.is_suspended && view.epoch != Some(epoch);
+    is_open.then(|| translate::fence(view, epoch))
 }
 
 /// Ends the pods of a Job that leaves for another, unless it has been suspended already.

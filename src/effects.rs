@@ -12,7 +12,7 @@ mod fault;
 mod merge;
 mod nodes;
 mod pods;
-mod seen;
+mod record;
 #[cfg(test)]
 mod tests;
 
@@ -27,10 +27,7 @@ use prorata_core::{JobId, NodeId, TenantId};
 use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::api::{
-    Admission, Eviction, Place, QueuedJob, QueuedJobSpec, QueuedJobStatus, Tenant, TenantStatus,
-    labels,
-};
+use crate::api::{QueuedJob, QueuedJobSpec, QueuedJobStatus, Tenant, TenantStatus, labels};
 use crate::gpus::Heard;
 use crate::kinds::Composite;
 use crate::translate::{Form, JobView, PodView, RecordView, TenantView};
@@ -40,7 +37,7 @@ use events::Events;
 pub(crate) use eviction::evict;
 pub use failure::Failure;
 pub use pods::{PodName, PodsWrite};
-pub use seen::Seen;
+pub use record::RecordWrite;
 
 /// Characters of a name that are part of its record's or its Events': theirs may have 253.
 const NAME_MAX: usize = 200;
@@ -56,10 +53,10 @@ pub struct Effect {
     pub job: JobId,
     /// What stands for it in the cluster.
     pub form: Form,
+    /// A JSON Patch of the Job: it cannot be started any more by what its record gives up.
+    pub fence: Option<Value>,
     /// Our record of it, before anything acts on it.
     pub record: RecordWrite,
-    /// What the Job said when this was decided.
-    pub seen: Seen,
     /// A JSON Patch of the Job: it starts it, or takes that back.
     pub patch: Option<Value>,
     /// Whether that patch starts it.
@@ -80,14 +77,19 @@ impl Effect {
     /// The same without the start that is part of it; `None` where nothing else is.
     #[must_use]
     pub fn without_start(mut self) -> Option<Self> {
-        let lets_go = matches!(self.pods, Some(PodsWrite::LetGo(_)));
-        if self.starts || lets_go {
+        if self.lets_go() {
             self.patch = None;
             self.pods = None;
             self.starts = false;
             self.notice = None;
         }
         self.changes_anything().then_some(self)
+    }
+
+    /// Whether it starts the job, or lets pods of it go.
+    #[must_use]
+    pub const fn lets_go(&self) -> bool {
+        self.starts || matches!(self.pods, Some(PodsWrite::LetGo(_)))
     }
 
     /// Whether it ends pods.
@@ -108,66 +110,6 @@ impl Effect {
     #[must_use]
     pub fn is_urgent(&self) -> bool {
         self.patch.is_some() || self.pods.is_some() || self.record.binds()
-    }
-}
-
-/// A write of our record.
-#[derive(Clone, Debug)]
-pub enum RecordWrite {
-    /// It does not exist yet.
-    Create(Box<QueuedJobSpec>, Box<QueuedJobStatus>),
-    /// It is to say and show this instead.
-    Change(Box<RecordView>, Box<QueuedJobSpec>, Box<QueuedJobStatus>),
-    /// Nothing is left of what it stood for.
-    Delete(Box<RecordView>),
-    /// It is as it should be.
-    Keep,
-}
-
-impl RecordWrite {
-    /// Whether it changes who has which room.
-    fn binds(&self) -> bool {
-        fn bond(spec: &QueuedJobSpec) -> (Option<&Admission>, Option<&Eviction>, &[Place]) {
-            (
-                spec.admission.as_ref(),
-                spec.eviction.as_ref(),
-                &spec.promise,
-            )
-        }
-        match self {
-            Self::Create(spec, _) => bond(spec) != (None, None, &[]),
-            Self::Change(before, spec, _) => bond(spec) != bond(&before.spec),
-            Self::Delete(_) | Self::Keep => false,
-        }
-    }
-
-    /// Whether an admission that was on record is not any more.
-    fn unbinds(&self) -> bool {
-        match self {
-            Self::Change(before, spec, _) => {
-                before.spec.admission.is_some() && spec.admission != before.spec.admission
-            }
-            Self::Create(..) | Self::Delete(_) | Self::Keep => false,
-        }
-    }
-
-    /// The version of the record that it changes.
-    fn version(&self) -> Option<u64> {
-        match self {
-            Self::Change(record, ..) => Some(record.version),
-            Self::Create(..) | Self::Delete(_) | Self::Keep => None,
-        }
-    }
-
-    /// Whether it puts an eviction on record that was not there.
-    fn evicts(&self) -> bool {
-        match self {
-            Self::Create(spec, _) => spec.eviction.is_some(),
-            Self::Change(before, spec, _) => {
-                spec.eviction.is_some() && spec.eviction != before.spec.eviction
-            }
-            Self::Delete(_) | Self::Keep => false,
-        }
     }
 }
 
@@ -264,8 +206,8 @@ impl Writer {
         let Effect {
             job,
             form,
+            fence,
             record,
-            seen,
             patch,
             pods,
             condition,
@@ -274,9 +216,8 @@ impl Writer {
             leaving,
             ..
         } = effect;
-        // By the admission on record it may have been started since it was last heard of.
-        if record.unbinds() && form.suspends() && self.look(&job, form).await? != seen {
-            return Err(Failure::Stale);
+        if let Some(fence) = fence {
+            outcome.view = Some(self.patch(&job, form, fence).await?);
         }
         outcome.record = self.record(&job, form, record).await?;
         self.end_clients(&leaving).await?;

@@ -10,12 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 use prorata_core::{Devices, Event, Job, JobId, Node, NodeId, Placement, Snapshot, TenantId, Time};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
-use tracing::warn;
 
 use crate::plan::Plan;
-use crate::translate::{self, JobView, Part, PodView, RecordView, TenantView};
+use crate::translate::{JobView, Part, PodView, RecordView, TenantView};
 use crate::watch::{Change, Kind, Object};
 use aside::Apart;
+use coming::Coming;
 use deadlines::Unplaced;
 use departed::Departed;
 use followed::Waiting;
@@ -67,11 +67,13 @@ pub struct Observed {
     occupied: BTreeMap<NodeId, BTreeMap<Uid, Devices>>,
     /// Nodes that were not ready for too long.
     lost: BTreeSet<NodeId>,
+    /// Jobs about which a write is under way that starts them, or lets pods of theirs go.
+    let_go: BTreeSet<Uid>,
     /// Jobs that leave for others.
     leavers: BTreeMap<Uid, Leaver>,
     /// Admissions that are no longer in force, though their records may still say so, by job and
     /// epoch.
-    withdrawn: BTreeMap<(Uid, i64), Plan>,
+    withdrawn: BTreeMap<(Uid, i64), Withdrawn>,
     /// Bound pods of Jobs that have no seat any more: nobody waits for their end.
     detached: BTreeSet<Uid>,
     /// Pods of Jobs that kube-scheduler cannot place.
@@ -83,6 +85,8 @@ pub struct Observed {
     unplaced: BTreeMap<Uid, Unplaced>,
     /// Jobs that disturb others on shared GPUs.
     apart: Apart,
+    /// Pods of Jobs that are not on a node.
+    coming: Coming,
     /// Pods that went without having been seen on a node.
     departed: Departed,
     /// The greatest epoch that was ever seen on record.
@@ -229,10 +233,7 @@ impl Observed {
         match change {
             Change::Applied(object) => self.put(object, &mut news),
             Change::Deleted(object) => self.drop(object.kind(), &object.key(), &mut news),
-            Change::Listed(kind, objects) => {
-                self.relist(kind, objects, &mut news);
-                self.readopt(kind, &mut news);
-            }
+            Change::Listed(kind, objects) => self.relist(kind, objects, &mut news),
             Change::Closed(nodes) => self.close(nodes, &mut news),
             Change::Occupied(node, pods) => self.occupy(node, pods, &mut news),
             // These take the core, or a clock.
@@ -265,43 +266,6 @@ impl Observed {
         self.tell(&mut news);
         self.readopt_promises(&mut news);
         news
-    }
-
-    /// The admission that a record holds is in force, unless its Job has ended or was stopped
-    /// after it had been released.
-    fn adopt(&mut self, uid: &str, news: &mut News) {
-        let record = &self.records[uid];
-        let Some((admission, view)) = record.spec.admission.as_ref().zip(self.jobs.get(uid)) else {
-            return;
-        };
-        let stopped = view.is_suspended && view.epoch == Some(admission.epoch);
-        let eviction = record.spec.eviction.clone();
-        let eviction = eviction.filter(|eviction| eviction.epoch == admission.epoch);
-        if (stopped && eviction.is_none()) || view.has_ended {
-            return;
-        }
-        let Some(task) = translate::task(&record.spec, &self.gpu_resource) else {
-            warn!(job = %view.id, "the recorded admission cannot be read; the job queues again");
-            return;
-        };
-        let placement = translate::placement(&admission.placement);
-        // What was admitted is what the record says, whatever has been edited since.
-        let job = Job {
-            gang: record.spec.gang,
-            task,
-            hold: None,
-            ..view.job(record.spec.tenant.as_str().into(), record.spec.priority)
-        };
-        let plan = Plan::new(&job, admission.epoch, placement.clone(), view.indexed);
-        let since = record.admitted().unwrap_or(view.created);
-        let admitted = Event::JobAdmitted(view.id.clone(), placement, since);
-        news.facts.extend([Event::JobSubmitted(job), admitted]);
-        self.told.insert(uid.to_owned(), view.id.clone());
-        self.plans.insert_mut(uid.to_owned(), plan);
-        if let Some(eviction) = eviction {
-            let leaver = Leaver::recorded(eviction);
-            self.leavers.insert(uid.to_owned(), leaver);
-        }
     }
 
     /// An admission is in force from now on.
@@ -395,7 +359,7 @@ impl Observed {
             }
             Kind::QueuedJob => self.records.keys().cloned().collect(),
             Kind::Pod => {
-                let all = self.pods.keys().chain(self.unscheduled.keys());
+                let all = self.pods.keys().chain(self.coming.pods());
                 all.cloned().collect()
             }
         }
@@ -478,7 +442,9 @@ impl Observed {
     }
 }
 
+mod adopted;
 mod aside;
+mod coming;
 mod deadlines;
 mod departed;
 mod evictions;
@@ -487,10 +453,12 @@ mod groups;
 mod nodes;
 mod owners;
 mod pods;
+mod released;
 mod tenants;
 
 pub use deadlines::{Expired, Patience};
 pub use evictions::Leaver;
+use evictions::Withdrawn;
 pub(crate) use evictions::{DRAIN, TOGETHER};
 pub use owners::topmost;
 #[cfg(test)]

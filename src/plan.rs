@@ -138,12 +138,6 @@ impl Plan {
         self.visited.contains(&seat)
     }
 
-    /// Whether a pod has or had any of the places.
-    #[must_use]
-    pub fn was_taken_up(&self) -> bool {
-        !self.visited.is_empty()
-    }
-
     /// The place of a bound pod: the one it has, else that of its completion index, else a free
     /// one on its node, else any; `None` when all are taken.
     pub fn seat(&mut self, pod: &PodView) -> Option<u32> {

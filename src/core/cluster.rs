@@ -11,12 +11,12 @@
 //! ```
 //!
 //! Capacity counts as taken from the moment it is assumed until the last holder is known to be
-//! gone. Time alone frees nothing. The sums are in `holdings`.
+//! gone. What is assumed is free again by our own decision only until its job is released. Time
+//! alone frees nothing. The sums are in `holdings`.
 
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
@@ -27,10 +27,10 @@ use crate::job::{Job, Placement};
 use crate::node::NodeState;
 use crate::policy::Policy;
 use crate::pool::Pools;
-use crate::preemption;
 use crate::reason::Verdict;
 use crate::reservation::Reservation;
 use crate::resource::Resources;
+use crate::standing::{JobState, Standing};
 use crate::task::{Binding, Leaving, Tasks};
 use crate::tenant::Tenant;
 use crate::time::Time;
@@ -80,24 +80,6 @@ pub(crate) struct TenantState {
     pub(crate) past: crate::history::Past,
 }
 
-/// A job with what became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct JobState {
-    pub(crate) job: Arc<Job>,
-    /// Where its tasks are; `None` while it waits.
-    pub(crate) tasks: Option<Tasks>,
-    /// Room that is promised to it, while it waits for others to leave.
-    pub(crate) nominated: Option<Placement>,
-    /// It has to leave for another job. It no longer counts as its tenant's usage.
-    pub(crate) evicting: bool,
-    /// When it started; `None` unless it runs.
-    pub(crate) started: Option<Time>,
-    /// Its work up to then is safe.
-    pub(crate) saved: Time,
-    /// How long it ran in earlier starts.
-    pub(crate) ran: Duration,
-}
-
 /// What has changed since somebody took note. Whoever gets a copy of the state has its own news.
 #[derive(Debug, Default)]
 pub(crate) struct News {
@@ -108,67 +90,9 @@ pub(crate) struct News {
     pub(crate) verdicts: BTreeSet<JobId>,
 }
 
-/// How a job stands in the queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// Not at all.
-    Away,
-    /// It waits; it ran so long before.
-    Waits(Arc<Job>, Duration),
-    /// It runs.
-    Runs(Arc<Job>, Since),
-}
-
-/// Since when a job runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Since {
-    pub(crate) started: Time,
-    /// Its work up to then is safe.
-    pub(crate) safe: Time,
-}
-
 impl Clone for News {
     fn clone(&self) -> Self {
         Self::default()
-    }
-}
-
-impl JobState {
-    fn waiting(job: Arc<Job>) -> Self {
-        Self {
-            job,
-            tasks: None,
-            nominated: None,
-            evicting: false,
-            started: None,
-            saved: Time::ZERO,
-            ran: Duration::ZERO,
-        }
-    }
-
-    fn standing(&self) -> Standing {
-        match &self.tasks {
-            None if self.nominated.is_some() => Standing::Away,
-            None => Standing::Waits(self.job.clone(), self.ran),
-            Some(tasks) if tasks.is_leaving() => Standing::Away,
-            Some(_) => {
-                let since = Since {
-                    started: self.started.unwrap_or_default(),
-                    safe: self.unsafe_since(),
-                };
-                Standing::Runs(self.job.clone(), since)
-            }
-        }
-    }
-
-    /// From when on its work would be lost.
-    pub(crate) fn unsafe_since(&self) -> Time {
-        self.started.unwrap_or_default().max(self.saved)
-    }
-
-    /// GPU-milliseconds of work that are lost when it leaves now.
-    pub(crate) fn loss(&self, now: Time) -> u64 {
-        preemption::loss(self.job.milli_gpu(), self.unsafe_since(), now)
     }
 }
 
@@ -199,6 +123,7 @@ impl Cluster {
             }
             Event::JobEvicted(job) => self.evict(now, &job),
             Event::JobNominated(job, placement) => self.renominate(&job, placement),
+            Event::JobReleased(job) => self.release(&job),
             Event::TaskBound(task, node) => self.bind(now, &task.job, task.index, node),
             Event::DevicesSeen(node, seen) => self.devices_seen(now, &node, &seen),
             Event::TaskFinished(task) => self.finish(now, &task.job, task.index),
@@ -228,7 +153,7 @@ impl Cluster {
         });
     }
 
-    /// A job has to leave for another. What its tasks have not taken up is free at once.
+    /// A job has to leave for another. What its tasks cannot have taken up is free at once.
     pub(crate) fn evict(&mut self, now: Time, id: &JobId) {
         let runs = |state: &JobState| state.tasks.is_some() && !state.evicting;
         if !self.jobs.get(id).is_some_and(runs) {
@@ -320,7 +245,16 @@ impl Cluster {
         self.edit(&job.id.clone(), |state| state.job = Arc::new(job));
     }
 
-    /// The job's places are to be given up: at once those that no task has taken up.
+    /// Its tasks may be on their way: no place of theirs is free by our own decision.
+    fn release(&mut self, id: &JobId) {
+        self.edit(id, |state| {
+            if let Some(tasks) = &mut state.tasks {
+                tasks.release();
+            }
+        });
+    }
+
+    /// The job's places are to be given up: at once those that no task can have taken up.
     fn leave(&mut self, now: Time, id: &JobId, leaving: Leaving) {
         self.unnominate(id);
         let Some(state) = self.jobs.get_mut(id) else {
@@ -405,8 +339,8 @@ impl Cluster {
     }
 
     fn forget(&mut self, now: Time, id: &JobId) {
-        let assumed = |state: &JobState| state.tasks.as_ref().is_some_and(Tasks::all_assumed);
-        if self.jobs.get(id).is_some_and(assumed) {
+        let take_back = |state: &mut JobState| state.tasks.as_mut().is_some_and(Tasks::take_back);
+        if self.jobs.get_mut(id).is_some_and(take_back) {
             self.leave(now, id, Leaving::ToTheQueue);
         }
     }

@@ -36,7 +36,7 @@ pub enum Event {
     /// A job exists, like this. What it asks for may change while it waits; once it is admitted,
     /// only whether it is held.
     JobSubmitted(Job),
-    /// A job wants nothing any more: deleted, completed or failed. What no task has taken up is
+    /// A job wants nothing any more: deleted, completed or failed. What no task can have taken up is
     /// free at once, the rest when its tasks finish.
     JobWithdrawn(JobId),
     /// A record from before a restart says that this job was admitted at this moment. Ignored
@@ -52,6 +52,9 @@ pub enum Event {
     /// A record from before a restart says that this room is promised to a waiting job, once
     /// those that were evicted for it are gone.
     JobNominated(JobId, Placement),
+    /// An admitted job is being let go: its tasks may be on their nodes before anybody says so. From
+    /// now on each place is theirs until its task is known to have finished.
+    JobReleased(JobId),
     /// A task is on a node, whether or not that was the plan.
     TaskBound(TaskId, NodeId),
     /// A task is gone from its node, and its place is not needed again.
@@ -62,7 +65,7 @@ pub enum Event {
     PodCharged(PodId, TenantId),
     /// Such a pod is gone.
     PodGone(PodId),
-    /// The last decision about this job could not be carried out. What it took is free again,
-    /// and the job waits, unless one of its tasks already runs.
+    /// The last decision about this job could not be carried out: it was not released. What it took
+    /// is free again, and the job waits, unless one of its tasks already runs.
     DecisionFailed(JobId),
 }

@@ -56,6 +56,7 @@ pub mod scheduler;
 mod seen;
 pub mod share;
 pub mod snapshot;
+mod standing;
 mod states;
 mod task;
 pub mod tenant;

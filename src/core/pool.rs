@@ -8,11 +8,12 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::cluster::{Cluster, JobState, Map, TenantState};
+use crate::cluster::{Cluster, Map, TenantState};
 use crate::id::{JobId, NodeId, TenantId};
 use crate::job::{Placement, Slot};
 use crate::needs::{Taint, Text};
 use crate::node::{Node, NodeState, Spec};
+use crate::standing::JobState;
 use crate::task::Tasks;
 
 /// The label of a node that says of which pool it is.

@@ -10,7 +10,7 @@ use core::cmp::Reverse;
 use core::ops::Bound;
 use core::time::Duration;
 
-use crate::cluster::{Cluster, JobState};
+use crate::cluster::Cluster;
 use crate::decision::Rule;
 use crate::drf::Arena;
 use crate::entry::may_by_share;
@@ -23,6 +23,7 @@ use crate::resource::{Resource, Resources};
 use crate::rooms::{BoardId, Rooms};
 use crate::rules::{Form, Preemptor};
 use crate::share::Share;
+use crate::standing::JobState;
 use crate::task::Tasks;
 use crate::time::Time;
 use crate::tree::Seat;

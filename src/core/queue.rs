@@ -7,12 +7,13 @@ use alloc::sync::Arc;
 use core::cmp::Reverse;
 use core::time::Duration;
 
-use crate::cluster::{Cluster, Since, Standing};
+use crate::cluster::Cluster;
 use crate::id::{JobId, TenantId};
 use crate::job::{Job, Kind};
 use crate::policy::Order;
 use crate::preemption;
 use crate::rooms::{BoardId, Rooms};
+use crate::standing::{Since, Standing};
 use crate::time::Time;
 
 /// A job's place in its tenant's queue.

@@ -5,7 +5,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use crate::cluster::{Cluster, JobState};
+use crate::cluster::Cluster;
 use crate::drf::{Arena, Entry};
 use crate::id::{JobId, NodeId};
 use crate::job::{Ask, Job};
@@ -13,6 +13,7 @@ use crate::placement::{self, Bounds};
 use crate::queue::{Head, Turn};
 use crate::resource::Resources;
 use crate::rooms::{BoardId, Rooms};
+use crate::standing::JobState;
 use crate::time::Time;
 use crate::tree::Seat;
 use crate::trial;

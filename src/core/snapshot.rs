@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::cluster::{Cluster, JobState};
+use crate::cluster::Cluster;
 use crate::event::Event;
 use crate::fragmentation::Mix;
 use crate::id::{JobId, NodeId, PodId, TaskId, TenantId};
@@ -14,6 +14,7 @@ use crate::policy::Policy;
 use crate::reason::{Reason, Verdict};
 use crate::resource::{Resource, Resources};
 use crate::share::Share;
+use crate::standing::JobState;
 use crate::task::Progress;
 use crate::tenant::Tenant;
 use crate::time::Time;
@@ -387,6 +388,9 @@ fn job_facts(state: &JobState) -> Vec<Event> {
         started,
     ));
     facts.push(Event::JobCheckpointed(job.id.clone(), state.saved));
+    if tasks.is_released() {
+        facts.push(Event::JobReleased(job.id.clone()));
+    }
     for (index, (slot, progress)) in (0..).zip(tasks.placement.slots().zip(&tasks.progress)) {
         let job = job.id.clone();
         let task = TaskId { job, index };

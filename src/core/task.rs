@@ -48,6 +48,8 @@ pub(crate) struct Tasks {
     open: usize,
     /// Tasks whose place is held by our own decision alone.
     assumed: usize,
+    /// They may be on their nodes before anybody says so.
+    released: bool,
     leaving: Option<Leaving>,
 }
 
@@ -59,6 +61,7 @@ impl Tasks {
             open: gang,
             assumed: gang,
             placement,
+            released: false,
             leaving: None,
         }
     }
@@ -69,8 +72,19 @@ impl Tasks {
         all.filter(|(_, progress)| *progress != Progress::Finished)
     }
 
-    pub(crate) fn all_assumed(&self) -> bool {
-        self.assumed == self.progress.len()
+    pub(crate) const fn release(&mut self) {
+        self.released = true;
+    }
+
+    pub(crate) const fn is_released(&self) -> bool {
+        self.released
+    }
+
+    /// They were not released after all; false where one of them was on a node.
+    pub(crate) const fn take_back(&mut self) -> bool {
+        let all_assumed = self.assumed == self.progress.len();
+        self.released &= !all_assumed;
+        all_assumed
     }
 
     /// What became of the job, as far as its places tell.
@@ -91,14 +105,15 @@ impl Tasks {
         self.leaving.is_some()
     }
 
-    /// Gives up what no task has taken up yet, and answers with it. A job that leaves for good
+    /// Gives up what no task can have taken up yet, and answers with it. A job that leaves for good
     /// does not come back.
     pub(crate) fn leave(&mut self, leaving: Leaving) -> Vec<Slot> {
         if self.leaving != Some(Leaving::ForGood) {
             self.leaving = Some(leaving);
         }
         let assumed = |index: &u32| self.progress_of(*index) == Some(Progress::Assumed);
-        let given_up: Vec<u32> = (0..self.len()).filter(assumed).collect();
+        let all = 0..if self.released { 0 } else { self.len() };
+        let given_up: Vec<u32> = all.filter(assumed).collect();
         given_up
             .into_iter()
             .filter_map(|index| self.finish(index))

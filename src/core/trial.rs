@@ -4,7 +4,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::cluster::{Cluster, JobState};
+use crate::cluster::Cluster;
 use crate::id::{JobId, NodeId};
 use crate::job::{Ask, Hold, Kind, Shape};
 use crate::needs::Text;
@@ -15,6 +15,7 @@ use crate::policy::Order;
 use crate::reason::Reason;
 use crate::resource::{Resource, Resources};
 use crate::rooms::Slots;
+use crate::standing::JobState;
 use crate::tenant::Tenant;
 use crate::time::Time;
 use crate::tree::Seat;

@@ -7,7 +7,7 @@ use prorata_core::{JobId, NodeId, Snapshot};
 
 use super::record_write;
 use crate::api::labels;
-use crate::effects::{Effect, Notice, PodName, PodsWrite, RecordWrite, Seen};
+use crate::effects::{Effect, Notice, PodName, PodsWrite, RecordWrite};
 use crate::observed::Observed;
 use crate::plan::Plan;
 use crate::status::Standing;
@@ -111,7 +111,7 @@ pub(super) fn left(record: &RecordView, now: Timestamp) -> Option<Effect> {
         job: JobId::new(&record.namespace, &job.name, &job.uid),
         form,
         record: write,
-        seen: Seen::default(),
+        fence: None,
         patch: None,
         pods: None,
         starts: false,

@@ -34,6 +34,8 @@ pub(super) struct Work {
     /// First come, first served, each once.
     reports: VecDeque<Uid>,
     reported: BTreeSet<Uid>,
+    /// Admissions that wait until others' records say that they leave.
+    pub(super) awaiting: BTreeSet<Uid>,
     /// Whether the last job that was looked at was one to be reported about.
     reported_last: bool,
     /// Events that may be written, as of a moment; all of them before the first.

@@ -15,12 +15,13 @@ use crate::watch::Object;
 
 /// How long a refusal stands before it is tried again: long enough to be read.
 const REFUSED_FOR_AT_LEAST: Duration = Duration::from_secs(5);
-/// How long it is waited for others' records to say that they leave before it is looked again.
-const LEFT_WITHIN: Duration = Duration::from_millis(20);
 
 impl Driver {
-    /// Starts as many writes as there may be.
+    /// Starts as many writes as there may be. Whatever has happened, others' records may say by now
+    /// that they leave.
     pub(super) fn write(&mut self) {
+        let awaiting = std::mem::take(&mut self.work.awaiting);
+        self.work.admissions.extend(awaiting);
         let snapshot = self.scheduler.snapshot();
         while let Some((uid, effect)) = self.next_effect(&snapshot) {
             self.work.busy.insert(uid, !effect.is_urgent());
@@ -36,7 +37,7 @@ impl Driver {
         self.observed.forget_withdrawn(|uid| busy.contains_key(uid));
         while let Some((uid, queue)) = self.work.next() {
             if self.observed.awaits_others(&uid) {
-                self.work.look_again(&uid, LEFT_WITHIN);
+                self.work.awaiting.insert(uid.clone());
                 if !self.observed.is_withdrawn(&uid) {
                     continue;
                 }
@@ -62,6 +63,10 @@ impl Driver {
             };
             if effect.stops() && !self.observed.leaves_with_others(&uid) {
                 effect.leaving = self.observed.bound(&uid);
+            }
+            if effect.lets_go() {
+                let news = self.observed.let_go(&effect.job);
+                self.learn(news);
             }
             if effect.is_urgent() {
                 return Some((uid, effect));
@@ -89,6 +94,14 @@ impl Driver {
         for object in record.into_iter().chain(view).chain(pods) {
             let news = self.observed.apply_written(object);
             self.learn(news);
+        }
+        if self.observed.is_let_go(&uid) {
+            let news = self.observed.end_let_go(&uid);
+            self.learn(news);
+            if outcome.failure.is_some() {
+                // Of one that leaves, what it was to have may be free now.
+                self.cycle();
+            }
         }
         match outcome.failure {
             None => {

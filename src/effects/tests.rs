@@ -37,7 +37,7 @@ async fn outcome_of_a_change(answered: u64) -> Outcome {
         job: JobId::new("red", "train", "1a2b-3c"),
         form: Form::Job,
         record: write,
-        seen: Seen::default(),
+        fence: None,
         patch: None,
         pods: None,
         condition: None,

@@ -40,7 +40,7 @@ pub fn controller_role() -> ClusterRole {
             rule("", &["pods"], &["list", "watch", "patch"]),
             rule("", &["pods/status"], &["patch"]),
             rule("", &["pods/eviction"], &["create"]),
-            rule("batch", &["jobs"], &["get", "list", "watch", "patch"]),
+            rule("batch", &["jobs"], &["list", "watch", "patch"]),
             rule("batch", &["jobs/status"], &["patch"]),
             rule("scheduling.k8s.io", &["priorityclasses"], FOLLOW),
             rule(GROUP, &["tenants"], &["list", "watch", "create", "patch"]),
@@ -68,7 +68,7 @@ fn composites() -> Vec<PolicyRule> {
     }
     let rules = plurals.into_iter().map(|(group, plurals)| {
         let plurals: Vec<&str> = plurals.into_iter().collect();
-        rule(group, &plurals, &["get", "list", "watch", "patch"])
+        rule(group, &plurals, &["list", "watch", "patch"])
     });
     rules.collect()
 }

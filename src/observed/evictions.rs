@@ -38,6 +38,14 @@ impl Leaver {
     }
 }
 
+/// An admission that is no longer in force.
+#[derive(Debug)]
+pub(super) struct Withdrawn {
+    plan: Plan,
+    /// Whether the job had been started by it.
+    pub(super) was_released: bool,
+}
+
 /// What ends a job by no rule of the core: its node's GPUs are to be divided anew.
 pub(crate) const DRAIN: &str = "repartition";
 /// Nor by this one: clients of MPS on its GPU cannot be ended one by one.
@@ -188,8 +196,11 @@ impl Observed {
     /// places.
     pub(super) fn withdraw(&mut self, uid: &str) {
         if let Some(plan) = self.plans.get(uid).cloned() {
+            let view = self.jobs.get(uid);
+            let was_released = view.is_some_and(|view| self.is_released(view));
             self.plans.remove_mut(uid);
-            self.withdrawn.insert((uid.to_owned(), plan.epoch()), plan);
+            let key = (uid.to_owned(), plan.epoch());
+            self.withdrawn.insert(key, Withdrawn { plan, was_released });
         }
     }
 
@@ -242,8 +253,8 @@ impl Observed {
             let is_told = theirs.is_some_and(|places| places.iter().any(is_near));
             *other != uid && is_told && !self.is_recorded(other, leaver)
         };
-        let is_withdrawn = |((other, _), plan): (&(Uid, i64), &Plan)| {
-            let mut slots = plan.placement().slots();
+        let is_withdrawn = |((other, _), withdrawn): (&(Uid, i64), &Withdrawn)| {
+            let mut slots = withdrawn.plan.placement().slots();
             other != uid && slots.any(|slot| nodes.contains(slot.node.as_str()))
         };
         self.leavers.iter().any(|leaver| leaves(&leaver)) || self.withdrawn.iter().any(is_withdrawn)

@@ -1,12 +1,10 @@
-//! Admissions by their records: those that another controller decides, and those of kinds that
-//! could not be listed for a while.
+//! Admissions by their records, while another controller decides.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{News, Observed, Plan, Uid};
 use crate::translate::{self, JobView};
-use crate::watch::Kind;
 use prorata_core::{Event, Job, Resources, Time};
 
 /// Whoever decides has put a job on record within this time, or cannot.
@@ -105,33 +103,6 @@ impl Observed {
         }
     }
 
-    /// What runs by an admission of ours that was forgotten with its kind: that is in force again.
-    pub(super) fn readopt(&mut self, kind: Kind, news: &mut News) {
-        if self.follows || kind.composite().is_none() {
-            return;
-        }
-        for uid in self.keys(kind) {
-            let admission = self
-                .records
-                .get(&uid)
-                .and_then(|r| r.spec.admission.as_ref());
-            let epoch = admission.map(|admission| admission.epoch);
-            let runs = |view: &JobView| !view.is_suspended && !view.has_ended && !view.is_leaving;
-            let by_it = |view: &JobView| epoch.is_some() && view.epoch == epoch && runs(view);
-            if self.plans.contains_key(&uid) || !self.jobs.get(&uid).is_some_and(by_it) {
-                continue;
-            }
-            self.adopt(&uid, news);
-            self.seat_pods_of(&uid, news);
-            let leaver = self
-                .jobs
-                .get(&uid)
-                .filter(|_| self.leavers.contains_key(&uid));
-            news.facts
-                .extend(leaver.map(|view| Event::JobEvicted(view.id.clone())));
-        }
-    }
-
     /// Whether an admission has started a job, though it may not be known here yet: records and what
     /// they are of are heard of by ways of their own.
     pub(super) fn was_admitted(&self, uid: &str) -> bool {
@@ -142,7 +113,7 @@ impl Observed {
     }
 
     /// Forgets the job with its admission; it is told anew.
-    fn abandon(&mut self, uid: &Uid, news: &mut News) {
+    pub(super) fn abandon(&mut self, uid: &Uid, news: &mut News) {
         if let Some(id) = self.told.get(uid) {
             news.facts.push(Event::JobWithdrawn(id.clone()));
             news.facts.extend(self.vacated(uid, true));

@@ -10,6 +10,7 @@ impl Observed {
     pub(super) fn put_pod(&mut self, mut pod: PodView, news: &mut News) {
         let uid = pod.uid.clone();
         self.unscheduled.remove(&uid);
+        self.coming.end(&uid);
         let version = |pod: &PodView| pod.gated.as_ref().map(|gated| gated.version);
         let known = self.pods.get(&uid);
         if known.is_some_and(|known| version(known) > version(&pod)) {
@@ -37,6 +38,9 @@ impl Observed {
         });
         let before = self.unscheduled.remove(&pod.uid);
         news.touched.extend(before.map(|pod| pod.job));
+        if let Some(job) = &job {
+            self.coming.note(&pod.uid, job);
+        }
         if let Some((job, why)) = job.zip(pod.unschedulable) {
             news.touched.insert(job.clone());
             let index = pod.index;
@@ -163,6 +167,7 @@ impl Observed {
         self.detached.remove(uid);
         let unbound = self.unscheduled.remove(uid);
         news.touched.extend(unbound.map(|pod| pod.job));
+        news.touched.extend(self.coming.end(uid));
         let Some(pod) = self.pods.remove(uid) else {
             self.departed.note(uid);
             return;

@@ -3,11 +3,12 @@
 mod aside;
 mod leaving;
 mod occupied;
+mod released;
 
 use std::time::Duration;
 
 use super::*;
-use k8s_openapi::jiff::Timestamp;
+use crate::translate;
 use prorata_core::{Others, Resources, Slot, TaskId};
 use serde_json::json;
 
@@ -309,7 +310,6 @@ fn a_slot_takes_what_it_is_on_its_node_until_its_pod_is_gone() {
 fn whoever_follows_knows_what_is_not_decided_yet() {
     let mut observed = Observed::new("nvidia.com/gpu", Classes::default(), Patience::default());
     observed.follow();
-    let at = |seconds: u64| Time::from_millis(seconds * 1000);
     assert!(!observed.has_undecided(false, at(0)));
     let manifest = json!({
         "metadata": {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use prorata_core::needs::{Operator, Requirement, Term};
-use prorata_core::{Event, Hold, Job, Needs, NodeId, Resources, TaskId};
+use prorata_core::{Event, Hold, Job, Needs, NodeId, Resources, TaskId, TenantId};
 
 use super::{News, Observed};
 use crate::plan::Plan;
@@ -20,6 +20,10 @@ impl Observed {
         if self.follows {
             for uid in news.touched.clone() {
                 self.heed(&uid, news);
+            }
+        } else {
+            for uid in news.touched.clone() {
+                self.adopt_late(&uid, news);
             }
         }
         for uid in news.touched.clone() {
@@ -47,7 +51,10 @@ impl Observed {
                 if ended {
                     self.detach_pods_of_composite(uid, news);
                 }
-                news.facts.extend(self.vacated(uid, ended));
+                // kube-scheduler may bind pods of a Job that is gone until they are deleted too.
+                if ended || !self.coming.has(uid) {
+                    news.facts.extend(self.vacated(uid, ended));
+                }
             }
         }
     }
@@ -55,7 +62,7 @@ impl Observed {
     /// The job as the core is to see it; `None` where the queue has nothing to do with it.
     pub(super) fn wanted(&self, uid: &str) -> Option<Job> {
         let view = self.jobs.get(uid)?;
-        let tenant = self.namespaces.get(view.id.namespace())?.clone();
+        let tenant = self.tenant_of(view)?;
         let concerned = view.is_queued && !view.has_ended && !view.is_leaving;
         let mut job = view.job(tenant, self.priority(view));
         let class = self.class(view).unwrap_or_default();
@@ -77,6 +84,17 @@ impl Observed {
         }
         job.hold = self.group_waits_for(view).or(job.hold);
         (concerned && !self.bypasses(uid)).then_some(job)
+    }
+
+    /// The tenant that its namespace belongs to; while it runs, the one by which it was started.
+    fn tenant_of(&self, view: &JobView) -> Option<TenantId> {
+        let known = self.namespaces.get(view.id.namespace()).cloned();
+        let recorded = || {
+            let record = self.records.get(view.id.uid())?;
+            let runs = self.is_released(view);
+            runs.then(|| record.spec.tenant.as_str().into())
+        };
+        known.or_else(recorded)
     }
 
     /// Whether the admission in force has started it.
@@ -102,34 +120,35 @@ impl Observed {
             && !(self.follows && self.was_admitted(uid))
     }
 
-    fn wanted_facts(&self, uid: &str, mut job: Job) -> Vec<Event> {
+    fn wanted_facts(&self, uid: &str, job: Job) -> Vec<Event> {
         let view = &self.jobs[uid];
-        let released = |plan: &Plan| view.epoch == Some(plan.epoch()) || view.has_begun;
+        let is_released = self.is_released(view);
         let stopped = self.has_stopped(uid);
         let mut facts = Vec::new();
         // Edited before it was started: it is planned anew as it is now.
-        let outdated = |plan: &Plan| !released(plan) && !plan.shape().asks_as(&job.shape());
+        let outdated = |plan: &Plan| !is_released && !plan.shape().asks_as(&job.shape());
         if self.plans.get(uid).is_some_and(outdated) {
             facts.push(Event::DecisionFailed(job.id.clone()));
         }
-        let is_started = view.form.suspends() && self.plans.get(uid).is_some_and(&released);
-        let has_unseen = is_started && self.may_have_unseen_pods(uid);
-        if has_unseen && !self.plans.get(uid).is_some_and(Plan::was_taken_up) {
-            // Once it is on hold, its places are free if no pod has one.
-            job.hold = None;
-        } else if stopped {
+        facts.extend(is_released.then(|| Event::JobReleased(job.id.clone())));
+        if stopped {
             facts.push(Event::JobSubmitted(Job {
                 hold: Some(Hold::User),
                 ..job.clone()
             }));
-            facts.extend(self.left(uid, !has_unseen));
+            facts.extend(self.left(uid, !self.may_have_unseen_pods(uid)));
         }
         // Its pods are evicted one by one, and others may come to the gang meanwhile.
-        if !view.form.suspends() && self.leavers.contains_key(uid) {
+        let leaver = self.leavers.get(uid).filter(|_| !view.form.suspends());
+        if leaver.is_some_and(|leaver| leaver.is_overdue || !self.is_on_its_way(uid)) {
             facts.extend(self.vacated(uid, false));
         }
+        let was_never_recorded = self.was_never_recorded(view, &job);
         let saved = view.checkpointed.map(|at| (job.id.clone(), at));
         facts.push(Event::JobSubmitted(job));
+        if was_never_recorded {
+            facts.extend(self.vacated(uid, false));
+        }
         facts.extend(saved.map(|(id, at)| Event::JobCheckpointed(id, at)));
         facts
     }

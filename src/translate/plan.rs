@@ -27,6 +27,7 @@ pub fn release(job: &JobView, epoch: i64, placement: &Placement) -> Value {
         json!({"op": "test", "path": "/metadata/uid", "value": job.id.uid()}),
         json!({"op": "test", "path": "/metadata/generation", "value": job.generation}),
         unheld(job),
+        last_released(job),
         json!({"op": "test", "path": suspend, "value": true}),
         released(job, epoch),
     ];
@@ -36,6 +37,19 @@ pub fn release(job: &JobView, epoch: i64, placement: &Placement) -> Value {
     }
     patch.push(json!({"op": "replace", "path": suspend, "value": false}));
     Value::Array(patch)
+}
+
+/// The patch after which no patch on its way can start the Job by this admission: it says that it has
+/// been started by it, and stopped. It applies only while neither has happened.
+#[must_use]
+pub fn fence(job: &JobView, epoch: i64) -> Value {
+    let suspend = suspend_path(job.form);
+    json!([
+        {"op": "test", "path": "/metadata/uid", "value": job.id.uid()},
+        {"op": "test", "path": suspend, "value": true},
+        last_released(job),
+        released(job, epoch),
+    ])
 }
 
 /// The epoch of what was let go without an admission: those start at one.
@@ -65,14 +79,25 @@ fn released(job: &JobView, epoch: i64) -> Value {
     }
 }
 
-/// A hold is an annotation, which no generation counts. To test for null is to test for absence.
+/// A hold is an annotation, which no generation counts.
 fn unheld(job: &JobView) -> Value {
-    let held = labels::HELD.replace('~', "~0").replace('/', "~1");
+    annotated(job, labels::HELD, None)
+}
+
+/// Nothing has started it since, nor says that it has.
+fn last_released(job: &JobView) -> Value {
+    let epoch = job.epoch.map(|epoch| epoch.to_string());
+    annotated(job, labels::EPOCH, epoch)
+}
+
+/// To test for null is to test for absence.
+fn annotated(job: &JobView, name: &str, value: Option<String>) -> Value {
+    let name = name.replace('~', "~0").replace('/', "~1");
     let path = match job.has_annotations {
-        true => format!("/metadata/annotations/{held}"),
+        true => format!("/metadata/annotations/{name}"),
         false => "/metadata/annotations".to_owned(),
     };
-    json!({"op": "test", "path": path, "value": null})
+    json!({"op": "test", "path": path, "value": value})
 }
 
 const fn suspend_path(form: Form) -> &'static str {
@@ -219,6 +244,44 @@ mod tests {
         fields
             .flat_map(|field| field.values.clone().unwrap())
             .collect()
+    }
+
+    fn suspended(annotations: Value) -> JobView {
+        let job = json!({
+            "metadata": {"namespace": "red", "name": "j", "uid": "j", "annotations": annotations},
+            "spec": {"suspend": true, "template": {"spec": {"containers": []}}},
+        });
+        JobView::new(&serde_json::from_value(job).unwrap(), "nvidia.com/gpu")
+    }
+
+    fn has(patch: &Value, operation: &Value) -> bool {
+        patch.as_array().unwrap().contains(operation)
+    }
+
+    #[test]
+    fn what_was_fenced_starts_no_more() {
+        let epoch = "/metadata/annotations/internal.prorata.dev~1epoch";
+        let job = suspended(json!({labels::EPOCH: "3"}));
+        let was_last = json!({"op": "test", "path": epoch, "value": "3"});
+        let start = release(&job, 4, &placement(&["a"]));
+        let fence = fence(&job, 4);
+        assert!(has(&start, &was_last) && has(&fence, &was_last));
+        assert!(has(
+            &fence,
+            &json!({"op": "add", "path": epoch, "value": "4"})
+        ));
+        let stays = json!({"op": "test", "path": "/spec/suspend", "value": true});
+        assert!(has(&fence, &stays));
+    }
+
+    #[test]
+    fn what_was_never_started_says_so() {
+        let bare = json!({"op": "test", "path": "/metadata/annotations", "value": null});
+        let start = |job: &JobView| release(job, 1, &placement(&["a"]));
+        assert!(has(&start(&suspended(Value::Null)), &bare));
+        let epoch = "/metadata/annotations/internal.prorata.dev~1epoch";
+        let never = json!({"op": "test", "path": epoch, "value": null});
+        assert!(has(&start(&suspended(json!({"a": "b"}))), &never));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What must hold in the API server's own truth: at each change, and at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prorata::api::labels;
 use serde_json::Value;
@@ -8,8 +8,11 @@ use serde_json::Value;
 use super::batch::{is_over, owner};
 use super::scheduler::{capacity, gpus};
 use super::sets;
-use super::store::{Author, Change, Kind, Store, bool_at, has_condition, str_at, u64_at, uid};
+use super::store::{
+    Author, Change, Key, Kind, Object, Store, bool_at, has_condition, str_at, u64_at, uid,
+};
 use super::users::{FREE, is_held};
+use super::wire::Sent;
 
 /// What has been checked so far.
 #[derive(Debug, Default)]
@@ -17,6 +20,9 @@ pub(crate) struct Checks {
     until: usize,
     /// The places of each admission, by its job and epoch.
     admissions: BTreeMap<(String, u64), Value>,
+    /// Admissions by which a pod that waited by itself has found its place elsewhere, by job and epoch:
+    /// what is held for it is no longer what its record says.
+    moved: BTreeSet<(String, u64)>,
     /// Whether nobody acts on what is long past.
     is_strict: bool,
 }
@@ -40,13 +46,14 @@ impl Checks {
                     self.keeps_its_places(change);
                     keeps_what_runs(store, change);
                 }
+                Kind::Pod => self.moved.extend(moved(store, change)),
                 _ => {}
             }
             room_changes |= matches!(change.key.kind, Kind::QueuedJob | Kind::Pod);
         }
         self.until = store.log.len();
         if room_changes {
-            nothing_is_given_twice(store, self.is_strict);
+            self.nothing_is_given_twice(store);
         }
     }
 
@@ -97,6 +104,62 @@ impl Checks {
             );
         }
     }
+
+    /// On each node the pods have no more GPUs than there are; nor, where nobody acts on what is long
+    /// past, do they together with the places of admissions in force whose pods are still to come.
+    fn nothing_is_given_twice(&self, store: &Store) {
+        let places = places(store, &self.moved);
+        for (key, node) in store.all(Kind::Node) {
+            let mut held: BTreeMap<&str, u64> = BTreeMap::new();
+            let mut strangers = 0;
+            for (pod_key, pod) in store.all(Kind::Pod) {
+                if str_at(pod, "/spec/nodeName") == key.name && !is_over(pod) {
+                    // kube-scheduler may have chosen room for them that was free then.
+                    match pod_key.namespace == FREE || is_elsewhere(store, pod_key, pod) {
+                        true => strangers += gpus(pod),
+                        false => *held.entry(holder(pod)).or_default() += gpus(pod),
+                    }
+                }
+            }
+            let taken = held.values().sum::<u64>() + strangers;
+            let all = capacity(node);
+            assert!(
+                taken <= all,
+                "node {}: pods have {taken} GPUs: {held:?}",
+                key.name
+            );
+            for ((name, job), gpus) in places.iter().filter(|_| self.is_strict) {
+                if *name == key.name {
+                    let holds = held.entry(job).or_default();
+                    *holds = (*holds).max(*gpus);
+                }
+            }
+            let given: u64 = held.values().sum();
+            assert!(
+                given <= all,
+                "node {}: {given} GPUs are given: {held:?}",
+                key.name
+            );
+        }
+    }
+}
+
+/// Nobody overwrites what another has put on record before whoever sent this heard of it.
+pub(crate) fn nothing_is_overwritten_unseen(store: &Store, change: &Change, sent: &Sent) {
+    let Some(before) = &change.before else {
+        return;
+    };
+    let version = str_at(before, "/metadata/resourceVersion");
+    let version: usize = version.parse().unwrap();
+    let is_known = version as u64 <= sent.knew || store.log[version - 1].by == change.by;
+    let is_told = change.key.kind != Kind::QueuedJob || is_known;
+    assert!(
+        is_told,
+        "{:?} overwrites what {:?} says by {:?}",
+        change.by,
+        change.key,
+        store.log[version - 1].by
+    );
 }
 
 /// While a Job runs by an admission, that is on record.
@@ -112,7 +175,7 @@ fn keeps_what_runs(store: &Store, change: &Change) {
         Kind::Job,
         str_at(before, "/spec/job/uid"),
     );
-    let runs = |job: &super::store::Object| {
+    let runs = |job: &Object| {
         !bool_at(job, "/spec/suspend") && epoch(job) == was && !has_condition(job, "Complete")
     };
     assert!(
@@ -157,7 +220,7 @@ fn epoch(job: &Value) -> u64 {
 }
 
 /// An object of this UID as it was.
-fn object(store: &Store, version: u64, kind: Kind, of: &str) -> Option<super::store::Object> {
+fn object(store: &Store, version: u64, kind: Kind, of: &str) -> Option<Object> {
     let until = usize::try_from(version).unwrap();
     let mut log = store.log[..until].iter().rev();
     let theirs = |change: &&Change| {
@@ -168,7 +231,7 @@ fn object(store: &Store, version: u64, kind: Kind, of: &str) -> Option<super::st
 }
 
 /// The record of a Job as it was.
-fn record(store: &Store, version: u64, job: &str) -> Option<super::store::Object> {
+fn record(store: &Store, version: u64, job: &str) -> Option<Object> {
     let until = usize::try_from(version).unwrap();
     let mut log = store.log[..until].iter().rev();
     let theirs = |change: &&Change| {
@@ -178,42 +241,36 @@ fn record(store: &Store, version: u64, job: &str) -> Option<super::store::Object
     log.find(theirs)?.after.clone()
 }
 
-/// On each node the pods have no more GPUs than there are; nor, where nobody acts on what is long
-/// past, do they together with the places of admissions in force whose pods are still to come.
-fn nothing_is_given_twice(store: &Store, is_strict: bool) {
-    let places = places(store);
-    for (key, node) in store.all(Kind::Node) {
-        let mut held: BTreeMap<&str, u64> = BTreeMap::new();
-        let mut strangers = 0;
-        for (pod_key, pod) in store.all(Kind::Pod) {
-            if str_at(pod, "/spec/nodeName") == key.name && !is_over(pod) {
-                // kube-scheduler may have chosen room for them that was free then.
-                match pod_key.namespace == FREE {
-                    true => strangers += gpus(pod),
-                    false => *held.entry(holder(pod)).or_default() += gpus(pod),
-                }
-            }
-        }
-        let taken = held.values().sum::<u64>() + strangers;
-        let all = capacity(node);
-        assert!(
-            taken <= all,
-            "node {}: pods have {taken} GPUs: {held:?}",
-            key.name
-        );
-        for ((name, job), gpus) in places.iter().filter(|_| is_strict) {
-            if *name == key.name {
-                let holds = held.entry(job).or_default();
-                *holds = (*holds).max(*gpus);
-            }
-        }
-        let given: u64 = held.values().sum();
-        assert!(
-            given <= all,
-            "node {}: {given} GPUs are given: {held:?}",
-            key.name
-        );
-    }
+/// Whether a pod that waited by itself is on a node where it has no place: once it was let go
+/// kube-scheduler takes any other whose room is free, as for a stranger, where its own has gone.
+fn is_elsewhere(store: &Store, key: &Key, pod: &Value) -> bool {
+    let slots = own_record(store, key, pod)
+        .and_then(|record| record["spec"]["admission"]["placement"].as_array());
+    slots.is_some_and(|slots| {
+        let mut nodes = slots.iter().map(|slot| str_at(slot, "/node"));
+        nodes.all(|node| node != str_at(pod, "/spec/nodeName"))
+    })
+}
+
+/// The record of a pod that waits by itself, alone or in its set.
+fn own_record<'a>(store: &'a Store, key: &Key, pod: &Value) -> Option<&'a Object> {
+    let is_its_own = |(record_key, record): &(&Key, &Object)| {
+        let set = sets::holder(pod).is_some_and(|set| str_at(record, "/spec/job/name") == set);
+        record_key.namespace == key.namespace
+            && (set || str_at(record, "/spec/job/uid") == uid(pod))
+    };
+    let record = store.all(Kind::QueuedJob).find(is_its_own);
+    record.map(|(_, record)| record)
+}
+
+/// The admission by which this pod was let go, if it has found its place elsewhere.
+fn moved(store: &Store, change: &Change) -> Option<(String, u64)> {
+    let pod = change.after.as_ref()?;
+    let has_node = !str_at(pod, "/spec/nodeName").is_empty();
+    let record = own_record(store, &change.key, pod)?;
+    let job = str_at(record, "/spec/job/uid").to_owned();
+    let is_moved = has_node && is_elsewhere(store, &change.key, pod);
+    is_moved.then(|| (job, u64_at(record, "/spec/admission/epoch")))
 }
 
 /// UID of the job that a pod is of, or is itself.
@@ -229,11 +286,14 @@ fn holder(pod: &Value) -> &str {
 
 /// The GPUs of admissions in force, by node and job. One that is on record to leave has no more than
 /// its pods: none of it comes to the places that are still free, which may be another's by then.
-fn places(store: &Store) -> BTreeMap<(String, String), u64> {
+fn places(store: &Store, moved: &BTreeSet<(String, u64)>) -> BTreeMap<(String, String), u64> {
     let mut places = BTreeMap::new();
     for (_, record) in store.all(Kind::QueuedJob) {
         let uid = str_at(record, "/spec/job/uid");
         let admitted = u64_at(record, "/spec/admission/epoch");
+        if moved.contains(&(uid.to_owned(), admitted)) {
+            continue;
+        }
         let gpus = if let Some((_, job)) = store.find(Kind::Job, uid) {
             let stopped = bool_at(job, "/spec/suspend") && epoch(job) == admitted;
             let leaves = u64_at(record, "/spec/eviction/epoch") == admitted;
@@ -261,7 +321,7 @@ fn places(store: &Store) -> BTreeMap<(String, String), u64> {
     places
 }
 
-/// The same of a set, unless a pod of it has found its place elsewhere.
+/// The same of a set.
 fn set_places(store: &Store, record: &Value, places: &mut BTreeMap<(String, String), u64>) {
     let admitted = u64_at(record, "/spec/admission/epoch");
     let slots = record["spec"]["admission"]["placement"].as_array();
@@ -275,12 +335,8 @@ fn set_places(store: &Store, record: &Value, places: &mut BTreeMap<(String, Stri
     let pods: Vec<_> = pods
         .filter(|p| sets::holder(p) == Some(name) && !is_over(p))
         .collect();
-    let is_elsewhere = |pod: &&super::store::Object| {
-        let node = str_at(pod, "/spec/nodeName");
-        !node.is_empty() && !slots.contains(&node)
-    };
     let leaves = u64_at(record, "/spec/eviction/epoch") == admitted;
-    if leaves || pods.is_empty() || pods.iter().any(is_elsewhere) {
+    if leaves || pods.is_empty() {
         return;
     }
     for slot in slots {

@@ -47,6 +47,12 @@ pub(crate) struct Faults {
     freezes: u64,
     nodes_lost: u64,
     nodes_unready: u64,
+    /// Of what a watch is to say, that before which it stands still for a while.
+    pub(crate) stalls: u64,
+    /// Of steps, those from which on the extender does not answer.
+    silences: u64,
+    /// Of what a process had just sent when it ended, what arrives long after that.
+    lingers: u64,
 }
 
 impl Faults {
@@ -55,6 +61,13 @@ impl Faults {
         let jobs = random.between(4, 14);
         let controllers = if random.chance(400) { 2 } else { 1 };
         let storm_ms = random.between(20, 120) * 1000;
+        // What was added later leaves the stories alone of seeds that do not have it.
+        let mut later = Random::new(random.clone().below(u64::MAX));
+        let mut added = |of: u64, rate: u64| match later.chance(of) {
+            true => rate,
+            false => 0,
+        };
+        let (stalls, silences, lingers) = (added(200, 30), added(200, 2), added(300, 500));
         let mut some = |of: u64, rate: u64| match random.chance(of) {
             true => rate,
             false => 0,
@@ -89,6 +102,9 @@ impl Faults {
             freezes: if controllers > 1 { some(600, 2) } else { 0 },
             nodes_lost: some(300, 1),
             nodes_unready: some(300, 2),
+            stalls,
+            silences,
+            lingers,
         }
     }
 
@@ -96,8 +112,11 @@ impl Faults {
     pub(crate) const fn are_recent(&self) -> bool {
         self.controllers == 1
             && self.requests_delayed == 0
+            && self.lingers == 0
             && self.stale_lists == 0
             && self.events_missed == 0
+            // Who does not hear that a node is back does not wait for what is on it.
+            && (self.stalls == 0 || self.nodes_lost == 0)
     }
 
     /// How long a request is on its way.
@@ -117,6 +136,16 @@ impl World {
             self.crash(index);
         }
         self.freeze_or_thaw();
+        if self.faults.silences > 0 {
+            let odds = if self.is_silent {
+                20
+            } else {
+                self.faults.silences
+            };
+            if self.random.chance(odds) {
+                self.silence(!self.is_silent);
+            }
+        }
         if self.random.chance(self.faults.nodes_lost) {
             let node = *self.random.pick(&NODES);
             self.lose_or_return(node);
@@ -132,7 +161,7 @@ impl World {
     }
 
     /// A process ends, in the middle of whatever it does, and another takes its place. What it has
-    /// sent arrives before that or is lost, unless it is among what is on its way for long.
+    /// sent arrives before that or is lost, unless it lingers or is among what is on its way for long.
     fn crash(&mut self, index: usize) {
         self.collect();
         let ended = self.processes.remove(index);
@@ -142,6 +171,10 @@ impl World {
         for at in (0..self.requests.len()).rev() {
             let (arrives, sent) = &self.requests[at];
             if sent.process == number && *arrives <= now {
+                if self.faults.lingers > 0 && self.random.chance(self.faults.lingers) {
+                    self.requests[at].0 = now + self.random.between(500, 20_000);
+                    continue;
+                }
                 let (_, sent) = self.requests.swap_remove(at);
                 if self.random.chance(500) {
                     self.arrive(sent);
@@ -161,6 +194,14 @@ impl World {
                     false => self.processes[index].is_frozen = true,
                 }
             }
+        }
+    }
+
+    /// The extender does not answer any more, or does again.
+    fn silence(&mut self, is_silent: bool) {
+        self.is_silent = is_silent;
+        for process in &self.processes {
+            process.probed(!is_silent);
         }
     }
 
@@ -187,6 +228,9 @@ impl World {
             if process.is_frozen {
                 process.thaw(self.store.now_ms);
             }
+        }
+        if self.is_silent {
+            self.silence(false);
         }
         for node in NODES {
             self.kubelet.down.remove(node);

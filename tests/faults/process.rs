@@ -19,7 +19,7 @@ use prorata::view::Views;
 use prorata::watch;
 use prorata_core::{Policy, Preemption, Time};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch as latest};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -38,6 +38,8 @@ pub(crate) struct Process {
     pub(crate) is_frozen: bool,
     views: Views,
     told: Told,
+    /// Whether the extender answers, as probes of it have shown.
+    probes: latest::Sender<bool>,
 }
 
 /// What processes differ in from seed to seed.
@@ -56,7 +58,9 @@ impl Process {
         let guard = runtime.enter();
         let clock = Clock::set(Time::from_millis(now_ms));
         let (views, began) = (Views::default(), Instant::now());
-        let main = runtime.spawn(run(number, outbox.clone(), views.clone(), clock, style));
+        let (probes, probed) = latest::channel(true);
+        let ways = (outbox.clone(), views.clone(), probed);
+        let main = runtime.spawn(run(number, ways, clock, style));
         drop(guard);
         Self {
             number,
@@ -67,7 +71,13 @@ impl Process {
             is_frozen: false,
             views,
             told: Told::default(),
+            probes,
         }
+    }
+
+    /// A probe has shown whether the extender answers.
+    pub(crate) fn probed(&self, answers: bool) {
+        self.probes.send_replace(answers);
     }
 
     /// Lets it run until then. What it had to do while it stood still is late by as much.
@@ -110,7 +120,12 @@ impl Process {
 }
 
 /// What the command does, without its ports and signals.
-async fn run(number: usize, outbox: Outbox, views: Views, clock: Clock, style: Style) {
+async fn run(
+    number: usize,
+    (outbox, views, probed): (Outbox, Views, latest::Receiver<bool>),
+    clock: Clock,
+    style: Style,
+) {
     let client = Client::new(service(number, outbox.clone()), "default");
     let (mut tenure, candidate) = match style.elects {
         false => (Tenure::default(), None),
@@ -133,7 +148,8 @@ async fn run(number: usize, outbox: Outbox, views: Views, clock: Clock, style: S
         drop(sender);
         let writer = Writer::new(writes.clone(), GPU);
         let driver = Driver::new(settings(style.min_runtime), writer, views.clone());
-        let driver = driver.under(tenure.clone()).repeatable(clock);
+        let driver = driver.under(tenure.clone()).probing(probed.clone());
+        let driver = driver.repeatable(clock);
         tokio::select! {
             end = driver.run(inbox) => if end == End::Unheard { return },
             _ = watches.join_next() => return,

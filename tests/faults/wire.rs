@@ -24,6 +24,8 @@ pub(crate) struct Sent {
     query: String,
     pub(crate) media_type: String,
     pub(crate) body: Value,
+    /// Up to which version its sender knew records when it sent this.
+    pub(crate) knew: u64,
     pub(crate) reply: oneshot::Sender<Response<Body>>,
 }
 
@@ -72,6 +74,7 @@ pub(crate) fn service(
                 query: parts.uri.query().unwrap_or_default().to_owned(),
                 media_type: media_type.unwrap_or_default().to_owned(),
                 body: serde_json::from_slice(&body).unwrap_or_default(),
+                knew: 0,
                 reply,
             });
             let answer = answer.await;
@@ -93,6 +96,8 @@ pub(crate) struct Stream {
     pub(crate) kind: Kind,
     /// What has been said, up to this version.
     pub(crate) version: u64,
+    /// It says nothing before that.
+    pub(crate) stalled_until_ms: u64,
     lines: mpsc::UnboundedSender<String>,
 }
 
@@ -109,6 +114,7 @@ impl Stream {
             process,
             kind,
             version,
+            stalled_until_ms: 0,
             lines,
         };
         (stream, response)

@@ -1,5 +1,6 @@
 //! The whole: what can happen next, which of it does, and what time it is then.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -7,7 +8,7 @@ use axum::http::Response;
 use tokio::sync::oneshot;
 
 use super::batch::{self, Batch};
-use super::checks::{Checks, unfinished};
+use super::checks::{Checks, nothing_is_overwritten_unseen, unfinished};
 use super::faults::Faults;
 use super::kubelet::Kubelet;
 use super::process::{Process, Style};
@@ -20,7 +21,7 @@ use super::users;
 use super::wire::{Outbox, Sent, Stream, response};
 
 /// When it all begins.
-const BEGIN_MS: u64 = 1_800_000_000_000;
+pub(crate) const BEGIN_MS: u64 = 1_800_000_000_000;
 /// Everything is over by then, once nothing goes wrong any more. An event that was never sent is
 /// made up for by the list of every hour.
 const CALM_MS_MAX: u64 = 20 * 60 * 1000;
@@ -42,6 +43,10 @@ pub(crate) struct World {
     /// Answers on their way back.
     replies: Vec<(oneshot::Sender<Response<Body>>, Response<Body>)>,
     pub(crate) streams: Vec<Stream>,
+    /// Up to which version each process has been told of a kind.
+    told: BTreeMap<(usize, Kind), u64>,
+    /// The extender does not answer.
+    pub(crate) is_silent: bool,
     batch: Batch,
     scheduler: Scheduler,
     pub(crate) kubelet: Kubelet,
@@ -91,6 +96,8 @@ impl World {
             requests: Vec::new(),
             replies: Vec::new(),
             streams: Vec::new(),
+            told: BTreeMap::new(),
+            is_silent: false,
             batch: Batch::default(),
             scheduler: Scheduler::default(),
             kubelet: Kubelet::default(),
@@ -145,93 +152,6 @@ impl World {
         assert!(idle.is_none(), "all is over, and this is written: {idle:?}");
     }
 
-    /// What happened last, in short.
-    pub(crate) fn tell(&self) {
-        for change in self.store.log.iter().filter(|c| c.key.kind != Kind::Lease) {
-            let object = change.after.as_deref().cloned().unwrap_or_default();
-            let (spec, status) = (&object["spec"], &object["status"]);
-            let short = match change.key.kind {
-                Kind::Job => format!(
-                    "suspend {} parallelism {} epoch {} held {} active {} {}",
-                    spec["suspend"],
-                    spec["parallelism"],
-                    object["metadata"]["annotations"]["internal.prorata.dev/epoch"],
-                    users::is_held(&object),
-                    status["active"],
-                    status["conditions"],
-                ),
-                Kind::Pod => format!(
-                    "{} on {} {} {}",
-                    status["phase"],
-                    spec["nodeName"],
-                    object["metadata"]["deletionTimestamp"],
-                    spec["schedulingGates"],
-                ),
-                Kind::QueuedJob => format!(
-                    "{} admission {} eviction {} promise {} {} {}",
-                    spec["job"]["uid"],
-                    spec["admission"],
-                    spec["eviction"],
-                    spec["promise"],
-                    status["state"],
-                    status["reason"],
-                ),
-                _ => status.to_string(),
-            };
-            eprintln!(
-                "{:>5} {:?} {:?} {} {} {} {short}",
-                change.version,
-                change.by,
-                change.key.kind,
-                change.key.namespace,
-                change.key.name,
-                super::store::uid(&object)
-                    .split('-')
-                    .next()
-                    .unwrap_or_default(),
-            );
-        }
-    }
-
-    /// What happened, in numbers: changes by kind, and among them starts and evictions of Jobs.
-    pub(crate) fn tally(&self) -> std::collections::BTreeMap<String, usize> {
-        let mut tally = std::collections::BTreeMap::new();
-        let mut count = |what: String| *tally.entry(what).or_default() += 1;
-        count(format!("processes {}", self.started));
-        count(format!(
-            "virtual seconds {}",
-            (self.store.now_ms - BEGIN_MS) / 1000
-        ));
-        for change in &self.store.log {
-            let who = match change.by {
-                Author::Controller(_) => "ours",
-                Author::Kubernetes => "theirs",
-                Author::User => "people's",
-            };
-            count(format!("{:?} {who}", change.key.kind));
-            let (Some(before), Some(after)) = (&change.before, &change.after) else {
-                continue;
-            };
-            if change.key.kind == Kind::Job && change.by != Author::User {
-                match (
-                    super::store::bool_at(before, "/spec/suspend"),
-                    super::store::bool_at(after, "/spec/suspend"),
-                ) {
-                    (true, false) => count("starts".to_owned()),
-                    (false, true) => count("stops".to_owned()),
-                    _ => {}
-                }
-            }
-            if change.key.kind == Kind::QueuedJob
-                && before["spec"]["eviction"].is_null()
-                && !after["spec"]["eviction"].is_null()
-            {
-                count("evictions".to_owned());
-            }
-        }
-        tally
-    }
-
     pub(crate) fn start_process(&mut self) {
         let number = self.started;
         self.started += 1;
@@ -241,6 +161,9 @@ impl World {
         };
         let now = self.store.now_ms;
         let process = Process::start(number, now, &self.outbox, style);
+        if self.is_silent {
+            process.probed(false);
+        }
         self.processes.push(process);
     }
 
@@ -306,7 +229,8 @@ impl World {
     /// What has been sent is on its way.
     pub(crate) fn collect(&mut self) {
         let sent: Vec<Sent> = self.outbox.lock().unwrap().drain(..).collect();
-        for sent in sent {
+        for mut sent in sent {
+            sent.knew = self.told(sent.process, Kind::QueuedJob);
             let at = self.store.now_ms + self.faults.delay(&mut self.random);
             self.requests.push((at, sent));
         }
@@ -323,8 +247,9 @@ impl World {
         nexts.extend(arrived.map(|(index, _)| Next::Arrives(index)));
         nexts.extend((0..self.replies.len()).map(Next::Answers));
         let lagging = self.streams.iter_mut().enumerate();
-        let lagging =
-            lagging.filter_map(|(index, stream)| stream.lags(&self.store).then_some(index));
+        let lagging = lagging
+            .filter(|(_, stream)| stream.stalled_until_ms <= now)
+            .filter_map(|(index, stream)| stream.lags(&self.store).then_some(index));
         nexts.extend(lagging.map(Next::Says));
         nexts.extend(self.batch.due(&self.store).into_iter().map(Next::Syncs));
         nexts.extend(
@@ -364,7 +289,8 @@ impl World {
                 self.batch.sync(&mut self.store, &job, lags);
             }
             Next::Places(pod) => {
-                let asked: Vec<&Process> = self.processes.iter().filter(|p| !p.is_frozen).collect();
+                let answers = |p: &&Process| !p.is_frozen && !self.is_silent;
+                let asked: Vec<&Process> = self.processes.iter().filter(answers).collect();
                 let asked = (!asked.is_empty()).then(|| *self.random.pick(&asked));
                 let late = self.faults.binds_late;
                 self.scheduler
@@ -397,14 +323,28 @@ impl World {
         }
         let stale = self.random.chance(self.faults.stale_lists);
         let age = self.random.below(40);
-        let as_of = stale.then(|| self.store.version().saturating_sub(age));
+        // Kubernetes lists what is there now, where nobody asks for less. Here a list may be as old as
+        // what a server keeps of its kind, but not older than what its reader has been told before.
+        let kind = sent.path.rsplit('/').next().and_then(Kind::of);
+        let told = kind.map_or(0, |kind| self.told(sent.process, kind));
+        let as_of = stale.then(|| self.store.version().saturating_sub(age).max(told));
         let is_write = sent.is_write();
+        let before = self.store.version();
         let answer = server::answer(&mut self.store, &sent, as_of);
+        for change in &self.store.log[usize::try_from(before).unwrap()..] {
+            nothing_is_overwritten_unseen(&self.store, change, &sent);
+        }
         if is_write && self.random.chance(self.faults.replies_lost) {
             return;
         }
         let response = match answer {
-            Answer::Object(code, object) => response(code, &object),
+            Answer::Object(code, object) => {
+                if let Some(kind) = kind.filter(|_| !is_write) {
+                    let version = as_of.unwrap_or(self.store.version());
+                    self.tell_of(sent.process, kind, version);
+                }
+                response(code, &object)
+            }
             Answer::Watch(..) if self.random.chance(self.faults.outdated) => response(
                 410,
                 &server::status(410, "Expired", "too old resource version"),
@@ -416,6 +356,17 @@ impl World {
             }
         };
         self.replies.push((sent.reply, response));
+    }
+
+    /// Up to which version a process has been told of a kind.
+    fn told(&self, process: usize, kind: Kind) -> u64 {
+        let told = self.told.get(&(process, kind));
+        told.copied().unwrap_or_default()
+    }
+
+    fn tell_of(&mut self, process: usize, kind: Kind, version: u64) {
+        let told = self.told.entry((process, kind)).or_default();
+        *told = version.max(*told);
     }
 
     /// Whether a PodDisruptionBudget does now: for half a minute at a time.
@@ -431,6 +382,11 @@ impl World {
         } else if self.random.chance(self.faults.outdated) {
             self.streams.swap_remove(stream).outdate();
         } else {
+            if self.faults.stalls > 0 && self.random.chance(self.faults.stalls) {
+                let until = self.store.now_ms + self.random.between(500, 10_000);
+                self.streams[stream].stalled_until_ms = until;
+                return;
+            }
             let missed = self.random.chance(self.faults.events_missed);
             let twice = self.random.chance(self.faults.events_doubled);
             let times = match (missed, twice) {
@@ -438,7 +394,10 @@ impl World {
                 (_, true) => 2,
                 _ => 1,
             };
-            self.streams[stream].advance(&self.store, times);
+            let stream = &mut self.streams[stream];
+            stream.advance(&self.store, times);
+            let (process, kind, version) = (stream.process, stream.kind, stream.version);
+            self.tell_of(process, kind, version);
         }
     }
 

@@ -41,7 +41,7 @@ impl Present {
         let mut core = Scheduler::new(snapshot.policy().clone());
         for fact in snapshot.facts() {
             // What only counts as assumed is freed by one event, and holds the same places.
-            if !matches!(fact, Event::TaskBound(..)) {
+            if !matches!(fact, Event::TaskBound(..) | Event::JobReleased(_)) {
                 core.observe(now, fact);
             }
         }

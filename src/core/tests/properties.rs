@@ -158,6 +158,7 @@ fn any_fact() -> impl Strategy<Value = Event> {
         1 => (node_id(), 0..9_u32, any::<bool>())
             .prop_map(|(node, device, works)| Event::DeviceHealth(node, device, works)),
         1 => job_id().prop_map(|job| Event::JobCheckpointed(job, Time::from_millis(2))),
+        2 => job_id().prop_map(Event::JobReleased),
         4 => (task_id(), node_id()).prop_map(|(task, node)| Event::TaskBound(task, node)),
         4 => task_id().prop_map(Event::TaskFinished),
         2 => (node_id(), prop::collection::vec((task_id(), devices), 0..4))

@@ -1,0 +1,82 @@
+//! Admissions that were recorded before anybody here decided about their jobs: after a restart, or
+//! heard of later than what they started.
+
+use prorata_core::{Event, Job};
+use tracing::warn;
+
+use super::{Leaver, News, Observed};
+use crate::plan::Plan;
+use crate::translate::{self, JobView};
+
+impl Observed {
+    /// The admission that a record holds is in force, unless its Job has ended or was stopped
+    /// after it had been released.
+    pub(super) fn adopt(&mut self, uid: &str, news: &mut News) {
+        let record = &self.records[uid];
+        let Some((admission, view)) = record.spec.admission.as_ref().zip(self.jobs.get(uid)) else {
+            return;
+        };
+        let stopped = view.is_suspended && view.epoch == Some(admission.epoch);
+        let eviction = record.spec.eviction.clone();
+        let eviction = eviction.filter(|eviction| eviction.epoch == admission.epoch);
+        if (stopped && eviction.is_none()) || view.has_ended {
+            return;
+        }
+        let Some(task) = translate::task(&record.spec, &self.gpu_resource) else {
+            warn!(job = %view.id, "the recorded admission cannot be read; the job queues again");
+            return;
+        };
+        let placement = translate::placement(&admission.placement);
+        // What was admitted is what the record says, whatever has been edited since.
+        let job = Job {
+            gang: record.spec.gang,
+            task,
+            hold: None,
+            ..view.job(record.spec.tenant.as_str().into(), record.spec.priority)
+        };
+        let plan = Plan::new(&job, admission.epoch, placement.clone(), view.indexed);
+        let since = record.admitted().unwrap_or(view.created);
+        let admitted = Event::JobAdmitted(view.id.clone(), placement, since);
+        news.facts.extend([Event::JobSubmitted(job), admitted]);
+        let was_released = view.form.suspends() && view.epoch == Some(admission.epoch);
+        news.facts
+            .extend(was_released.then(|| Event::JobReleased(view.id.clone())));
+        self.told.insert(uid.to_owned(), view.id.clone());
+        self.plans.insert_mut(uid.to_owned(), plan);
+        if let Some(eviction) = eviction {
+            let leaver = Leaver::recorded(eviction);
+            self.leavers.insert(uid.to_owned(), leaver);
+        }
+    }
+
+    /// What runs by an admission on record runs by that, whatever has been decided here before that
+    /// was heard of: records and what they are of are heard of by ways of their own. What has ended here
+    /// after that stays so.
+    pub(super) fn adopt_late(&mut self, uid: &str, news: &mut News) {
+        let admission = self.records.get(uid).map(|record| &record.spec.admission);
+        let Some(epoch) = admission.and_then(|admission| Some(admission.as_ref()?.epoch)) else {
+            return;
+        };
+        let runs = |view: &JobView| !view.is_suspended && !view.has_ended && !view.is_leaving;
+        let by_it = |view: &JobView| view.epoch == Some(epoch) && runs(view);
+        let known = self.plans.get(uid).map(Plan::epoch);
+        let key = (uid.to_owned(), epoch);
+        let withdrawn = self.withdrawn.get(&key);
+        let has_ended = withdrawn.is_some_and(|withdrawn| withdrawn.was_released);
+        if known == Some(epoch) || has_ended || !self.jobs.get(uid).is_some_and(by_it) {
+            return;
+        }
+        self.withdrawn.remove(&key);
+        if known.is_some() {
+            self.abandon(&uid.to_owned(), news);
+        }
+        self.adopt(uid, news);
+        self.seat_pods_of(uid, news);
+        let leaver = self.leavers.contains_key(uid).then(|| self.jobs.get(uid));
+        news.facts.extend(
+            leaver
+                .flatten()
+                .map(|view| Event::JobEvicted(view.id.clone())),
+        );
+    }
+}
