@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::jiff::Timestamp;
-use prorata_core::{JobId, NodeId, Snapshot};
+use prorata_core::{JobId, NodeId, Placement, Snapshot};
 
 use super::record_write;
 use crate::api::labels;
@@ -25,24 +25,29 @@ pub(super) fn write(observed: &Observed, snapshot: &Snapshot, view: &JobView) ->
         return (!pods.is_empty()).then_some(PodsWrite::Evict(pods));
     }
     let plan = observed.plan(view.id.uid())?;
-    snapshot.placement(&view.id)?;
-    let pods = let_go(plan, &members);
+    let places = snapshot.placement(&view.id)?;
+    let pods = let_go(plan, places, &members);
     (!pods.is_empty()).then_some(PodsWrite::LetGo(pods))
 }
 
-/// The pods that wait, each with the node of a place that no other has.
-fn let_go(plan: &Plan, members: &[(&PodView, &Gated)]) -> Vec<(PodName, NodeId)> {
+/// The pods that wait, each with the node of a place that no other has: where the pod was that had it
+/// before, for that is what is held for the next one.
+fn let_go(
+    plan: &Plan,
+    places: &Placement,
+    members: &[(&PodView, &Gated)],
+) -> Vec<(PodName, NodeId)> {
+    let node = |seat: u32| places.slot(seat).map(|slot| &slot.node);
     let mut taken: BTreeSet<u32> = (0..plan.seats()).filter(|s| plan.is_taken(*s)).collect();
     let on_their_way = members
         .iter()
         .filter(|(pod, gated)| !gated.is_waiting && pod.node.is_none());
     for (_, gated) in on_their_way {
-        let theirs =
-            |seat: &u32| !taken.contains(seat) && plan.node(*seat) == gated.nominated.as_ref();
+        let theirs = |seat: &u32| !taken.contains(seat) && node(*seat) == gated.nominated.as_ref();
         taken.extend((0..plan.seats()).find(theirs));
     }
     let free = (0..plan.seats()).filter(|seat| !taken.contains(seat));
-    let nodes = free.filter_map(|seat| plan.node(seat).cloned());
+    let nodes = free.filter_map(|seat| node(seat).cloned());
     let waiting = members
         .iter()
         .filter(|(_, gated)| gated.is_waiting && !gated.is_leaving);
@@ -121,4 +126,43 @@ pub(super) fn left(record: &RecordView, now: Timestamp) -> Option<Effect> {
         leaving: Vec::new(),
     };
     effect.changes_anything().then_some(effect)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+    use prorata_core::{Devices, Job, Resources, Slot};
+    use serde_json::json;
+
+    use super::*;
+
+    /// The first place was planned on `c`, and its last pod found it on `b`: others have the room on
+    /// `c` by now.
+    #[test]
+    fn who_comes_next_is_told_the_place_that_is_held() {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {
+                "namespace": "red", "name": "p", "uid": "p", "resourceVersion": "1",
+                "annotations": {labels::CREATED_BY: "alice"},
+            },
+            "spec": {
+                "schedulingGates": [{"name": labels::GATE}],
+                "containers": [{"name": "c", "resources": {"limits": {"nvidia.com/gpu": 1}}}],
+            },
+            "status": {},
+        }))
+        .unwrap();
+        let pod = PodView::new(&pod, "nvidia.com/gpu");
+        let gated = pod.gated.clone().unwrap();
+        let placement = |nodes: [&str; 2]| -> Placement {
+            let slot = |node: &str| Slot::whole(node.into(), Devices::default());
+            nodes.map(slot).into_iter().collect()
+        };
+        let id = JobId::new("red", "p", "p");
+        let job = Job::new(id, "red".into(), 2, Resources::gpus(1));
+        let plan = Plan::new(&job, 1, placement(["c", "c"]), false);
+        let told = let_go(&plan, &placement(["b", "c"]), &[(&pod, &gated)]);
+        let nodes: Vec<NodeId> = told.into_iter().map(|(_, node)| node).collect();
+        assert_eq!(nodes, ["b".into()]);
+    }
 }

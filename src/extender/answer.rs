@@ -145,10 +145,13 @@ fn let_go<'a>(
     pod: &Pod,
     names: &'a [String],
 ) -> FilterResult<'a> {
+    // What a pod of the gang has found elsewhere is held there for the next one.
+    let held = view.snapshot.placement(plan.job());
+    let places = held.unwrap_or_else(|| plan.placement());
     let status = pod.status.as_ref();
     let nominated = status.and_then(|status| status.nominated_node_name.as_deref());
     let is_planned = |name: &&str| {
-        let mut slots = plan.placement().slots();
+        let mut slots = places.slots();
         slots.any(|slot| slot.node.as_str() == *name)
     };
     let seat = || {
@@ -157,7 +160,7 @@ fn let_go<'a>(
     };
     let node = match nominated.filter(is_planned) {
         Some(node) => Some(NodeId::from(node)),
-        None => seat().and_then(|seat| plan.node(seat)).cloned(),
+        None => seat().and_then(|seat| Some(places.slot(seat)?.node.clone())),
     };
     let node = node.filter(|node| view.snapshot.gives(node, plan.shape()));
     let mut names_here = names.iter();

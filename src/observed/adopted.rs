@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::{Leaver, News, Observed};
 use crate::plan::Plan;
-use crate::translate::{self, JobView};
+use crate::translate;
 
 impl Observed {
     /// The admission that a record holds is in force, unless its Job has ended or was stopped
@@ -49,34 +49,38 @@ impl Observed {
         }
     }
 
-    /// What runs by an admission on record runs by that, whatever has been decided here before that
-    /// was heard of: records and what they are of are heard of by ways of their own. What has ended here
-    /// after that stays so.
+    /// Whether a job runs by an admission on record, and that is not in force here: records and what
+    /// they are of are heard of by ways of their own. What has ended here after it was started stays so.
+    pub(super) fn is_late(&self, uid: &str) -> bool {
+        let record = self.records.get(uid);
+        let admission = record.and_then(|record| record.spec.admission.as_ref());
+        let both = admission.zip(self.jobs.get(uid));
+        both.is_some_and(|(admission, view)| {
+            let epoch = admission.epoch;
+            let runs = !view.is_suspended && !view.has_ended && !view.is_leaving;
+            let is_known = self.plans.get(uid).map(Plan::epoch) == Some(epoch);
+            let has_ended = || {
+                let withdrawn = self.withdrawn.get(&(uid.to_owned(), epoch));
+                withdrawn.is_some_and(|withdrawn| withdrawn.was_released)
+            };
+            runs && view.epoch == Some(epoch) && !is_known && !has_ended()
+        })
+    }
+
+    /// The admission by which such a job runs is in force, whatever has been decided here before.
     pub(super) fn adopt_late(&mut self, uid: &str, news: &mut News) {
-        let admission = self.records.get(uid).map(|record| &record.spec.admission);
-        let Some(epoch) = admission.and_then(|admission| Some(admission.as_ref()?.epoch)) else {
-            return;
-        };
-        let runs = |view: &JobView| !view.is_suspended && !view.has_ended && !view.is_leaving;
-        let by_it = |view: &JobView| view.epoch == Some(epoch) && runs(view);
-        let known = self.plans.get(uid).map(Plan::epoch);
-        let key = (uid.to_owned(), epoch);
-        let withdrawn = self.withdrawn.get(&key);
-        let has_ended = withdrawn.is_some_and(|withdrawn| withdrawn.was_released);
-        if known == Some(epoch) || has_ended || !self.jobs.get(uid).is_some_and(by_it) {
-            return;
+        if let Some(epoch) = self.jobs.get(uid).and_then(|view| view.epoch) {
+            self.withdrawn.remove(&(uid.to_owned(), epoch));
         }
-        self.withdrawn.remove(&key);
-        if known.is_some() {
-            self.abandon(&uid.to_owned(), news);
+        if self.plans.contains_key(uid) {
+            self.abandon(uid, news);
         }
         self.adopt(uid, news);
         self.seat_pods_of(uid, news);
-        let leaver = self.leavers.contains_key(uid).then(|| self.jobs.get(uid));
-        news.facts.extend(
-            leaver
-                .flatten()
-                .map(|view| Event::JobEvicted(view.id.clone())),
-        );
+        if self.leavers.contains_key(uid)
+            && let Some(view) = self.jobs.get(uid)
+        {
+            news.facts.push(Event::JobEvicted(view.id.clone()));
+        }
     }
 }

@@ -113,7 +113,7 @@ impl Observed {
     }
 
     /// Forgets the job with its admission; it is told anew.
-    pub(super) fn abandon(&mut self, uid: &Uid, news: &mut News) {
+    pub(super) fn abandon(&mut self, uid: &str, news: &mut News) {
         if let Some(id) = self.told.get(uid) {
             news.facts.push(Event::JobWithdrawn(id.clone()));
             news.facts.extend(self.vacated(uid, true));

@@ -22,7 +22,8 @@ impl Observed {
                 self.heed(&uid, news);
             }
         } else {
-            for uid in news.touched.clone() {
+            let late = news.touched.iter().filter(|uid| self.is_late(uid));
+            for uid in late.cloned().collect::<Vec<_>>() {
                 self.adopt_late(&uid, news);
             }
         }

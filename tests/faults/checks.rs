@@ -115,7 +115,7 @@ impl Checks {
             for (pod_key, pod) in store.all(Kind::Pod) {
                 if str_at(pod, "/spec/nodeName") == key.name && !is_over(pod) {
                     // kube-scheduler may have chosen room for them that was free then.
-                    match pod_key.namespace == FREE || is_elsewhere(store, pod_key, pod) {
+                    match pod_key.namespace == FREE || self.has_moved(store, pod_key, pod) {
                         true => strangers += gpus(pod),
                         false => *held.entry(holder(pod)).or_default() += gpus(pod),
                     }
@@ -141,6 +141,16 @@ impl Checks {
                 key.name
             );
         }
+    }
+
+    /// Whether a pod waited by itself, and it or another of its set has found its place elsewhere:
+    /// kube-scheduler takes any node for them whose room is free, as for a stranger.
+    fn has_moved(&self, store: &Store, key: &Key, pod: &Value) -> bool {
+        own_record(store, key, pod).is_some_and(|record| {
+            let job = str_at(record, "/spec/job/uid").to_owned();
+            let admission = (job, u64_at(record, "/spec/admission/epoch"));
+            self.moved.contains(&admission)
+        })
     }
 }
 
@@ -241,8 +251,7 @@ fn record(store: &Store, version: u64, job: &str) -> Option<Object> {
     log.find(theirs)?.after.clone()
 }
 
-/// Whether a pod that waited by itself is on a node where it has no place: once it was let go
-/// kube-scheduler takes any other whose room is free, as for a stranger, where its own has gone.
+/// Whether a pod that waited by itself is on a node where it has no place.
 fn is_elsewhere(store: &Store, key: &Key, pod: &Value) -> bool {
     let slots = own_record(store, key, pod)
         .and_then(|record| record["spec"]["admission"]["placement"].as_array());
