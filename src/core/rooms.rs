@@ -382,7 +382,7 @@ impl Board {
         let empty = room
             .as_ref()
             .map_or(0, |room| room.times(&self.task, &self.ask));
-        let others = spec.map_or(0, |spec| self.needs.others.times_in(&spec.node.others));
+        let others = spec.map_or(0, |spec| self.needs.times_in(&spec.node.others));
         let empty = empty.min(others);
         let charge = room.map_or(0, |room| {
             cluster
@@ -441,7 +441,7 @@ impl Board {
             return Memo::default();
         };
         let mut found = *states.look(state, (id, self), cluster);
-        found.count = found.count.min(self.needs.others.times_in(others));
+        found.count = found.count.min(self.needs.times_in(others));
         found
     }
 

@@ -281,7 +281,7 @@ fn possible(cluster: &Cluster, shape: &Shape) -> Result<(), Reason> {
             Some(_) => request,
             None => largest.max(spec.offer.get(Resource::Gpu)),
         };
-        let others = shape.needs.others.times_in(&spec.node.others);
+        let others = shape.needs.times_in(&spec.node.others);
         let times = spec.room.times(&shape.task, &ask).min(others);
         if spec.allows(&shape.needs) {
             allowed += 1;

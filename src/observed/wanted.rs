@@ -1,9 +1,10 @@
 //! What the core is told about jobs: level by level, all of it whenever one was touched.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use prorata_core::needs::{Operator, Requirement, Term};
-use prorata_core::{Event, Hold, Job, Needs, NodeId, Resources, TaskId};
+use prorata_core::{Event, Hold, Job, Needs, Node, NodeId, Resource, Resources, TaskId};
 
 use super::{News, Observed};
 use crate::plan::Plan;
@@ -63,7 +64,9 @@ impl Observed {
         job.protected = self.classes.protected.contains(class);
         if let Some(unplaced) = self.unplaced.get(uid) {
             avoid(&mut job.needs, &unplaced.avoided);
+            limit(&mut job.needs, unplaced.per_node);
         }
+        limit(&mut job.needs, self.spread(view));
         avoid(&mut job.needs, &self.aside(uid));
         if self.is_stopping(uid) && job.hold.is_none() {
             job.hold = Some(Hold::Dependency);
@@ -77,6 +80,18 @@ impl Observed {
         }
         job.hold = self.group_waits_for(view).or(job.hold);
         (concerned && !self.bypasses(uid)).then_some(job)
+    }
+
+    /// How many of its pods may be on one node so that they are spread as evenly as they ask for:
+    /// where some node has none, no more than the skew; else what each has when all have alike.
+    fn spread(&self, view: &JobView) -> Option<NonZeroU32> {
+        let skew = view.skew?;
+        let gpus = view.task.get(Resource::Gpu);
+        let holds =
+            |node: &&Node| node.allocatable.get(Resource::Gpu) >= gpus && view.needs.allow(node);
+        let nodes = u32::try_from(self.nodes.values().filter(holds).count()).unwrap_or(u32::MAX);
+        let even = view.gang.div_ceil(nodes.max(1));
+        NonZeroU32::new(even.max(skew.get()))
     }
 
     /// Whether the admission in force has started it.
@@ -223,5 +238,13 @@ fn avoid(needs: &mut Arc<Needs>, nodes: &[NodeId]) {
     }
     for term in affinity {
         term.0.push(requirement.clone());
+    }
+}
+
+/// So many pods may be on one node, unless fewer may already.
+fn limit(needs: &mut Arc<Needs>, per_node: Option<NonZeroU32>) {
+    let least = per_node.into_iter().chain(needs.per_node).min();
+    if least != needs.per_node {
+        Arc::make_mut(needs).per_node = least;
     }
 }
