@@ -244,6 +244,12 @@ impl Rooms {
         Some(id)
     }
 
+    /// The board of a kind of task, if there is one.
+    pub(crate) fn find(&self, shape: &Shape) -> Option<&Board> {
+        let board = self.board_of.get(&(shape.task, shape.needs.clone()))?;
+        self.boards.get(*board)
+    }
+
     pub(crate) fn at(&self, board: BoardId) -> &Board {
         &self.boards[board]
     }
@@ -374,6 +380,11 @@ impl Board {
     /// What a task is charged at most, if nothing else runs.
     pub(crate) const fn charge_when_empty(&self) -> u64 {
         self.empty_total.1
+    }
+
+    /// What a task is charged at least, if nothing else runs; `None` where it finds no room even then.
+    pub(crate) fn least_charge_when_empty(&self) -> Option<u64> {
+        self.empty.keys().next().copied()
     }
 
     fn look_at(&mut self, seat: &mut Seat, spec: Option<&Arc<Spec>>, cluster: &Cluster) {
