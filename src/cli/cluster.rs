@@ -179,7 +179,7 @@ fn wrong(args: &ClusterArgs, error: Option<&(dyn Error + 'static)>) -> Failure {
             format!("{file} has no current context")
         }
         Some(KubeconfigError::LoadContext(name)) => format!("there is no context `{name}`"),
-        _ => error.map_or_else(String::new, |error| chain(error)),
+        _ => error.map_or_else(String::new, chain),
     };
     Failure::input(
         format!("no way to a cluster: {what}"),

@@ -36,13 +36,10 @@ pub(super) async fn discover(client: Client, served: watch::Sender<Served>) {
             Err(_) => Err(format!("no answer within {ANSWER_WITHIN:?}")),
         };
         troubles.note(None, answer.as_ref().err());
-        match answer {
-            Ok(named) => {
-                let known = served.borrow().clone();
-                let kinds = confirm(&client, known.as_ref(), named, &mut missed).await;
-                served.send_replace(Some(kinds));
-            }
-            Err(_) => {}
+        if let Ok(named) = answer {
+            let known = served.borrow().clone();
+            let kinds = confirm(&client, known.as_ref(), named, &mut missed).await;
+            served.send_replace(Some(kinds));
         }
         sleep(ASK_EVERY).await;
     }
