@@ -66,7 +66,7 @@ impl Observed {
             avoid(&mut job.needs, &unplaced.avoided);
             limit(&mut job.needs, unplaced.per_node);
         }
-        limit(&mut job.needs, self.spread(view));
+        self.spread_out(&mut job, view);
         avoid(&mut job.needs, &self.aside(uid));
         if self.is_stopping(uid) && job.hold.is_none() {
             job.hold = Some(Hold::Dependency);
@@ -80,6 +80,11 @@ impl Observed {
         }
         job.hold = self.group_waits_for(view).or(job.hold);
         (concerned && !self.bypasses(uid)).then_some(job)
+    }
+
+    /// No more of its pods may be on one node than an even spread has there.
+    pub(super) fn spread_out(&self, job: &mut Job, view: &JobView) {
+        limit(&mut job.needs, self.spread(view));
     }
 
     /// How many of its pods may be on one node so that they are spread as evenly as they ask for:
