@@ -160,7 +160,7 @@ impl Rooms {
         let known = cluster.nodes.get(id);
         let room = known.and_then(|node| node.room());
         let number = self.number(id);
-        let state = room.map(|room| self.states.enter(room.key()));
+        let state = room.map(|room| self.states.enter(room.into_key()));
         let reserved = is_reserved(cluster, id);
         let others = known.map(NodeState::others).unwrap_or_default();
         let spec = known.and_then(|node| node.spec.as_ref());
@@ -292,6 +292,9 @@ impl Rooms {
     /// The score of a room on a board, remembered where some node has such a room.
     pub(crate) fn score(&mut self, cluster: &Cluster, id: BoardId, room: &Room) -> i64 {
         let board = &self.boards[id];
+        if !placement::has_say(&cluster.policy, board.work(&cluster.policy)) {
+            return 0;
+        }
         match self.states.of(room) {
             Some(state) => self.states.score(state, (id, board), cluster),
             None => {
