@@ -51,13 +51,45 @@ impl Cli {
         let program = line
             .first()
             .and_then(|program| Path::new(program).file_stem());
-        let mut command = Self::command();
+        let mut command = Self::told();
         if program.is_some_and(|name| name == PLUGIN) {
             command = command.bin_name("kubectl prorata");
         }
         let matches = command.try_get_matches_from_mut(line)?;
         Self::from_arg_matches(&matches)
     }
+
+    /// All there is to say, with paragraphs that are wrapped where the terminal ends.
+    fn told() -> clap::Command {
+        flowing(Self::command())
+    }
+}
+
+/// The same command, and those below it, with what follows the options in whole paragraphs.
+fn flowing(command: clap::Command) -> clap::Command {
+    let after = command
+        .get_after_help()
+        .map(|text| joined(&text.to_string()));
+    let command = match after {
+        Some(text) => command.after_help(text),
+        None => command,
+    };
+    command.mut_subcommands(flowing)
+}
+
+/// Lines of one paragraph as one line. Those that are indented stand for themselves.
+fn joined(text: &str) -> String {
+    let mut joined = String::new();
+    let mut is_open = false;
+    for line in text.lines() {
+        let is_prose = !line.is_empty() && !line.starts_with(' ');
+        if !joined.is_empty() {
+            joined.push(if is_open && is_prose { ' ' } else { '\n' });
+        }
+        joined.push_str(line);
+        is_open = is_prose && !line.ends_with(':');
+    }
+    joined
 }
 
 /// What to do.
@@ -75,6 +107,13 @@ pub enum Role {
     Install(Box<InstallArgs>),
     /// Print the custom resource definitions alone.
     Crds,
+    /// Print a script by which a shell completes what is typed.
+    #[command(after_help = "\
+Examples:
+  source <(prorata completion bash)                  in this shell
+  prorata completion zsh > \"${fpath[1]}/_prorata\"    in every zsh
+  prorata completion fish > ~/.config/fish/completions/prorata.fish")]
+    Completion(CompletionArgs),
     /// Check Tenant, Configuration and Prices files, without a cluster.
     #[command(after_help = "\
 Each mistake is told as FILE:LINE:COLUMN: FIELD: what is wrong, and what to do about it.
@@ -93,6 +132,24 @@ pub struct ControllerArgs {
     /// How to reach the API server; without it, as a pod or as kubectl would.
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+}
+
+/// Options of `prorata completion`.
+#[derive(Debug, Args)]
+pub struct CompletionArgs {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    shell: clap_complete::Shell,
+}
+
+impl CompletionArgs {
+    /// The script.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "prorata", &mut script);
+        String::from_utf8_lossy(&script).into_owned()
+    }
 }
 
 /// Options of `prorata install`.
@@ -266,6 +323,35 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn paragraphs_are_wrapped_by_the_terminal_and_examples_are_not() {
+        let text = "One two\nthree.\n\nExamples:\n  prorata list\n  prorata share\nMore\nof it.";
+        let expected = "One two three.\n\nExamples:\n  prorata list\n  prorata share\nMore of it.";
+        assert_eq!(joined(text), expected);
+        let drain = |command: &clap::Command| {
+            let drain = command.find_subcommand("drain").unwrap();
+            drain.get_after_help().unwrap().to_string()
+        };
+        assert!(drain(&Cli::told()).contains("its age kept"));
+        assert!(!drain(&Cli::told()).contains("its\nage"));
+    }
+
+    #[test]
+    fn shells_complete_commands() {
+        for (shell, expected) in [
+            ("bash", "prorata__subcmd__explain"),
+            ("zsh", "'reprioritise:"),
+            ("fish", "-a \"what-if\""),
+        ] {
+            let cli = Cli::parse_from(["prorata", "completion", shell]);
+            let Role::Completion(args) = cli.role else {
+                panic!("another role")
+            };
+            let script = args.render();
+            assert!(script.contains(expected), "{script}");
+        }
     }
 
     #[test]

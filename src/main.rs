@@ -37,6 +37,7 @@ fn run(role: Role) -> Result<ExitCode> {
             runtime.block_on(controller::run(config, args.kubeconfig.as_deref()))?;
         }
         Role::Install(args) => print(&args.render()?)?,
+        Role::Completion(args) => print(&args.render())?,
         Role::Crds => print(&install::render_crds()?)?,
         Role::Validate(args) => {
             let count = validate::files(&args.files)?;

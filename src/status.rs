@@ -86,74 +86,34 @@ const TENANT_NOT_LEAF: &str = "the tenant in its namespace's label prorata.dev/t
 const NO_SUCH_NODE: &str = "every node takes no new work, lacks a label that its nodeSelector or \
      affinity requires, or has a taint that it does not tolerate: correct these, or the nodes";
 
+/// Every reason has a sentence, so that a new one is not shown as a code and numbers.
 fn sentence(reason: &Reason) -> String {
+    use Resource::Gpu;
     match reason {
         Reason::UnknownTenant => UNKNOWN_TENANT.into(),
         Reason::TenantNotLeaf => TENANT_NOT_LEAF.into(),
         Reason::InvalidRequest => "no cluster could run what it asks for".into(),
-        Reason::ExceedsMaxQuota {
-            resource: r,
-            request,
-            limit,
-        } => format!(
-            "it asks for {} {r}, and its tenant may never hold more than {}: ask for less, or \
-             have the limit raised",
-            Amount(*r, *request),
-            Amount(*r, *limit)
-        ),
         Reason::BudgetExhausted => "the budget of its tenant is spent".into(),
         Reason::Suspended => "its user holds it: set spec.suspend to false".into(),
         Reason::DependencyGate => "something that it depends on must happen first".into(),
-        Reason::QuotaFull {
-            tenant,
-            resource: r,
-            request,
-            limit,
-            ..
-        } => format!(
-            "it asks for {} {r}, and the limit of {} of tenant {tenant} does not leave as much",
-            Amount(*r, *request),
-            Amount(*r, *limit)
+        Reason::NotYetEvaluated => "not looked at yet".into(),
+        Reason::NoSuchNode { .. } => NO_SUCH_NODE.into(),
+        Reason::ExceedsMaxQuota { .. } | Reason::QuotaFull { .. } | Reason::Withheld { .. } => {
+            of_quota(reason)
+        }
+        Reason::NoSuchGpu { request, largest } => format!(
+            "each pod asks for {} GPUs, and the largest node has {}: ask for less in each",
+            Amount(Gpu, *request),
+            Amount(Gpu, *largest)
         ),
-        Reason::Withheld {
-            resource: r,
-            request,
-            ..
-        } => format!(
-            "it asks for {} {r}, and what is free belongs to tenants that do not lend it",
-            Amount(*r, *request)
-        ),
+        Reason::NodesDedicated { pool, gang, .. } => dedicated(pool.as_deref(), *gang),
+        Reason::ExceedsCapacity { gang, best } => too_large(*gang, *best),
         Reason::BehindHigherPriority { ahead } => {
             format!("there would be room, but it is kept for {ahead}, which comes first")
         }
         Reason::ShareExceeded { ahead, .. } => format!(
             "there would be room, but it is kept for {ahead}, whose tenant has less of its share"
         ),
-        Reason::NotYetEvaluated => "not looked at yet".into(),
-        _ => of_room(reason),
-    }
-}
-
-/// Those that are about room on nodes.
-fn of_room(reason: &Reason) -> String {
-    use Resource::Gpu;
-    match reason {
-        Reason::NoSuchGpu { request, largest } => format!(
-            "each pod asks for {} GPUs, and the largest node has {}: ask for less in each",
-            Amount(Gpu, *request),
-            Amount(Gpu, *largest)
-        ),
-        Reason::NoSuchNode { .. } => NO_SUCH_NODE.into(),
-        Reason::NoSuchResource {
-            resource,
-            request,
-            largest,
-        } => format!(
-            "each pod asks for {request} {resource}, and no node that it may use has more than \
-             {largest}: ask for less in each"
-        ),
-        Reason::NodesDedicated { pool, gang, .. } => dedicated(pool.as_deref(), *gang),
-        Reason::ExceedsCapacity { gang, best } => too_large(*gang, *best),
         Reason::GangIncomplete { gang, .. } => {
             format!("its {gang} pods must start together, and some are still to be made")
         }
@@ -162,6 +122,65 @@ fn of_room(reason: &Reason) -> String {
         }
         Reason::BackoffAfterPreemption { gang, .. } => format!(
             "it was evicted, and too little is free for its {gang} pods to start together again"
+        ),
+        Reason::NoSuchResource { .. } | Reason::ResourceFull { .. } => of_others(reason),
+        Reason::Fragmented { request, gang, .. } => format!(
+            "{} GPUs are free, but not where its {gang} pods could start together",
+            Amount(Gpu, *request)
+        ),
+        Reason::CapacityFull { gang, .. } => {
+            format!("too little is free for its {gang} pods to start together")
+        }
+    }
+}
+
+/// Those that are about what tenants may hold.
+fn of_quota(reason: &Reason) -> String {
+    let amount = |r: &Resource, n: &u64| Amount(*r, *n).to_string();
+    match reason {
+        Reason::ExceedsMaxQuota {
+            resource: r,
+            request,
+            limit,
+        } => format!(
+            "it asks for {} {r}, and its tenant may never hold more than {}: ask for less, or \
+             have the limit raised",
+            amount(r, request),
+            amount(r, limit)
+        ),
+        Reason::QuotaFull {
+            tenant,
+            resource: r,
+            request,
+            limit,
+            ..
+        } => format!(
+            "it asks for {} {r}, and the limit of {} of tenant {tenant} does not leave as much",
+            amount(r, request),
+            amount(r, limit)
+        ),
+        Reason::Withheld {
+            resource: r,
+            request,
+            ..
+        } => format!(
+            "it asks for {} {r}, and what is free belongs to tenants that do not lend it",
+            amount(r, request)
+        ),
+        other => other.to_string(),
+    }
+}
+
+/// Those that are about what nodes have besides GPUs, CPU and memory.
+fn of_others(reason: &Reason) -> String {
+    match reason {
+        Reason::NoSuchResource {
+            resource,
+            request,
+            largest,
+        } => format!(
+            "each pod asks for {request} {resource}, and no node that it may use has more than \
+             {largest}: ask for less in each"
         ),
         Reason::ResourceFull {
             resource,
@@ -172,14 +191,7 @@ fn of_room(reason: &Reason) -> String {
             "GPUs are free, but too little {resource} beside them for its {gang} pods, which ask \
              for {request} each"
         ),
-        Reason::Fragmented { request, gang, .. } => format!(
-            "{} GPUs are free, but not where its {gang} pods could start together",
-            Amount(Gpu, *request)
-        ),
-        Reason::CapacityFull { gang, .. } => {
-            format!("too little is free for its {gang} pods to start together")
-        }
-        _ => reason.to_string(),
+        other => other.to_string(),
     }
 }
 

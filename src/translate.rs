@@ -3,6 +3,7 @@
 //! Pure: what is read here is all that the rest of the controller keeps of an object, so memory
 //! does not grow with what users put into their manifests.
 
+mod apart;
 mod asked;
 mod composite;
 mod gated;

@@ -1,12 +1,13 @@
 //! The way to the API server, as kubectl finds it, and reads that tell which right is missing.
 
+use std::error::Error;
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, ListParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config, Resource};
 use serde::de::DeserializeOwned;
 
@@ -143,22 +144,47 @@ async fn config(args: &ClusterArgs) -> Result<Config, Failure> {
         context: args.context.clone(),
         ..KubeConfigOptions::default()
     };
-    let wrong = |error: &dyn std::error::Error| {
-        Failure::input(
-            format!("no way to a cluster: {}", chain(error)),
-            "name a kubeconfig by --kubeconfig or $KUBECONFIG, and a context that it has by --context",
-        )
+    let read = match &args.kubeconfig {
+        Some(file) => read(file, &options).await,
+        None if args.context.is_some() => Config::from_kubeconfig(&options).await,
+        None => {
+            let inferred = Config::infer().await;
+            return inferred.map_err(|error| wrong(args, error.source()));
+        }
     };
-    if let Some(file) = &args.kubeconfig {
-        let file = Kubeconfig::read_from(file).map_err(|error| wrong(&error))?;
-        let config = Config::from_custom_kubeconfig(file, &options).await;
-        return config.map_err(|error| wrong(&error));
-    }
-    if args.context.is_some() {
-        let config = Config::from_kubeconfig(&options).await;
-        return config.map_err(|error| wrong(&error));
-    }
-    Config::infer().await.map_err(|error| wrong(&error))
+    read.map_err(|error| wrong(args, Some(&error)))
+}
+
+async fn read(file: &Path, options: &KubeConfigOptions) -> Result<Config, KubeconfigError> {
+    Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, options).await
+}
+
+/// What is wrong with the kubeconfig; that this is no pod either is no news to people.
+fn wrong(args: &ClusterArgs, error: Option<&(dyn Error + 'static)>) -> Failure {
+    let named = args
+        .kubeconfig
+        .as_ref()
+        .map(|file| file.display().to_string());
+    let what = match error.and_then(|error| error.downcast_ref()) {
+        Some(KubeconfigError::ReadConfig(error, file)) => format!("{}: {error}", file.display()),
+        Some(KubeconfigError::Parse(error)) => {
+            let file = named.unwrap_or_else(|| "the kubeconfig".to_owned());
+            format!(
+                "{file}: no YAML of a kubeconfig: {}",
+                error.without_snippet()
+            )
+        }
+        Some(KubeconfigError::CurrentContextNotSet) => {
+            let file = named.unwrap_or_else(|| "the kubeconfig".to_owned());
+            format!("{file} has no current context")
+        }
+        Some(KubeconfigError::LoadContext(name)) => format!("there is no context `{name}`"),
+        _ => error.map_or_else(String::new, chain),
+    };
+    Failure::input(
+        format!("no way to a cluster: {what}"),
+        "name a kubeconfig by --kubeconfig or $KUBECONFIG, and a context that it has by --context",
+    )
 }
 
 async fn pages<K>(api: &Api<K>, params: ListParams, place: &str) -> Result<Vec<K>, Failure>

@@ -2,14 +2,27 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::cmp::Ordering;
 use core::fmt;
 
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         pub struct $type(Arc<str>);
+
+        impl Ord for $type {
+            fn cmp(&self, other: &Self) -> Ordering {
+                compared(self.0.as_bytes(), other.0.as_bytes())
+            }
+        }
+
+        impl PartialOrd for $type {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl Default for $type {
             fn default() -> Self {
@@ -63,8 +76,7 @@ name! {
 pub struct JobId(Arc<JobName>);
 
 /// A job's names, one after the other, so that one comparison orders by all of them.
-// The order of the fields is the order of the rule.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(from = "Names", into = "Names"))]
 struct JobName {
@@ -72,6 +84,32 @@ struct JobName {
     text: Box<str>,
     /// Where the namespace ends, and where the name does.
     ends: (usize, usize),
+}
+
+impl Ord for JobName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let texts = compared(self.text.as_bytes(), other.text.as_bytes());
+        texts.then_with(|| self.ends.cmp(&other.ends))
+    }
+}
+
+impl PartialOrd for JobName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The order of texts, byte by byte. Names are short, so eight bytes at a time are faster than a call.
+fn compared(mut one: &[u8], mut other: &[u8]) -> Ordering {
+    while let (Some((a, one_left)), Some((b, other_left))) =
+        (one.split_first_chunk::<8>(), other.split_first_chunk::<8>())
+    {
+        if a != b {
+            return u64::from_be_bytes(*a).cmp(&u64::from_be_bytes(*b));
+        }
+        (one, other) = (one_left, other_left);
+    }
+    one.iter().cmp(other)
 }
 
 /// It comes before all that a name may hold, so that a name goes before those that it begins.
@@ -194,6 +232,28 @@ mod tests {
         assert!(ordered.is_sorted());
         let parts = ordered.map(|id| [id.namespace(), id.name(), id.uid()].join("/"));
         assert_eq!(parts, ["a/b/2", "a/b-c/1", "a/bc/", "a-b/a/", "ab//x"]);
+    }
+
+    #[test]
+    fn names_are_ordered_as_texts_are() {
+        let texts = [
+            "",
+            "a",
+            "node-001",
+            "node-0010",
+            "node-0010-b",
+            "node-002",
+            "node-01",
+            "z\u{e9}",
+            "gpu-pool-a-node-17",
+            "gpu-pool-a-node-170",
+            "gpu-pool-b-node-1",
+        ];
+        for one in texts {
+            for other in texts {
+                assert_eq!(NodeId::from(one).cmp(&NodeId::from(other)), one.cmp(other));
+            }
+        }
     }
 
     #[test]

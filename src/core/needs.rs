@@ -5,6 +5,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 
 use crate::device::Mode;
 use crate::id::Model;
@@ -38,6 +39,12 @@ pub struct Needs {
         serde(default, skip_serializing_if = "Others::is_empty")
     )]
     pub others: Others,
+    /// So many tasks of one gang may be on the same node; `None`: as many as fit.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub per_node: Option<NonZeroU32>,
     /// What kind of work it is, by the names of [`crate::Pairs`]. It keeps it from no node.
     pub work: Option<Text>,
     /// Where the work of its tenant belongs. Whatever a job says here, the core sees to it itself.
@@ -130,6 +137,12 @@ impl Needs {
             home: Home::Contested,
             ..self.clone()
         }
+    }
+
+    /// How many tasks of one gang find what is counted node by node where this is left of it.
+    pub(crate) fn times_in(&self, others: &Others) -> u32 {
+        let most = self.per_node.map_or(u32::MAX, NonZeroU32::get);
+        self.others.times_in(others).min(most)
     }
 
     fn likes(&self, node: &Node) -> bool {

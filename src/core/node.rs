@@ -315,18 +315,16 @@ impl NodeState {
     /// How many tasks with these needs find as much of that.
     pub(crate) fn others_times(&self, needs: &Needs) -> u32 {
         match needs.others.is_empty() {
-            true => u32::MAX,
-            false => needs.others.times_in(&self.others()),
+            true => needs.times_in(&Others::NONE),
+            false => needs.times_in(&self.others()),
         }
     }
 
     /// How many tasks with these needs would find as much of that, whatever is promised.
     pub(crate) fn others_unclaimed(&self, needs: &Needs) -> u32 {
         let spec = self.spec.as_ref().filter(|_| !needs.others.is_empty());
-        spec.map_or(u32::MAX, |spec| {
-            let free = spec.node.others.beyond(&self.held.others);
-            needs.others.times_in(&free)
-        })
+        let free = spec.map(|spec| spec.node.others.beyond(&self.held.others));
+        needs.times_in(&free.unwrap_or_default())
     }
 
     /// Whether something of all that a task asks for is free. It spares a look at each device,

@@ -94,12 +94,17 @@ const LOSING: i64 = 1 << 40;
 /// By how much fragmentation grows when a task takes its best devices in a room in which `lost`
 /// is lost already, and what it loses by its neighbours there; 0 where the policy measures neither.
 pub(crate) fn score(policy: &Policy, (room, lost): (&Room, i64), wanted: Wanted<'_>) -> i64 {
-    if !measures(policy) && wanted.work.is_none() {
+    if !has_say(policy, wanted.work) {
         return 0;
     }
     let grants = room.grants(wanted.task, wanted.ask);
     let cost = |grant| cost(policy, room, wanted, grant, lost);
     grants.iter().map(cost).min().unwrap_or_default()
+}
+
+/// Whether a score can be anything but 0 for this kind of work.
+pub(crate) fn has_say(policy: &Policy, work: Option<Work>) -> bool {
+    measures(policy) || work.is_some()
 }
 
 fn cost(policy: &Policy, room: &Room, wanted: Wanted<'_>, grant: &Grant, lost: i64) -> i64 {

@@ -2,8 +2,8 @@
 //! (Lifka, *The ANL/IBM SP Scheduling System*, 1995): others may use them only if they are sure
 //! to be gone in time.
 
-use alloc::collections::BTreeSet;
-use alloc::vec::Vec;
+use alloc::collections::{BTreeSet, BinaryHeap};
+use core::cmp::Reverse;
 
 use crate::cluster::Cluster;
 use crate::drf::{Arena, Entry};
@@ -30,10 +30,11 @@ pub(crate) struct Reservation {
 impl Reservation {
     /// Whether it still serves its purpose: the job waits and lacks nothing but room, and the
     /// nodes take new work.
-    pub(crate) fn is_good(&self, cluster: &Cluster, now: Time) -> bool {
+    pub(crate) fn is_good(&self, cluster: &Cluster, rooms: &Rooms, now: Time) -> bool {
         let waits = |state: &JobState| {
-            let may_hold = !trial::is_deferred(cluster, state);
-            state.tasks.is_none() && may_hold && trial::lacks_only_room(cluster, state)
+            let may_hold = state.tasks.is_none() && !trial::is_deferred(cluster, state);
+            let board = rooms.find(&state.job.shape());
+            may_hold && board.is_some_and(|board| trial::lacks_only_room(cluster, state, board))
         };
         let open = |id: &NodeId| {
             cluster
@@ -88,13 +89,14 @@ pub(crate) fn reserve(
     let mut slots = rooms.at(board).total().all;
     let mut until = Some(Time::ZERO);
     let mut touched: BTreeSet<NodeId> = BTreeSet::new();
-    for (end, _, id) in endings(cluster) {
-        if slots >= u64::from(job.gang) {
+    let mut endings = endings(cluster);
+    while slots < u64::from(job.gang) {
+        let Some(Reverse((_, end, _, id))) = endings.pop() else {
             break;
-        }
-        let nodes = cluster.nodes_of(&id);
+        };
+        let nodes = cluster.nodes_of(id);
         let before = slots_on(&then, job, &ask, &nodes);
-        then.vacate(&id);
+        then.vacate(id);
         slots = slots + slots_on(&then, job, &ask, &nodes) - before;
         touched.extend(nodes);
         until = end;
@@ -114,16 +116,19 @@ pub(crate) fn reserve(
     })
 }
 
-/// When each running job ends at the latest, as far as it has said, and when it started.
-fn endings(cluster: &Cluster) -> Vec<(Option<Time>, Time, JobId)> {
-    let ending = |(id, state): (&JobId, &JobState)| {
-        let started = state.started.filter(|_| state.tasks.is_some())?;
-        let end = state.job.max_duration.map(|span| started + span);
-        Some((end, started, id.clone()))
-    };
-    let mut endings: Vec<_> = cluster.jobs.iter().filter_map(ending).collect();
-    endings.sort_by(|a, b| (a.0.is_none(), a).cmp(&(b.0.is_none(), b)));
-    endings
+/// When a running job ends at the latest, as far as it has said, and when it started. Those that
+/// have said nothing come last.
+type Ending<'c> = (bool, Option<Time>, Time, &'c JobId);
+
+/// When each running job ends. Mostly the first few are all that is asked for.
+fn endings(cluster: &Cluster) -> BinaryHeap<Reverse<Ending<'_>>> {
+    cluster.jobs.iter().filter_map(ending).collect()
+}
+
+fn ending<'c>((id, state): (&'c JobId, &'c JobState)) -> Option<Reverse<Ending<'c>>> {
+    let started = state.started.filter(|_| state.tasks.is_some())?;
+    let end = state.job.max_duration.map(|span| started + span);
+    Some(Reverse((end.is_none(), end, started, id)))
 }
 
 fn slots_on(cluster: &Cluster, job: &Job, ask: &Ask, nodes: &BTreeSet<NodeId>) -> u64 {

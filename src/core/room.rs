@@ -128,8 +128,8 @@ impl Room {
     }
 
     /// The same room with its devices in an order that does not matter, as a key.
-    pub(crate) fn key(&self) -> Self {
-        let mut key = self.clone();
+    pub(crate) fn into_key(self) -> Self {
+        let mut key = self;
         if matches!(key.mode, Mode::Mig(_)) {
             return key;
         }

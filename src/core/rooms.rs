@@ -160,7 +160,7 @@ impl Rooms {
         let known = cluster.nodes.get(id);
         let room = known.and_then(|node| node.room());
         let number = self.number(id);
-        let state = room.map(|room| self.states.enter(room.key()));
+        let state = room.map(|room| self.states.enter(room.into_key()));
         let reserved = is_reserved(cluster, id);
         let others = known.map(NodeState::others).unwrap_or_default();
         let spec = known.and_then(|node| node.spec.as_ref());
@@ -244,6 +244,12 @@ impl Rooms {
         Some(id)
     }
 
+    /// The board of a kind of task, if there is one.
+    pub(crate) fn find(&self, shape: &Shape) -> Option<&Board> {
+        let board = self.board_of.get(&(shape.task, shape.needs.clone()))?;
+        self.boards.get(*board)
+    }
+
     pub(crate) fn at(&self, board: BoardId) -> &Board {
         &self.boards[board]
     }
@@ -286,6 +292,9 @@ impl Rooms {
     /// The score of a room on a board, remembered where some node has such a room.
     pub(crate) fn score(&mut self, cluster: &Cluster, id: BoardId, room: &Room) -> i64 {
         let board = &self.boards[id];
+        if !placement::has_say(&cluster.policy, board.work(&cluster.policy)) {
+            return 0;
+        }
         match self.states.of(room) {
             Some(state) => self.states.score(state, (id, board), cluster),
             None => {
@@ -376,13 +385,18 @@ impl Board {
         self.empty_total.1
     }
 
+    /// What a task is charged at least, if nothing else runs; `None` where it finds no room even then.
+    pub(crate) fn least_charge_when_empty(&self) -> Option<u64> {
+        self.empty.keys().next().copied()
+    }
+
     fn look_at(&mut self, seat: &mut Seat, spec: Option<&Arc<Spec>>, cluster: &Cluster) {
         let spec = spec.filter(|spec| spec.node.schedulable && spec.allows(&self.needs));
         let room = spec.map(|spec| &spec.room);
         let empty = room
             .as_ref()
             .map_or(0, |room| room.times(&self.task, &self.ask));
-        let others = spec.map_or(0, |spec| self.needs.others.times_in(&spec.node.others));
+        let others = spec.map_or(0, |spec| self.needs.times_in(&spec.node.others));
         let empty = empty.min(others);
         let charge = room.map_or(0, |room| {
             cluster
@@ -441,7 +455,7 @@ impl Board {
             return Memo::default();
         };
         let mut found = *states.look(state, (id, self), cluster);
-        found.count = found.count.min(self.needs.others.times_in(others));
+        found.count = found.count.min(self.needs.times_in(others));
         found
     }
 

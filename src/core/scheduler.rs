@@ -251,7 +251,7 @@ impl Scheduler {
         let held = self.cluster.reservation.clone();
         if held
             .as_ref()
-            .is_some_and(|held| held.is_good(&self.cluster, now))
+            .is_some_and(|held| held.is_good(&self.cluster, &self.rooms, now))
         {
             return;
         }

@@ -73,7 +73,7 @@ impl States {
 
     /// The state that is this room, if some node has it.
     pub(crate) fn of(&self, room: &Room) -> Option<usize> {
-        self.index.get(&room.key()).copied()
+        self.index.get(&room.clone().into_key()).copied()
     }
 
     pub(crate) fn room(&self, state: usize) -> &Room {

@@ -14,7 +14,7 @@ use crate::placement::Bounds;
 use crate::policy::Order;
 use crate::reason::Reason;
 use crate::resource::{Resource, Resources};
-use crate::rooms::Slots;
+use crate::rooms::{Board, Slots};
 use crate::standing::JobState;
 use crate::tenant::Tenant;
 use crate::time::Time;
@@ -105,9 +105,21 @@ pub(crate) fn why(cluster: &Cluster, state: &JobState, now: Time) -> Reason {
     }
 }
 
-/// Whether nothing but room stands in the way of a waiting job.
-pub(crate) fn lacks_only_room(cluster: &Cluster, state: &JobState) -> bool {
-    refusal(cluster, state, &state.job.kind()).is_ok()
+/// Whether nothing but room stands in the way of a waiting job, whose board this is. It costs no look
+/// at the nodes.
+pub(crate) fn lacks_only_room(cluster: &Cluster, state: &JobState, board: &Board) -> bool {
+    let kind = state.job.kind();
+    let gang = u64::from(kind.shape.gang);
+    let cheapest = |asked: &Resources| {
+        let charge = board.least_charge_when_empty();
+        charge.map_or(*asked, |charge| charged(asked, charge, kind.shape.gang))
+    };
+    let possible = || {
+        // Which reason it is counts for nobody here.
+        let could = board.slots_when_empty() >= gang;
+        could.then_some(()).ok_or(Reason::InvalidRequest)
+    };
+    checked(cluster, state, &kind, cheapest, possible).is_ok()
 }
 
 /// Whether a waiting job comes after all others' that would borrow.
@@ -120,15 +132,28 @@ pub(crate) fn is_deferred(cluster: &Cluster, state: &JobState) -> bool {
 
 /// What stands in the way before room is looked for; otherwise, the seat of its tenant.
 fn refusal(cluster: &Cluster, state: &JobState, kind: &Kind) -> Result<Seat, Reason> {
+    let cheapest = |asked: &Resources| cheapest(cluster, &kind.shape, asked);
+    let possible = || possible(cluster, &kind.shape);
+    checked(cluster, state, kind, cheapest, possible)
+}
+
+/// The same, where it is told what a gang is charged at least, and whether empty nodes could run it.
+fn checked(
+    cluster: &Cluster,
+    state: &JobState,
+    kind: &Kind,
+    cheapest: impl Fn(&Resources) -> Resources,
+    possible: impl Fn() -> Result<(), Reason>,
+) -> Result<Seat, Reason> {
     let seat = cluster
         .tree
         .seat(&state.job.tenant)
         .ok_or(Reason::UnknownTenant)?;
     let tenant = described(cluster, seat)?;
     let asked = kind.shape.request().ok_or(Reason::InvalidRequest)?;
-    let least = cheapest(cluster, &kind.shape, &asked);
+    let least = cheapest(&asked);
     ever_allowed(cluster, tenant, seat, kind, &least)?;
-    possible(cluster, &kind.shape)?;
+    possible()?;
     attainable(cluster, seat, &least)?;
     if tenant.exhausted {
         return Err(Reason::BudgetExhausted);
@@ -258,9 +283,14 @@ fn cheapest(cluster: &Cluster, shape: &Shape, asked: &Resources) -> Resources {
         .filter_map(NodeState::open)
         .filter_map(charge);
     match charges.min() {
-        Some(charge) => asked.with(Resource::Gpu, charge.saturating_mul(shape.gang.into())),
+        Some(charge) => charged(asked, charge, shape.gang),
         None => *asked,
     }
+}
+
+/// What a gang is charged that asks for this, where each task's GPUs are charged so much.
+fn charged(asked: &Resources, charge: u64, gang: u32) -> Resources {
+    asked.with(Resource::Gpu, charge.saturating_mul(gang.into()))
 }
 
 /// Whether the nodes could run it if nothing else ran.
@@ -282,7 +312,7 @@ fn possible(cluster: &Cluster, shape: &Shape) -> Result<(), Reason> {
             Some(_) => request,
             None => largest.max(spec.offer.get(Resource::Gpu)),
         };
-        let others = shape.needs.others.times_in(&spec.node.others);
+        let others = shape.needs.times_in(&spec.node.others);
         let times = spec.room.times(&shape.task, &ask).min(others);
         if spec.allows(&shape.needs) {
             allowed += 1;

@@ -181,7 +181,7 @@ fn explain(error: &serde_saphyr::Error) -> (String, String, String) {
             };
             (
                 "YAML".to_owned(),
-                what.escape_debug().to_string(),
+                what.replace(char::is_control, " "),
                 remedy.to_owned(),
             )
         }

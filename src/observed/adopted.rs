@@ -28,12 +28,13 @@ impl Observed {
         };
         let placement = translate::placement(&admission.placement);
         // What was admitted is what the record says, whatever has been edited since.
-        let job = Job {
+        let mut job = Job {
             gang: record.spec.gang,
             task,
             hold: None,
             ..view.job(record.spec.tenant.as_str().into(), record.spec.priority)
         };
+        self.spread_out(&mut job, view);
         let plan = Plan::new(&job, admission.epoch, placement.clone(), view.indexed);
         let since = record.admitted().unwrap_or(view.created);
         let admitted = Event::JobAdmitted(view.id.clone(), placement, since);

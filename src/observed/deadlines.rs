@@ -2,6 +2,8 @@
 //! that kube-scheduler cannot place. Time is an argument. It frees nothing: pods that are no
 //! longer waited for take their room until they are gone.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use prorata_core::{Event, NodeId, TenantId, Time};
@@ -32,7 +34,7 @@ impl Default for Patience {
     }
 }
 
-/// How long nodes are avoided on which kube-scheduler could not place a pod of a job.
+/// How long it is heeded where kube-scheduler could not place a pod of a job.
 const AVOIDED_FOR: Duration = Duration::from_secs(600);
 /// How long a job waits whose pods could not be placed; twice as long each time.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -44,9 +46,33 @@ const DOUBLINGS_MAX: u32 = 6;
 pub(super) struct Unplaced {
     /// How often, since all its pods were last bound.
     times: u32,
-    /// Where its pods are not planned, and until when.
+    /// Where its pods are not planned, until then.
     pub(super) avoided: Vec<NodeId>,
+    /// How many of them are planned on one node at most, until then.
+    pub(super) per_node: Option<NonZeroU32>,
     until: Time,
+}
+
+impl Unplaced {
+    /// Whether it is planned otherwise than its user asks for.
+    fn is_heeded(&self) -> bool {
+        !self.avoided.is_empty() || self.per_node.is_some()
+    }
+
+    /// Heeds that pods found no place on these nodes, each of which had so many of the gang.
+    fn learn(&mut self, nodes: BTreeMap<NodeId, u32>, until: Time) {
+        for (node, bound) in nodes {
+            match NonZeroU32::new(bound) {
+                // The next one may have something against those that are there.
+                Some(bound) => {
+                    let least = self.per_node.map_or(bound, |known| known.min(bound));
+                    self.per_node = Some(least);
+                }
+                None => self.avoided.push(node),
+            }
+        }
+        self.until = until;
+    }
 }
 
 /// What the passing of time amounts to.
@@ -72,7 +98,7 @@ impl Observed {
         let starts = self.incomplete.values().map(|since| due(*since, binding));
         let victims = self.leavers.values().filter(|leaver| !leaver.is_overdue);
         let victims = victims.map(|leaver| decided(leaver) + victim);
-        let avoided = self.unplaced.values().filter(|u| !u.avoided.is_empty());
+        let avoided = self.unplaced.values().filter(|u| u.is_heeded());
         let avoided = avoided.map(|unplaced| unplaced.until);
         let back = self.next_back();
         nodes
@@ -91,8 +117,9 @@ impl Observed {
         self.take_back_starts(now, &mut expired);
         self.let_back(now, &mut expired.news);
         for (uid, unplaced) in &mut self.unplaced {
-            if unplaced.until <= now && !unplaced.avoided.is_empty() {
+            if unplaced.until <= now && unplaced.is_heeded() {
                 unplaced.avoided.clear();
+                unplaced.per_node = None;
                 expired.news.touched.insert(uid.clone());
             }
         }
@@ -156,10 +183,9 @@ impl Observed {
         for uid in late {
             self.incomplete.remove(&uid);
             let why = self.why_unplaced(&uid);
-            let avoided = self.nodes_without_pods(&uid);
+            let refusing = self.refusing_nodes(&uid);
             let unplaced = self.unplaced.entry(uid.clone()).or_default();
-            unplaced.avoided.extend(avoided);
-            unplaced.until = now + AVOIDED_FOR;
+            unplaced.learn(refusing, now + AVOIDED_FOR);
             let pause = PAUSE * 2_u32.pow(unplaced.times.min(DOUBLINGS_MAX));
             unplaced.times += 1;
             self.refused.insert(uid.clone(), why);
@@ -181,26 +207,29 @@ impl Observed {
         }
     }
 
-    /// Nodes where pods were to come that kube-scheduler does not place there.
-    fn nodes_without_pods(&self, uid: &str) -> Vec<NodeId> {
+    /// Nodes where pods were to come that kube-scheduler does not place there, each with how many
+    /// pods of the same job are on it.
+    fn refusing_nodes(&self, uid: &str) -> BTreeMap<NodeId, u32> {
         let refused = self.unscheduled.values().filter(|pod| pod.job == uid);
         let Some(plan) = self.plans.get(uid).filter(|_| refused.clone().count() > 0) else {
-            return Vec::new();
+            return BTreeMap::new();
         };
-        let mut seats = Vec::new();
+        let mut nodes = BTreeMap::new();
         for pod in refused {
             let own = pod.index.and_then(|index| plan.seat_of_index(index));
-            match own {
-                Some(seat) => seats.push(seat),
-                None => seats.extend((0..plan.seats()).filter(|seat| !plan.is_taken(*seat))),
+            let open = (0..plan.seats()).filter(|seat| own.is_none() && !plan.is_taken(*seat));
+            let planned = own
+                .into_iter()
+                .chain(open)
+                .filter_map(|seat| plan.node(seat));
+            nodes.extend(planned.map(|node| (node.clone(), 0)));
+        }
+        for uid in plan.pods() {
+            let node = self.pods.get(uid).and_then(|pod| pod.node.as_ref());
+            if let Some(bound) = node.and_then(|node| nodes.get_mut(node)) {
+                *bound += 1;
             }
         }
-        let mut nodes: Vec<NodeId> = seats
-            .into_iter()
-            .filter_map(|seat| plan.node(seat).cloned())
-            .collect();
-        nodes.sort();
-        nodes.dedup();
         nodes
     }
 

@@ -1,6 +1,7 @@
 //! What changes amount to, where it is not plain.
 
 mod aside;
+mod crowded;
 mod leaving;
 mod occupied;
 mod released;

@@ -1,9 +1,10 @@
 //! What the core is told about jobs: level by level, all of it whenever one was touched.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use prorata_core::needs::{Operator, Requirement, Term};
-use prorata_core::{Event, Hold, Job, Needs, NodeId, Resources, TaskId, TenantId};
+use prorata_core::{Event, Hold, Job, Needs, Node, NodeId, Resource, Resources, TaskId, TenantId};
 
 use super::{News, Observed};
 use crate::plan::Plan;
@@ -71,7 +72,9 @@ impl Observed {
         job.protected = self.classes.protected.contains(class);
         if let Some(unplaced) = self.unplaced.get(uid) {
             avoid(&mut job.needs, &unplaced.avoided);
+            limit(&mut job.needs, unplaced.per_node);
         }
+        self.spread_out(&mut job, view);
         avoid(&mut job.needs, &self.aside(uid));
         if self.is_stopping(uid) && job.hold.is_none() {
             job.hold = Some(Hold::Dependency);
@@ -96,6 +99,23 @@ impl Observed {
             runs.then(|| record.spec.tenant.as_str().into())
         };
         known.or_else(recorded)
+    }
+
+    /// No more of its pods may be on one node than an even spread has there.
+    pub(super) fn spread_out(&self, job: &mut Job, view: &JobView) {
+        limit(&mut job.needs, self.spread(view));
+    }
+
+    /// How many of its pods may be on one node so that they are spread as evenly as they ask for:
+    /// where some node has none, no more than the skew; else what each has when all have alike.
+    fn spread(&self, view: &JobView) -> Option<NonZeroU32> {
+        let skew = view.skew?;
+        let gpus = view.task.get(Resource::Gpu);
+        let holds =
+            |node: &&Node| node.allocatable.get(Resource::Gpu) >= gpus && view.needs.allow(node);
+        let nodes = u32::try_from(self.nodes.values().filter(holds).count()).unwrap_or(u32::MAX);
+        let even = view.gang.div_ceil(nodes.max(1));
+        NonZeroU32::new(even.max(skew.get()))
     }
 
     /// Whether the admission in force has started it.
@@ -243,5 +263,13 @@ fn avoid(needs: &mut Arc<Needs>, nodes: &[NodeId]) {
     }
     for term in affinity {
         term.0.push(requirement.clone());
+    }
+}
+
+/// So many pods may be on one node, unless fewer may already.
+fn limit(needs: &mut Arc<Needs>, per_node: Option<NonZeroU32>) {
+    let least = per_node.into_iter().chain(needs.per_node).min();
+    if least != needs.per_node {
+        Arc::make_mut(needs).per_node = least;
     }
 }

@@ -1,16 +1,17 @@
 //! Objects that operators make Jobs or pods of, by the table of their kinds.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::JobSpec;
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 use prorata_core::{JobId, Needs, Others, Resource, Resources};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::asked::Annotations;
 use super::job::{Form, JobView, Part, checkpointed, gang, max_duration};
 use super::template::Template;
 use super::{annotation, composite_owner, controller, created, version};
@@ -29,7 +30,7 @@ struct Group {
     /// How many of them are over for good.
     over: u32,
     spec: PodSpec,
-    annotations: Option<Annotations>,
+    metadata: Option<ObjectMeta>,
 }
 
 /// What the pods of all templates ask for that name GPUs, as a gang of equal pods.
@@ -41,6 +42,7 @@ struct Asked {
     /// Of each resource as much as the pod that asks for most of it.
     task: Resources,
     needs: Arc<Needs>,
+    skew: Option<NonZeroU32>,
     obstacle: Option<String>,
     priority_class: Option<String>,
 }
@@ -105,6 +107,7 @@ impl JobView {
                 Some(_) => Resources::ZERO,
             },
             needs: asked.needs,
+            skew: asked.skew,
             max_duration,
             preemptible: true,
             part: Part::Whole,
@@ -121,12 +124,11 @@ impl JobView {
 
 impl Group {
     fn new(count: u32, over: u32, template: PodTemplateSpec) -> Self {
-        let annotations = template.metadata.and_then(|metadata| metadata.annotations);
         Self {
             count,
             over,
             spec: template.spec.unwrap_or_default(),
-            annotations,
+            metadata: template.metadata,
         }
     }
 }
@@ -136,8 +138,8 @@ impl Asked {
         let mut asked = Self::default();
         for group in groups.iter().filter(|group| group.count > 0) {
             let affinity = group.spec.affinity.as_ref();
-            let annotations = group.annotations.as_ref();
-            let template = Template::new(&group.spec, annotations, affinity, gpu_resource);
+            let said = group.metadata.as_ref();
+            let template = Template::new(&group.spec, said, affinity, gpu_resource);
             // kube-scheduler finds a place for pods without GPUs, as for any other such.
             if template.names_gpus {
                 asked.add(group, template);
@@ -149,11 +151,13 @@ impl Asked {
     fn add(&mut self, group: &Group, template: Template) {
         let elsewhere = |needs: &Needs| Needs {
             others: Others::NONE,
+            per_node: None,
             ..needs.clone()
         };
         let mut needs = elsewhere(&template.needs);
         let differ = self.names_gpus && elsewhere(&self.needs) != needs;
         needs.others = self.needs.others.greater(&template.needs.others);
+        needs.per_node = strictest(self.needs.per_node, template.needs.per_node);
         let differ = differ.then(|| {
             "its pod templates with GPUs demand different nodes, which cannot be planned for yet: \
              give them the same nodeSelector, node affinity and tolerations"
@@ -165,6 +169,7 @@ impl Asked {
         self.over = self.over.saturating_add(group.over.min(group.count));
         self.priority_class = self.priority_class.take().or(template.priority_class);
         self.needs = needs.into();
+        self.skew = strictest(self.skew, template.skew);
         self.names_gpus = true;
     }
 
@@ -177,6 +182,10 @@ impl Asked {
             ..Self::default()
         }
     }
+}
+
+fn strictest(one: Option<NonZeroU32>, other: Option<NonZeroU32>) -> Option<NonZeroU32> {
+    one.into_iter().chain(other).min()
 }
 
 fn greater(one: &Resources, other: &Resources) -> Resources {

@@ -1,5 +1,6 @@
 //! Pods that wait in the queue themselves, by a scheduling gate: alone, or as a gang.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub struct Gated {
     pub preemptible: bool,
     /// What it demands of its node.
     pub needs: Arc<Needs>,
+    /// By how many pods of its gang one node may have more than another; `None`: by any.
+    pub skew: Option<NonZeroU32>,
     /// It ends by then.
     pub max_duration: Option<Duration>,
     /// Why it cannot be planned, for its user.
@@ -58,8 +61,8 @@ impl Gated {
         let metadata = &pod.metadata;
         let creator = annotation(metadata, labels::CREATED_BY)?.to_owned();
         let spec = pod.spec.as_ref()?;
-        let annotations = metadata.annotations.as_ref();
-        let asked = Template::new(spec, annotations, spec.affinity.as_ref(), gpu_resource);
+        let affinity = spec.affinity.as_ref();
+        let asked = Template::new(spec, Some(metadata), affinity, gpu_resource);
         let (max_duration, endless) = match max_duration(metadata, spec.active_deadline_seconds) {
             Ok(span) => (span, None),
             Err(error) => (None, Some(error)),
@@ -87,6 +90,7 @@ impl Gated {
                 || annotation(metadata, labels::PREEMPTIBLE) == Some("true"),
             controller: controller.map(|owner| (owner.uid.clone(), owner.kind.clone())),
             needs: asked.needs,
+            skew: asked.skew,
             max_duration,
             obstacle: asked.obstacle.or(endless).or(unsized_),
             priority_class: asked.priority_class,
@@ -189,6 +193,7 @@ pub fn group(uid: &str, name: Option<&str>, size: u32, pods: &[(&PodView, &Gated
             Some(_) => Resources::ZERO,
         },
         needs: asked.needs.clone(),
+        skew: asked.skew,
         max_duration: asked.max_duration,
         preemptible: pods.iter().all(|(_, gated)| gated.preemptible),
         obstacle,

@@ -1,5 +1,6 @@
 //! Jobs.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,6 +123,8 @@ pub struct JobView {
     pub task: Resources,
     /// What each of its pods demands of its node.
     pub needs: Arc<Needs>,
+    /// By how many of its pods one node may have more than another; `None`: by any.
+    pub skew: Option<NonZeroU32>,
     /// It ends by then.
     pub max_duration: Option<Duration>,
     /// Whether it may be evicted: something makes its pods anew, or its user does not mind.
@@ -151,14 +154,14 @@ impl JobView {
         let spec = job.spec.as_ref();
         let pods = spec.map(|spec| &spec.template);
         let template = pods.and_then(|pods| pods.spec.as_ref());
-        let annotations = pods.and_then(|pods| pods.metadata.as_ref()?.annotations.as_ref());
+        let said = pods.and_then(|pods| pods.metadata.as_ref());
         let epoch = annotation(metadata, labels::EPOCH).and_then(|text| text.parse().ok());
         let affinity = template.and_then(|template| template.affinity.as_ref());
         let affinity = match epoch {
             Some(_) => plan::without_ours(affinity),
             None => affinity.cloned(),
         };
-        let read = |spec| Template::new(spec, annotations, affinity.as_ref(), gpu_resource);
+        let read = |spec| Template::new(spec, said, affinity.as_ref(), gpu_resource);
         let asked = template.map(read).unwrap_or_default();
         let deadline = spec.and_then(|s| s.active_deadline_seconds);
         let (max_duration, endless) = match max_duration(metadata, deadline) {
@@ -198,6 +201,7 @@ impl JobView {
                 Some(_) => Resources::ZERO,
             },
             needs: asked.needs,
+            skew: asked.skew,
             max_duration,
             preemptible: true,
             part,
@@ -408,16 +412,30 @@ mod tests {
             view.obstacle.unwrap()
         };
         let required = "requiredDuringSchedulingIgnoredDuringExecution";
-        let apart = json!({"podAntiAffinity": {required: [{"topologyKey": "zone"}]}});
-        assert!(obstacle("affinity", apart).starts_with("podAffinity or podAntiAffinity"));
         let label = json!({"key": "metadata.name", "operator": "Exists"});
         let terms = json!({"nodeSelectorTerms": [{"matchExpressions": [label]}]});
         let misread = json!({"nodeAffinity": {required: terms}});
         assert!(obstacle("affinity", misread).starts_with("node affinity by a label"));
-        let spread =
-            json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"});
-        assert!(obstacle("topologySpreadConstraints", json!([spread])).starts_with("topology"));
-        assert!(obstacle("hostNetwork", json!(true)).starts_with("hostPort or hostNetwork"));
+    }
+
+    #[test]
+    fn how_far_apart_its_pods_must_be_is_read_with_the_labels_of_its_template() {
+        let mut spec = spec(json!({}));
+        let own = json!({"matchLabels": {"app": "train"}});
+        let host = "kubernetes.io/hostname";
+        spec["template"]["metadata"] = json!({"labels": {"app": "train"}});
+        spec["template"]["spec"]["topologySpreadConstraints"] = json!([{
+            "maxSkew": 1, "topologyKey": host, "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": own,
+        }]);
+        let term = json!({"labelSelector": own, "topologyKey": host});
+        spec["template"]["spec"]["affinity"] = json!({
+            "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]},
+        });
+        let view = view(json!({}), spec, json!({}));
+        assert_eq!(view.obstacle, None);
+        assert_eq!(view.skew.map(u32::from), Some(1));
+        assert_eq!(view.needs.per_node.map(u32::from), Some(1));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! What the pods of a template ask for, whoever makes them.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Affinity, NodeSelectorTerm, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use prorata_core::{Needs, Others, Resources};
 
-use super::asked::{self, Annotations};
-use super::{needs, plan, pod};
+use super::{apart, asked, needs, plan, pod};
 
 /// What each pod of a template asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(super) struct Template {
     pub(super) task: Resources,
     /// What each demands of its node.
     pub(super) needs: Arc<Needs>,
+    /// By how many of them one node may have more than another; `None`: by any.
+    pub(super) skew: Option<NonZeroU32>,
     /// Why it cannot be planned, for its user.
     pub(super) obstacle: Option<String>,
     /// PriorityClass of the pods.
@@ -24,13 +27,15 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// Reads a pod spec with its annotations, with `affinity` in the place of its own.
+    /// Reads a pod spec with its metadata, with `affinity` in the place of its own.
     pub(super) fn new(
         spec: &PodSpec,
-        annotations: Option<&Annotations>,
+        metadata: Option<&ObjectMeta>,
         affinity: Option<&Affinity>,
         gpu_resource: &str,
     ) -> Self {
+        let annotations = metadata.and_then(|metadata| metadata.annotations.as_ref());
+        let labels = metadata.and_then(|metadata| metadata.labels.as_ref());
         let amounts = pod::requests(spec, annotations, gpu_resource);
         let amounts = amounts.and_then(|task| Ok((task, pod::others(spec, gpu_resource)?)));
         let (task, others, unreadable) = match amounts {
@@ -40,9 +45,10 @@ impl Template {
         let asked = asked::taken(spec, gpu_resource).unwrap_or_default();
         let needs = Needs {
             others,
+            per_node: apart::per_node(spec, affinity, labels),
             ..needs::needs(spec, affinity, asked.profile())
         };
-        let obstacle = unreadable.or_else(|| constraint(spec, affinity));
+        let obstacle = unreadable.or_else(|| constraint(affinity));
         Self {
             names_gpus: asked::names(spec, gpu_resource),
             task: match obstacle {
@@ -50,62 +56,25 @@ impl Template {
                 Some(_) => Resources::ZERO,
             },
             needs: needs.into(),
+            skew: apart::skew(spec, labels),
             obstacle,
             priority_class: spec.priority_class_name.clone(),
         }
     }
 }
 
-/// What a plan does not respect yet. To start such a Job would be to place it where
-/// kube-scheduler may refuse it.
-fn constraint(template: &PodSpec, affinity: Option<&Affinity>) -> Option<String> {
-    let mut spreads = template.topology_spread_constraints.iter().flatten();
-    let spreads = spreads.any(|spread| spread.when_unsatisfiable == "DoNotSchedule");
-    let mut ports = template
-        .containers
-        .iter()
-        .flat_map(|c| c.ports.iter().flatten());
-    let ports = ports.any(|port| port.host_port.is_some_and(|port| port > 0));
-    let found = [
-        (
-            affinity.is_some_and(is_about_pods),
-            "podAffinity or podAntiAffinity (required…)",
-        ),
-        (
-            plan::required(affinity)
-                .into_iter()
-                .flatten()
-                .any(is_misread),
-            "node affinity by a label called metadata.name",
-        ),
-        (spreads, "topologySpreadConstraints (DoNotSchedule)"),
-        (
-            ports || template.host_network == Some(true),
-            "hostPort or hostNetwork",
-        ),
-    ];
-    let (_, field) = found.into_iter().find(|(is_there, _)| *is_there)?;
-    Some(format!(
-        "{field} in the pod template cannot be planned for yet: remove it"
-    ))
+/// What a plan would read otherwise than kube-scheduler does.
+fn constraint(affinity: Option<&Affinity>) -> Option<String> {
+    let mut terms = plan::required(affinity).into_iter().flatten();
+    terms.any(is_misread).then(|| {
+        "node affinity by a label called metadata.name in the pod template cannot be planned for: \
+         remove it, or name the node in matchFields"
+            .to_owned()
+    })
 }
 
 /// To plans that key is the node's name.
 fn is_misread(term: &NodeSelectorTerm) -> bool {
     let mut labels = term.match_expressions.iter().flatten();
     labels.any(|label| label.key == plan::NAME_FIELD)
-}
-
-fn is_about_pods(affinity: &Affinity) -> bool {
-    let pods = affinity.pod_affinity.as_ref();
-    let apart = affinity.pod_anti_affinity.as_ref();
-    let pods = pods.and_then(|a| {
-        a.required_during_scheduling_ignored_during_execution
-            .as_ref()
-    });
-    let apart = apart.and_then(|a| {
-        a.required_during_scheduling_ignored_during_execution
-            .as_ref()
-    });
-    pods.is_some() || apart.is_some()
 }

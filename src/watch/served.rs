@@ -1,7 +1,7 @@
 //! Kinds that come and go with their operators. What the API server serves is asked at a steady
 //! rate; a kind that it does not serve has no objects, and nobody watches it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kube::api::{ApiResource, DynamicObject, ListParams};
@@ -29,17 +29,40 @@ type Served = Option<BTreeSet<Kind>>;
 /// so until two answers in a row do not name it, and it cannot be listed either.
 pub(super) async fn discover(client: Client, served: watch::Sender<Served>) {
     let mut missed = BTreeSet::new();
+    let mut troubles = Troubles::default();
     loop {
-        match timeout(ANSWER_WITHIN, ask(&client)).await {
-            Ok(Ok(named)) => {
-                let known = served.borrow().clone();
-                let kinds = confirm(&client, known.as_ref(), named, &mut missed).await;
-                served.send_replace(Some(kinds));
-            }
-            Ok(Err(error)) => warn!(%error, "what the API server serves cannot be learnt"),
-            Err(_) => warn!("the API server does not say what it serves"),
+        let answer = match timeout(ANSWER_WITHIN, ask(&client, &mut troubles)).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no answer within {ANSWER_WITHIN:?}")),
+        };
+        troubles.note(None, answer.as_ref().err());
+        if let Ok(named) = answer {
+            let known = served.borrow().clone();
+            let kinds = confirm(&client, known.as_ref(), named, &mut missed).await;
+            served.send_replace(Some(kinds));
         }
         sleep(ASK_EVERY).await;
+    }
+}
+
+/// What goes wrong with a kind, or with all of them: told when it begins, and not at every attempt.
+#[derive(Default)]
+struct Troubles(BTreeMap<Option<Kind>, String>);
+
+impl Troubles {
+    /// What is wrong now; whether it was told.
+    fn note(&mut self, kind: Option<Kind>, error: Option<&String>) -> bool {
+        let Some(error) = error else {
+            self.0.remove(&kind);
+            return false;
+        };
+        let is_news = self.0.insert(kind, error.clone()).as_ref() != Some(error);
+        match kind.filter(|_| is_news) {
+            Some(kind) => warn!(%kind, %error, "whether it is served cannot be learnt"),
+            None if is_news => warn!(%error, "what the API server serves cannot be learnt"),
+            None => {}
+        }
+        is_news
     }
 }
 
@@ -99,7 +122,7 @@ fn version_in(kinds: &BTreeSet<Kind>, kind: Kind) -> Option<Kind> {
 }
 
 /// The kinds that an answer names: of each in the first version that is served.
-async fn ask(client: &Client) -> kube::Result<BTreeSet<Kind>> {
+async fn ask(client: &Client, troubles: &mut Troubles) -> kube::Result<BTreeSet<Kind>> {
     let groups = client.list_api_groups().await?.groups;
     let versions: BTreeSet<String> = groups
         .into_iter()
@@ -113,15 +136,17 @@ async fn ask(client: &Client) -> kube::Result<BTreeSet<Kind>> {
             continue;
         }
         let resources = client.list_api_group_resources(composite.api_version);
-        let is_served = match resources.await {
+        let resources = resources.await;
+        let is_broken =
+            |error: &&kube::Error| matches!(error, kube::Error::Api(status) if status.code != 404);
+        let error = resources.as_ref().err().filter(is_broken);
+        troubles.note(Some(kind), error.map(ToString::to_string).as_ref());
+        let is_served = match resources {
             Ok(all) => all.resources.iter().any(|r| r.name == composite.plural),
             // It has gone meanwhile.
             Err(kube::Error::Api(status)) if status.code == 404 => false,
             // One group that is broken says nothing of the others: its list tells.
-            Err(error @ kube::Error::Api(_)) => {
-                warn!(%kind, %error, "whether it is served cannot be learnt");
-                true
-            }
+            Err(kube::Error::Api(_)) => true,
             Err(error) => return Err(error),
         };
         if is_served {
@@ -279,6 +304,18 @@ mod tests {
         assert_eq!(kinds, known, "it can be listed");
         let kinds = confirm(&gone, Some(&known), none.clone(), &mut missed).await;
         assert_eq!(kinds, none);
+    }
+
+    #[test]
+    fn what_goes_on_being_wrong_is_told_once() {
+        let mut troubles = Troubles::default();
+        let [refused, timed_out] = ["refused", "timed out"].map(str::to_owned);
+        assert!(troubles.note(None, Some(&refused)));
+        assert!(!troubles.note(None, Some(&refused)));
+        assert!(troubles.note(Some(JOB_SETS), Some(&refused)), "of its own");
+        assert!(troubles.note(None, Some(&timed_out)));
+        assert!(!troubles.note(None, None));
+        assert!(troubles.note(None, Some(&timed_out)), "it had passed");
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod apart;
 mod churn;
 mod crash;
 mod eviction;
@@ -61,6 +62,9 @@ async fn jobs_leave_for_others_and_nothing_is_lost() {
     loss::a_node_is_lost_while_its_pods_come(&world).await;
     loss::a_node_is_lost_under_its_pods(&world).await;
     loss::what_only_kube_scheduler_knows_is_told_and_takes_no_room(&world).await;
+    apart::pods_that_repel_each_other_are_planned_apart(&world).await;
+    apart::too_many_that_repel_each_other_are_told_so(&world).await;
+    apart::a_node_whose_pods_repel_a_job_is_avoided(&world).await;
     loss::a_gang_of_64_starts_whole(&world).await;
     churn::nothing_flaps(&world).await;
     world.assert_healthy();
