@@ -7,6 +7,7 @@ use prorata_core::{Needs, Others, Resources};
 
 use super::asked::{self, Annotations};
 use super::{needs, plan, pod};
+use crate::api::labels;
 
 /// What each pod of a template asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,8 +39,10 @@ impl Template {
             Err(error) => (Resources::ZERO, Others::NONE, Some(error.to_string())),
         };
         let asked = asked::taken(spec, gpu_resource).unwrap_or_default();
+        let work = annotations.and_then(|all| all.get(labels::WORK));
         let needs = Needs {
             others,
+            work: work.map(|work| work.as_str().into()),
             ..needs::needs(spec, affinity, asked.profile())
         };
         let obstacle = unreadable.or_else(|| constraint(spec, affinity));
