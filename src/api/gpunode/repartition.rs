@@ -44,7 +44,11 @@ impl Repartition {
     /// How the GPUs are to be divided now.
     #[must_use]
     pub fn target(&self) -> &str {
-        if self.taken_back { &self.from } else { &self.to }
+        if self.taken_back {
+            &self.from
+        } else {
+            &self.to
+        }
     }
 
     /// Whether it has taken longer than it should, and goes on only when somebody helps.
