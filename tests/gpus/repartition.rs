@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use prorata::api::gpunode::{Cause, Repartition, Step};
-use prorata::api::{GpuNode, GpuNodeSpec, labels};
+use prorata::api::{GpuNode, GpuNodeSpec, State, labels};
 use prorata_controlplane::nodes::Shape;
 use prorata_controlplane::{DevicePlugin, PluginOptions, User};
 use serde_json::json;
@@ -25,6 +25,7 @@ const SLOTS: &str = "nvidia.com/gpu.shared";
 const CONFIGURATION: &str = "\
 leaderElection: {enabled: false}
 repartition: {mode: propose, modes: [exclusive, mps-4], after: 4s, stays: 1h, switchTimeout: 6s}
+noise: {action: stopSharing}
 ";
 /// One whose device plugin has no configuration for what it is to be.
 const STUCK: &str = "node-0003";
@@ -50,7 +51,7 @@ async fn nodes_come_to_divide_their_gpus_in_another_way() {
     the_controller_changes_nothing_else(&world).await;
     want(&world, STUCK, "timeslice-8").await;
     want(&world, NODES[0], "exclusive").await;
-    what_jobs_that_wait_would_gain_by_is_proposed(&mut world).await;
+    what_jobs_that_wait_would_gain_by_is_proposed(&world).await;
     jobs_that_wait_get_a_node(&mut world).await;
     one_that_is_stuck_is_told_of_and_can_be_taken_back(&world).await;
     an_administrator_has_a_busy_node_changed(&world).await;
@@ -200,7 +201,7 @@ async fn the_controller_changes_nothing_else(world: &World) {
 
 /// No node gives out parts of cards. It is proposed that the one does of which nobody has said how it is
 /// to be, after as long as is configured, although the controller restarts meanwhile; nothing is done.
-async fn what_jobs_that_wait_would_gain_by_is_proposed(world: &mut World) {
+async fn what_jobs_that_wait_would_gain_by_is_proposed(world: &World) {
     let [_, free] = NODES;
     let status = async || super::api(world).get(free).await.unwrap().status.unwrap();
     let controller = world.site.start(&world.cluster.plane).await;
@@ -221,24 +222,32 @@ async fn what_jobs_that_wait_would_gain_by_is_proposed(world: &mut World) {
     assert!((3..30).contains(&lasted), "{lasted} s");
     assert_eq!(status().await.demand.unwrap(), wanted, "it began before");
 
-    let gpus = format!(
-        "gpus --node {free} --kubeconfig {}",
-        world.cluster.plane.kubeconfig(User::Admin).display()
-    );
-    let shown = run(&gpus, "").await.err;
-    assert!(shown.contains("its GPUs should be mps-4"), "{shown}");
-    let events = world.events_of("Node", "default", free).await;
-    let command = format!("kubectl patch gpunode {free} --type merge");
-    let told = events
-        .iter()
-        .filter(|(reason, note)| reason == "RepartitionProposed" && note.contains(&command));
-    assert_eq!(told.count(), 1, "{events:?}");
+    people_see_what_is_proposed(world, free).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let there = node(world, free).await;
     assert_eq!((offered(&there), is_cordoned(&there)), ([4, 0], false));
     assert_eq!(there.labels()[labels::PLUGIN_CONFIG], "exclusive");
     assert_eq!(record(world, free).await, None);
     assert_eq!(world.pods_of("red", "serve").await, 0);
+}
+
+async fn people_see_what_is_proposed(world: &World, free: &str) {
+    let gpus = format!(
+        "gpus --node {free} --kubeconfig {}",
+        world.cluster.plane.kubeconfig(User::Admin).display()
+    );
+    let shown = run(&gpus, "").await.err;
+    assert!(shown.contains("its GPUs should be mps-4"), "{shown}");
+    let command = format!("kubectl patch gpunode {free} --type merge");
+    world
+        .until("the command is told once", async || {
+            let mut events = world.events_of("Node", "default", free).await;
+            events.retain(|(reason, note)| {
+                reason == "RepartitionProposed" && note.contains(&command)
+            });
+            events.len() == 1
+        })
+        .await;
 }
 
 /// What was proposed is done by a controller that may.
@@ -351,6 +360,45 @@ async fn an_administrator_has_a_busy_node_changed(world: &World) {
         })
         .await;
     assert_eq!(world.pods_of("red", "train").await, 0);
+    noisy_cards_get_no_more_pods(world).await;
+}
+
+/// One node is full by now. Where pods disturb each other on the other, nobody new comes until that is
+/// over, and whoever is there stays.
+async fn noisy_cards_get_no_more_pods(world: &World) {
+    let many = world.nodes_of("red", "many").await;
+    let on = |node: &&str| many.iter().filter(|there| there == node).count();
+    let free = NODES.into_iter().min_by_key(on).unwrap();
+    let say = async |noise: serde_json::Value| {
+        let gpu = json!([{ "index": 0, "noise": noise }]);
+        let status = Patch::Merge(json!({ "status": { "gpus": gpu } }));
+        let api = super::api(world);
+        let params = PatchParams::default();
+        api.patch_status(free, &params, &status).await.unwrap();
+    };
+    let noise = json!([{
+        "contention": "Power", "since": "2026-01-01T00:00:00Z", "measured": 40, "threshold": 20, "disturbed": [],
+    }]);
+    say(noise).await;
+    let line = format!("prorata_noisy_neighbours{{node=\"{free}\",tenant=\"\"}} 1");
+    world
+        .until("it is heard", async || {
+            get(world.site.health, "/metrics").is_some_and(|text| text.contains(&line))
+        })
+        .await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    world.submit("red", &quarters("more", 4)).await;
+    world
+        .until("it waits", async || {
+            let stands = world.stands("red", "more").await;
+            stands.is_some_and(|(state, _)| state == State::Waiting)
+        })
+        .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.pods_of("red", "more").await, 0);
+    assert_eq!(world.nodes_of("red", "many").await, many);
+    say(json!([])).await;
+    world.until_running("red", "more", &[free; 4]).await;
 }
 
 /// The reasons of what was told of a node, each once.
