@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DeleteParams};
+use kube::api::{Api, DeleteParams, ListParams};
 use prorata_controlplane::{
     DevicePlugin, Kubelet, KubeletOptions, Options, PluginOptions, Process, nodes,
 };
@@ -27,6 +27,7 @@ use crate::cluster::Cluster;
 use crate::cluster::controller::Site;
 use crate::cluster::requests::create;
 use crate::equivalence::{CALM, LONG_LEASE};
+use crate::outage::world::is_complete;
 use agents::Agents;
 use inputs::{Input, Object};
 use simulated::Comparison;
@@ -38,6 +39,8 @@ const PODS: u32 = 300;
 const UNRESERVED: &str = "reserveAfter: 24h\n";
 /// A pod that is deleted keeps its slot until it has ended.
 const TERMINATION: Duration = Duration::from_secs(2);
+/// How long Kubernetes may take to find all Jobs complete whose pods are over.
+const COUNTED_WITHIN: Duration = Duration::from_secs(120);
 /// Ends of jobs that are under way at once.
 const IN_FLIGHT: usize = 16;
 /// Rounds in which everything that runs ends; more never come.
@@ -214,11 +217,32 @@ impl Show {
         self.watched.until_settled(self.jobs).await;
     }
 
+    /// Waits until Kubernetes has counted the pods that are over: until then their Jobs go on.
+    async fn until_counted(&self) {
+        let api: Api<Job> = Api::all(self.cluster.admin.clone());
+        let goes_on = |job: &Job| {
+            let suspended = job.spec.as_ref().and_then(|spec| spec.suspend);
+            suspended != Some(true) && !is_complete(job)
+        };
+        let clock = Instant::now();
+        while api
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .iter()
+            .any(goes_on)
+        {
+            assert!(clock.elapsed() < COUNTED_WITHIN, "Jobs are not complete");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     /// All who run leave before anybody else is let in.
     async fn end_while_it_is_away(&mut self, running: Vec<Running>, comparison: &mut Comparison) {
         drop(self.controller.take());
         end(&self.kubelet, running).await;
         self.watched.until_empty().await;
+        self.until_counted().await;
         comparison.begin(&self.watched);
         let before = self.watched.admissions().len();
         self.controller = Some(self.site.start(&self.cluster.plane).await);
