@@ -17,6 +17,7 @@ mod budgets;
 mod dashboard;
 mod decision_log;
 mod extender;
+mod interference;
 mod leader_election;
 mod ledger;
 mod logging;
@@ -29,6 +30,7 @@ pub use budgets::Budgets;
 pub use dashboard::{Dashboard, DashboardTls};
 pub use decision_log::DecisionLog;
 pub use extender::{Extender, Probe, Tls};
+pub use interference::Interference;
 pub use leader_election::LeaderElection;
 pub use ledger::Ledger;
 pub use logging::{Format, Level, Logging};
@@ -99,6 +101,9 @@ pub struct Configuration {
     /// What becomes of pods that disturb others on a shared GPU.
     #[serde(default)]
     pub noise: Noise,
+    /// How fast kinds of work run beside each other on a shared GPU.
+    #[serde(default)]
+    pub interference: Interference,
     /// How nodes come to divide their GPUs in another way.
     #[serde(default)]
     pub repartition: Repartition,

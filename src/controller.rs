@@ -306,6 +306,7 @@ pub fn policy(config: &Configuration) -> Policy {
             fair_share: config.preemption.fair_share,
         },
         reserve_after: Some(config.reserve_after),
+        pairs: config.interference.pairs.clone().into(),
         ..Policy::default()
     }
 }

@@ -29,6 +29,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use crate::api::gpunode::Repartition;
 use crate::api::{GpuNode, labels};
 use crate::config::{self, Action};
 use crate::effects::{Notice, Writer};
@@ -191,7 +192,9 @@ impl Follower {
             (key.node.clone(), tenant)
         });
         let metrics = self.views.metrics();
-        metrics.gpu_nodes(noisy.collect(), silent.into_keys().collect());
+        let stalled = nodes.iter().filter(|node| is_stalled(node));
+        let stalled = stalled.map(|node| node.name_any()).collect();
+        metrics.gpu_nodes(noisy.collect(), silent.into_keys().collect(), stalled);
         self.close(&cases).await;
         self.set_apart().await;
     }
@@ -356,6 +359,12 @@ impl Follower {
             let _ = self.inbox.send(change).await;
         }
     }
+}
+
+fn is_stalled(node: &GpuNode) -> bool {
+    let status = node.status.as_ref();
+    let record = status.and_then(|status| status.repartition.as_ref());
+    record.is_some_and(Repartition::is_stalled)
 }
 
 /// A node, for an Event.

@@ -220,10 +220,17 @@ impl Metrics {
     }
 
     /// These GPU nodes are noisy, once for each thing that pods fight for, with the tenant of the pod
-    /// that is to blame; and of these the agent is silent. All others are well.
-    pub fn gpu_nodes(&self, noisy: Vec<(String, Option<String>)>, silent: BTreeSet<String>) {
+    /// that is to blame; of these the agent is silent; and these do not come to divide their GPUs as
+    /// they are to. All others are well.
+    pub fn gpu_nodes(
+        &self,
+        noisy: Vec<(String, Option<String>)>,
+        silent: BTreeSet<String>,
+        stalled: BTreeSet<String>,
+    ) {
         let mut nodes = gpus::GpuNodes {
             silent,
+            stalled,
             ..gpus::GpuNodes::default()
         };
         for (node, tenant) in noisy {
@@ -372,16 +379,18 @@ mod tests {
         let red = Some("red".to_owned());
         let noisy = ["a", "a", "b"].map(str::to_owned).into_iter();
         let noisy = noisy.zip([red.clone(), red, None]);
-        metrics.gpu_nodes(noisy.collect(), ["c".to_owned()].into());
+        let only = |node: &str| BTreeSet::from([node.to_owned()]);
+        metrics.gpu_nodes(noisy.collect(), only("c"), only("d"));
         let text = metrics.render(&Views::default()).unwrap();
         for line in [
             "prorata_noisy_neighbours{node=\"a\",tenant=\"red\"} 2\n",
             "prorata_noisy_neighbours{node=\"b\",tenant=\"\"} 1\n",
             "prorata_gpu_agent_silent{node=\"c\"} 1\n",
+            "prorata_gpu_repartition_stalled{node=\"d\"} 1\n",
         ] {
             assert!(text.contains(line), "{text}");
         }
-        metrics.gpu_nodes(Vec::new(), BTreeSet::new());
+        metrics.gpu_nodes(Vec::new(), BTreeSet::new(), BTreeSet::new());
         let text = metrics.render(&Views::default()).unwrap();
         assert!(!text.contains("{node="), "{text}");
     }

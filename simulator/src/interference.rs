@@ -212,10 +212,14 @@ impl Interference {
 }
 
 /// A place, what is wrong there, and what helps.
-type Wrong = (String, String, String);
+pub type Wrong = (String, String, String);
 
-/// Every kind of work has a speed beside each.
-fn pairs(rows: &BTreeMap<String, BTreeMap<String, u64>>) -> Result<Pairs, Wrong> {
+/// The measured pairs of these rows: for each kind of work its speed beside each, in millionths of what
+/// it does alone.
+///
+/// # Errors
+/// With the row, when a speed is missing or out of range, or there are too many kinds.
+pub fn pairs(rows: &BTreeMap<String, BTreeMap<String, u64>>) -> Result<Pairs, Wrong> {
     let mut speeds = Vec::new();
     for (own, row) in rows {
         let unknown = row.keys().find(|other| !rows.contains_key(*other));

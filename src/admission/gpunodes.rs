@@ -15,7 +15,7 @@ pub(super) const NAME: &str = "prorata-gpunodes";
 pub(super) const NODES: &str = "prorata-nodes-confined";
 
 /// What of a status is the controller's.
-const CONTROLLERS: &str = "['repartition', 'proposal']";
+const CONTROLLERS: &str = "['repartition', 'demand', 'proposal']";
 
 /// The node of the pod whose token this is. The API server takes it from the token, which the kubelet
 /// asked for; no user can say it.
@@ -72,8 +72,8 @@ pub(super) fn guard() -> ValidatingAdmissionPolicy {
                 format!(
                     "!variables.status || !variables.agent || {CONTROLLERS}.all(k, variables.now[?k] == variables.before[?k]) || variables.trusted"
                 ),
-                "how far a change of the GPUs is the controller says, and not the agent: leave status.repartition and \
-                 status.proposal as they are",
+                "how far a change of the GPUs is the controller says, and not the agent: leave status.repartition, \
+                 status.demand and status.proposal as they are",
             ),
             validation(
                 format!(

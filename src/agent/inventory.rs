@@ -236,6 +236,7 @@ pub fn continued(
     if let Some(told) = told {
         // These are the controller's.
         seen.repartition.clone_from(&told.repartition);
+        seen.demand.clone_from(&told.demand);
         seen.proposal.clone_from(&told.proposal);
         occupancy::keep_occupancy(&mut seen, told);
         let is_other = !occupancy::is_same_occupancy(&seen, told);

@@ -21,7 +21,7 @@ mod occupancy;
 mod repartition;
 
 pub use occupancy::{Contention, Ended, Ending, GpuPod, Noise, Offender, PodName};
-pub use repartition::{Cause, Proposal, Repartition, Step};
+pub use repartition::{Cause, Demand, Proposal, Repartition, Step};
 
 /// Condition: the driver answers.
 pub const DRIVER_READY: &str = "DriverReady";
@@ -160,6 +160,9 @@ pub struct GpuNodeStatus {
     /// The last change of how they are divided. The controller's to write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repartition: Option<Repartition>,
+    /// How jobs that wait would have it. The controller's to write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub demand: Option<Demand>,
     /// A change that the jobs that wait would gain by. The controller's to write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposal: Option<Proposal>,

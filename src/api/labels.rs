@@ -84,6 +84,9 @@ pub const GPU_SHARE: &str = "prorata.dev/gpu-share";
 /// Annotation of a pod: the memory of one GPU that it asks for: `8Gi`.
 pub const GPU_MEMORY: &str = "prorata.dev/gpu-memory";
 
+/// Annotation of a pod: what kind of work it is, as a table of measured pairs calls it.
+pub const WORK: &str = "prorata.dev/work";
+
 /// Annotation of a pod that shares a GPU: the percentage of the card's processors that MPS lets it
 /// use at most.
 pub const MPS_THREADS: &str = "internal.prorata.dev/mps-threads";

@@ -52,12 +52,8 @@ struct Placed {
 
 pub(crate) async fn execute(args: &Args) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
-    let mut nodes = cluster.list_all::<GpuNode>().await?;
-    nodes.retain(|node| {
-        args.node
-            .as_ref()
-            .is_none_or(|name| *name == node.name_any())
-    });
+    let nodes = cluster.list_all::<GpuNode>().await?;
+    let mut nodes = only(nodes, args.node.as_deref())?;
     let ready = if_allowed(
         "the nodes, so that a GPU of one that is away is shown as it was",
         cluster.list_all::<Node>().await,
@@ -77,6 +73,19 @@ pub(crate) async fn execute(args: &Args) -> Result<(), Failure> {
         return Ok(());
     }
     show(&gpus, args.output)
+}
+
+/// The node of this name, or all where none is named.
+pub(super) fn only(mut nodes: Vec<GpuNode>, name: Option<&str>) -> Result<Vec<GpuNode>, Failure> {
+    let Some(name) = name else {
+        return Ok(nodes);
+    };
+    nodes.retain(|node| node.name_any() == name);
+    if nodes.is_empty() {
+        let remedy = "`kubectl get gpunodes` names those of which an agent has told";
+        return Err(Failure::new(format!("there is no GpuNode `{name}`")).help(remedy));
+    }
+    Ok(nodes)
 }
 
 impl Args {
@@ -116,6 +125,10 @@ fn divisions(node: &GpuNode) -> Vec<String> {
     let proposal = status.and_then(|status| status.proposal.as_ref());
     let going_on = record.map(|record| {
         let Repartition { from, to, .. } = record;
+        let (from, to) = match record.is_open() && record.taken_back {
+            true => (to, from),
+            false => (from, to),
+        };
         let step = record.step.name();
         let why = record.message.as_ref();
         let why = why.map_or_else(String::new, |why| format!(": {why}"));

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::cluster::{Cluster, ClusterArgs, Scope, if_allowed};
 use super::failure::Failure;
+use super::gpus::only;
 use super::output::{self, Format, OutputArgs, Paint, Tone};
 use super::table::{Cell, Table};
 use super::words;
@@ -57,7 +58,7 @@ struct Shown {
 
 pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
-    let nodes = cluster.list_all::<GpuNode>().await?;
+    let nodes = only(cluster.list_all().await?, args.node.as_deref())?;
     let namespaces = if_allowed(
         "the namespaces, and so the tenants of pods",
         cluster.list_all::<Namespace>().await,
@@ -67,9 +68,6 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
     let mut shown = Vec::new();
     for node in &nodes {
         let name = node.name_any();
-        if args.node.as_ref().is_some_and(|wanted| *wanted != name) {
-            continue;
-        }
         if let Some(why) = silent.get(&name) {
             eprintln!("note: {name}: {why}, and what it told before is left out");
             continue;

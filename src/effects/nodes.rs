@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Writer, fault, merge};
 use crate::api::GpuNode;
-use crate::api::gpunode::{Proposal, Repartition};
+use crate::api::gpunode::{Demand, Proposal, Repartition};
 
 impl Writer {
     /// Has a node take no new pods, or take them again.
@@ -51,28 +51,37 @@ impl Writer {
     ) -> kube::Result<()> {
         let before = node.status.as_ref();
         let before = before.and_then(|status| status.repartition.as_ref());
-        self.patch_gpu_node(node, "repartition", (json!(before), json!(record)))
+        let status = |record: Option<&Repartition>| json!({"repartition": record});
+        self.patch_gpu_node(node, (status(before), status(record)))
             .await
     }
 
-    /// Shows which change of a node the jobs that wait would gain by.
+    /// Says how the jobs that wait would have a node, and which change of it is proposed.
     ///
     /// # Errors
     /// The same.
-    pub async fn propose(&self, node: &GpuNode, proposal: Option<&Proposal>) -> kube::Result<()> {
+    pub async fn want(
+        &self,
+        node: &GpuNode,
+        demand: Option<&Demand>,
+        proposal: Option<&Proposal>,
+    ) -> kube::Result<()> {
         let before = node.status.as_ref();
-        let before = before.and_then(|status| status.proposal.as_ref());
-        self.patch_gpu_node(node, "proposal", (json!(before), json!(proposal)))
+        let known = (
+            before.and_then(|status| status.demand.as_ref()),
+            before.and_then(|status| status.proposal.as_ref()),
+        );
+        let status = |(demand, proposal): (Option<&Demand>, Option<&Proposal>)| json!({"demand": demand, "proposal": proposal});
+        self.patch_gpu_node(node, (status(known), status((demand, proposal))))
             .await
     }
 
     async fn patch_gpu_node(
         &self,
         node: &GpuNode,
-        field: &str,
         (before, after): (Value, Value),
     ) -> kube::Result<()> {
-        let status = |value: Value| json!({"status": {field: value}});
+        let status = |value: Value| json!({"status": value});
         let mut patch = merge::difference(&status(before), &status(after));
         patch["metadata"] = json!({"resourceVersion": node.metadata.resource_version});
         let api: Api<GpuNode> = Api::all(self.client.clone());

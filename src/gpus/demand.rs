@@ -14,6 +14,7 @@ use prorata_core::device::WHOLE;
 use prorata_core::{Job, JobId, Node, NodeId, Reason, Resource, Snapshot, Time};
 
 use super::partition::Partition;
+use crate::api::gpunode::Demand;
 
 /// What a change has to gain for each GPU-second that it costs.
 const WORTH: u64 = 2;
@@ -202,26 +203,12 @@ fn served(node: &Node, to: &Partition, waiting: &[&Job], free: u64) -> u64 {
     served.min(whole)
 }
 
-/// Demand that comes and goes is not worth a switch: since when the same has been wanted.
-#[derive(Debug, Default)]
-pub struct Lasting {
-    wanted: Option<(Partition, Timestamp)>,
-}
-
-impl Lasting {
-    /// Since when nodes in this mode have been wanted at every look; this is one more.
-    pub fn note(&mut self, found: Option<&Change>, now: Timestamp) -> Option<Timestamp> {
-        let Some(change) = found else {
-            self.wanted = None;
-            return None;
-        };
-        let since = match self.wanted.take() {
-            Some((to, since)) if to == change.to => since,
-            _ => now,
-        };
-        self.wanted = Some((change.to.clone(), since));
-        Some(since)
-    }
+/// Since when nodes in the mode of this change have been wanted at every look, of which this is one:
+/// demand that comes and goes is not worth a switch. `before` is what was wanted at the last look.
+#[must_use]
+pub fn since(change: &Change, before: Option<&Demand>, now: Timestamp) -> Timestamp {
+    let before = before.filter(|before| before.to == change.to.to_string());
+    before.map_or(now, |before| before.since.0)
 }
 
 #[cfg(test)]

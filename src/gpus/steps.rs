@@ -4,7 +4,8 @@
 //! Each step is on record before anything of it is done, and to do a step twice changes nothing.
 //! Nothing is switched while a pod has a GPU of the node: the kubelet would give the same card out a
 //! second time, by other ids. Until the switch a change can be given up; after it the node stays
-//! cordoned until the GPUs are as they should be, or somebody wants something else.
+//! cordoned until the GPUs are as they should be, or somebody wants something else. What nobody but
+//! the jobs that wait wanted, and does not come in time, is taken back.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +16,9 @@ use k8s_openapi::jiff::Timestamp;
 use crate::api::gpunode::{Cause, Repartition, Step};
 use crate::api::labels::{MIG_CONFIG, PLUGIN_CONFIG};
 use crate::effects::Notice;
+
+/// Why a change has failed that was taken back.
+pub const NOT_SWITCHED: &str = "NotSwitched";
 
 /// kube-scheduler may still be binding what it decided before the cordon.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
@@ -98,13 +102,12 @@ pub fn next(seen: &Seen, limits: Limits, now: Timestamp) -> Action {
         Step::Drain => drain(seen, record, limits, now),
         Step::Switch => switch(seen, record, now),
         Step::Await | Step::Verify if !seen.is_cordoned => Action::Cordon(true),
-        Step::Await if seen.offered.as_ref() == Some(&record.to) => to(Step::Verify),
-        Step::Await if lasts > limits.switch => {
-            stall(record, "NotOffered", not_offered(seen, record))
+        Step::Await if seen.offered.as_deref() == Some(record.target()) => to(Step::Verify),
+        Step::Verify if seen.offered.as_deref() != Some(record.target()) => to(Step::Await),
+        Step::Verify if seen.told.as_deref() == Some(record.target()) => {
+            Action::Record(Some(switched(record, limits, now)))
         }
-        Step::Verify if seen.offered.as_ref() != Some(&record.to) => to(Step::Await),
-        Step::Verify if seen.told.as_ref() == Some(&record.to) => to(Step::Uncordon),
-        Step::Verify if lasts > limits.switch => stall(record, "NotSeen", not_seen(seen, record)),
+        Step::Await | Step::Verify if lasts > limits.switch => late(seen, record, now),
         Step::Await | Step::Verify => Action::Wait,
         Step::Uncordon if seen.is_cordoned && !record.was_cordoned => Action::Cordon(false),
         Step::Uncordon => to(Step::Done),
@@ -124,6 +127,7 @@ pub fn on_demand(from: String, to: String, is_cordoned: bool, now: Timestamp) ->
         step: Step::Cordon,
         since: Time(now),
         was_cordoned: is_cordoned,
+        taken_back: false,
         reason: None,
         message: None,
     }
@@ -163,7 +167,7 @@ fn resume(seen: &Seen, record: &Repartition, now: Timestamp) -> Action {
 /// What follows when something else is wanted than is on record.
 fn redirect(seen: &Seen, record: &Repartition, now: Timestamp) -> Option<Action> {
     let is_wanted = match (&seen.wanted, record.cause) {
-        (Some(wanted), _) => *wanted == record.to,
+        (Some(wanted), _) => wanted == record.target(),
         (None, Cause::Spec) => false,
         (None, Cause::Demand) => true,
     };
@@ -183,7 +187,7 @@ fn redirect(seen: &Seen, record: &Repartition, now: Timestamp) -> Option<Action>
     };
     let mut record = stepped(record, step, now);
     if let Some(wanted) = seen.wanted.clone().filter(|_| step != Step::Return) {
-        (record.to, record.cause) = (wanted, Cause::Spec);
+        (record.to, record.cause, record.taken_back) = (wanted, Cause::Spec, false);
     }
     Some(Action::Record(Some(record)))
 }
@@ -226,11 +230,11 @@ fn switch(seen: &Seen, record: &Repartition, now: Timestamp) -> Action {
     if seen.left > 0 {
         return Action::Record(Some(stepped(record, Step::Drain, now)));
     }
-    Action::Label(labels(seen, &record.to))
+    Action::Label(labels(seen, record.target()))
 }
 
 fn is_labelled(seen: &Seen, record: &Repartition) -> bool {
-    let wanted = labels(seen, &record.to);
+    let wanted = labels(seen, record.target());
     let is_set = |(key, value): (&String, &String)| seen.configured.get(key) == Some(value);
     wanted.iter().all(is_set)
 }
@@ -249,13 +253,54 @@ fn labels(seen: &Seen, to: &str) -> BTreeMap<String, String> {
     labels
 }
 
+/// The GPUs are as they should be: the node is opened, also where that is as they were before.
+fn switched(record: &Repartition, limits: Limits, now: Timestamp) -> Repartition {
+    if !record.taken_back {
+        return stepped(record, Step::Uncordon, now);
+    }
+    let message = format!(
+        "the node did not come to be {} within {}, and is {} again: see whether the ConfigMap of the device plugin has a \
+         configuration of that name, and what the plugin's pod and the agent's pod there log; no node is proposed for \
+         that mode for a while",
+        record.to,
+        humantime::format_duration(limits.switch),
+        record.from,
+    );
+    Repartition {
+        reason: Some(NOT_SWITCHED.to_owned()),
+        message: Some(message),
+        ..stepped(record, Step::Return, now)
+    }
+}
+
+/// What does not come in time is taken back where only the jobs that wait wanted it, or said.
+fn late(seen: &Seen, record: &Repartition, now: Timestamp) -> Action {
+    let (reason, what) = match record.step {
+        Step::Await => ("NotOffered", not_offered(seen, record)),
+        _ => ("NotSeen", not_seen(seen, record)),
+    };
+    if record.cause == Cause::Demand && !record.taken_back {
+        return Action::Record(Some(Repartition {
+            taken_back: true,
+            reason: Some(reason.to_owned()),
+            message: Some(format!("{what}; it is to be {} again", record.from)),
+            ..stepped(record, Step::Switch, now)
+        }));
+    }
+    let or_back = match record.taken_back {
+        true => String::new(),
+        false => format!("; or set spec.partition back to {}", record.from),
+    };
+    let remedy = remedy(record);
+    let message = format!("{what}, and stays cordoned: {remedy}{or_back}");
+    stall(record, reason, message)
+}
+
 fn not_offered(seen: &Seen, record: &Repartition) -> String {
     let offered = seen.offered.as_deref().unwrap_or("no GPUs");
     format!(
-        "the node still offers {offered}, and stays cordoned: see whether the ConfigMap of the device plugin has a \
-         configuration `{to}` and what the plugin's pod there logs; or set spec.partition back to {from}",
-        to = record.to,
-        from = record.from,
+        "the node still offers {offered} and not {}",
+        record.target()
     )
 }
 
@@ -265,11 +310,19 @@ fn not_seen(seen: &Seen, record: &Repartition) -> String {
         None => "says nothing".to_owned(),
     };
     format!(
-        "the node offers {to}, and the agent there {told}; the node stays cordoned: see what the agent's pod logs; or \
-         set spec.partition back to {from}",
-        to = record.to,
-        from = record.from,
+        "the node offers {}, but the agent there {told}",
+        record.target()
     )
+}
+
+fn remedy(record: &Repartition) -> String {
+    match record.step {
+        Step::Await => format!(
+            "see whether the ConfigMap of the device plugin has a configuration `{}` and what the plugin's pod there logs",
+            record.target()
+        ),
+        _ => "see what the agent's pod logs".to_owned(),
+    }
 }
 
 /// It goes on by itself if what is waited for comes after all.

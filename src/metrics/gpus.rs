@@ -17,6 +17,8 @@ pub(super) struct GpuNodes {
     pub(super) noisy: BTreeMap<(String, String), i64>,
     /// Those whose agent is silent.
     pub(super) silent: BTreeSet<String>,
+    /// Those that do not come to divide their GPUs as they are to, and stay cordoned.
+    pub(super) stalled: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -42,11 +44,18 @@ impl GpuNodes {
         }
         let help = "What pods on shared GPUs of a node fight for, by the tenant of the pod that uses more than its part";
         registry.register("noisy_neighbours", help, noisy);
-        let silent = Family::<Node, Gauge>::default();
-        for node in self.silent.iter().take(NODES_MAX) {
-            silent.get_or_create(&Node { node: node.clone() }).set(1);
-        }
         let help = "Nodes with a GpuNode whose agent says nothing any more";
-        registry.register("gpu_agent_silent", help, silent);
+        registry.register("gpu_agent_silent", help, each(&self.silent));
+        let help = "Nodes that do not come to divide their GPUs as they are to, and stay cordoned";
+        registry.register("gpu_repartition_stalled", help, each(&self.stalled));
     }
+}
+
+/// One for each of these nodes.
+fn each(nodes: &BTreeSet<String>) -> Family<Node, Gauge> {
+    let family = Family::<Node, Gauge>::default();
+    for node in nodes.iter().take(NODES_MAX) {
+        family.get_or_create(&Node { node: node.clone() }).set(1);
+    }
+    family
 }

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use prorata_core::{Needs, Others, Resources};
 
 use super::{apart, asked, needs, plan, pod};
+use crate::api::labels::WORK;
 
 /// What each pod of a template asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,9 +44,11 @@ impl Template {
             Err(error) => (Resources::ZERO, Others::NONE, Some(error.to_string())),
         };
         let asked = asked::taken(spec, gpu_resource).unwrap_or_default();
+        let work = annotations.and_then(|all| all.get(WORK));
         let needs = Needs {
             others,
             per_node: apart::per_node(spec, affinity, labels),
+            work: work.map(|work| work.as_str().into()),
             ..needs::needs(spec, affinity, asked.profile())
         };
         let obstacle = unreadable.or_else(|| constraint(affinity));

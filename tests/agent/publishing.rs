@@ -333,14 +333,17 @@ async fn the_spec_is_not_the_agents(world: &World) {
 
 fn people_see_it(world: &World) {
     let file = world.cluster.plane.kubeconfig(User::Admin);
-    let run = |arguments: &[&str]| {
+    let gpus = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_prorata"));
         command
             .arg("gpus")
             .arg("--kubeconfig")
             .arg(file)
             .args(arguments);
-        let output = command.output().unwrap();
+        command.output().unwrap()
+    };
+    let run = |arguments: &[&str]| {
+        let output = gpus(arguments);
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap()
     };
@@ -354,6 +357,10 @@ gpu-b   1     Tesla T4   15360Mi   default   0      -       Healthy   -
     );
     assert_eq!(run(&["-o", "name"]), "gpunode.prorata.dev/gpu-b\n");
     assert_eq!(run(&["--unhealthy", "-o", "json"]), "[]\n");
+    let other = gpus(&["--node", "gpu-z"]);
+    let told = String::from_utf8(other.stderr).unwrap();
+    assert_eq!(other.status.code(), Some(1), "{told}");
+    assert!(told.contains("there is no GpuNode `gpu-z`"), "{told}");
     let mut kubectl = world.cluster.plane.kubectl(User::Admin);
     let shown = kubectl.args(["get", "gpunodes"]).output().unwrap();
     let shown = String::from_utf8(shown.stdout).unwrap();

@@ -6,7 +6,7 @@ mod changing;
 mod demo;
 mod doctoring;
 mod looking;
-mod world;
+pub(crate) mod world;
 mod wrong;
 
 use std::sync::Mutex;

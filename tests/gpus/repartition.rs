@@ -1,5 +1,6 @@
 //! Nodes come to divide their GPUs in another way: for jobs that wait, and as an administrator says,
-//! with a controller that ends after every single write.
+//! with a controller that ends after every single write. One node does not come to it, and holds
+//! nobody else up.
 
 use std::time::Duration;
 
@@ -8,11 +9,14 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use prorata::api::gpunode::{Cause, Repartition, Step};
-use prorata::api::{GpuNode, GpuNodeSpec, labels};
-use prorata_controlplane::{DevicePlugin, PluginOptions};
+use prorata::api::{GpuNode, GpuNodeSpec, State, labels};
+use prorata_controlplane::nodes::Shape;
+use prorata_controlplane::{DevicePlugin, PluginOptions, User};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
+use crate::cli::world::run;
+use crate::cluster::controller::get;
 use crate::cluster::requests::{json as manifest, message, patch};
 use crate::cluster::{from, job};
 use crate::outage::world::{NODES, World, gang};
@@ -20,23 +24,36 @@ use crate::outage::world::{NODES, World, gang};
 const SLOTS: &str = "nvidia.com/gpu.shared";
 const CONFIGURATION: &str = "\
 leaderElection: {enabled: false}
-repartition: {mode: apply, modes: [exclusive, timeslice-4], after: 2s, stays: 1h}
+repartition: {mode: propose, modes: [exclusive, mps-4], after: 4s, stays: 1h, switchTimeout: 6s}
+noise: {action: stopSharing}
 ";
+/// One whose device plugin has no configuration for what it is to be.
+const STUCK: &str = "node-0003";
+const ALL: [&str; 3] = [NODES[0], NODES[1], STUCK];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_come_to_divide_their_gpus_in_another_way() {
-    let Some(mut world) = World::start_with(Duration::ZERO, CONFIGURATION).await else {
+    let shape = Shape {
+        gpus: 4,
+        ..Shape::default()
+    };
+    let fleet = ALL.map(|name| (name.to_owned(), shape.clone()));
+    let Some(mut world) = World::start_on(fleet, Duration::ZERO, CONFIGURATION).await else {
         return;
     };
     world.namespace("red", Some("red")).await;
     let admin = world.cluster.admin.clone();
-    for node in NODES {
+    for node in ALL {
         discover(&admin, node).await;
     }
     let plugin = DevicePlugin::start(admin.clone(), PluginOptions::default());
     let agents = Agents::start(admin);
     the_controller_changes_nothing_else(&world).await;
+    want(&world, STUCK, "timeslice-8").await;
+    want(&world, NODES[0], "exclusive").await;
+    what_jobs_that_wait_would_gain_by_is_proposed(&world).await;
     jobs_that_wait_get_a_node(&mut world).await;
+    one_that_is_stuck_is_told_of_and_can_be_taken_back(&world).await;
     an_administrator_has_a_busy_node_changed(&world).await;
     assert_eq!(plugin.switched_busy(), [""; 0]);
     drop(agents);
@@ -61,14 +78,14 @@ impl Agents {
     fn start(admin: Client) -> Self {
         Self(tokio::spawn(async move {
             let gpu_nodes: Api<GpuNode> = Api::all(admin.clone());
-            for name in NODES {
+            for name in ALL {
                 let object = GpuNode::new(name, GpuNodeSpec::default());
                 let params = PostParams::default();
                 gpu_nodes.create(&params, &object).await.unwrap();
             }
             let nodes: Api<Node> = Api::all(admin);
             loop {
-                for name in NODES {
+                for name in ALL {
                     let mode = mode(&nodes.get(name).await.unwrap());
                     let status = json!({ "status": { "mode": mode, "count": 4, "healthy": 4 } });
                     let params = PatchParams::default();
@@ -182,16 +199,68 @@ async fn the_controller_changes_nothing_else(world: &World) {
     assert!(message(&error).contains("what the agent sees"), "{error}");
 }
 
-/// No node gives out parts of cards. The one of which nobody has said how it is to be does so soon.
+/// No node gives out parts of cards. It is proposed that the one does of which nobody has said how it is
+/// to be, after as long as is configured, although the controller restarts meanwhile; nothing is done.
+async fn what_jobs_that_wait_would_gain_by_is_proposed(world: &World) {
+    let [_, free] = NODES;
+    let status = async || super::api(world).get(free).await.unwrap().status.unwrap();
+    let controller = world.site.start(&world.cluster.plane).await;
+    world.submit("red", &quarters("serve", 4)).await;
+    world
+        .until("it is wanted", async || status().await.demand.is_some())
+        .await;
+    let wanted = status().await.demand.unwrap();
+    assert_eq!(wanted.to, "mps-4");
+    assert_eq!(status().await.proposal, None, "it has not lasted");
+    drop(controller);
+    let _controller = world.site.start(&world.cluster.plane).await;
+    world
+        .until("it is proposed", async || status().await.proposal.is_some())
+        .await;
+    let proposal = status().await.proposal.unwrap();
+    let lasted = proposal.since.0.duration_since(wanted.since.0).as_secs();
+    assert!((3..30).contains(&lasted), "{lasted} s");
+    assert_eq!(status().await.demand.unwrap(), wanted, "it began before");
+
+    people_see_what_is_proposed(world, free).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let there = node(world, free).await;
+    assert_eq!((offered(&there), is_cordoned(&there)), ([4, 0], false));
+    assert_eq!(there.labels()[labels::PLUGIN_CONFIG], "exclusive");
+    assert_eq!(record(world, free).await, None);
+    assert_eq!(world.pods_of("red", "serve").await, 0);
+}
+
+async fn people_see_what_is_proposed(world: &World, free: &str) {
+    let gpus = format!(
+        "gpus --node {free} --kubeconfig {}",
+        world.cluster.plane.kubeconfig(User::Admin).display()
+    );
+    let shown = run(&gpus, "").await.err;
+    assert!(shown.contains("its GPUs should be mps-4"), "{shown}");
+    let command = format!("kubectl patch gpunode {free} --type merge");
+    world
+        .until("the command is told once", async || {
+            let mut events = world.events_of("Node", "default", free).await;
+            events.retain(|(reason, note)| {
+                reason == "RepartitionProposed" && note.contains(&command)
+            });
+            events.len() == 1
+        })
+        .await;
+}
+
+/// What was proposed is done by a controller that may.
 async fn jobs_that_wait_get_a_node(world: &mut World) {
     let [pinned, free] = NODES;
-    want(world, pinned, "exclusive").await;
+    let config = std::fs::read_to_string(&world.site.config).unwrap();
+    let config = config.replace("mode: propose", "mode: apply");
+    std::fs::write(&world.site.config, config).unwrap();
     let controller = world.controller().await;
-    world.submit("red", &quarters("serve", 4)).await;
     world.until_running("red", "serve", &[free; 4]).await;
     let there = node(world, free).await;
     assert_eq!(offered(&there), [0, 16]);
-    assert_eq!(there.labels()[labels::PLUGIN_CONFIG], "timeslice-4");
+    assert_eq!(there.labels()[labels::PLUGIN_CONFIG], "mps-4");
     world
         .until("it is done", async || {
             record(world, free)
@@ -202,9 +271,42 @@ async fn jobs_that_wait_get_a_node(world: &mut World) {
     assert!(!is_cordoned(&node(world, free).await));
     assert_eq!(record(world, pinned).await, None);
     let told = told(world, free).await;
-    assert_eq!(told, ["RepartitionBegan", "Repartitioned"]);
+    assert_eq!(
+        told,
+        ["RepartitionBegan", "RepartitionProposed", "Repartitioned"]
+    );
     world.complete("red", "serve").await;
     drop(controller);
+}
+
+/// Its plugin does not follow for ever, and all the same another node was changed.
+async fn one_that_is_stuck_is_told_of_and_can_be_taken_back(world: &World) {
+    let _controller = world.site.start(&world.cluster.plane).await;
+    let stuck = record(world, STUCK).await.unwrap();
+    assert!(stuck.is_stalled(), "{stuck:?}");
+    assert_eq!(stuck.reason.as_deref(), Some("NotOffered"));
+    assert!(is_cordoned(&node(world, STUCK).await));
+    let line = format!("prorata_gpu_repartition_stalled{{node=\"{STUCK}\"}} 1");
+    world
+        .until("its metric says so", async || {
+            get(world.site.health, "/metrics").is_some_and(|text| text.contains(&line))
+        })
+        .await;
+    want(world, STUCK, "exclusive").await;
+    world
+        .until("it is as it was", async || {
+            record(world, STUCK).await.unwrap().step == Step::Done
+        })
+        .await;
+    let told = told(world, STUCK).await;
+    assert_eq!(
+        told,
+        ["RepartitionBegan", "RepartitionStalled", "Repartitioned"]
+    );
+    // What follows is about the two others.
+    let nodes: Api<Node> = Api::all(world.cluster.admin.clone());
+    let change = json!({ "spec": { "unschedulable": true } });
+    patch(&nodes, STUCK, change).await.unwrap();
 }
 
 /// A gang runs there, and the controller ends after each of its writes.
@@ -258,6 +360,45 @@ async fn an_administrator_has_a_busy_node_changed(world: &World) {
         })
         .await;
     assert_eq!(world.pods_of("red", "train").await, 0);
+    noisy_cards_get_no_more_pods(world).await;
+}
+
+/// One node is full by now. Where pods disturb each other on the other, nobody new comes until that is
+/// over, and whoever is there stays.
+async fn noisy_cards_get_no_more_pods(world: &World) {
+    let many = world.nodes_of("red", "many").await;
+    let on = |node: &&str| many.iter().filter(|there| there == node).count();
+    let free = NODES.into_iter().min_by_key(on).unwrap();
+    let say = async |noise: serde_json::Value| {
+        let gpu = json!([{ "index": 0, "noise": noise }]);
+        let status = Patch::Merge(json!({ "status": { "gpus": gpu } }));
+        let api = super::api(world);
+        let params = PatchParams::default();
+        api.patch_status(free, &params, &status).await.unwrap();
+    };
+    let noise = json!([{
+        "contention": "Power", "since": "2026-01-01T00:00:00Z", "measured": 40, "threshold": 20, "disturbed": [],
+    }]);
+    say(noise).await;
+    let line = format!("prorata_noisy_neighbours{{node=\"{free}\",tenant=\"\"}} 1");
+    world
+        .until("it is heard", async || {
+            get(world.site.health, "/metrics").is_some_and(|text| text.contains(&line))
+        })
+        .await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    world.submit("red", &quarters("more", 4)).await;
+    world
+        .until("it waits", async || {
+            let stands = world.stands("red", "more").await;
+            stands.is_some_and(|(state, _)| state == State::Waiting)
+        })
+        .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.pods_of("red", "more").await, 0);
+    assert_eq!(world.nodes_of("red", "many").await, many);
+    say(json!([])).await;
+    world.until_running("red", "more", &[free; 4]).await;
 }
 
 /// The reasons of what was told of a node, each once.

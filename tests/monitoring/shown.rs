@@ -95,5 +95,5 @@ fn count(views: &Views) {
         },
     }]);
     let noisy = vec![("a".to_owned(), Some("red".to_owned()))];
-    metrics.gpu_nodes(noisy, ["b".to_owned()].into());
+    metrics.gpu_nodes(noisy, ["b".to_owned()].into(), ["c".to_owned()].into());
 }

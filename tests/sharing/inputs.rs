@@ -48,6 +48,8 @@ pub(crate) struct Input {
     /// Pods that run at the same time; a bare pod is none.
     gang: Option<u32>,
     ask: Ask,
+    /// What kind of work it is.
+    work: Option<&'static str>,
 }
 
 /// What each pod asks for.
@@ -74,6 +76,14 @@ const ASKS: [Ask; 12] = [
     Ask::Instance("3g.40gb"),
 ];
 
+/// Two that are heavy get less done on one card than one of them alone.
+pub(crate) const INTERFERENCE: &str = "\
+interference:
+  pairs:
+    heavy: {heavy: 400000, light: 900000}
+    light: {heavy: 900000, light: 1000000}
+";
+
 /// So many pods in all, each of a Job or by itself, in the order of their namespaces and names: by
 /// that and their age the queue decides where nothing else does.
 pub(crate) fn jobs(pods: u32) -> Vec<Input> {
@@ -96,6 +106,7 @@ pub(crate) fn jobs(pods: u32) -> Vec<Input> {
             name: format!("work-{number:04}"),
             gang,
             ask: ASKS[random.below(asks)],
+            work: [None, Some("heavy"), Some("light")][random.below(3)],
         });
     }
     jobs.sort_by(|a, b| (a.tenant, &a.name).cmp(&(b.tenant, &b.name)));
@@ -106,7 +117,10 @@ impl Input {
     /// The Job, or the pod that waits by itself.
     pub(crate) fn object(&self) -> Object {
         let mut metadata = json!({ "name": self.name, "namespace": self.tenant });
-        let template = self.ask.annotations();
+        let mut template = self.ask.annotations();
+        if let Some(work) = self.work {
+            template[labels::WORK] = json!(work);
+        }
         let Some(gang) = self.gang else {
             metadata["annotations"] = template;
             return Object::Pod(Box::new(from(
@@ -136,7 +150,10 @@ impl Input {
             Some(gang) => format!("gang={gang}"),
             None => "preemptible=no".to_owned(),
         };
-        format!("submit {tenant}/{name} {gang} {ask} cpu=1 memory=1Gi\n")
+        let work = self
+            .work
+            .map_or_else(String::new, |work| format!(" work={work}"));
+        format!("submit {tenant}/{name} {gang} {ask}{work} cpu=1 memory=1Gi\n")
     }
 }
 
@@ -195,7 +212,7 @@ pub(crate) fn tenants() -> String {
 }
 
 /// The same for the simulator.
-pub(crate) fn script(jobs: &[Input]) -> String {
+pub(crate) fn script(jobs: &[&Input]) -> String {
     let mut script = String::new();
     for number in 1..=NODES {
         let (name, mode) = (nodes::name(number), mode(number).words());
@@ -207,8 +224,17 @@ pub(crate) fn script(jobs: &[Input]) -> String {
             "tenant {tenant} guaranteed=gpu:{GUARANTEED},cpu:1000,memory:8Ti"
         );
     }
-    script.extend(jobs.iter().map(Input::line));
+    script.extend(jobs.iter().map(|job| job.line()));
     script + "at 0s\n"
+}
+
+/// Ways of which [`sharing`] has nodes.
+pub(crate) const WAYS_TO_SHARE: usize = 3;
+
+/// The numbers of the nodes that split their cards, one of each way after the other.
+pub(crate) fn sharing() -> Vec<u32> {
+    let splits = |number: &u32| matches!(mode(*number), Mode::TimeSlice(_) | Mode::Mps(_));
+    (1..=NODES).filter(splits).collect()
 }
 
 fn mode(number: u32) -> Mode {

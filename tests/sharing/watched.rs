@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,7 @@ pub(crate) struct Watched {
     /// When anything last changed.
     changed: Arc<Mutex<Instant>>,
     violations: Arc<Mutex<BTreeSet<String>>>,
+    looks: Arc<AtomicU64>,
     patience: Duration,
     _watches: JoinSet<()>,
 }
@@ -55,6 +57,7 @@ impl Watched {
             kubelet: Arc::clone(kubelet),
             changed: Arc::clone(&changed),
             violations: Arc::default(),
+            looks: Arc::default(),
             patience: PATIENCE_AT_LEAST.max(PATIENCE_EACH * pods),
             _watches: JoinSet::new(),
         };
@@ -73,13 +76,14 @@ impl Watched {
         let (pods, nodes) = (self.pods.clone(), self.nodes.clone());
         let gpu_nodes = self.gpu_nodes.clone();
         let (kubelet, found) = (Arc::clone(&self.kubelet), Arc::clone(&self.violations));
-        let changed = Arc::clone(&self.changed);
+        let (changed, looks) = (Arc::clone(&self.changed), Arc::clone(&self.looks));
         watches.spawn(async move {
             let mut seen = None;
             loop {
                 let now = *changed.lock().unwrap();
                 if seen != Some(now) {
                     seen = Some(now);
+                    looks.fetch_add(1, Ordering::Relaxed);
                     // What a kubelet gives away it has taken back before.
                     let grants = kubelet.grants();
                     let (pods, nodes) = (pods.state(), nodes.state());
@@ -98,6 +102,11 @@ impl Watched {
     /// Everything that ever was as it must not be.
     pub(crate) fn violations(&self) -> BTreeSet<String> {
         self.violations.lock().unwrap().clone()
+    }
+
+    /// How often there was a look at everything.
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
     }
 
     /// Waits until this many jobs are on record, all pods that have a place run, and nothing has
@@ -171,6 +180,54 @@ impl Watched {
             .collect();
         all.sort_by_key(|(epoch, _)| *epoch);
         all.into_iter().map(|(_, admission)| admission).collect()
+    }
+
+    /// Every job on record.
+    pub(crate) fn jobs(&self) -> BTreeSet<JobName> {
+        let records = self.records.state();
+        let names = records
+            .iter()
+            .filter_map(|record| Some((record.namespace()?, record.spec.job.name.clone())));
+        names.collect()
+    }
+
+    /// Waits until a pod runs, or all are over: on a slow machine it is quiet before the next are let in.
+    pub(crate) async fn until_any_runs(&self) {
+        let deadline = Instant::now() + self.patience;
+        while self.running().is_empty() && self.unfinished() > 0 {
+            assert!(Instant::now() < deadline, "{:?}", self.reasons());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until more than so many jobs have been admitted, if any is left that could be.
+    pub(crate) async fn until_more_than(&self, admitted: usize) {
+        let deadline = Instant::now() + self.patience;
+        let waits = |record: &Arc<QueuedJob>| record.spec.admission.is_none();
+        while self.admissions().len() <= admitted && self.records.state().iter().any(waits) {
+            assert!(Instant::now() < deadline, "{:?}", self.reasons());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until no pod has a device any more, by the kubelets, and none is bound, by the API server.
+    pub(crate) async fn until_empty(&self) {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let pods = self.pods.state();
+            let bound = pods
+                .iter()
+                .filter(|pod| census::node_of(pod).is_some() && !census::is_over(pod));
+            let (bound, granted) = (bound.count(), self.kubelet.grants().len());
+            if bound + granted == 0 {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{bound} pods are bound, and {granted} have devices"
+            );
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Namespace, job, name and node of every pod that runs, in order.

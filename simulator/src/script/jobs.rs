@@ -13,7 +13,7 @@ use super::wrong::Wrong;
 use crate::quantity;
 use crate::world::Work;
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "gang",
     "gpu",
     "share",
@@ -33,6 +33,7 @@ const KEYS: [&str; 19] = [
     "preemptible",
     "hold",
     "present",
+    "work",
 ];
 
 /// The job that a line submits. `named` are the resources that some node names: the others are
@@ -115,6 +116,7 @@ fn needs(settings: &Settings<'_>) -> Result<Needs, Wrong> {
             .map(Into::into)
             .collect(),
         profile: settings.get("profile").map(Into::into),
+        work: settings.get("work").map(Into::into),
         others: settings.others()?,
         ..Needs::default()
     })

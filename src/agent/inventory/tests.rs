@@ -288,10 +288,12 @@ fn what_the_controller_wrote_stays() {
             "from": "exclusive", "to": "mps-4", "cause": "Spec", "step": "Await",
             "since": "2026-01-01T00:00:00Z",
         },
+        "demand": {"to": "mps-8", "since": "2026-01-01T00:00:00Z"},
         "proposal": {"to": "mps-8", "since": "2026-01-01T00:00:00Z", "message": "jobs wait"},
     }))
     .unwrap();
     let seen = continued(GpuNodeStatus::default(), Some(&told), Some(1));
     assert_eq!(seen.repartition, told.repartition);
+    assert_eq!(seen.demand, told.demand);
     assert_eq!(seen.proposal, told.proposal);
 }

@@ -23,6 +23,9 @@ pub struct Repartition {
     /// Whether somebody else had cordoned the node: then it stays cordoned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub was_cordoned: bool,
+    /// Whether it is taken back: the node did not come to be as it was to be, and becomes what it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub taken_back: bool,
     /// Why it does not go on, or has failed: a stable code. Absent while all is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -36,6 +39,22 @@ impl Repartition {
     #[must_use]
     pub const fn is_open(&self) -> bool {
         !matches!(self.step, Step::Done | Step::Failed)
+    }
+
+    /// How the GPUs are to be divided now.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        if self.taken_back {
+            &self.from
+        } else {
+            &self.to
+        }
+    }
+
+    /// Whether it has taken longer than it should, and goes on only when somebody helps.
+    #[must_use]
+    pub const fn is_stalled(&self) -> bool {
+        matches!(self.step, Step::Await | Step::Verify) && self.reason.is_some()
     }
 }
 
@@ -87,6 +106,17 @@ impl Step {
             Self::Failed => "Failed",
         }
     }
+}
+
+/// How jobs that wait would have a node divide its GPUs. It becomes a proposal or a change once that has
+/// lasted, also when another decides by then.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Demand {
+    /// How the GPUs would be divided.
+    pub to: String,
+    /// Since when nodes in that mode have been wanted at every look.
+    pub since: Time,
 }
 
 /// A change that the jobs that wait would gain by.

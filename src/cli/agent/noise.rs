@@ -1,5 +1,6 @@
 //! From when on `agent` holds that pods disturb each other.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::agent::noise::Thresholds;
@@ -16,24 +17,36 @@ pub(super) struct NoiseArgs {
     #[arg(long, value_name = "SPAN", default_value = "2m", value_parser = duration::parse)]
     noise_calm: Duration,
     /// Percent of the time in which kernels run, from which on pods fight for it
-    #[arg(long, value_name = "PERCENT", default_value = "95", value_parser = percent())]
+    #[arg(long, value_name = "PERCENT", default_value = "95", value_parser = percent)]
     noise_compute: u32,
     /// The same of the time in which memory is read or written
-    #[arg(long, value_name = "PERCENT", default_value = "60", value_parser = percent())]
+    #[arg(long, value_name = "PERCENT", default_value = "60", value_parser = percent)]
     noise_bandwidth: u32,
     /// The same of the memory
-    #[arg(long, value_name = "PERCENT", default_value = "95", value_parser = percent())]
+    #[arg(long, value_name = "PERCENT", default_value = "95", value_parser = percent)]
     noise_memory: u32,
     /// The same of the time in which the limit of power holds the clocks back
-    #[arg(long, value_name = "PERCENT", default_value = "20", value_parser = percent())]
+    #[arg(long, value_name = "PERCENT", default_value = "20", value_parser = percent)]
     noise_power: u32,
     /// By how many percent of its part a pod may use more before that is held against it
-    #[arg(long, value_name = "PERCENT", default_value = "25", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    #[arg(long, value_name = "PERCENT", default_value = "25", value_parser = excess)]
     noise_excess: u32,
 }
 
-fn percent() -> clap::builder::RangedI64ValueParser<u32> {
-    clap::value_parser!(u32).range(1..=100)
+fn percent(text: &str) -> Result<u32, String> {
+    number(text, 1..=100)
+}
+
+fn excess(text: &str) -> Result<u32, String> {
+    number(text, 0..=1000)
+}
+
+fn number(text: &str, range: RangeInclusive<u32>) -> Result<u32, String> {
+    let read = text.parse().ok().filter(|number| range.contains(number));
+    read.ok_or_else(|| {
+        let (least, most) = (range.start(), range.end());
+        format!("`{text}` is not a percentage, expected a number from {least} to {most}")
+    })
 }
 
 impl NoiseArgs {

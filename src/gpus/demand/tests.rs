@@ -217,10 +217,11 @@ fn demand_has_lasted_only_while_the_same_is_wanted() {
         worth: 1,
         costs: 0,
     };
-    let mut lasting = Lasting::default();
-    assert_eq!(lasting.note(Some(&change("mps-4")), at(10)), Some(at(10)));
-    assert_eq!(lasting.note(Some(&change("mps-4")), at(70)), Some(at(10)));
-    assert_eq!(lasting.note(Some(&change("mps-8")), at(80)), Some(at(80)));
-    assert_eq!(lasting.note(None, at(90)), None);
-    assert_eq!(lasting.note(Some(&change("mps-8")), at(95)), Some(at(95)));
+    let known = Demand {
+        to: "mps-4".to_owned(),
+        since: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(10)),
+    };
+    assert_eq!(since(&change("mps-4"), None, at(10)), at(10));
+    assert_eq!(since(&change("mps-4"), Some(&known), at(70)), at(10));
+    assert_eq!(since(&change("mps-8"), Some(&known), at(80)), at(80));
 }

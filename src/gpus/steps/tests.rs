@@ -262,6 +262,56 @@ fn what_demand_wants_goes_on_without_a_spec_and_gives_way_to_one() {
     assert_eq!(world.config(), None);
 }
 
+fn on_demand_to(to: &str) -> World {
+    let mut world = World::new(to);
+    world.seen.wanted = None;
+    let demand = on_demand("exclusive".into(), to.into(), false, world.at());
+    world.seen.record = Some(demand);
+    world
+}
+
+#[test]
+fn what_only_demand_wants_and_does_not_come_is_taken_back() {
+    let mut world = on_demand_to("mps-4");
+    world.plugin = None;
+    while !world.seen.record.as_ref().unwrap().taken_back {
+        world.run(1);
+    }
+    world.plugin = Some(5);
+    world.run(30);
+    assert_eq!(world.stands(), Some((Step::Failed, Some(NOT_SWITCHED))));
+    assert_eq!(world.config().map(String::as_str), Some("exclusive"));
+    assert!(!world.seen.is_cordoned);
+    assert_eq!(world.notices, ["RepartitionStalled", "RepartitionFailed"]);
+    assert_eq!(world.step(), Action::Wait, "it is over");
+
+    // Nor does what was before: then somebody has to look.
+    let mut world = on_demand_to("mps-4");
+    world.plugin = None;
+    world.run(120);
+    assert_eq!(world.stands(), Some((Step::Await, Some("NotOffered"))));
+    assert!(world.seen.is_cordoned && world.seen.record.as_ref().unwrap().is_stalled());
+    assert_eq!(world.notices, ["RepartitionStalled"; 2]);
+    // Somebody does, and wants what was wanted before.
+    (world.plugin, world.seen.wanted) = (Some(5), Some("mps-4".to_owned()));
+    world.run(30);
+    assert_eq!(world.stands(), Some((Step::Done, None)));
+    assert_eq!(world.config().map(String::as_str), Some("mps-4"));
+}
+
+#[test]
+fn an_agent_that_does_not_see_what_demand_wants_has_it_taken_back() {
+    let mut world = on_demand_to("mps-4");
+    world.has_agent = false;
+    world.run(45);
+    let record = world.seen.record.clone().unwrap();
+    assert!(record.taken_back, "{record:?}");
+    world.has_agent = true;
+    world.run(30);
+    assert_eq!(world.stands(), Some((Step::Failed, Some(NOT_SWITCHED))));
+    assert!(!world.seen.is_cordoned);
+}
+
 #[test]
 fn instances_are_the_mig_managers_to_make_and_to_remove() {
     let seen = Seen::default();

@@ -21,7 +21,10 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::sleep;
 
 use crate::GPU;
+use crate::error::Result;
 
+/// What the names of all that it offers begin with.
+const VENDOR: &str = "nvidia.com/";
 /// Label of a node: the configuration that is to be in force.
 const CONFIG: &str = "nvidia.com/device-plugin.config";
 /// Label of a node: how many cards it has.
@@ -55,7 +58,7 @@ impl Default for PluginOptions {
 /// Plays the device plugin of every node that says how many cards it has and which configuration is
 /// in force there. Dropping this stops it.
 pub struct DevicePlugin {
-    busy: Arc<Mutex<Vec<String>>>,
+    plugin: Plugin,
     task: JoinHandle<()>,
 }
 
@@ -68,28 +71,52 @@ impl DevicePlugin {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn start(client: Client, options: PluginOptions) -> Self {
-        let busy = Arc::default();
+        let plugin = Plugin {
+            client,
+            options,
+            busy: Arc::default(),
+        };
         let actor = Actor {
-            plugin: Plugin {
-                client,
-                options,
-                busy: Arc::clone(&busy),
-            },
+            plugin: plugin.clone(),
             in_force: BTreeMap::new(),
             switches: BTreeMap::new(),
             tasks: JoinSet::new(),
         };
         Self {
-            busy,
+            plugin,
             task: tokio::spawn(actor.run()),
         }
+    }
+
+    /// Has the plugin of a node go away and come back, as when its DaemonSet is updated: meanwhile the
+    /// kubelet offers nothing of its devices, and pods keep what they have. Returns when it is back.
+    ///
+    /// # Errors
+    ///
+    /// When the API server does not answer, or there is no such node.
+    pub async fn restart(&self, node: &str) -> Result<()> {
+        let api: Api<Node> = Api::all(self.plugin.client.clone());
+        let offered = api.get(node).await?.status.unwrap_or_default().capacity;
+        let offered = offered.unwrap_or_default().into_iter();
+        let devices: BTreeMap<String, String> = offered
+            .filter(|(resource, _)| resource.starts_with(VENDOR))
+            .map(|(resource, amount)| (resource, amount.0))
+            .collect();
+        let none: BTreeMap<&String, &str> = devices.keys().map(|key| (key, "0")).collect();
+        for amounts in [json!(none), json!(devices)] {
+            let status = Patch::Merge(json!({ "status": { "allocatable": amounts } }));
+            api.patch_status(node, &PatchParams::default(), &status)
+                .await?;
+            sleep(self.plugin.options.restart).await;
+        }
+        Ok(())
     }
 
     /// Nodes that were switched while pods had GPUs there, with these pods: kubelet would have given
     /// their cards out a second time. A test asserts that there are none.
     #[must_use]
     pub fn switched_busy(&self) -> Vec<String> {
-        let busy = self.busy.lock();
+        let busy = self.plugin.busy.lock();
         busy.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
