@@ -46,7 +46,7 @@ pub struct Accounts {
     pub stock: RedBlackTreeMapSync<(String, String), Stock>,
     /// When jobs ended that are over and still there, by UID.
     pub ended: RedBlackTreeMapSync<Uid, u64>,
-    /// Places that jobs had held which were over before anything was known, until the book has them.
+    /// Places that were held before anything was known and are free, until the book has them.
     pub over: Arc<Vec<(Arc<Held>, End)>>,
     /// Display names of tenants that hold something.
     pub names: RedBlackTreeMapSync<String, String>,
@@ -185,9 +185,7 @@ impl Accounting {
         let now_ms = now.as_millis();
         self.now_ms = self.now_ms.max(now_ms - now_ms % 1000);
         if !self.accounts.is_complete {
-            let over = self.touched.iter();
-            let over = over.flat_map(|uid| places::over(uid, observed, &self.gpu_resource));
-            self.accounts.over = Arc::new(over.collect());
+            self.note_over(observed, snapshot);
             self.accounts.since_ms = self.now_ms;
         }
         let touched = std::mem::take(&mut self.touched);
@@ -211,6 +209,20 @@ impl Accounting {
             self.trim();
             self.sender.send_replace(self.accounts.clone());
         }
+    }
+
+    /// What was held before anything was known, and is free now.
+    fn note_over(&mut self, observed: &Observed, snapshot: &Snapshot) {
+        let with = (self.now_ms, self.gpu_resource.as_str());
+        let over = self.touched.iter();
+        let over: Vec<_> = over
+            .flat_map(|uid| places::over(uid, observed, snapshot, with))
+            .collect();
+        for (held, end) in &over {
+            let freed_ms = self.freed.entry(held.id.node.clone()).or_default();
+            *freed_ms = end.at_ms.max(*freed_ms);
+        }
+        self.accounts.over = Arc::new(over);
     }
 
     fn free_places(&mut self, uid: &str, observed: &Observed, snapshot: &Snapshot) {

@@ -13,6 +13,7 @@
 //! readings mean is decided without I/O, in [`health`], [`inventory`], [`occupants`], [`noise`],
 //! [`usage`] and [`cgroup`].
 
+pub mod callers;
 pub mod cgroup;
 pub mod health;
 pub mod holders;
@@ -44,6 +45,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
 use crate::api::GpuNodeStatus;
+use callers::Callers;
 use holders::{Holders, Places};
 use inventory::Inventory;
 use kubelet::{Kubelet, Word};
@@ -109,6 +111,7 @@ pub async fn run(settings: Settings, client: Option<Client>) -> Result<(), Error
     let stale = (settings.interval + settings.deadline) * MISSED;
     let (ask, asked) = watch::channel(Vec::new());
     let (ended, outcomes) = watch::channel(Outcomes::new());
+    let callers = Callers::new(client.clone());
     let publish = async {
         match (client, &settings.node) {
             (Some(client), Some(node)) => {
@@ -131,7 +134,7 @@ pub async fn run(settings: Settings, client: Option<Client>) -> Result<(), Error
         () = watch_gpus(&settings, &pictures, (&tell, outcomes)) => Ok(()),
         () = publish => Ok(()),
         () = ending => Ok(()),
-        ended = server::serve(listener, pictures.clone(), stale) => Ok(ended?),
+        ended = server::serve(listener, pictures.clone(), stale, callers) => Ok(ended?),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     }

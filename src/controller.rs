@@ -255,8 +255,9 @@ fn record(
     };
     let (accounting, listener) = Accounting::begin(&config.gpu_resource);
     let (samples, heard) = mpsc::channel(1);
-    let (every, accounts) = (ledger.busy_every, listener.accounts.clone());
-    let sampler = Sampler::new(client.clone(), every, views.clone(), accounts, samples);
+    let accounts = listener.accounts.clone();
+    let asks = (ledger.busy_every, ledger.agent_token_file.clone());
+    let sampler = Sampler::new(client.clone(), asks, views.clone(), accounts, samples);
     recorders.spawn(sampler.run());
     let recorder = Recorder::new(ledger, (listener, heard), tenure.clone(), views.clone());
     recorders.spawn(recorder.run());

@@ -21,6 +21,7 @@ pub mod extender;
 pub mod forecast;
 pub mod gpus;
 pub mod health;
+pub mod identity;
 pub mod install;
 pub mod kinds;
 pub mod leader;

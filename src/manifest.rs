@@ -150,7 +150,8 @@ impl Document {
                 Problem::new(&self.file, &path, what, remedy)
             }
             (None, Some((what, expected))) => {
-                Problem::new(&self.file, &path, what, format!("write {expected}"))
+                let remedy = format!("write {}", whole_number(expected).unwrap_or(expected));
+                Problem::new(&self.file, &path, what, remedy)
             }
             (None, None) => Problem::new(&self.file, &path, text.as_str(), "write another value"),
         };
@@ -196,6 +197,18 @@ fn join(path: &str, field: &str) -> String {
         field.to_owned()
     } else {
         format!("{path}.{field}")
+    }
+}
+
+/// What is meant by the name of a type.
+fn whole_number(name: &str) -> Option<&'static str> {
+    match name {
+        "u8" => Some("a whole number from 0 to 255"),
+        "u16" => Some("a whole number from 0 to 65535"),
+        "u32" => Some("a whole number from 0 to 4294967295"),
+        "u64" | "usize" => Some("a whole number from 0 up"),
+        "i32" | "i64" => Some("a whole number"),
+        _ => None,
     }
 }
 

@@ -131,6 +131,16 @@ fn other_sums_and_forms() {
         usage,
         "JOB               GPU-HOURS   COMPUTING   PREEMPTED\nml-vision/train   480.0       50.0 %      -\n"
     );
+    let all = place.prints("usage --extract extract.json -A --by tenant");
+    assert_eq!(
+        all,
+        "\
+TENANT            GPU-HOURS   COMPUTING   PREEMPTED
+vision            480.0       50.0 %      -
+__unallocated__   24.0        50.0 %      -
+all               504.0       -           -
+"
+    );
 }
 
 #[test]

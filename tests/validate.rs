@@ -27,6 +27,13 @@ fn wrong_files_exit_with_2_and_name_the_place() {
         "{text}"
     );
     assert!(output.stdout.is_empty());
+    let port = "apiVersion: prorata.dev/v1alpha1\nkind: Tenant\nmetadata: {name: a}\n\
+         spec: {network: {services: [{namespace: b, ports: [{port: 70000}]}]}}\n";
+    let text = String::from_utf8(validate("t.yaml", port).stderr).unwrap();
+    assert!(
+        text.contains("ports[0].port: invalid value: integer `70000`\n  help: write a whole number from 0 to 65535"),
+        "{text}"
+    );
 }
 
 #[test]

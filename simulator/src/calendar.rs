@@ -4,6 +4,8 @@
 //! Hours are told by the clock on the wall of their time zone. Where a clock is put forward over a
 //! moment, that is as much later; where it is put back, the first of two moments counts.
 
+use std::num::NonZeroU32;
+
 use jiff::Timestamp;
 use prorata_core::{Limits, Resource, Resources, Tenant, Weight};
 
@@ -49,6 +51,8 @@ pub struct Grant {
     pub from: Option<Timestamp>,
     /// When it ends.
     pub until: Timestamp,
+    /// More that it weighs.
+    pub weight: Option<Weight>,
     /// More that the tenant owns.
     pub guaranteed: Resources,
     /// More that it may hold, where that is limited.
@@ -173,6 +177,9 @@ fn instead(mut tenant: Tenant, hours: &Hours) -> Tenant {
 fn on_top(mut tenant: Tenant, grant: &Grant) -> Tenant {
     // Beyond what any node has, more makes no difference.
     let sum = |amount: u64, more: u64| amount.saturating_add(more).min(Resources::MAX_AMOUNT);
+    tenant.weight = grant
+        .weight
+        .map_or(tenant.weight, |more| together(tenant.weight, more));
     for r in Resource::ALL {
         let owned = sum(tenant.guaranteed.get(r), grant.guaranteed.get(r));
         tenant.guaranteed = tenant.guaranteed.with(r, owned);
@@ -181,6 +188,34 @@ fn on_top(mut tenant: Tenant, grant: &Grant) -> Tenant {
         }
     }
     tenant
+}
+
+/// Two weights as one, exactly where that is a fraction of whole numbers of 32 bits.
+fn together(one: Weight, other: Weight) -> Weight {
+    let parts = |weight: Weight| {
+        let (above, below) = (weight.numerator(), weight.denominator());
+        (u128::from(above), u128::from(below))
+    };
+    let ((above, below), (more, of)) = (parts(one), parts(other));
+    let (above, below) = (above * of + more * below, below * of);
+    let by = greatest_divisor(above, below);
+    let (above, below) = (above / by, below / by);
+    let beyond = (above.max(below) >> 32).checked_ilog2();
+    let shift = beyond.map_or(0, |bits| bits + 1);
+    let part = |number: u128| u32::try_from(number >> shift).unwrap_or(u32::MAX);
+    Weight::new(
+        part(above),
+        NonZeroU32::new(part(below)).unwrap_or(NonZeroU32::MIN),
+    )
+}
+
+/// The greatest common divisor. `other` is not 0.
+const fn greatest_divisor(one: u128, other: u128) -> u128 {
+    let (mut one, mut other) = (one, other);
+    while one > 0 {
+        (one, other) = (other % one, one);
+    }
+    other
 }
 
 #[cfg(test)]

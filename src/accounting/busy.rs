@@ -9,6 +9,7 @@ mod ask;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -34,6 +35,8 @@ const AT_ONCE: usize = 16;
 pub struct Sampler {
     reads: Client,
     every: Duration,
+    /// Where the token is that agents know us by.
+    token: Option<PathBuf>,
     views: Views,
     accounts: watch::Receiver<Accounts>,
     samples: mpsc::Sender<Vec<Entry>>,
@@ -41,11 +44,11 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// One that has asked nobody. It finds agents by the client.
+    /// One that has asked nobody. It finds agents by the client, and shows them the token in the file.
     #[must_use]
     pub fn new(
         reads: Client,
-        every: Duration,
+        (every, token): (Duration, Option<PathBuf>),
         views: Views,
         accounts: watch::Receiver<Accounts>,
         samples: mpsc::Sender<Vec<Entry>>,
@@ -53,6 +56,7 @@ impl Sampler {
         Self {
             reads,
             every,
+            token,
             views,
             accounts,
             samples,
@@ -82,8 +86,15 @@ impl Sampler {
         // What is listed may be a little old.
         let pods = pods.list(&params.match_any()).await?;
         let agents = pods.items.iter().filter_map(agent);
+        // It is replaced before it ends.
+        let token = self.token.as_ref().map(std::fs::read_to_string);
+        let token = token.and_then(|read| {
+            read.inspect_err(|error| warn!(%error, "ledger.agentTokenFile"))
+                .ok()
+        });
+        let token = token.as_deref().map(str::trim);
         let asked = stream::iter(agents.collect::<Vec<_>>()).map(|(node, address)| async move {
-            let answer = ask::usages(address).await;
+            let answer = ask::usages(address, token).await;
             (node, answer)
         });
         let answers: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
@@ -93,15 +104,22 @@ impl Sampler {
         };
         let (seats, accounts) = (seats(view), self.accounts.borrow().clone());
         let now_ms = Clock::default().now().as_millis();
-        let mut samples = Vec::new();
+        let (mut samples, mut silent, count) = (Vec::new(), None, answers.len());
         for (node, answer) in answers {
             match answer {
                 Ok(usages) => {
                     let own = |usage: &Usage| holder(&node, usage, &seats, &accounts);
                     samples.extend(self.known.samples(&node, &usages, own, now_ms));
                 }
-                Err(error) => debug!(node, %error, "an agent does not say how busy its GPUs were"),
+                Err(error) => {
+                    debug!(node, %error, "an agent does not say how busy its GPUs were");
+                    let (silent, ..) = silent.get_or_insert((0, node, error));
+                    *silent += 1;
+                }
             }
+        }
+        if let Some((silent, node, error)) = silent {
+            warn!(silent, of = count, node, %error, "agents do not say how busy their GPUs were");
         }
         Ok(samples)
     }

@@ -1,12 +1,13 @@
 //! The places that one job or pod holds, who pays for them, and why they become free.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use prorata_core::{NodeId, PodId, Resource, Snapshot, TenantId};
+use prorata_core::{NodeId, PodId, Resource, Slot, Snapshot, TenantId};
 use prorata_ledger::entry::{Held, PlaceId};
 use prorata_ledger::record::{End, Payer, Why};
 
-use crate::api::labels;
+use crate::api::{Admission, labels};
 use crate::observed::Observed;
 use crate::translate::{self, JobView};
 
@@ -69,7 +70,15 @@ fn of_job(
 fn of_pod(uid: &str, observed: &Observed, snapshot: &Snapshot) -> Option<Place> {
     let (node, takes) = snapshot.taken_by(&PodId::from(uid))?;
     let gpu_milli = takes.get(Resource::Gpu);
-    let bound = observed.pod(uid).and_then(|pod| pod.bound);
+    let pod = observed.pod(uid);
+    // Where its job's admission is over and still on record, that was charged for it so far.
+    let was_admitted = |job: &str| {
+        let record = observed.record(job);
+        let is_recorded = record.is_some_and(|record| record.spec.admission.is_some());
+        is_recorded && observed.plan(job).is_none()
+    };
+    let is_left = pod.is_some_and(|pod| pod.job.as_deref().is_some_and(was_admitted));
+    let bound = pod.and_then(|pod| pod.bound).filter(|_| !is_left);
     (gpu_milli > 0).then(|| Place {
         id: PlaceId {
             job_uid: uid.to_owned(),
@@ -82,41 +91,78 @@ fn of_pod(uid: &str, observed: &Observed, snapshot: &Snapshot) -> Option<Place> 
     })
 }
 
-/// The places that a job held which is over, with their ends, as the objects say that are left of it.
-pub(super) fn over(uid: &str, observed: &Observed, gpu_resource: &str) -> Vec<(Arc<Held>, End)> {
-    let both = observed.job(uid).zip(observed.record(uid));
-    let Some((view, record)) = both.filter(|(view, _)| view.has_ended) else {
+/// The places of the admission on record that are free when this process begins to see, with their
+/// ends: the job is over, or left before anything was known, or has to leave at once.
+pub(super) fn over(
+    uid: &str,
+    observed: &Observed,
+    snapshot: &Snapshot,
+    (now_ms, gpu_resource): (u64, &str),
+) -> Vec<(Arc<Held>, End)> {
+    let Some((view, record)) = observed.job(uid).zip(observed.record(uid)) else {
         return Vec::new();
     };
     let admission = record.spec.admission.as_ref();
-    let admission = admission.filter(|admission| view.epoch == Some(admission.epoch));
-    let task = translate::task(&record.spec, gpu_resource);
-    let gpu_milli = task.map(|task| task.get(Resource::Gpu)).unwrap_or_default();
+    let ran = |admission: &&Admission| !view.has_ended || view.epoch == Some(admission.epoch);
     let since = record.admitted().or(view.begun);
-    let (Some(admission), Some(since), Some(ended)) = (admission, since, view.ended) else {
+    let (Some(admission), Some(since)) = (admission.filter(ran), since) else {
         return Vec::new();
     };
-    let end = End {
-        at_ms: ended.as_millis(),
-        why: Why::Finished,
-        estimated: false,
-    };
-    let place = |(seat, place): (u32, &crate::api::Place)| {
+    let task = translate::task(&record.spec, gpu_resource);
+    let gpu_milli = task.map(|task| task.get(Resource::Gpu)).unwrap_or_default();
+    let held: BTreeSet<u32> = of_job(uid, |_| false, observed, snapshot)
+        .iter()
+        .map(|place| place.id.seat)
+        .collect();
+    let place = |(seat, slot): (u32, &Slot)| {
         let place = Place {
             id: PlaceId {
                 job_uid: uid.to_owned(),
                 epoch: admission.epoch,
                 seat,
-                node: place.node.clone(),
+                node: slot.node.to_string(),
             },
-            gpu_milli,
+            gpu_milli: if slot.gpu > 0 { slot.gpu } else { gpu_milli },
             since_ms: None,
         };
-        let from_ms = since.as_millis().min(end.at_ms);
-        Some((Arc::new(held(place, from_ms, observed)?), end))
+        let held = self::held(place, since.as_millis(), observed)?;
+        let end = ended(&held, view, (observed, snapshot), now_ms);
+        let from_ms = held.from_ms.min(end.at_ms);
+        (held.gpu_milli > 0).then(|| (Arc::new(Held { from_ms, ..held }), end))
     };
-    let places = (0..).zip(&admission.placement).filter(|_| gpu_milli > 0);
-    places.filter_map(place).collect()
+    let placement = translate::placement(&admission.placement);
+    let seats = (0..).zip(placement.slots());
+    let free = seats.filter(|(seat, _)| !held.contains(seat));
+    free.filter_map(place).collect()
+}
+
+/// How a place ended that was free when this process began to see. Who has to leave from then on held
+/// it until then.
+fn ended(
+    held: &Held,
+    view: &JobView,
+    (observed, snapshot): (&Observed, &Snapshot),
+    now_ms: u64,
+) -> End {
+    let leaver = observed.leaver(&held.id.job_uid);
+    let was_seen = leaver.is_some_and(|leaver| leaver.by.is_some());
+    let why = match leaver {
+        Some(_) => Why::Preempted,
+        None => why(held, observed, snapshot),
+    };
+    let told = view.ended.filter(|_| view.has_ended);
+    told.map_or(
+        End {
+            at_ms: now_ms,
+            why,
+            estimated: !was_seen,
+        },
+        |ended| End {
+            at_ms: ended.as_millis().min(now_ms),
+            why: Why::Finished,
+            estimated: false,
+        },
+    )
 }
 
 /// All that the ledger is to say of a place; `None` where its job or pod is gone meanwhile.

@@ -4,14 +4,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::{ConnectInfo, State};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use tokio::net::TcpListener;
 
+use super::callers::Callers;
 use super::metrics;
 use super::picture::Pictures;
 use crate::metrics::MEDIA_TYPE;
@@ -21,21 +22,33 @@ struct Shown {
     pictures: Pictures,
     /// A picture older than that says nothing any more.
     stale: Duration,
+    callers: Callers,
 }
 
 /// Answers `/livez`, `/readyz`, `/metrics` and `/usage` until the process ends. The agent is ready while it has
-/// looked within `stale`, whatever it has seen: that is what it is there to tell.
+/// looked within `stale`, whatever it has seen: that is what it is there to tell. `/usage` is for those
+/// callers alone.
 ///
 /// # Errors
 /// When serving fails.
-pub async fn serve(listener: TcpListener, pictures: Pictures, stale: Duration) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    pictures: Pictures,
+    stale: Duration,
+    callers: Callers,
+) -> io::Result<()> {
     let routes = Router::new()
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(measures))
         .route("/usage", get(usage))
-        .with_state(Shown { pictures, stale });
-    axum::serve(listener, routes).await
+        .with_state(Shown {
+            pictures,
+            stale,
+            callers,
+        });
+    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).await
 }
 
 /// Listens.
@@ -62,7 +75,14 @@ async fn ready(State(shown): State<Shown>) -> (StatusCode, String) {
 }
 
 /// How busy pods kept what they were given, since the agent began.
-async fn usage(State(shown): State<Shown>) -> Response {
+async fn usage(
+    State(shown): State<Shown>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    if let Err(refusal) = shown.callers.admit(from, &headers).await {
+        return refusal.into_response();
+    }
     match shown.pictures.latest() {
         Some(picture) => Json(picture.usages.clone()).into_response(),
         None => StatusCode::SERVICE_UNAVAILABLE.into_response(),

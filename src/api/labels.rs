@@ -143,6 +143,9 @@ pub const AGENT_NAMESPACE: &str = "prorata-agent";
 /// Name of the agents' service account and of its role.
 pub const AGENT: &str = "prorata-agent";
 
+/// For whom the token is by which agents know the controller.
+pub const AGENT_AUDIENCE: &str = "prorata-agent";
+
 /// An agent as the API server sees it.
 pub const AGENT_USER: &str = "system:serviceaccount:prorata-agent:prorata-agent";
 

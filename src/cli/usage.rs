@@ -1,6 +1,6 @@
 //! `usage`: how long a tenant's jobs held GPUs, and how busy those were. Without prices.
 
-use prorata_ledger::bill;
+use prorata_ledger::bill::{self, Line};
 use prorata_ledger::record::Extract;
 use prorata_ledger::totals::{By, Sum, exact_gpu_hours, gpu_hours, percent, totals};
 use serde::Serialize;
@@ -14,17 +14,21 @@ use super::table::{Cell, Table};
 /// Options of `usage`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Of the tenant of the namespace unless one is named. Without a period it is this month so far.
+Of the tenant of the namespace unless one is named, or all are asked for. Without a period it is this month so far.
 COMPUTING is how busy the GPUs were, where that was measured. PREEMPTED is what starts held that had to
 leave for another job.
 
 Examples:
   prorata usage
-  prorata usage --tenant vision --by user --month 2026-11")]
+  prorata usage --tenant vision --by user --month 2026-11
+  prorata usage --all-tenants --by tenant")]
 pub struct Args {
     /// This tenant
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
+    /// Of all, and of what belongs to none
+    #[arg(short = 'A', long, conflicts_with = "tenant")]
+    all_tenants: bool,
     /// By what it is added up
     #[arg(long, value_parser = by(), default_value = "job", value_name = "WHAT")]
     by: By,
@@ -39,14 +43,24 @@ pub struct Args {
 pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
     let extract = args.usage.read().await?;
     let tenant = match &args.tenant {
-        Some(tenant) => tenant.clone(),
-        None => tenant_of(&extract, Cluster::connect(&args.cluster).await?.namespace())?,
+        _ if args.all_tenants => None,
+        Some(tenant) => Some(tenant.clone()),
+        None => Some(own(args, &extract).await?),
     };
     let lines = bill::unpriced(&extract);
-    let theirs = lines.iter().filter(|line| line.tenant() == Some(&tenant));
-    let mut rows = totals(&extract, theirs, args.by);
+    let is_theirs = |line: &&Line| tenant.is_none() || line.tenant() == tenant.as_deref();
+    let mut rows = totals(&extract, lines.iter().filter(is_theirs), args.by);
     rows.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.held));
-    show(args, &tenant, &rows)
+    show(args, tenant.as_deref(), &rows)
+}
+
+/// The tenant of the namespace that is spoken of.
+async fn own(args: &Args, extract: &Extract) -> Result<String, Failure> {
+    let cluster = Cluster::connect(&args.cluster).await;
+    let cluster = cluster.map_err(|failure| {
+        failure.help("name a cluster by --kubeconfig, a tenant by --tenant, or ask for all with -A")
+    })?;
+    tenant_of(extract, cluster.namespace())
 }
 
 /// The tenant that last held something in a namespace.
@@ -87,7 +101,7 @@ impl<'a> Row<'a> {
     }
 }
 
-fn show(args: &Args, tenant: &str, rows: &[(String, Sum)]) -> Result<(), Failure> {
+fn show(args: &Args, tenant: Option<&str>, rows: &[(String, Sum)]) -> Result<(), Failure> {
     match args.output.output {
         Format::Json | Format::Yaml => {
             let rows: Vec<Row<'_>> = rows.iter().map(|(name, sum)| Row::of(name, sum)).collect();
@@ -102,7 +116,8 @@ fn show(args: &Args, tenant: &str, rows: &[(String, Sum)]) -> Result<(), Failure
         ),
         Format::Table | Format::Wide => {
             if rows.is_empty() {
-                eprintln!("{tenant} held nothing in this period");
+                let who = tenant.unwrap_or("nobody");
+                eprintln!("{who} held nothing in this period");
             }
             let text = table(title(args.by), rows).render(!args.output.no_headers, Paint::detect());
             output::print(&text)

@@ -27,6 +27,10 @@ pub struct Ledger {
     #[serde(default = "default_busy_every", deserialize_with = "read_duration")]
     #[schemars(with = "String")]
     pub busy_every: Duration,
+    /// A file with the token by which agents know the controller: of its own account, for the audience
+    /// `prorata-agent`. Agents answer nobody else.
+    #[serde(default)]
+    pub agent_token_file: Option<PathBuf>,
 }
 
 const fn default_heartbeat() -> Duration {

@@ -52,6 +52,8 @@ pub fn role() -> ClusterRole {
             rule("", &["nodes"], &["get"]),
             rule(GROUP, &["gpunodes"], &["get", "list", "watch", "create"]),
             rule(GROUP, &["gpunodes/status"], &["update"]),
+            // It tells the controller alone how busy pods were.
+            rule("authentication.k8s.io", &["tokenreviews"], &["create"]),
         ]),
         ..Default::default()
     }

@@ -29,6 +29,9 @@ pub struct Line {
     pub pool: String,
     /// Thousandths of a GPU times milliseconds that it is about.
     pub gpu_time: u128,
+    /// What a GPU-hour of that costs, on the average where prices changed meanwhile, in millionths of
+    /// the currency; 0 where it is about no time.
+    pub hourly_micros: u64,
     /// How much, in millionths of the currency. What somebody is given back is below 0.
     pub micros: i128,
 }
@@ -128,7 +131,11 @@ pub fn bill_of(extract: &Extract, part: Period, file: &PriceFile) -> Result<Bill
         period,
         currency: file.currency.clone(),
         lines: lines
-            .map(|((line, _), micros)| Line { micros, ..line })
+            .map(|((line, weight), micros)| Line {
+                micros,
+                hourly_micros: hourly(weight, line.gpu_time),
+                ..line
+            })
             .collect(),
         fleet_micros: i128::try_from(fleet).unwrap_or(i128::MAX),
         fixed_micros: 0,
@@ -150,6 +157,7 @@ fn lines_of(extract: &Extract, period: Period) -> impl Iterator<Item = Line> {
         model: hold.id.model.clone(),
         pool: hold.pool.clone(),
         gpu_time: time(hold.gpu_milli, fleet::held(hold, period)),
+        hourly_micros: 0,
         micros: 0,
     };
     let lines = extract.holds.iter().enumerate().map(line);
@@ -255,8 +263,17 @@ fn line(kind: Kind, gpus: Gpus<'_>, gpu_time: u128) -> Line {
         model: gpus.model.to_owned(),
         pool: gpus.pool.to_owned(),
         gpu_time,
+        hourly_micros: 0,
         micros: 0,
     }
+}
+
+/// What a GPU-hour costs, where so many thousandths of a GPU times milliseconds times hourly price
+/// are so much time.
+fn hourly(weight: i128, gpu_time: u128) -> u64 {
+    let twice = weight.unsigned_abs() * 2 + gpu_time;
+    let rounded = twice.checked_div(gpu_time * 2).unwrap_or_default();
+    u64::try_from(rounded).unwrap_or(u64::MAX)
 }
 
 fn time(gpu_milli: u64, period: Period) -> u128 {

@@ -42,7 +42,7 @@ pub enum Error {
 }
 
 /// The columns, in their order.
-pub const COLUMNS: [&str; 48] = [
+pub const COLUMNS: [&str; 50] = [
     "BilledCost",
     "BillingAccountId",
     "BillingAccountName",
@@ -58,10 +58,12 @@ pub const COLUMNS: [&str; 48] = [
     "ConsumedQuantity",
     "ConsumedUnit",
     "ContractedCost",
+    "ContractedUnitPrice",
     "EffectiveCost",
     "HostProviderName",
     "InvoiceIssuerName",
     "ListCost",
+    "ListUnitPrice",
     "PricingQuantity",
     "PricingUnit",
     "ProviderName",
@@ -211,7 +213,7 @@ impl Row<'_> {
         // What is priced as a whole is priced once, and only what is used is consumed.
         let is_one = match self.line.kind {
             Kind::Discount => false,
-            Kind::Fixed(_) => column.starts_with("Pricing"),
+            Kind::Fixed(_) => !column.starts_with("Consumed"),
             _ => true,
         };
         match column {
@@ -219,6 +221,14 @@ impl Row<'_> {
                 exact_gpu_hours(self.line.gpu_time)
             }
             "PricingUnit" | "ConsumedUnit" if is_time => "GPU-Hours".to_owned(),
+            "ContractedUnitPrice" | "ListUnitPrice" if is_time => {
+                exact(self.line.hourly_micros.into())
+            }
+            "ContractedUnitPrice" | "ListUnitPrice" if is_one => exact(self.line.micros.abs()),
+            // What is passed on is taken back, and no price is below nothing.
+            "PricingQuantity" | "ConsumedQuantity" if is_one && self.line.micros < 0 => {
+                exact(-1_000_000)
+            }
             "PricingQuantity" | "ConsumedQuantity" if is_one => exact(1_000_000),
             "PricingUnit" | "ConsumedUnit" if is_one => "Units".to_owned(),
             column if column.starts_with("Resource") => self.resource(column),

@@ -186,6 +186,7 @@ fn line(kind: Kind, payer: Payer, micros: i128) -> Line {
         model: String::new(),
         pool: String::new(),
         gpu_time: 0,
+        hourly_micros: 0,
         micros,
     }
 }

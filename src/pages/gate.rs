@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
+use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
@@ -18,14 +18,13 @@ use tracing::warn;
 
 use super::picture::Sees;
 use crate::api::GROUP;
+use crate::identity::{self, TOKEN_BYTES_MAX};
 use crate::view::Views;
 
 /// How long an answer holds. A right that is taken away ends as late.
 const HOLDS: Duration = Duration::from_secs(30);
 /// Readers that are known at a time.
 const KNOWN_MAX: usize = 1024;
-/// No token is longer.
-const TOKEN_BYTES_MAX: usize = 16 << 10;
 /// Readers that the API server is asked about at once, and questions about each.
 const READERS_AT_ONCE: usize = 4;
 const QUESTIONS_AT_ONCE: usize = 16;
@@ -110,18 +109,8 @@ impl Gate {
     }
 
     async fn review(&self, token: &str) -> Result<UserInfo, Refusal> {
-        let question = TokenReview {
-            spec: TokenReviewSpec {
-                token: token.to_owned(),
-                ..TokenReviewSpec::default()
-            },
-            ..TokenReview::default()
-        };
-        let reviews: Api<TokenReview> = Api::all(self.0.client.clone());
-        let answer = reviews.create(&PostParams::default(), &question).await;
-        let answer = answer.inspect_err(|error| warn!(%error, "a token cannot be reviewed"))?;
-        let status = answer.status.unwrap_or_default();
-        let known = status.user.filter(|_| status.authenticated == Some(true));
+        let known = identity::of_token(&self.0.client, token, None).await;
+        let known = known.inspect_err(|error| warn!(%error, "a token cannot be reviewed"))?;
         known.ok_or(Refusal::Unknown)
     }
 

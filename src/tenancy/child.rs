@@ -59,6 +59,7 @@ fn over_time(child: &mut Value, team: &TenantSpec, part: &Part) {
     let grants = team.grants.iter().filter(|grant| named(&grant.guaranteed));
     let grants = grants.map(|grant| Grant {
         guaranteed: part_of(&grant.guaranteed, team, part),
+        weight: None,
         limit: Due::default(),
         ..grant.clone()
     });

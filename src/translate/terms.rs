@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use prorata_core::resource::Amount as Shown;
-use prorata_core::{Limits, Resource, Resources, Tenant};
+use prorata_core::{Limits, Resource, Resources, Tenant, Weight};
 use prorata_simulator::calendar::{Change, Grant, Hours, Terms, moment, overlap};
 use prorata_simulator::quantity;
 
 use super::tenant::amounts;
-use crate::api::{self, Due, Schedule, TenantSpec};
+use crate::api::{self, Amount, Due, Schedule, TenantSpec};
 use crate::tenancy::Wrong;
 
 const MOMENT: &str = "write one such as 2026-12-24T18:00:00Z";
@@ -78,14 +78,8 @@ impl Reader {
 
     fn hours(&mut self, path: &str, written: &Schedule) -> Option<Hours> {
         self.name(path, &written.name);
-        let weight = written.weight.as_ref();
-        let weight = weight.map(|weight| quantity::parse_weight(weight.as_str()));
         let change = Change {
-            weight: weight.and_then(|read| {
-                let field = format!("{path}.weight");
-                read.map_err(|error| self.tell_of(field, &error.to_string()))
-                    .ok()
-            }),
+            weight: self.weight(path, written.weight.as_ref()),
             guaranteed: self.due(&format!("{path}.guaranteed"), &written.guaranteed),
             lending_limit: self.due(&format!("{path}.lendingLimit"), &written.lending_limit),
             limit: self.due(&format!("{path}.limit"), &written.limit),
@@ -94,6 +88,12 @@ impl Reader {
         let days = written.days.iter().map(|day| day.name());
         let read = Hours::read(&written.name, days, span, &written.time_zone, change);
         read.map_err(|error| self.tell_of(format!("{path}.{}", error.field()), &error.to_string()))
+            .ok()
+    }
+
+    fn weight(&mut self, path: &str, written: Option<&Amount>) -> Option<Weight> {
+        let read = quantity::parse_weight(written?.as_str());
+        read.map_err(|error| self.tell_of(format!("{path}.weight"), &error.to_string()))
             .ok()
     }
 
@@ -127,6 +127,7 @@ impl Reader {
             name: written.name.clone(),
             from,
             until,
+            weight: self.weight(path, written.weight.as_ref()),
             guaranteed,
             limit,
         })
@@ -204,7 +205,7 @@ mod tests {
         let terms = read(
             "guaranteed: {gpu: 16}\n\
              schedules: [{name: night, days: [Mon, Fri], from: '20:00', to: '08:00', timeZone: Europe/Berlin, guaranteed: {gpu: 32}, weight: 2}]\n\
-             grants: [{name: paper, until: 2026-12-24T18:00:00Z, guaranteed: {gpu: 4, cpu: 8}, reason: a deadline}]",
+             grants: [{name: paper, until: 2026-12-24T18:00:00Z, weight: 1/2, guaranteed: {gpu: 4, cpu: 8}, reason: a deadline}]",
         )
         .unwrap();
         let now = moment("2026-05-01T21:00:00Z").unwrap();
@@ -213,6 +214,8 @@ mod tests {
             tenant.guaranteed,
             Resources::gpus(36).with(Resource::Cpu, 8000)
         );
+        let weight = tenant.weight;
+        assert_eq!((weight.numerator(), weight.denominator()), (5, 2));
         assert_eq!(terms.in_force(now), ["night", "paper"]);
         // The whole of every day.
         let all = read("schedules: [{name: all, guaranteed: {gpu: 1}}]").unwrap();
@@ -241,6 +244,10 @@ mod tests {
             (
                 "schedules: [{name: a, days: [Mon]}, {name: a, days: [Tue]}]".to_owned(),
                 "spec.schedules[1].name: `a` is the name of another",
+            ),
+            (
+                "grants: [{name: a, until: 2026-05-02T00:00:00Z, weight: 1/0}]".to_owned(),
+                "spec.grants[0].weight: `1/0` is not a weight",
             ),
             ("grants: [{name: a, until: tomorrow}]".to_owned(), "spec.grants[0].until: `tomorrow` is no moment"),
             (

@@ -1,13 +1,18 @@
 //! How busy GPUs were, from the driver to the ledger: the agent is a process of its own before a driver
 //! that is made up, and the controller finds it by its pod.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::ResourceExt as _;
-use kube::api::{Api, Patch, PatchParams};
-use prorata::api::labels::AGENT_NAMESPACE;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::config::Kubeconfig;
+use prorata::api::labels::{self, AGENT_AUDIENCE, AGENT_NAMESPACE};
+use prorata_controlplane::User;
 use prorata_fake_nvml::profile;
 use prorata_ledger::store::{Book, Purpose};
 use serde_json::json;
@@ -19,15 +24,26 @@ use crate::cluster::{from, prorata};
 use crate::fake_kubelet::{FakeKubelet, Said};
 use crate::outage::world::{World, gang, node, phase};
 
+/// Namespaces and names of accounts.
+const CONTROLLER: (&str, &str) = (labels::NAMESPACE, labels::CONTROLLER);
+const AGENT: (&str, &str) = (AGENT_NAMESPACE, labels::AGENT);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_agent_measures_stands_beside_what_was_held() {
     let directory = TempDir::new().unwrap();
     let url = format!("sqlite://{}", directory.path().join("ledger.db").display());
-    let ledger = format!("ledger: {{url: \"{url}\", heartbeat: 1s, busyEvery: 1s}}\n");
+    let pass = directory.path().join("token");
+    let ledger = format!(
+        "ledger: {{url: \"{url}\", heartbeat: 1s, busyEvery: 1s, agentTokenFile: {}}}\n",
+        pass.display()
+    );
     let Some(mut world) = World::start_with(Duration::ZERO, &ledger).await else {
         return;
     };
     world.namespace("red", Some("red")).await;
+    world.cluster.apply(&prorata(&["install", "agent"]));
+    let token = token(&world, CONTROLLER, Some(AGENT_AUDIENCE)).await;
+    fs::write(&pass, token + "\n").unwrap();
     let _controller = world.controller().await;
     world.submit("red", &gang("idler", 1)).await;
     world
@@ -37,9 +53,13 @@ async fn what_an_agent_measures_stands_beside_what_was_held() {
         .await;
     let pod = world.pods("red").await.remove(0);
     let (bench, _kubelet) = machine(&pod);
-    let agent = Running::start(&bench, &["--no-publish"]);
+    let file = kubeconfig(&world, directory.path()).await;
+    // It has no pod's token, so that it may ask who calls it, and may not write its GpuNode.
+    let on = node(&pod).unwrap();
+    let agent = Running::start(&bench, &["--kubeconfig", &file, "--node", on]);
+    nobody_else_is_told(&world, &agent).await;
     let address = agent.address().parse().unwrap();
-    agent_pod(&world, node(&pod).unwrap(), address).await;
+    agent_pod(&world, on, address).await;
     let book = Book::open(&url, Purpose::Read).await.unwrap();
     let read = async || book.extract(0, u64::MAX >> 1).await.unwrap().holds;
     world
@@ -65,6 +85,41 @@ async fn what_an_agent_measures_stands_beside_what_was_held() {
     world.assert_healthy();
 }
 
+/// A token of an account, for the API server or for somebody else.
+async fn token(world: &World, (namespace, name): (&str, &str), audience: Option<&str>) -> String {
+    let audiences: Vec<&str> = audience.into_iter().collect();
+    let spec = json!({ "spec": { "audiences": audiences, "expirationSeconds": 3600 } });
+    let accounts: Api<ServiceAccount> = Api::namespaced(world.cluster.admin.clone(), namespace);
+    let request: TokenRequest = from(spec);
+    let params = PostParams::default();
+    let answer = accounts.create_token_request(name, &params, &request).await;
+    answer.unwrap().status.unwrap().token.unwrap()
+}
+
+/// The file by which an agent speaks to the API server.
+async fn kubeconfig(world: &World, directory: &Path) -> String {
+    let token = token(world, AGENT, None).await;
+    let admin = world.cluster.plane.kubeconfig(User::Admin);
+    let mut config = serde_json::to_value(Kubeconfig::read_from(admin).unwrap()).unwrap();
+    config["users"][0]["user"] = json!({ "token": token });
+    let path = directory.join("agent.kubeconfig");
+    fs::write(&path, config.to_string()).unwrap();
+    path.display().to_string()
+}
+
+/// Neither who says nothing, nor who has another's token for agents, nor the controller's own one for
+/// the API server.
+async fn nobody_else_is_told(world: &World, agent: &Running) {
+    assert_eq!(agent.get("/usage").0, 401);
+    assert_eq!(agent.get_as("/usage", "guessed").0, 401);
+    let of_agent = token(world, AGENT, Some(AGENT_AUDIENCE)).await;
+    assert_eq!(agent.get_as("/usage", &of_agent).0, 403);
+    let for_server = token(world, CONTROLLER, None).await;
+    assert_eq!(agent.get_as("/usage", &for_server).0, 401);
+    let right = token(world, CONTROLLER, Some(AGENT_AUDIENCE)).await;
+    assert_eq!(agent.get_as("/usage", &right).0, 200);
+}
+
 /// The machine of the pod's node: it was given the first of four cards, which is hardly busy.
 fn machine(pod: &Pod) -> (Bench, FakeKubelet) {
     let mut machine = profile::t4(4);
@@ -81,9 +136,6 @@ fn machine(pod: &Pod) -> (Bench, FakeKubelet) {
 
 /// The pod as which an agent runs on a node, and where it answers.
 async fn agent_pod(world: &World, node: &str, address: SocketAddr) {
-    world.cluster.apply(&format!(
-        "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {AGENT_NAMESPACE}}}\n"
-    ));
     let ports = json!([{ "name": "health", "containerPort": address.port() }]);
     let labels = json!({
         "app.kubernetes.io/name": "prorata", "app.kubernetes.io/component": "agent",

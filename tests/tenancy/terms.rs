@@ -59,6 +59,61 @@ pub(crate) async fn a_grant_takes_effect_and_ends_within_seconds(world: &World) 
     leave_nothing(world, &jobs).await;
 }
 
+/// A tenant that holds three GPUs is left with one: all three go on, and the next one starts when they
+/// are free and not before.
+pub(crate) async fn a_downward_edit_evicts_nobody_and_admits_nothing_new(world: &World) {
+    let due = |guaranteed: u32, limit: u32| {
+        let rest = json!({
+            "limit": { "gpu": limit },
+            "environments": [{ "name": "dev", "percent": 100 }],
+        });
+        tenant("less", guaranteed, &rest).to_string()
+    };
+    world.cluster.apply(&due(3, 3));
+    world.until_provisioned("less").await;
+    let jobs: Api<Job> = Api::namespaced(world.cluster.admin.clone(), "ml-less-dev");
+    let stands = async |name: &str, state: State| {
+        eventually(&format!("{name} is {state:?}"), || async {
+            world.state("ml-less-dev", name).await == Some(state)
+        })
+        .await;
+    };
+    for name in ["a", "b", "c"] {
+        create(&jobs, &job(name, 1)).await;
+        stands(name, State::Admitted).await;
+    }
+    world.cluster.apply(&due(0, 1));
+    eventually("its child owns nothing any more", || async {
+        let tenants: Api<Tenant> = Api::all(world.cluster.admin.clone());
+        let child = tenants.get("less-dev").await.unwrap();
+        let owned = child.spec.guaranteed.gpu;
+        owned.is_none_or(|owned| owned.as_str() == "0")
+    })
+    .await;
+    create(&jobs, &job("d", 1)).await;
+    stands("d", State::Waiting).await;
+    for (gone, rest) in [("a", &["b", "c"][..]), ("b", &["c"])] {
+        jobs.delete(gone, &DeleteParams::background())
+            .await
+            .unwrap();
+        eventually("it is gone", || async {
+            jobs.get_opt(gone).await.unwrap().is_none()
+        })
+        .await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for name in rest {
+            assert_eq!(
+                world.state("ml-less-dev", name).await,
+                Some(State::Admitted),
+                "{name}"
+            );
+        }
+        assert_eq!(world.state("ml-less-dev", "d").await, Some(State::Waiting));
+    }
+    jobs.delete("c", &DeleteParams::background()).await.unwrap();
+    stands("d", State::Admitted).await;
+}
+
 /// From when until when there is more, in whole seconds.
 fn soon() -> (Timestamp, Timestamp) {
     let from = Timestamp::from_second(Timestamp::now().as_second() + 15).unwrap();

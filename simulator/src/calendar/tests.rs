@@ -1,4 +1,5 @@
 use super::*;
+use crate::quantity::parse_weight;
 use jiff::ToSpan;
 use proptest::prelude::*;
 
@@ -36,6 +37,7 @@ fn grant(name: &str, from: Option<&str>, until: &str, more: u64) -> Grant {
         name: name.to_owned(),
         from: from.map(at),
         until: at(until),
+        weight: None,
         guaranteed: Resources::gpus(more),
         limit: Resources::gpus(more),
     }
@@ -115,6 +117,30 @@ fn moments_that_a_clock_leaves_out_or_shows_twice() {
     assert_eq!(next("2026-03-28T12:00:00Z"), "2026-03-29T01:30:00Z");
     assert_eq!(next("2026-10-24T12:00:00Z"), "2026-10-25T00:30:00Z");
     assert_eq!(next("2026-10-25T00:30:00Z"), "2026-10-25T03:00:00Z");
+}
+
+#[test]
+fn grants_of_weight_add_up() {
+    let weighing = |name: &str, weight: &str| Grant {
+        weight: Some(parse_weight(weight).unwrap()),
+        ..grant(name, None, "2026-05-01T12:00:00Z", 0)
+    };
+    let terms = terms(
+        Vec::new(),
+        vec![weighing("a", "1/2"), weighing("b", "0.25")],
+    );
+    let parts = |now: &str| {
+        let weight = terms.at(at(now)).weight;
+        (weight.numerator(), weight.denominator())
+    };
+    assert_eq!(parts("2026-05-01T11:59:59Z"), (7, 4));
+    assert_eq!(parts("2026-05-01T12:00:00Z"), (1, 1));
+    // What 32 bits do not hold is rounded.
+    let [one, other] = ["1/999999999", "1/999999998"].map(|text| parse_weight(text).unwrap());
+    let sum = super::together(one, other);
+    let share = f64::from(sum.numerator()) / f64::from(sum.denominator());
+    assert!((share * 999_999_998.5 - 2.0).abs() < 0.5, "{sum:?}");
+    assert_eq!(super::together(Weight::new(0, NonZeroU32::MIN), one), one);
 }
 
 #[test]
@@ -240,6 +266,7 @@ proptest! {
             name: "grant".to_owned(),
             from: Some(later(from)),
             until: later(from + length),
+            weight: None,
             guaranteed: Resources::gpus(more),
             limit: Resources::ZERO,
         });

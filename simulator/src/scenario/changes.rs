@@ -30,6 +30,7 @@ pub(super) struct GrantText {
     name: Text,
     from: Option<Text>,
     until: Text,
+    weight: Option<Text>,
     guaranteed: Option<Written<Amounts>>,
     limit: Option<Written<Amounts>>,
 }
@@ -120,6 +121,8 @@ fn grant(fields: &mut Fields<'_>, path: &str, written: &GrantText) -> Option<Gra
         written.guaranteed.as_ref(),
     );
     let limit = caps(fields, &format!("{path}.limit"), written.limit.as_ref());
+    let weight = written.weight.as_ref();
+    let weight = weight.map(|weight| fields.weight(&format!("{path}.weight"), Some(weight)));
     Some(Grant {
         name: written.name.value.clone(),
         from: match from {
@@ -127,6 +130,7 @@ fn grant(fields: &mut Fields<'_>, path: &str, written: &GrantText) -> Option<Gra
             None => None,
         },
         until: until?,
+        weight,
         guaranteed: more(guaranteed),
         limit: more(limit),
     })
@@ -162,6 +166,7 @@ pub(super) fn of_environment(team: &Terms, base: &Tenant, index: usize, weights:
         Grant {
             guaranteed: Resource::ALL.into_iter().fold(Resources::ZERO, part),
             limit: Resources::ZERO,
+            weight: None,
             ..grant.clone()
         }
     });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use axum::http::header::HOST;
+use axum::http::header::{AUTHORIZATION, HOST};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -20,18 +20,21 @@ const BYTES_MAX: usize = 1 << 20;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// How busy pods kept what they were given on the agent's node.
-pub(super) async fn usages(agent: SocketAddr) -> Result<Vec<Usage>, BoxError> {
-    match timeout(WITHIN, get(agent)).await {
+/// How busy pods kept what they were given on the agent's node, for whoever has this token.
+pub(super) async fn usages(agent: SocketAddr, token: Option<&str>) -> Result<Vec<Usage>, BoxError> {
+    match timeout(WITHIN, get(agent, token)).await {
         Ok(answer) => Ok(serde_json::from_slice(&answer?)?),
         Err(_) => Err(format!("no answer within {WITHIN:?}").into()),
     }
 }
 
-async fn get(agent: SocketAddr) -> Result<Vec<u8>, BoxError> {
+async fn get(agent: SocketAddr, token: Option<&str>) -> Result<Vec<u8>, BoxError> {
     let stream = TcpStream::connect(agent).await?;
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-    let question = Request::get("/usage").header(HOST, agent.to_string());
+    let mut question = Request::get("/usage").header(HOST, agent.to_string());
+    if let Some(token) = token {
+        question = question.header(AUTHORIZATION, format!("Bearer {token}"));
+    }
     let question = question.body(Body::empty())?;
     let answer = async {
         let answer = sender.send_request(question).await?;

@@ -84,6 +84,10 @@ pub struct Grant {
     /// When it ends.
     #[schemars(length(max = 40), regex(pattern = MOMENT))]
     pub until: String,
+    /// More that it weighs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = WEIGHT, "minimum" = 0, "maximum" = 999_999_999))]
+    pub weight: Option<Amount>,
     /// More that it owns.
     #[serde(default, skip_serializing_if = "Due::is_empty")]
     pub guaranteed: Due,

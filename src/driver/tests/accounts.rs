@@ -125,12 +125,16 @@ fn train(version: u32, change: impl FnOnce(&mut Value)) -> Object {
 
 /// Its record, which says since when it is admitted.
 fn record(since: &str) -> Object {
+    record_with(since, |_| {})
+}
+
+fn record_with(since: &str, change: impl FnOnce(&mut Value)) -> Object {
     let place = json!({"node": "a", "devices": [0]});
     let condition = json!({
         "type": "Admitted", "status": "True", "reason": "", "message": "",
         "lastTransitionTime": since,
     });
-    let record: crate::api::QueuedJob = from(json!({
+    let mut manifest = json!({
         "apiVersion": "prorata.dev/v1alpha1", "kind": "QueuedJob",
         "metadata": {"namespace": "ml-red-dev", "name": "job-train-j", "resourceVersion": "1"},
         "spec": {
@@ -140,8 +144,11 @@ fn record(since: &str) -> Object {
             "admission": {"epoch": 7, "placement": [place, {"node": "a", "devices": [1]}]},
         },
         "status": {"state": "Admitted", "reason": "", "message": "", "conditions": [condition]},
-    }));
-    Object::QueuedJob(Box::new(RecordView::new(&record)))
+    });
+    change(&mut manifest);
+    Object::QueuedJob(Box::new(RecordView::new(&from::<crate::api::QueuedJob>(
+        manifest,
+    ))))
 }
 
 fn bound(uid: &str, namespace: &str, owner: Option<&str>, since: &str) -> Object {
@@ -337,4 +344,75 @@ async fn what_was_over_before_anybody_came_is_told_as_its_objects_say() {
         assert_eq!((held.from_ms, held.gpu_milli), (NOW - 60_000, 1000));
         assert_eq!(*end, seen(NOW - 20_000, Why::Finished));
     }
+}
+
+/// All that the Job `train` held is over when the first that is known is settled, and ended then.
+fn was_held_until_now(world: &World, why: Why, estimated: bool) {
+    assert!(world.held().is_empty());
+    let over = world.accounts().over;
+    let seats: Vec<u32> = over.iter().map(|(held, _)| held.id.seat).collect();
+    assert_eq!(seats, [0, 1]);
+    for (held, end) in over.iter() {
+        assert_eq!((held.id.epoch, held.gpu_milli), (7, 1000));
+        assert_eq!(held.from_ms, NOW - 60_000, "as its record says");
+        let at_ms = NOW;
+        assert_eq!(
+            *end,
+            End {
+                at_ms,
+                why,
+                estimated
+            }
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_had_to_leave_before_anybody_came_held_until_then_as_far_as_is_known() {
+    let eviction =
+        json!({"epoch": 7, "by": "job x", "rule": "priority", "at": "2025-12-31T23:59:30Z"});
+    let record = record_with("2025-12-31T23:59:00Z", |record| {
+        record["spec"]["eviction"] = eviction;
+    });
+    let world = World::start(&[train(1, |_| {}), record]);
+    was_held_until_now(&world, Why::Preempted, true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_to_leave_at_once_when_somebody_comes_held_until_that_was_decided() {
+    let urgent = Object::PriorityClass("high".to_owned(), 1000, false);
+    let next = json!({
+        "metadata": {
+            "namespace": "ml-red-dev", "name": "next", "uid": "n", "resourceVersion": "1",
+            "annotations": {"internal.prorata.dev/created-by": "alice"},
+        },
+        "spec": {"suspend": true, "template": {"spec": {
+            "priorityClassName": "high",
+            "containers": [{"name": "c", "resources": {"limits": {"nvidia.com/gpu": 4}}}],
+        }}},
+    });
+    let next = Object::Job(Box::new(JobView::new(&from(next), GPU)));
+    let world = World::start(&[
+        train(1, |_| {}),
+        record("2025-12-31T23:59:00Z"),
+        urgent,
+        next,
+    ]);
+    was_held_until_now(&world, Why::Preempted, false);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_stopped_before_anybody_came_and_what_is_left_of_it_are_charged_once() {
+    let stopped = train(1, |job| job["spec"]["suspend"] = true.into());
+    let pod = bound("p", "ml-red-dev", Some("j"), "2026-01-01T00:00:00Z");
+    let world = World::start(&[stopped, record("2025-12-31T23:59:00Z"), pod]);
+    let over = world.accounts().over;
+    let ends: Vec<End> = over.iter().map(|(_, end)| *end).collect();
+    let end = End {
+        estimated: true,
+        ..seen(NOW, Why::Requeued)
+    };
+    assert_eq!(ends, [end, end]);
+    let held = world.held();
+    assert_eq!((held.len(), held[0].id.epoch, held[0].from_ms), (1, 0, NOW));
 }

@@ -93,6 +93,7 @@ fn a_hold_tells_who_what_and_how_busy() {
         ("ResourceType", "Job"),
         ("BilledCost", "5.000000"),
         ("PricingQuantity", "5.000000"),
+        ("ListUnitPrice", "1.000000"),
         ("SkuId", "a"),
         ("SkuPriceId", "a"),
         ("x_Utilization", "0.250000"),

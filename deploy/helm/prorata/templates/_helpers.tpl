@@ -61,9 +61,9 @@ app.kubernetes.io/component: agent
 {{- fail "ledger.claim: a SQLite file is for one controller alone: set controller.replicas=1, or name a ledger.secret" -}}
 {{- end -}}
 {{- if .Values.ledger.claim -}}
-{{- $_ := set $fixed "ledger" (dict "url" "sqlite:///var/lib/prorata/ledger.db" "heartbeat" .Values.ledger.heartbeat "busyEvery" .Values.ledger.busyEvery) -}}
+{{- $_ := set $fixed "ledger" (dict "url" "sqlite:///var/lib/prorata/ledger.db" "heartbeat" .Values.ledger.heartbeat "busyEvery" .Values.ledger.busyEvery "agentTokenFile" "/etc/prorata/agents/token") -}}
 {{- else if .Values.ledger.secret -}}
-{{- $_ := set $fixed "ledger" (dict "urlFile" "/etc/prorata/ledger/url" "heartbeat" .Values.ledger.heartbeat "busyEvery" .Values.ledger.busyEvery) -}}
+{{- $_ := set $fixed "ledger" (dict "urlFile" "/etc/prorata/ledger/url" "heartbeat" .Values.ledger.heartbeat "busyEvery" .Values.ledger.busyEvery "agentTokenFile" "/etc/prorata/agents/token") -}}
 {{- end -}}
 {{- if .Values.dashboard.enabled -}}
 {{- $pages := dict "certFile" "/etc/prorata/dashboard/tls.crt" "keyFile" "/etc/prorata/dashboard/tls.key" -}}

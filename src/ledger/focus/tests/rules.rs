@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{book, rows};
+use super::{book, micros, rows};
 use crate::focus::COLUMNS;
 use crate::money::parse;
 use crate::period::parse_rfc3339;
@@ -14,6 +14,8 @@ use crate::period::parse_rfc3339;
 enum Type {
     Text,
     Decimal,
+    /// A decimal from 0 up.
+    Price,
     /// ISO 8601, UTC, to the second.
     Moment,
     /// An object of texts.
@@ -40,7 +42,7 @@ enum Nulls {
 }
 
 use Nulls::{Always, As, May, Never, NotOf, OnlyOf};
-use Type::{Currency, Decimal, Moment, Object, OneOf, Tags, Text};
+use Type::{Currency, Decimal, Moment, Object, OneOf, Price, Tags, Text};
 
 /// Whatever is not a credit, a tax or an adjustment.
 const SOLD: &[&str] = &["Usage", "Purchase"];
@@ -71,7 +73,7 @@ const SERVICES: &[&str] = &[
 
 /// Every column of the specification that we have, whether a dataset without it does not conform,
 /// what may stand in it, and when it is empty. Of the deprecated pair it is as of 1.2.
-const RULES: [(&str, bool, Type, Nulls); 39] = [
+const RULES: [(&str, bool, Type, Nulls); 41] = [
     (
         "AllocatedMethodDetails",
         false,
@@ -103,10 +105,12 @@ const RULES: [(&str, bool, Type, Nulls); 39] = [
     ("ConsumedQuantity", false, Decimal, OnlyOf(&["Usage"])),
     ("ConsumedUnit", false, Text, As("ConsumedQuantity")),
     ("ContractedCost", true, Decimal, Never),
+    ("ContractedUnitPrice", false, Price, NotOf(SOLD)),
     ("EffectiveCost", true, Decimal, Never),
     ("HostProviderName", false, Text, Never),
     ("InvoiceIssuerName", true, Text, Never),
     ("ListCost", true, Decimal, Never),
+    ("ListUnitPrice", false, Price, NotOf(SOLD)),
     ("PricingQuantity", true, Decimal, NotOf(SOLD)),
     ("PricingUnit", true, Text, As("PricingQuantity")),
     ("ProviderName", true, Text, Never),
@@ -160,6 +164,7 @@ fn is_of(cell: &str, of: Type) -> bool {
     match of {
         Text => cell.trim() == cell,
         Decimal => parse(cell.strip_prefix('-').unwrap_or(cell)).is_ok(),
+        Price => parse(cell).is_ok(),
         Moment => cell.ends_with('Z') && cell.len() == 20 && parse_rfc3339(cell).is_some(),
         Tags => serde_json::from_str::<BTreeMap<String, String>>(cell).is_ok(),
         Object => serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(cell).is_ok(),
@@ -179,12 +184,34 @@ fn across(row: &Row) -> Vec<String> {
     let rules = [
         (is_within, "a charge period lies within its billing period"),
         (
+            is_product(row, ["ListUnitPrice", "ListCost"]),
+            "the list cost is the list price of what is priced",
+        ),
+        (
+            is_product(row, ["ContractedUnitPrice", "ContractedCost"]),
+            "the contracted cost is the contracted price of what is priced",
+        ),
+        (
             !(is_purchase && is_used),
             "what is purchased is not usage-based",
         ),
     ];
     let broken = rules.into_iter().filter(|(holds, _)| !holds);
     broken.map(|(_, rule)| rule.to_owned()).collect()
+}
+
+/// Whether a cost is its unit price times the quantity that is priced, up to what rounding each to a
+/// millionth makes of it.
+fn is_product(row: &Row, [price, cost]: [&str; 2]) -> bool {
+    let cell = |column: &str| row.get(column).filter(|cell| !cell.is_empty());
+    let read = |column: &str| cell(column).map(|cell| micros(cell));
+    let (Some(price), Some(quantity), Some(cost)) =
+        (read(price), read("PricingQuantity"), read(cost))
+    else {
+        return true;
+    };
+    let off = (price * quantity - cost * 1_000_000).abs();
+    off <= (price + quantity.abs()) / 2 + 1_500_000
 }
 
 #[test]
@@ -234,6 +261,9 @@ fn a_row_that_does_not_conform_is_found() {
         ("ChargePeriodEnd", "1970-03-01T00:00:00Z"),
         ("ConsumedQuantity", ""),
         ("ConsumedUnit", ""),
+        ("ContractedUnitPrice", "1.1"),
+        ("ListUnitPrice", ""),
+        ("ListUnitPrice", "-1"),
         ("SkuId", ""),
         ("SubAccountName", ""),
         ("AllocatedResourceId", "red"),
