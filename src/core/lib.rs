@@ -58,6 +58,7 @@ pub mod share;
 pub mod snapshot;
 mod standing;
 mod states;
+mod survey;
 mod task;
 pub mod tenant;
 pub mod time;
