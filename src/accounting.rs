@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prorata_core::{Event, NodeId, Snapshot, Time};
 use prorata_ledger::entry::{Entry, Held, Picture, PlaceId};
 use prorata_ledger::record::{End, Stock, Why};
+use prorata_ledger::room::{Room, Span};
 use rpds::RedBlackTreeMapSync;
 use tokio::sync::watch;
 
@@ -28,6 +29,8 @@ use places::Place;
 
 /// Entries that are kept for whoever writes them.
 const LOG_MAX: usize = 65_536;
+/// How long places are remembered that became free: whoever takes one later is told of by then.
+const REMEMBERED_MS: u64 = 600_000;
 
 /// What is so, and what has happened lately. Copies share structure.
 #[derive(Clone, Debug, Default)]
@@ -124,8 +127,8 @@ pub struct Accounting {
     begun: BTreeMap<Uid, i64>,
     /// What is held on a node, by node and model.
     taken: BTreeMap<(String, String), u64>,
-    /// When a place on a node last became free.
-    freed: BTreeMap<String, u64>,
+    /// Places that are held or became free lately, by node.
+    rooms: BTreeMap<String, Room>,
     /// Since when stock was last seen, by node and model.
     since: BTreeMap<(String, String), u64>,
     /// The latest moment that was told, in milliseconds of Unix time, to the second.
@@ -152,7 +155,7 @@ impl Accounting {
             reasons: BTreeMap::new(),
             begun: BTreeMap::new(),
             taken: BTreeMap::new(),
-            freed: BTreeMap::new(),
+            rooms: BTreeMap::new(),
             since: BTreeMap::new(),
             now_ms: 0,
         };
@@ -219,8 +222,8 @@ impl Accounting {
             .flat_map(|uid| places::over(uid, observed, snapshot, with))
             .collect();
         for (held, end) in &over {
-            let freed_ms = self.freed.entry(held.id.node.clone()).or_default();
-            *freed_ms = end.at_ms.max(*freed_ms);
+            let room = self.rooms.entry(held.id.node.clone()).or_default();
+            room.held.push(span(held, end.at_ms));
         }
         self.accounts.over = Arc::new(over);
     }
@@ -287,9 +290,13 @@ impl Accounting {
         if self.accounts.is_complete {
             let there = (held.id.node.clone(), held.model.clone());
             let since_ms = self.since.get(&there).copied();
-            let freed_ms = self.freed.get(&held.id.node).copied();
-            held.from_ms = since_ms.max(freed_ms).unwrap_or_default().max(held.from_ms);
+            let room_ms = self.room(&held.id.node).since(span(&held, Span::LASTS));
+            // Where it is more than there was, there is more from now on.
+            let room_ms = room_ms.unwrap_or(self.now_ms);
+            held.from_ms = since_ms.unwrap_or_default().max(room_ms);
         }
+        let room = self.rooms.entry(held.id.node.clone()).or_default();
+        room.held.push(span(&held, Span::LASTS));
         self.name(&held.payer.tenant, observed);
         let held = Arc::new(held);
         *self.on_node(&held) += held.gpu_milli;
@@ -309,9 +316,22 @@ impl Accounting {
         let taken = self.on_node(held);
         *taken = taken.saturating_sub(held.gpu_milli);
         self.nodes.insert(held.id.node.as_str().into());
-        self.freed.insert(held.id.node.clone(), end.at_ms);
+        let room = self.rooms.entry(held.id.node.clone()).or_default();
+        room.free(span(held, end.at_ms));
+        room.forget(self.now_ms.saturating_sub(REMEMBERED_MS));
         self.accounts.held.remove_mut(&held.id);
         self.log(Entry::Freed(held.id.clone(), end));
+    }
+
+    /// What is known of the room on a node.
+    fn room(&self, node: &str) -> Room {
+        let first = (node.to_owned(), String::new());
+        let stock = self.accounts.stock.range(first..);
+        let stock = stock.take_while(|((of, _), _)| of == node);
+        Room {
+            there: stock.map(|(_, stock)| stock.gpu_milli).sum(),
+            ..self.rooms.get(node).cloned().unwrap_or_default()
+        }
     }
 
     fn on_node(&mut self, held: &Held) -> &mut u64 {
@@ -367,5 +387,14 @@ impl Accounting {
             }
             log.remove_mut(&first);
         }
+    }
+}
+
+/// For how long a place is held.
+const fn span(held: &Held, until_ms: u64) -> Span {
+    Span {
+        from_ms: held.from_ms,
+        until_ms,
+        gpu_milli: held.gpu_milli,
     }
 }

@@ -33,7 +33,8 @@ impl Accounting {
             let same_pool = node.is_none() || stock.pool == pool;
             let is_same = wanted.get(&stock.model) == Some(&stock.gpu_milli) && same_pool;
             if !is_same {
-                self.gone(stock);
+                let is_replaced = wanted.contains_key(&stock.model);
+                self.gone(stock, is_replaced);
             }
         }
         for (model, gpu_milli) in wanted {
@@ -44,21 +45,31 @@ impl Accounting {
         }
     }
 
-    fn gone(&mut self, stock: &Stock) {
+    fn gone(&mut self, stock: &Stock, is_replaced: bool) {
         let key = (stock.node.clone(), stock.model.clone());
         self.accounts.stock.remove_mut(&key);
+        // There is no moment without any where something else is there from now on.
+        let at_ms = match is_replaced {
+            true => self.begins(&key),
+            false => self.now_ms,
+        };
         self.log(Entry::Gone {
             node: stock.node.clone(),
             model: stock.model.clone(),
-            at_ms: self.now_ms.max(stock.from_ms),
+            at_ms: at_ms.max(stock.from_ms),
             estimated: false,
         });
     }
 
+    /// When the next span of what is there begins: two that begin at the same moment could not be
+    /// told apart.
+    fn begins(&self, key: &(String, String)) -> u64 {
+        let before = self.since.get(key);
+        before.map_or(self.now_ms, |before| self.now_ms.max(before + 1))
+    }
+
     fn appeared(&mut self, key: (String, String), gpu_milli: u64, pool: &str) {
-        // Two spans that begin at the same moment could not be told apart.
-        let before = self.since.get(&key).copied();
-        let from_ms = before.map_or(self.now_ms, |before| self.now_ms.max(before + 1));
+        let from_ms = self.begins(&key);
         self.since.insert(key.clone(), from_ms);
         let stock = Stock {
             node: key.0.clone(),

@@ -7,7 +7,7 @@
 //! | divide a fleet's cost, share out what is nobody's | [`bill`], [`fleet`], [`chargeback`] |
 //! | add lines up, make accounts, give advice | [`totals`], [`account`], [`advice`] |
 //! | write reports, export FOCUS, answer as OpenCost does | [`report`], [`focus`], [`allocation`] |
-//! | see how much was held at a time | [`levels`] |
+//! | see how much was held at a time, and since when there was room for it | [`levels`], [`room`] |
 //! | see whether a budget holds, and what to tell | [`budget`] |
 //! | say what is wrong with a file | [`problem`] |
 //!
@@ -32,6 +32,7 @@ pub mod price_file;
 pub mod problem;
 pub mod record;
 pub mod report;
+pub mod room;
 pub mod share;
 mod shared;
 #[cfg(feature = "store")]

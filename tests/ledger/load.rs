@@ -14,7 +14,7 @@ pub(super) const NOBODYS: &str = "nobodys";
 pub(super) const STRANGER: &str = "stranger";
 
 /// Numbers that look like chance, and are the same each time.
-pub(super) struct Dice(pub(super) u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
     /// Those that follow from a seed.

@@ -18,7 +18,6 @@
 mod budget;
 mod busy;
 mod history;
-mod kills;
 mod load;
 mod month;
 mod reports;
@@ -53,7 +52,6 @@ const FLEET: [(&str, u32); 2] = [("NVIDIA-H100-80GB-HBM3", 6), ("NVIDIA-L4", 2)]
 const LIFE_MS: u64 = 6_000;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "finds starts whose lines are lost when a leader dies right after it admitted them"]
 async fn thirty_tenants_pay_for_a_month_what_their_pods_held_however_often_we_die() {
     let directory = TempDir::new().unwrap();
     let url = format!("sqlite://{}", directory.path().join("ledger.db").display());
@@ -87,6 +85,8 @@ async fn thirty_tenants_pay_for_a_month_what_their_pods_held_however_often_we_di
         .map(|hold| (&hold.payer.namespace, &hold.job))
         .collect();
     assert_eq!(begun.len(), jobs + 1, "the Jobs, and the stranger");
+    names_who_pays(&told, &tenants);
+    is_there_throughout(&told);
     let month = Month::of(&told, length);
     println!(
         "{jobs} Jobs of {TENANTS} tenants, {kills} kills, a second is {} h; {}",
@@ -126,6 +126,36 @@ fn manifest((n, name): (u64, &String)) -> String {
         let _ = writeln!(text, "  costCenter: cc-{}\n  department: research", n % 7);
     }
     text
+}
+
+/// Each line has what its Tenant says of who pays, and the book what people call it.
+fn names_who_pays(told: &Extract, tenants: &[String]) {
+    for (n, name) in (1..).zip(tenants) {
+        for hold in told.holds.iter().filter(|hold| hold.payer.tenant == *name) {
+            let paid = match n {
+                1 => (String::new(), ""),
+                n => (format!("cc-{}", n % 7), "research"),
+            };
+            let payer = &hold.payer;
+            assert_eq!((payer.cost_center.clone(), &*payer.department), paid);
+            assert_eq!(told.names[name], format!("Team {n}"));
+        }
+    }
+}
+
+/// What there is on a node goes on in the next span where one ends: no node was ever gone.
+fn is_there_throughout(told: &Extract) {
+    let mut until: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let mut spans: Vec<_> = told.stock.iter().collect();
+    spans.sort_by_key(|stock| stock.from_ms);
+    for stock in spans {
+        let last = until.insert(
+            (&stock.node, &stock.model),
+            stock.until_ms.unwrap_or(u64::MAX),
+        );
+        let is_next = last.is_none_or(|last| last == stock.from_ms);
+        assert!(is_next, "{stock:?} after {last:?}: {:#?}", told.stock);
+    }
 }
 
 /// Jobs of tenants that are drawn, until the month is over; returns how many.
@@ -201,8 +231,9 @@ fn described(told: &Extract) -> String {
     )
 }
 
-/// The lines of a Job's last start, which began when all others had ended, are those of a place for
-/// each of its pods, on its node, for all the time that it had it.
+/// The lines of each start of a Job are a place for each of its pods, and begin when all of the start
+/// before have ended; each of its pods that ran to its end did so in a place of its own, for all the
+/// time that it had it.
 fn agrees(told: &Extract, job: &Job, lives: &[Life]) {
     let (uid, name) = (job.uid().unwrap(), job.name_any());
     let tenant = job.namespace().unwrap();
@@ -211,58 +242,54 @@ fn agrees(told: &Extract, job: &Job, lives: &[Life]) {
         .iter()
         .filter(|life| life.uid == uid && !life.had_to_leave)
         .collect();
-    // Of a Job that had already ended when it was started again no pod came of that.
-    let ran: BTreeSet<&str> = own.iter().map(|life| &*life.node).collect();
-    let nodes = |epoch: i64| -> BTreeSet<&str> {
-        let lines = all.iter().filter(|hold| hold.id.epoch == epoch);
-        lines.map(|hold| &*hold.id.node).collect()
-    };
-    let epochs = all.iter().map(|hold| hold.id.epoch);
-    let last = epochs.filter(|epoch| nodes(*epoch) == ran).max();
-    let last = last.unwrap_or_else(|| panic!("{tenant}/{name}: {all:#?}, pods {own:#?}"));
-    let lines: Vec<&Hold> = all
-        .iter()
-        .copied()
-        .filter(|hold| hold.id.epoch == last)
-        .collect();
-    let earlier = all.iter().filter(|hold| hold.id.epoch < last);
-    let began = lines.iter().map(|hold| hold.from_ms).min().unwrap();
-    for line in earlier {
-        assert!(line.end.unwrap().at_ms <= began, "{name}: {line:?}");
-    }
-    let mut ours: BTreeMap<&str, Vec<(u64, u64, bool)>> = BTreeMap::new();
-    let mut theirs: BTreeMap<&str, Vec<(u64, u64)>> = BTreeMap::new();
-    for life in &own {
-        let span = (life.bound_ms, life.over_ms);
-        theirs.entry(&life.node).or_default().push(span);
-    }
-    for line in &lines {
+    let both = format!("{tenant}/{name}: lines {all:#?}, pods {own:#?}");
+    let each = own[0].gpus * 1000;
+    let whole = u64::try_from(job.spec.as_ref().unwrap().parallelism.unwrap()).unwrap() * each;
+    let mut starts: BTreeMap<i64, Vec<&Hold>> = BTreeMap::new();
+    for line in &all {
         let payer = &line.payer;
         let who = [&*payer.tenant, &*payer.namespace, &*payer.user];
         assert_eq!(who, [&*tenant, &*tenant, "alice"], "{name}");
         assert_eq!((&*line.kind, &*line.job), ("Job", &*name));
-        let (each, end) = (own[0].gpus * 1000, line.end.unwrap());
-        assert_eq!(line.gpu_milli % each, 0, "{name}: {line:?}");
-        let seats = usize::try_from(line.gpu_milli / each).unwrap();
-        let span = (line.from_ms, end.at_ms, end.estimated);
-        let all = ours.entry(&line.id.node).or_default();
-        all.extend(std::iter::repeat_n(span, seats));
+        starts.entry(line.id.epoch).or_default().push(line);
     }
-    let nodes = (ours.keys(), theirs.keys());
-    let both = format!("{tenant}/{name}: lines {all:#?}, pods {own:#?}");
-    assert!(nodes.0.eq(nodes.1), "{both}");
-    for (node, mut spans) in ours {
-        let mut pods = theirs.remove(node).unwrap();
-        let (places, count) = (spans.len(), pods.len());
-        assert_eq!(places, count, "each place once on {node}: {both}");
-        spans.sort_by_key(|(_, end, _)| *end);
-        pods.sort_by_key(|(_, over)| *over);
-        for ((from, end, estimated), (bound, over)) in spans.into_iter().zip(pods) {
-            // Pods tell whole seconds.
-            let is_early = from / 1000 <= bound / 1000;
-            assert!(is_early, "bound at {bound}, held from {from}: {both}");
-            let is_whole = estimated || end >= over;
-            assert!(is_whole, "over at {over}, held until {end}: {both}");
+    let mut free_ms = 0;
+    for lines in starts.values() {
+        // Who is let stay before its eviction is on record has the same places again.
+        let held = |at_ms: u64| -> u64 {
+            let then = |line: &&&Hold| line.from_ms <= at_ms && at_ms < line.end.unwrap().at_ms;
+            let held = lines.iter().filter(then);
+            held.map(|line| line.gpu_milli).sum()
+        };
+        for line in lines {
+            assert!(held(line.from_ms) <= whole, "each place once: {both}");
         }
+        let all: u64 = lines.iter().map(|line| line.gpu_milli).sum();
+        assert!(all >= whole, "a place for each of its pods: {both}");
+        let from_ms = lines.iter().map(|line| line.from_ms).min().unwrap();
+        assert!(from_ms >= free_ms, "one start after another: {both}");
+        let ends = lines.iter().map(|line| line.end.unwrap().at_ms);
+        free_ms = ends.max().unwrap();
+    }
+    let mut places: Vec<&Hold> = Vec::new();
+    for line in &all {
+        let seats = usize::try_from(line.gpu_milli / each).unwrap();
+        places.extend(std::iter::repeat_n(*line, seats));
+    }
+    // Where there are several, the one that ends first leaves the others to those that last longer.
+    places.sort_by_key(|place| place.end.unwrap().at_ms);
+    let mut pods = own.clone();
+    pods.sort_by_key(|pod| pod.over_ms);
+    for pod in pods {
+        // Pods tell whole seconds.
+        let is_its_own = |place: &&Hold| {
+            let (from_ms, end) = (place.from_ms, place.end.unwrap());
+            let begins = from_ms / 1000 <= pod.bound_ms / 1000 && pod.bound_ms <= end.at_ms;
+            let lasts = end.estimated || end.at_ms >= pod.over_ms;
+            place.id.node == pod.node && begins && lasts
+        };
+        let place = places.iter().position(is_its_own);
+        let place = place.unwrap_or_else(|| panic!("no place of {pod:?}: {both}"));
+        places.remove(place);
     }
 }

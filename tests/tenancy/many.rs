@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use kube::api::{Api, PostParams};
-use prorata::api::Tenant;
-use serde_json::json;
+use prorata::tenancy::Kind;
+use serde_json::{Value, json};
 
 use crate::cluster::from;
 use crate::tenancy::world::{World, first_job, tenant};
@@ -15,19 +15,82 @@ const ONE_WITHIN: Duration = Duration::from_secs(5);
 const FIFTY_WITHIN: Duration = Duration::from_secs(60);
 
 /// `vision` first, which all other parts of this test go on with; then as many as are asked for.
-pub(crate) async fn from_nothing_to_the_first_job(world: &World) {
-    let took = make(world, &["vision".to_owned()]).await;
+pub(crate) async fn from_nothing_to_the_first_job(world: &mut World) {
+    let mut names = vec!["vision".to_owned()];
+    let took = make(world, &names).await;
     println!("from nothing to the first Job admitted, one tenant: {took:.2?}");
     assert!(took <= ONE_WITHIN, "{took:?}");
-    let Ok(count) = std::env::var("PRORATA_TENANTS") else {
-        return;
-    };
-    let names: Vec<String> = (0..count.parse::<usize>().unwrap())
-        .map(|number| format!("team{number:03}"))
+    if let Ok(count) = std::env::var("PRORATA_TENANTS") {
+        let numbers = 0..count.parse::<usize>().unwrap();
+        let more: Vec<String> = numbers.map(|number| format!("team{number:03}")).collect();
+        let took = make(world, &more).await;
+        println!("from nothing to the first Job admitted, {count} tenants at once: {took:.2?}");
+        assert!(more.len() > 50 || took <= FIFTY_WITHIN, "{took:?}");
+        names.extend(more);
+    }
+    a_second_run_writes_nothing(world, &names).await;
+}
+
+/// Neither who applies the same once more nor another controller has anything written, or so much as
+/// asked for.
+async fn a_second_run_writes_nothing(world: &mut World, names: &[String]) {
+    let manifests: Vec<String> = names
+        .iter()
+        .map(|name| manifest(name).to_string())
         .collect();
-    let took = make(world, &names).await;
-    println!("from nothing to the first Job admitted, {count} tenants at once: {took:.2?}");
-    assert!(names.len() > 50 || took <= FIFTY_WITHIN, "{took:?}");
+    for name in names {
+        world.until_provisioned(name).await;
+    }
+    let before = quiet(world).await;
+    world.cluster.apply(&manifests.join("\n---\n"));
+    world.restart().await;
+    let after = quiet(world).await;
+    assert_eq!(after.len(), before.len(), "{:?}", &after[before.len()..]);
+    // Tenants are looked at in the order of their names, so all have been when this one is written for.
+    world.cluster.apply(&manifest("zz-last").to_string());
+    world.until_provisioned("zz-last").await;
+    // What is due to each changes with how many there are, and is shown.
+    let (is_last, is_shown) = (
+        |about: &Value| about.to_string().contains("zz-last"),
+        |about: &Value| about["subresource"] == "status",
+    );
+    let after = quiet(world).await;
+    let news = &after[before.len()..];
+    let (last, others): (Vec<&Value>, Vec<&Value>) = news.iter().partition(|about| is_last(about));
+    let others: Vec<_> = others.iter().filter(|about| !is_shown(about)).collect();
+    println!(
+        "a second run, {} tenants: {} writes, and {} for one that is new",
+        names.len(),
+        others.len(),
+        last.len()
+    );
+    assert!(others.is_empty(), "{others:?}");
+    assert!(last.len() >= 3 * (2 + 3 + 3), "{last:?}");
+}
+
+/// What the controller has asked to write of what it keeps, once it asks for nothing more: neither
+/// its Lease, nor Events, nor who it is.
+async fn quiet(world: &World) -> Vec<Value> {
+    let others = ["leases", "events", "selfsubjectreviews"];
+    let asked = || {
+        let mut asked = world.asked_to_write();
+        asked.retain(|about| !others.iter().any(|kind| about["resource"] == *kind));
+        asked
+    };
+    let mut before = asked();
+    loop {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let now = asked();
+        if now.len() == before.len() {
+            return now;
+        }
+        before = now;
+    }
+}
+
+/// A Tenant of this name. There are not GPUs for all to own some.
+fn manifest(name: &str) -> Value {
+    tenant(name, if name == "vision" { 8 } else { 0 }, &json!({}))
 }
 
 /// Creates Tenants, and as the user of each a Job in its production namespace. How long until the
@@ -38,12 +101,10 @@ async fn make(world: &World, names: &[String]) -> Duration {
         users.push(world.client(&format!("{name}-user")).await);
     }
     let clock = Instant::now();
-    let tenants: Api<Tenant> = Api::all(world.cluster.admin.clone());
-    let guaranteed = if names.len() == 1 { 8 } else { 0 };
+    let tenants = world.objects(Kind::Tenant, None);
     for name in names {
-        let tenant = from(tenant(name, guaranteed, &json!({})));
         tenants
-            .create(&PostParams::default(), &tenant)
+            .create(&PostParams::default(), &from(manifest(name)))
             .await
             .unwrap();
     }

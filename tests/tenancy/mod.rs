@@ -16,10 +16,10 @@ use world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_is_made_kept_isolated_and_left() {
-    let Some(world) = World::start().await else {
+    let Some(mut world) = World::start().await else {
         return;
     };
-    many::from_nothing_to_the_first_job(&world).await;
+    many::from_nothing_to_the_first_job(&mut world).await;
     kept::nothing_is_written_twice(&world).await;
     kept::what_others_change_is_corrected_and_told(&world).await;
     isolation::each_role_may_do_what_the_table_says(&world).await;
@@ -29,11 +29,12 @@ async fn a_tenant_is_made_kept_isolated_and_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_has_more_for_a_while() {
+async fn a_tenant_has_more_for_a_while_and_less_for_good() {
     let Some(world) = World::start().await else {
         return;
     };
     terms::a_grant_takes_effect_and_ends_within_seconds(&world).await;
+    terms::a_downward_edit_evicts_nobody_and_admits_nothing_new(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

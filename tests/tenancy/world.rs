@@ -13,7 +13,7 @@ use prorata::tenancy::Kind;
 use prorata_controlplane::{Kubelet, KubeletOptions, Options, Process, User, nodes};
 use serde_json::{Value, json};
 
-use crate::cluster::controller::Site;
+use crate::cluster::controller::{Site, get};
 use crate::cluster::requests::eventually;
 use crate::cluster::{Cluster, from};
 
@@ -21,7 +21,8 @@ use crate::cluster::{Cluster, from};
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
     _kubelet: Kubelet,
-    _controller: Process,
+    site: Site,
+    controller: Process,
 }
 
 impl World {
@@ -49,8 +50,22 @@ impl World {
         Some(Self {
             cluster,
             _kubelet: kubelet,
-            _controller: controller,
+            site,
+            controller,
         })
+    }
+
+    /// Ends the controller, and starts another, which knows nothing of what the first has seen.
+    pub(crate) async fn restart(&mut self) {
+        self.controller.kill().unwrap();
+        self.controller = self.site.start(&self.cluster.plane).await;
+        let health = self.site.health;
+        eventually("it leads", || async move {
+            let metrics = tokio::task::spawn_blocking(move || get(health, "/metrics"));
+            let metrics = metrics.await.unwrap().unwrap_or_default();
+            metrics.lines().any(|line| line == "prorata_leader 1")
+        })
+        .await;
     }
 
     /// A client of somebody who has no rights but those that a Tenant gives.
@@ -88,23 +103,31 @@ impl World {
     /// How many requests to write what a Tenant wants the controller has made so far.
     pub(crate) fn writes(&self, team: &str) -> usize {
         let kept = Kind::ALL.map(|kind| kind.resource().plural);
-        let log = std::fs::read_to_string(self.cluster.plane.audit_log()).unwrap();
-        let is_write = |line: &&str| {
-            let request: Value = serde_json::from_str(line).unwrap();
-            let about = &request["objectRef"];
-            request["user"]["username"] == CONTROLLER_USER
-                && ["create", "update", "patch", "delete"]
-                    .iter()
-                    .any(|verb| request["verb"] == *verb)
-                && kept.iter().any(|resource| about["resource"] == **resource)
+        let asked = self.asked_to_write().into_iter();
+        let is_about = |about: &Value| {
+            kept.iter().any(|resource| about["resource"] == **resource)
                 && about["subresource"].is_null()
                 && [&about["namespace"], &about["name"]]
                     .iter()
                     .any(|text| text.as_str().is_some_and(|text| text.contains(team)))
         };
+        asked.filter(is_about).count()
+    }
+
+    /// What the controller has asked to write so far, in order.
+    pub(crate) fn asked_to_write(&self) -> Vec<Value> {
+        let log = std::fs::read_to_string(self.cluster.plane.audit_log()).unwrap();
+        let about = |line: &str| {
+            let mut request: Value = serde_json::from_str(line).unwrap();
+            let is_write = ["create", "update", "patch", "delete"]
+                .iter()
+                .any(|verb| request["verb"] == *verb);
+            let is_ours = request["user"]["username"] == CONTROLLER_USER;
+            (is_write && is_ours).then(|| request["objectRef"].take())
+        };
         // The last line may not be written to its end.
         let whole = log.rfind('\n').map_or("", |end| &log[..end]);
-        whole.lines().filter(is_write).count()
+        whole.lines().filter_map(about).collect()
     }
 
     /// Where a Job stands in the queue.

@@ -7,8 +7,9 @@ use super::read::{number, seat, stock_of};
 use super::{Book, Error};
 use crate::entry::PlaceId;
 use crate::record::Stock;
+use crate::room::Span;
 
-const HELD: &str = "SELECT s.job_uid, s.epoch, s.seat, s.node, s.from_ms FROM starts s WHERE NOT EXISTS \
+const HELD: &str = "SELECT s.job_uid, s.epoch, s.seat, s.node, s.from_ms, s.gpu_milli FROM starts s WHERE NOT EXISTS \
      (SELECT 1 FROM ends e WHERE e.job_uid = s.job_uid AND e.epoch = s.epoch AND e.seat = s.seat \
      AND e.node = s.node AND e.from_ms = s.from_ms)";
 
@@ -18,7 +19,9 @@ const THERE: &str = "SELECT s.node, s.model, s.pool, s.gpu_milli, s.from_ms FROM
 
 const KEPT_UNTIL: &str = "SELECT MAX(until_ms) AS until_ms FROM kept";
 
-const FREED: &str = "SELECT MAX(at_ms) AS at_ms FROM ends WHERE node = $1";
+const FREED: &str = "SELECT e.from_ms, e.at_ms, s.gpu_milli FROM ends e JOIN starts s ON e.job_uid = s.job_uid \
+     AND e.epoch = s.epoch AND e.seat = s.seat AND e.node = s.node AND e.from_ms = s.from_ms \
+     WHERE e.node = $1 AND e.at_ms > $2";
 
 /// A place that is held as far as the book says.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +30,8 @@ pub struct Open {
     pub id: PlaceId,
     /// From when on, in milliseconds of Unix time.
     pub from_ms: u64,
+    /// How much, in thousandths of a GPU.
+    pub gpu_milli: u64,
 }
 
 impl Book {
@@ -56,6 +61,7 @@ pub(super) async fn open_holds(connection: &mut AnyConnection) -> Result<Vec<Ope
         Ok(Open {
             id: place(row)?,
             from_ms: number(row, "from_ms")?,
+            gpu_milli: number(row, "gpu_milli")?,
         })
     };
     let mut all: Vec<Open> = rows.iter().map(open).collect::<Result<_, Error>>()?;
@@ -76,15 +82,23 @@ pub(super) async fn kept_until(connection: &mut AnyConnection) -> Result<Option<
     Ok(until.and_then(|until| u64::try_from(until).ok()))
 }
 
-/// When a place of a node last became free, as far as the book says.
+/// The places of a node that became free after a moment, as far as the book says.
 pub(super) async fn freed(
     connection: &mut AnyConnection,
     node: &str,
-) -> Result<Option<u64>, Error> {
-    let row = query(FREED).bind(node).fetch_one(connection).await;
-    let row = row.map_err(Error::Unread)?;
-    let at: Option<i64> = row.try_get("at_ms").map_err(Error::Unread)?;
-    Ok(at.and_then(|at| u64::try_from(at).ok()))
+    after_ms: u64,
+) -> Result<Vec<Span>, Error> {
+    let after_ms = i64::try_from(after_ms).unwrap_or(i64::MAX);
+    let rows = query(FREED).bind(node).bind(after_ms);
+    let rows = rows.fetch_all(connection).await.map_err(Error::Unread)?;
+    let freed = |row: &AnyRow| {
+        Ok(Span {
+            from_ms: number(row, "from_ms")?,
+            until_ms: number(row, "at_ms")?,
+            gpu_milli: number(row, "gpu_milli")?,
+        })
+    };
+    rows.iter().map(freed).collect()
 }
 
 /// The place that a row is about.

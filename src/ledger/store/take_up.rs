@@ -8,6 +8,7 @@ use super::open_lines::{self, Open};
 use super::{Book, Error, write};
 use crate::entry::{Entry, Held, Picture, PlaceId};
 use crate::record::{End, Stock, Why};
+use crate::room::{Room, Span};
 
 impl Book {
     /// Goes on with the book from a moment on at which all is known. Returns how many lines that made,
@@ -21,9 +22,9 @@ impl Book {
         let stock = open_lines::open_stock(&mut transaction).await?;
         let kept_until = open_lines::kept_until(&mut transaction).await?;
         let mut freed = BTreeMap::new();
-        for node in nodes(&open, picture) {
-            let last = open_lines::freed(&mut transaction, node).await?;
-            freed.extend(last.map(|at_ms| (node, at_ms)));
+        for (node, since_ms) in nodes(&open, picture) {
+            let places = open_lines::freed(&mut transaction, node, since_ms).await?;
+            freed.insert(node, places);
         }
         let left = Left {
             open,
@@ -44,17 +45,50 @@ struct Left<'a> {
     open: Vec<Open>,
     stock: Vec<Stock>,
     kept_until: Option<u64>,
-    /// When a place on a node last became free, where something is held that the book does not know.
-    freed: BTreeMap<&'a str, u64>,
+    /// Places that became free, by the nodes on which something is held, or was, that the book does not
+    /// know of; as far back as that.
+    freed: BTreeMap<&'a str, Vec<Span>>,
 }
 
-/// The nodes on which something is held, or was, that the book does not know of.
-fn nodes<'a>(open: &[Open], now: &'a Picture) -> BTreeSet<&'a str> {
+/// The nodes on which something is held, or was, that the book does not know of; and since when.
+fn nodes<'a>(open: &[Open], now: &'a Picture) -> BTreeMap<&'a str, u64> {
     let known: BTreeSet<&PlaceId> = open.iter().map(|open| &open.id).collect();
     let over = now.over.iter().chain(&now.gone).map(|(held, _)| held);
     let all = now.held.iter().chain(over);
-    let new = all.filter(|held| !known.contains(&held.id));
-    new.map(|held| held.id.node.as_str()).collect()
+    let mut nodes = BTreeMap::new();
+    for held in all.filter(|held| !known.contains(&held.id)) {
+        let since_ms = nodes.entry(held.id.node.as_str()).or_insert(u64::MAX);
+        *since_ms = held.from_ms.min(*since_ms);
+    }
+    nodes
+}
+
+/// The room on each node, by name.
+type Rooms<'a> = BTreeMap<&'a str, Room>;
+
+/// The room on those nodes, where these places are free now and nothing is added yet.
+fn rooms<'a>(left: &Left<'a>, ends: &[(PlaceId, End)], now: &'a Picture) -> Rooms<'a> {
+    let mut rooms: Rooms<'a> = BTreeMap::new();
+    for (node, freed) in &left.freed {
+        let room = rooms.entry(node).or_default();
+        room.held.clone_from(freed);
+    }
+    for stock in &now.stock {
+        if let Some(room) = rooms.get_mut(stock.node.as_str()) {
+            room.there += stock.gpu_milli;
+        }
+    }
+    let ends: BTreeMap<&PlaceId, u64> = ends.iter().map(|(id, end)| (id, end.at_ms)).collect();
+    for open in &left.open {
+        if let Some(room) = rooms.get_mut(open.id.node.as_str()) {
+            room.held.push(Span {
+                from_ms: open.from_ms,
+                until_ms: ends.get(&open.id).copied().unwrap_or(Span::LASTS),
+                gpu_milli: open.gpu_milli,
+            });
+        }
+    }
+    rooms
 }
 
 /// What makes the book say what is so now. Nothing that ended is ended later than now, and nothing
@@ -63,7 +97,8 @@ fn differences(left: &Left<'_>, now: &Picture) -> Vec<Entry> {
     let stock = &left.stock;
     let known_ms = left.kept_until.unwrap_or_default().min(now.at_ms);
     let ends = ends(&left.open, known_ms, now);
-    let missed = missed(left, now);
+    let mut rooms = rooms(left, &ends, now);
+    let missed = missed(left, now, &mut rooms);
     let mut last: BTreeMap<&str, u64> = BTreeMap::new();
     let over = missed.iter().map(|(held, end)| (&held.id, end));
     for (id, end) in ends.iter().map(|(id, end)| (id, end)).chain(over) {
@@ -89,7 +124,8 @@ fn differences(left: &Left<'_>, now: &Picture) -> Vec<Entry> {
         name: name.clone(),
         from_ms: now.at_ms,
     });
-    let held: Vec<Entry> = starts(left, &there, now).map(Entry::Held).collect();
+    let held = starts(left, &there, now, &mut rooms);
+    let held = held.into_iter().map(Entry::Held);
     let gone: Vec<Entry> = gone.collect();
     let missed: Vec<Entry> = missed
         .iter()
@@ -107,7 +143,7 @@ fn differences(left: &Left<'_>, now: &Picture) -> Vec<Entry> {
 }
 
 /// Places that were held only while nobody kept the book, of what is known to have been there.
-fn missed(left: &Left<'_>, now: &Picture) -> Vec<(Arc<Held>, End)> {
+fn missed(left: &Left<'_>, now: &Picture, rooms: &mut Rooms<'_>) -> Vec<(Arc<Held>, End)> {
     // What only objects tell of was over when this process began to see, and may be older than the book.
     let over = now.over.iter().filter(|(_, end)| {
         let kept_until = left.kept_until;
@@ -118,17 +154,32 @@ fn missed(left: &Left<'_>, now: &Picture) -> Vec<(Arc<Held>, End)> {
         kept_until.is_none_or(|kept_until| end.at_ms > kept_until)
     });
     let over = over.map(|one| (one, now.since_ms));
+    let open: BTreeSet<&PlaceId> = left.open.iter().map(|open| &open.id).collect();
     let unseen = over.chain(gone.map(|one| (one, now.at_ms)));
+    let unseen = unseen.filter(|((held, _), _)| !open.contains(&held.id));
     let placed = unseen.filter_map(|((held, end), until_ms)| {
         let on_node = |stock: &&Stock| stock.node == held.id.node;
         let is_known = |stock: &&Stock| held.model.is_empty() || stock.model == held.model;
         let stock = left.stock.iter().chain(&now.stock);
         let there = stock.filter(on_node).find(is_known)?;
-        let freed_ms = left.freed(&held.id);
+        let room = rooms.get_mut(held.id.node.as_str());
+        let room_ms = room.map(|room| {
+            let mut span = Span {
+                from_ms: held.from_ms,
+                until_ms: end.at_ms,
+                gpu_milli: held.gpu_milli,
+            };
+            span.from_ms = room.since(span).unwrap_or(end.at_ms);
+            room.held.push(span);
+            span.from_ms
+        });
         let held = Held {
             model: there.model.clone(),
             pool: there.pool.clone(),
-            from_ms: held.from_ms.max(there.from_ms).max(freed_ms),
+            from_ms: held
+                .from_ms
+                .max(there.from_ms)
+                .max(room_ms.unwrap_or_default()),
             ..Held::clone(held)
         };
         let end = End {
@@ -169,35 +220,31 @@ fn ends(open: &[Open], known_ms: u64, now: &Picture) -> Vec<(PlaceId, End)> {
     left.map(end).collect()
 }
 
-impl Left<'_> {
-    fn freed(&self, place: &PlaceId) -> u64 {
-        let freed_ms = self.freed.get(place.node.as_str());
-        freed_ms.copied().unwrap_or_default()
-    }
-}
-
 /// Places that the book does not know of. None is taken before there is something to take.
-fn starts<'a>(
-    left: &'a Left<'_>,
-    there: &'a [Stock],
-    now: &'a Picture,
-) -> impl Iterator<Item = Arc<Held>> + 'a {
+fn starts(
+    left: &Left<'_>,
+    there: &[Stock],
+    now: &Picture,
+    rooms: &mut Rooms<'_>,
+) -> Vec<Arc<Held>> {
     let known: BTreeSet<&PlaceId> = left.open.iter().map(|open| &open.id).collect();
     let since: BTreeMap<(&str, &str), u64> = there
         .iter()
         .map(|stock| ((stock.node.as_str(), stock.model.as_str()), stock.from_ms))
         .collect();
-    let new = now
-        .held
-        .iter()
-        .filter(move |held| !known.contains(&held.id));
-    new.map(move |held| {
+    let new = now.held.iter().filter(|held| !known.contains(&held.id));
+    let mut new: Vec<&Arc<Held>> = new.collect();
+    new.sort_by_key(|held| held.from_ms);
+    let begun = |held: &Arc<Held>| {
         let place = (held.id.node.as_str(), held.model.as_str());
-        let since = since.get(&place).copied().unwrap_or_default();
-        let from_ms = held
-            .from_ms
-            .max(since)
-            .max(left.freed(&held.id).min(now.since_ms));
+        let since_ms = since.get(&place).copied().unwrap_or_default();
+        let room_ms = rooms.get_mut(place.0).map_or(0, |room| {
+            let span = Span::lasting(held.from_ms, held.gpu_milli);
+            let room_ms = room.since(span).unwrap_or(now.since_ms);
+            room.held.push(Span::lasting(room_ms, held.gpu_milli));
+            room_ms
+        });
+        let from_ms = held.from_ms.max(since_ms).max(room_ms.min(now.since_ms));
         match from_ms == held.from_ms {
             true => held.clone(),
             false => Arc::new(Held {
@@ -205,7 +252,8 @@ fn starts<'a>(
                 ..Held::clone(held)
             }),
         }
-    })
+    };
+    new.into_iter().map(begun).collect()
 }
 
 /// Stock with the moment since when the book has it, or will have it.
