@@ -233,9 +233,7 @@ impl Accounting {
         if open.is_empty() {
             return;
         }
-        if observed.leaver(uid).is_some() {
-            self.reasons.insert(uid.to_owned(), Why::Preempted);
-        }
+        self.note_leaver(uid, observed);
         let places = places::of(uid, &open, observed, snapshot);
         for held in &open {
             if !places.iter().any(|place| place.id == held.id) {
@@ -265,6 +263,15 @@ impl Accounting {
                 }
                 self.take(place, observed);
             }
+        }
+        // Who holds places that nobody knew of may have to leave already.
+        self.note_leaver(uid, observed);
+    }
+
+    /// Whoever leaves for others is said to have done so when its places are free.
+    fn note_leaver(&mut self, uid: &str, observed: &Observed) {
+        if observed.leaver(uid).is_some() && !self.open(uid).is_empty() {
+            self.reasons.insert(uid.to_owned(), Why::Preempted);
         }
     }
 

@@ -346,42 +346,41 @@ async fn what_was_over_before_anybody_came_is_told_as_its_objects_say() {
     }
 }
 
-/// All that the Job `train` held is over when the first that is known is settled, and ended then.
-fn was_held_until_now(world: &World, why: Why, estimated: bool) {
-    assert!(world.held().is_empty());
-    let over = world.accounts().over;
-    let seats: Vec<u32> = over.iter().map(|(held, _)| held.id.seat).collect();
+/// The Job `train`, which has to leave when the first that is known is settled, holds all of it until
+/// it is known to have stopped.
+async fn is_held_until_it_has_stopped(mut world: World) {
+    let held = world.held();
+    let seats: Vec<u32> = held.iter().map(|held| held.id.seat).collect();
     assert_eq!(seats, [0, 1]);
-    for (held, end) in over.iter() {
+    for held in &held {
         assert_eq!((held.id.epoch, held.gpu_milli), (7, 1000));
         assert_eq!(held.from_ms, NOW - 60_000, "as its record says");
-        let at_ms = NOW;
-        assert_eq!(
-            *end,
-            End {
-                at_ms,
-                why,
-                estimated
-            }
-        );
     }
+    let before = world.accounts().count;
+    let stopped = train(2, |job| {
+        job["spec"]["suspend"] = true.into();
+        job["status"]["conditions"] = json!([{"type": "Suspended", "status": "True"}]);
+    });
+    world.after(3, vec![Change::Applied(stopped)]).await;
+    let end = seen(NOW + 3000, Why::Preempted);
+    assert_eq!(ends(&world.since(before)), [(0, end), (1, end)]);
+    assert!(world.held().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_had_to_leave_before_anybody_came_held_until_then_as_far_as_is_known() {
+async fn who_had_to_leave_before_anybody_came_is_charged_until_it_has_stopped() {
     let eviction =
         json!({"epoch": 7, "by": "job x", "rule": "priority", "at": "2025-12-31T23:59:30Z"});
     let record = record_with("2025-12-31T23:59:00Z", |record| {
         record["spec"]["eviction"] = eviction;
     });
     let world = World::start(&[train(1, |_| {}), record]);
-    was_held_until_now(&world, Why::Preempted, true);
+    is_held_until_it_has_stopped(world).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn who_has_to_leave_at_once_when_somebody_comes_held_until_that_was_decided() {
-    let urgent = Object::PriorityClass("high".to_owned(), 1000, false);
-    let next = json!({
+/// A Job that needs the whole node, and its class, which comes before all others.
+fn urgent() -> [Object; 2] {
+    let job = json!({
         "metadata": {
             "namespace": "ml-red-dev", "name": "next", "uid": "n", "resourceVersion": "1",
             "annotations": {"internal.prorata.dev/created-by": "alice"},
@@ -391,14 +390,35 @@ async fn who_has_to_leave_at_once_when_somebody_comes_held_until_that_was_decide
             "containers": [{"name": "c", "resources": {"limits": {"nvidia.com/gpu": 4}}}],
         }}},
     });
-    let next = Object::Job(Box::new(JobView::new(&from(next), GPU)));
-    let world = World::start(&[
-        train(1, |_| {}),
-        record("2025-12-31T23:59:00Z"),
-        urgent,
-        next,
-    ]);
-    was_held_until_now(&world, Why::Preempted, false);
+    [
+        Object::PriorityClass("high".to_owned(), 1000, false),
+        Object::Job(Box::new(JobView::new(&from(job), GPU))),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_to_leave_at_once_when_somebody_comes_is_charged_until_it_has_stopped() {
+    let [class, next] = urgent();
+    let running = train(1, |_| {});
+    let world = World::start(&[running, record("2025-12-31T23:59:00Z"), class, next]);
+    is_held_until_it_has_stopped(world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_admitted_and_never_let_go_is_charged_until_its_room_is_given_away() {
+    let [class, next] = urgent();
+    let admitted = train(1, |job| {
+        job["spec"]["suspend"] = true.into();
+        job["metadata"]["annotations"] = json!({"internal.prorata.dev/created-by": "alice"});
+    });
+    let world = World::start(&[admitted, record("2025-12-31T23:59:00Z"), class, next]);
+    let over = world.accounts().over;
+    let lines: Vec<(u32, u64, End)> = over
+        .iter()
+        .map(|(held, end)| (held.id.seat, held.from_ms, *end))
+        .collect();
+    let end = seen(NOW, Why::Preempted);
+    assert_eq!(lines, [(0, NOW - 60_000, end), (1, NOW - 60_000, end)]);
 }
 
 #[tokio::test(start_paused = true)]
