@@ -41,10 +41,10 @@ async fn a_second_run_writes_nothing(world: &mut World, names: &[String]) {
     for name in names {
         world.until_provisioned(name).await;
     }
-    let before = quiet(world).await;
+    let before = quiet(world, names.len()).await;
     world.cluster.apply(&manifests.join("\n---\n"));
     world.restart().await;
-    let after = quiet(world).await;
+    let after = quiet(world, names.len()).await;
     assert_eq!(after.len(), before.len(), "{:?}", &after[before.len()..]);
     // Tenants are looked at in the order of their names, so all have been when this one is written for.
     world.cluster.apply(&manifest("zz-last").to_string());
@@ -54,7 +54,7 @@ async fn a_second_run_writes_nothing(world: &mut World, names: &[String]) {
         |about: &Value| about.to_string().contains("zz-last"),
         |about: &Value| about["subresource"] == "status",
     );
-    let after = quiet(world).await;
+    let after = quiet(world, names.len()).await;
     let news = &after[before.len()..];
     let (last, others): (Vec<&Value>, Vec<&Value>) = news.iter().partition(|about| is_last(about));
     let others: Vec<_> = others.iter().filter(|about| !is_shown(about)).collect();
@@ -69,8 +69,10 @@ async fn a_second_run_writes_nothing(world: &mut World, names: &[String]) {
 }
 
 /// What the controller has asked to write of what it keeps, once it asks for nothing more: neither
-/// its Lease, nor Events, nor who it is.
-async fn quiet(world: &World) -> Vec<Value> {
+/// its Lease, nor Events, nor who it is. What many tenants hold is compared less often than what few do.
+async fn quiet(world: &World, tenants: usize) -> Vec<Value> {
+    let pause = Duration::from_millis(50) * u32::try_from(tenants).unwrap();
+    let pause = pause.max(Duration::from_secs(3));
     let others = ["leases", "events", "selfsubjectreviews"];
     let asked = || {
         let mut asked = world.asked_to_write();
@@ -79,7 +81,7 @@ async fn quiet(world: &World) -> Vec<Value> {
     };
     let mut before = asked();
     loop {
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        tokio::time::sleep(pause).await;
         let now = asked();
         if now.len() == before.len() {
             return now;

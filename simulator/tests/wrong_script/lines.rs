@@ -25,7 +25,7 @@ pub(crate) const WRONG_LINES: [(&str, &str, &str); 61] = [
     (
         "submit red/eval gpus=1",
         "gpus: is not known here",
-        "use gang, gpu, share, cpu, memory, gpu-memory, priority, for, max, expected, checkpoint, model, profile, select:, tolerate:, other:, preemptible, hold, present",
+        "use gang, gpu, share, cpu, memory, gpu-memory, priority, for, max, expected, checkpoint, model, profile, select:, tolerate:, other:, preemptible, hold, present, work",
     ),
     (
         "submit red-eval gpu=1",
