@@ -96,10 +96,15 @@ impl Driver {
             self.learn(news);
         }
         if self.observed.is_let_go(&uid) {
-            let news = self.observed.end_let_go(&uid);
-            self.learn(news);
-            if outcome.failure.is_some() {
-                // Of one that leaves, what it was to have may be free now.
+            let mut news = self.observed.end_let_go(&uid);
+            if outcome.failure.is_none() {
+                self.learn(news);
+            } else {
+                // Of one that leaves, what it was to have may be free now. When it is tried again is
+                // not said by this.
+                news.touched.remove(&uid);
+                self.learn(news);
+                self.touched.insert(uid.clone());
                 self.cycle();
             }
         }

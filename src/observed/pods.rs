@@ -31,6 +31,7 @@ impl Observed {
 
     /// Of pods without a node only those matter that kube-scheduler cannot place.
     pub(super) fn put_unbound(&mut self, pod: PodView, news: &mut News) {
+        let is_orphan = pod.job.is_none();
         let owner = pod.job.map(|owner| self.top(&owner));
         let job = owner.filter(|job| {
             let view = self.jobs.get(job);
@@ -40,6 +41,9 @@ impl Observed {
         news.touched.extend(before.map(|pod| pod.job));
         if let Some(job) = &job {
             self.coming.note(&pod.uid, job);
+        } else if is_orphan {
+            // What its Job left behind is anybody's pod from now on.
+            news.touched.extend(self.coming.end(&pod.uid));
         }
         if let Some((job, why)) = job.zip(pod.unschedulable) {
             news.touched.insert(job.clone());

@@ -54,7 +54,7 @@ impl Observed {
                     self.detach_pods_of_composite(uid, news);
                 }
                 // kube-scheduler may bind pods of a Job that is gone until they are deleted too.
-                if ended || !self.coming.has(uid) {
+                if ended || !(self.coming.has(uid) || self.is_let_go(uid)) {
                     news.facts.extend(self.vacated(uid, ended));
                 }
             }
@@ -147,7 +147,8 @@ impl Observed {
         let stopped = self.has_stopped(uid);
         let mut facts = Vec::new();
         // Edited before it was started: it is planned anew as it is now.
-        let outdated = |plan: &Plan| !is_released && !plan.shape().asks_as(&job.shape());
+        let is_on_its_way = is_released || self.is_let_go(uid);
+        let outdated = |plan: &Plan| !is_on_its_way && !plan.shape().asks_as(&job.shape());
         if self.plans.get(uid).is_some_and(outdated) {
             facts.push(Event::DecisionFailed(job.id.clone()));
         }

@@ -67,16 +67,11 @@ fn nodes<'a>(open: &[Open], now: &'a Picture) -> BTreeMap<&'a str, u64> {
 type Rooms<'a> = BTreeMap<&'a str, Room>;
 
 /// The room on those nodes, where these places are free now and nothing is added yet.
-fn rooms<'a>(left: &Left<'a>, ends: &[(PlaceId, End)], now: &'a Picture) -> Rooms<'a> {
+fn rooms<'a>(left: &Left<'a>, ends: &[(PlaceId, End)]) -> Rooms<'a> {
     let mut rooms: Rooms<'a> = BTreeMap::new();
     for (node, freed) in &left.freed {
         let room = rooms.entry(node).or_default();
         room.held.clone_from(freed);
-    }
-    for stock in &now.stock {
-        if let Some(room) = rooms.get_mut(stock.node.as_str()) {
-            room.there += stock.gpu_milli;
-        }
     }
     let ends: BTreeMap<&PlaceId, u64> = ends.iter().map(|(id, end)| (id, end.at_ms)).collect();
     for open in &left.open {
@@ -91,14 +86,32 @@ fn rooms<'a>(left: &Left<'a>, ends: &[(PlaceId, End)], now: &'a Picture) -> Room
     rooms
 }
 
+/// Each node has this much, of each model as much as is said at most.
+fn stocked<'a>(rooms: &mut Rooms<'_>, stock: impl Iterator<Item = &'a Stock>) {
+    let mut there: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for stock in stock {
+        let most = there.entry((&stock.node, &stock.model)).or_default();
+        *most = stock.gpu_milli.max(*most);
+    }
+    rooms.values_mut().for_each(|room| room.there = 0);
+    for ((node, _), gpu_milli) in there {
+        if let Some(room) = rooms.get_mut(node) {
+            room.there += gpu_milli;
+        }
+    }
+}
+
 /// What makes the book say what is so now. Nothing that ended is ended later than now, and nothing
 /// that was known to last is ended before that was known.
 fn differences(left: &Left<'_>, now: &Picture) -> Vec<Entry> {
     let stock = &left.stock;
     let known_ms = left.kept_until.unwrap_or_default().min(now.at_ms);
     let ends = ends(&left.open, known_ms, now);
-    let mut rooms = rooms(left, &ends, now);
+    let mut rooms = rooms(left, &ends);
+    // What is over may have been held on what is gone.
+    stocked(&mut rooms, stock.iter().chain(&now.stock));
     let missed = missed(left, now, &mut rooms);
+    stocked(&mut rooms, now.stock.iter());
     let mut last: BTreeMap<&str, u64> = BTreeMap::new();
     let over = missed.iter().map(|(held, end)| (&held.id, end));
     for (id, end) in ends.iter().map(|(id, end)| (id, end)).chain(over) {
