@@ -158,3 +158,34 @@ fn a_job_that_is_deleted_keeps_its_place_while_its_pod_may_still_be_bound() {
     let news = observed.apply(Change::Deleted(pod("p", "red")));
     assert!(has(&news, &ended()), "{news:?}");
 }
+
+#[test]
+fn a_job_that_is_edited_while_its_start_is_written_is_planned_anew_only_after_that() {
+    let mut observed = observed();
+    observed.let_go(&id());
+    let failed = Event::DecisionFailed(id());
+    let news = observed.apply(job(&observed, 3, |view| view.gang = 2));
+    assert!(!has(&news, &failed), "{news:?}");
+    let news = observed.end_let_go("j");
+    assert!(has(&news, &failed), "{news:?}");
+}
+
+/// `kubectl delete job --cascade=orphan`, while a pod has no node yet.
+#[test]
+fn what_a_job_leaves_behind_takes_no_place_of_it() {
+    let mut observed = observed();
+    observed.apply(job(&observed, 3, |view| {
+        (view.is_suspended, view.epoch) = (false, Some(1));
+    }));
+    let Object::Pod(mut coming) = pod("p", "red") else {
+        panic!("a pod")
+    };
+    coming.node = None;
+    observed.apply(Change::Applied(Object::Pod(coming.clone())));
+    let gone = Object::Job(Box::new(observed.jobs["j"].clone()));
+    let news = observed.apply(Change::Deleted(gone));
+    assert!(!has(&news, &ended()), "it may be bound by now");
+    coming.job = None;
+    let news = observed.apply(Change::Applied(Object::Pod(coming)));
+    assert!(has(&news, &ended()), "{news:?}");
+}
