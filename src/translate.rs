@@ -12,6 +12,7 @@ mod needs;
 mod node;
 mod plan;
 mod pod;
+mod progress;
 mod record;
 mod sharing;
 mod template;

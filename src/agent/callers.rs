@@ -28,7 +28,8 @@ struct Inner {
     client: Option<Client>,
     /// The controller's token, and until when that is known.
     known: Mutex<Option<(String, Instant)>>,
-    /// One token at a time: whoever sends many that are made up keeps nobody busy.
+    /// One token at a time of those who are not known: whoever sends many that are made up keeps nobody
+    /// busy.
     room: Semaphore,
 }
 
@@ -62,7 +63,10 @@ impl Callers {
             return Ok(());
         }
         let busy = |_| (StatusCode::SERVICE_UNAVAILABLE, "another is asked about");
-        let _room = self.0.room.try_acquire().map_err(busy)?;
+        let _room = match self.was_known(token) {
+            true => None,
+            false => Some(self.0.room.try_acquire().map_err(busy)?),
+        };
         let asked = identity::of_token(client, token, Some(labels::AGENT_AUDIENCE)).await;
         let user = asked.map_err(|error| {
             warn!(%error, "a token cannot be reviewed");
@@ -79,10 +83,19 @@ impl Callers {
     }
 
     fn knows(&self, token: &str) -> bool {
+        self.known_until(token)
+            .is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Whether this was the controller's the last time that anybody asked.
+    fn was_known(&self, token: &str) -> bool {
+        self.known_until(token).is_some()
+    }
+
+    fn known_until(&self, token: &str) -> Option<Instant> {
         let known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .as_ref()
-            .is_some_and(|(of, until)| of == token && Instant::now() < *until)
+        let known = known.as_ref().filter(|(of, _)| of == token);
+        known.map(|(_, until)| *until)
     }
 }
 

@@ -32,7 +32,7 @@ impl Driver {
         }
     }
 
-    fn next_effect(&mut self, snapshot: &Snapshot) -> Option<(Uid, Effect)> {
+    pub(super) fn next_effect(&mut self, snapshot: &Snapshot) -> Option<(Uid, Effect)> {
         let busy = &self.work.busy;
         self.observed.forget_withdrawn(|uid| busy.contains_key(uid));
         while let Some((uid, queue)) = self.work.next() {
@@ -104,6 +104,9 @@ impl Driver {
                 // not said by this.
                 news.touched.remove(&uid);
                 self.learn(news);
+                if let Some(accounting) = &mut self.accounting {
+                    accounting.touch(&uid);
+                }
                 self.touched.insert(uid.clone());
                 self.cycle();
             }

@@ -205,10 +205,17 @@ fn served(node: &Node, to: &Partition, waiting: &[&Job], free: u64) -> u64 {
 
 /// Since when nodes in the mode of this change have been wanted at every look, of which this is one:
 /// demand that comes and goes is not worth a switch. `before` is what was wanted at the last look.
+/// Nobody looks while a node is changed; the last was done at `changed`.
 #[must_use]
-pub fn since(change: &Change, before: Option<&Demand>, now: Timestamp) -> Timestamp {
+pub fn since(
+    change: &Change,
+    before: Option<&Demand>,
+    changed: Option<Timestamp>,
+    now: Timestamp,
+) -> Timestamp {
     let before = before.filter(|before| before.to == change.to.to_string());
-    before.map_or(now, |before| before.since.0)
+    let since = before.map_or(now, |before| before.since.0);
+    changed.map_or(since, |changed| since.max(changed))
 }
 
 #[cfg(test)]

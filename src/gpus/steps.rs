@@ -208,6 +208,15 @@ fn drain(seen: &Seen, record: &Repartition, limits: Limits, now: Timestamp) -> A
             false => Action::Drain,
         };
     }
+    if record.taken_back {
+        // Its labels say otherwise already: were it opened, it could be switched under its pods.
+        let message = format!(
+            "{} pods or jobs have come to its GPUs, which are to be {} again, and it stays cordoned until they have left: \
+             `prorata drain NODE` has jobs leave, `kubectl get pods -A --field-selector spec.nodeName=NODE` shows the others",
+            seen.left, record.from,
+        );
+        return stall(record, "NotEmpty", message);
+    }
     let message = format!(
         "after {} {} pods or jobs are still on its GPUs, and nothing has been changed: `prorata drain NODE` has jobs \
          leave that are not evicted otherwise, `kubectl get pods -A --field-selector spec.nodeName=NODE` shows the \

@@ -12,7 +12,8 @@ use prorata_core::{JobId, Needs, Others, Resource, Resources};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::job::{Form, JobView, Part, checkpointed, gang, max_duration};
+use super::job::{Form, JobView, Part, gang, max_duration};
+use super::progress::checkpointed;
 use super::template::Template;
 use super::{annotation, composite_owner, controller, created, version};
 use crate::api::labels;

@@ -7,12 +7,11 @@ use std::time::Duration;
 use k8s_openapi::api::batch::v1 as k8s;
 use k8s_openapi::api::core::v1::{Affinity, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use prorata_core::{Hold, Job, JobId, Needs, Resources, TenantId, Time};
 
 use super::template::Template;
-use super::{annotation, composite_owner, controller, created, moment, plan, version};
+use super::{annotation, composite_owner, controller, created, plan, progress, version};
 use crate::api::labels;
 use crate::duration;
 use crate::kinds::Composite;
@@ -185,16 +184,16 @@ impl JobView {
             epoch,
             has_begun: false,
             creator: annotation(metadata, labels::CREATED_BY).map(str::to_owned),
-            begun: begun(job),
-            ended: ended(job),
-            has_ended: has_ended(job),
-            is_quiet: is_suspended_by_kubernetes(job) && count(job, |s| s.active) == 0,
-            active: count(job, |s| s.active),
-            terminating: count(job, |s| s.terminating),
-            checkpointed: checkpointed(metadata),
+            begun: progress::begun(job),
+            ended: progress::ended(job),
+            has_ended: progress::end(job).is_some(),
+            is_quiet: progress::is_quiet(job),
+            active: progress::active(job),
+            terminating: progress::terminating(job),
+            checkpointed: progress::checkpointed(metadata),
             is_leaving: metadata.deletion_timestamp.is_some(),
             gang: spec.map_or(1, gang),
-            remaining: spec.map_or(1, |spec| remaining(spec, job.status.as_ref())),
+            remaining: spec.map_or(1, |spec| gang(spec).min(progress::left(spec, job))),
             indexed: spec.and_then(|s| s.completion_mode.as_deref()) == Some("Indexed"),
             task: match obstacle {
                 None => asked.task,
@@ -211,7 +210,7 @@ impl JobView {
                 .or(asked.priority_class),
             has_annotations: metadata.annotations.is_some(),
             affinity,
-            condition: condition(job),
+            condition: progress::told(job),
         }
     }
 
@@ -247,73 +246,10 @@ pub(super) fn gang(spec: &k8s::JobSpec) -> u32 {
     u32::try_from(parallelism.min(completions)).unwrap_or_default()
 }
 
-fn remaining(spec: &k8s::JobSpec, status: Option<&k8s::JobStatus>) -> u32 {
-    let succeeded = status
-        .and_then(|status| status.succeeded)
-        .unwrap_or_default();
-    let left = spec
-        .completions
-        .map_or(i32::MAX, |completions| completions - succeeded);
-    let left = u32::try_from(left).unwrap_or_default();
-    gang(spec).min(left)
-}
-
 /// A Job that something else made is held at its topmost owner; only CronJobs leave it to us.
 fn is_topmost(job: &k8s::Job) -> bool {
     controller(&job.metadata)
         .is_none_or(|owner| owner.kind == "CronJob" && owner.api_version.starts_with("batch/"))
-}
-
-fn has_ended(job: &k8s::Job) -> bool {
-    let mut conditions = job
-        .status
-        .iter()
-        .flat_map(|s| s.conditions.iter().flatten());
-    conditions.any(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True")
-}
-
-fn begun(job: &k8s::Job) -> Option<Time> {
-    job.status.as_ref()?.start_time.as_ref().map(moment)
-}
-
-fn ended(job: &k8s::Job) -> Option<Time> {
-    let mut conditions = job.status.as_ref()?.conditions.iter().flatten();
-    let end = |c: &&k8s::JobCondition| {
-        matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True"
-    };
-    conditions
-        .find(end)?
-        .last_transition_time
-        .as_ref()
-        .map(moment)
-}
-
-fn is_suspended_by_kubernetes(job: &k8s::Job) -> bool {
-    let mut conditions = job
-        .status
-        .iter()
-        .flat_map(|s| s.conditions.iter().flatten());
-    conditions.any(|c| c.type_ == "Suspended" && c.status == "True")
-}
-
-/// A number of pods in its status.
-fn count(job: &k8s::Job, of: fn(&k8s::JobStatus) -> Option<i32>) -> u32 {
-    let count = job.status.as_ref().and_then(of).unwrap_or_default();
-    u32::try_from(count).unwrap_or_default()
-}
-
-/// What is no moment says nothing.
-pub(super) fn checkpointed(metadata: &ObjectMeta) -> Option<Time> {
-    let text = annotation(metadata, labels::CHECKPOINTED_AT)?;
-    let moment: Timestamp = text.parse().ok()?;
-    let ms = u64::try_from(moment.as_millisecond()).ok()?;
-    Some(Time::from_millis(ms))
-}
-
-fn condition(job: &k8s::Job) -> Option<(String, String)> {
-    let mut conditions = job.status.as_ref()?.conditions.as_ref()?.iter();
-    let ours = conditions.find(|c| c.type_ == JOB_CONDITION)?;
-    Some((ours.status.clone(), ours.reason.clone().unwrap_or_default()))
 }
 
 /// By when a job ends: Kubernetes ends it after `deadline` seconds, or its user says so, whichever
@@ -381,19 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_ends_with_its_condition() {
-        let with = |kind: &str| {
-            let condition = json!({"type": kind, "status": "True"});
-            view(
-                json!({}),
-                spec(json!({})),
-                json!({"conditions": [condition]}),
-            )
-            .has_ended
-        };
-        assert!(with("Complete"));
-        assert!(with("Failed"));
-        assert!(!with("Suspended"));
+    fn a_job_that_is_deleted_leaves() {
         let deleted = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
         assert!(view(deleted, spec(json!({})), json!({})).is_leaving);
     }
@@ -436,33 +360,6 @@ mod tests {
         assert_eq!(view.obstacle, None);
         assert_eq!(view.skew.map(u32::from), Some(1));
         assert_eq!(view.needs.per_node.map(u32::from), Some(1));
-    }
-
-    #[test]
-    fn a_checkpoint_is_a_moment_or_nothing() {
-        let read = |text: &str| {
-            let annotations = json!({labels::CHECKPOINTED_AT: text});
-            view(
-                json!({"annotations": annotations}),
-                spec(json!({})),
-                json!({}),
-            )
-            .checkpointed
-        };
-        let minute = Some(Time::from_millis(60_000));
-        assert_eq!(read("1970-01-01T00:01:00Z"), minute);
-        assert_eq!(read("1970-01-01T01:01:00+01:00"), minute);
-        assert_eq!(read("a minute ago"), None);
-    }
-
-    #[test]
-    fn a_suspended_job_is_quiet_once_kubernetes_has_said_so() {
-        let quiet =
-            |status: Value| view(json!({}), spec(json!({"suspend": true})), status).is_quiet;
-        let suspended = json!([{"type": "Suspended", "status": "True"}]);
-        assert!(!quiet(json!({})));
-        assert!(!quiet(json!({"conditions": suspended, "active": 1})));
-        assert!(quiet(json!({"conditions": suspended, "active": 0})));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use prorata::api::gpunode::{Cause, Repartition, Step};
-use prorata::api::{GpuNode, GpuNodeSpec, State, labels};
+use prorata::api::{GpuNode, GpuNodeSpec, labels};
 use prorata_controlplane::nodes::Shape;
 use prorata_controlplane::{DevicePlugin, PluginOptions, User};
 use serde_json::json;
@@ -388,12 +388,7 @@ async fn noisy_cards_get_no_more_pods(world: &World) {
         .await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     world.submit("red", &quarters("more", 4)).await;
-    world
-        .until("it waits", async || {
-            let stands = world.stands("red", "more").await;
-            stands.is_some_and(|(state, _)| state == State::Waiting)
-        })
-        .await;
+    world.until_waiting("red", "more").await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(world.pods_of("red", "more").await, 0);
     assert_eq!(world.nodes_of("red", "many").await, many);

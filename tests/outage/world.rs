@@ -188,6 +188,16 @@ impl World {
             .await;
     }
 
+    /// For whatever reason.
+    pub(crate) async fn until_waiting(&self, namespace: &str, job: &str) {
+        let what = format!("{namespace}/{job} waits");
+        let waits = async || {
+            let stands = self.stands(namespace, job).await;
+            stands.is_some_and(|(state, _)| state == State::Waiting)
+        };
+        self.until(&what, waits).await;
+    }
+
     pub(crate) async fn until_running(&self, namespace: &str, job: &str, on: &[&str]) {
         let what = format!("{namespace}/{job} runs on {on:?}");
         self.until(&what, async || self.nodes_of(namespace, job).await == on)

@@ -138,12 +138,7 @@ pub(crate) async fn a_tenant_with_less_of_its_share_gets_it(world: &World) {
     assert!(said.iter().any(fair), "{said:?}");
     // Each has half now: nobody leaves any more.
     world.submit("blue", &gang("more", 4)).await;
-    world
-        .until("the next one waits", async || {
-            let stands = world.stands("blue", "more").await;
-            stands.is_some_and(|(state, _)| state == State::Waiting)
-        })
-        .await;
+    world.until_waiting("blue", "more").await;
     world.complete("blue", "due").await;
     delete(world, "blue", "more").await;
     world.until_running("red", "share-2", &[NODES[1]; 4]).await;

@@ -54,7 +54,12 @@ impl Repartition {
     /// Whether it has taken longer than it should, and goes on only when somebody helps.
     #[must_use]
     pub const fn is_stalled(&self) -> bool {
-        matches!(self.step, Step::Await | Step::Verify) && self.reason.is_some()
+        let waits = match self.step {
+            Step::Await | Step::Verify => true,
+            Step::Drain => self.taken_back,
+            _ => false,
+        };
+        waits && self.reason.is_some()
     }
 }
 
@@ -115,7 +120,7 @@ impl Step {
 pub struct Demand {
     /// How the GPUs would be divided.
     pub to: String,
-    /// Since when nodes in that mode have been wanted at every look.
+    /// Since when nodes in that mode have been wanted, as far as anybody has looked.
     pub since: Time,
 }
 

@@ -5,6 +5,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::accounting::{Accounting, Accounts, Listener};
+use crate::effects::{Failure, Outcome};
 use crate::translate::{JobView, RecordView, TenantView};
 use prorata_core::Time;
 use prorata_ledger::entry::{Entry, Held};
@@ -435,4 +436,33 @@ async fn who_was_stopped_before_anybody_came_and_what_is_left_of_it_are_charged_
     assert_eq!(ends, [end, end]);
     let held = world.held();
     assert_eq!((held.len(), held[0].id.epoch, held[0].from_ms), (1, 0, NOW));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_failed_is_not_tried_again_before_its_time() {
+    let admitted = train(1, |job| {
+        job["spec"]["suspend"] = true.into();
+        job["metadata"]["annotations"] = json!({"internal.prorata.dev/created-by": "alice"});
+    });
+    let mut driver = World::start(&[admitted, record("2025-12-31T23:59:00Z")]).driver;
+    driver.write();
+    assert!(driver.observed.is_let_go("j"));
+    driver.conclude(Outcome {
+        job: driver.observed.plan("j").unwrap().job().clone(),
+        record: None,
+        view: None,
+        pods: Vec::new(),
+        evicts: false,
+        failure: Some(Failure::Unanswered("down".to_owned())),
+    });
+    assert!(!driver.observed.is_let_go("j"));
+    let snapshot = driver.scheduler.snapshot();
+    let again = driver.next_effect(&snapshot);
+    assert!(again.is_none(), "{again:?}");
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    for due in driver.work.due(Instant::now()) {
+        driver.look_at(due);
+    }
+    let again = driver.next_effect(&snapshot);
+    assert!(again.is_some_and(|(_, effect)| effect.lets_go()));
 }

@@ -221,7 +221,9 @@ fn demand_has_lasted_only_while_the_same_is_wanted() {
         to: "mps-4".to_owned(),
         since: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(10)),
     };
-    assert_eq!(since(&change("mps-4"), None, at(10)), at(10));
-    assert_eq!(since(&change("mps-4"), Some(&known), at(70)), at(10));
-    assert_eq!(since(&change("mps-8"), Some(&known), at(80)), at(80));
+    assert_eq!(since(&change("mps-4"), None, None, at(10)), at(10));
+    assert_eq!(since(&change("mps-4"), Some(&known), None, at(70)), at(10));
+    assert_eq!(since(&change("mps-8"), Some(&known), None, at(80)), at(80));
+    let changed = |second| since(&change("mps-4"), Some(&known), Some(at(second)), at(90));
+    assert_eq!((changed(5), changed(60)), (at(10), at(60)));
 }

@@ -88,7 +88,9 @@ impl Repartitioner {
         let time = prorata_core::Time::from_millis(milliseconds);
         let before = noted.as_ref().map(|(node, _)| node);
         let change = demand::best(snapshot, time, (&nodes, &modes), terms, before)?;
-        let since = demand::since(&change, noted.map(|(_, demand)| demand), now);
+        let changed = all.iter().filter_map(|node| Some(record(node)?.since.0));
+        let noted = noted.map(|(_, demand)| demand);
+        let since = demand::since(&change, noted, changed.max(), now);
         Some(Wish {
             has_lasted: lasted(since, now) >= self.config.after,
             change,

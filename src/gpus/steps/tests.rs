@@ -300,6 +300,25 @@ fn what_only_demand_wants_and_does_not_come_is_taken_back() {
 }
 
 #[test]
+fn what_is_taken_back_stays_closed_while_there_are_pods_that_got_past_the_cordon() {
+    let mut world = on_demand_to("mps-4");
+    world.plugin = None;
+    while world.stands() != Some((Step::Await, None)) {
+        world.run(1);
+    }
+    (world.seen.left, world.evicted, world.stays_until) = (1, None, i64::MAX);
+    world.run(120);
+    assert!(world.seen.record.as_ref().unwrap().taken_back);
+    assert_eq!(world.stands(), Some((Step::Drain, Some("NotEmpty"))));
+    assert!(world.seen.is_cordoned && world.seen.record.as_ref().unwrap().is_stalled());
+    (world.seen.left, world.plugin) = (0, Some(5));
+    world.run(30);
+    assert_eq!(world.stands(), Some((Step::Failed, Some(NOT_SWITCHED))));
+    assert!(!world.seen.is_cordoned);
+    assert_eq!(world.config().map(String::as_str), Some("exclusive"));
+}
+
+#[test]
 fn an_agent_that_does_not_see_what_demand_wants_has_it_taken_back() {
     let mut world = on_demand_to("mps-4");
     world.has_agent = false;

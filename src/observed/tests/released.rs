@@ -140,8 +140,8 @@ fn what_runs_keeps_the_tenant_by_which_it_was_started() {
     assert_eq!(tenant, Some("red".into()));
 }
 
-#[test]
-fn a_job_that_is_deleted_keeps_its_place_while_its_pod_may_still_be_bound() {
+/// The Job was started and is deleted, and keeps its place while a pod of it has no node.
+fn left_unbound() -> (Observed, PodView) {
     let mut observed = observed();
     observed.apply(job(&observed, 2, |view| {
         (view.is_suspended, view.epoch) = (false, Some(1));
@@ -150,11 +150,17 @@ fn a_job_that_is_deleted_keeps_its_place_while_its_pod_may_still_be_bound() {
         panic!("a pod")
     };
     unbound.node = None;
-    observed.apply(Change::Applied(Object::Pod(unbound)));
+    observed.apply(Change::Applied(Object::Pod(unbound.clone())));
     let view = observed.jobs["j"].clone();
     let news = observed.apply(Change::Deleted(Object::Job(Box::new(view))));
     assert!(has(&news, &Event::JobWithdrawn(id())), "{news:?}");
     assert!(!has(&news, &ended()), "{news:?}");
+    (observed, unbound)
+}
+
+#[test]
+fn a_job_that_is_deleted_keeps_its_place_while_its_pod_may_still_be_bound() {
+    let (mut observed, _) = left_unbound();
     let news = observed.apply(Change::Deleted(pod("p", "red")));
     assert!(has(&news, &ended()), "{news:?}");
 }
@@ -173,18 +179,7 @@ fn a_job_that_is_edited_while_its_start_is_written_is_planned_anew_only_after_th
 /// `kubectl delete job --cascade=orphan`, while a pod has no node yet.
 #[test]
 fn what_a_job_leaves_behind_takes_no_place_of_it() {
-    let mut observed = observed();
-    observed.apply(job(&observed, 3, |view| {
-        (view.is_suspended, view.epoch) = (false, Some(1));
-    }));
-    let Object::Pod(mut coming) = pod("p", "red") else {
-        panic!("a pod")
-    };
-    coming.node = None;
-    observed.apply(Change::Applied(Object::Pod(coming.clone())));
-    let gone = Object::Job(Box::new(observed.jobs["j"].clone()));
-    let news = observed.apply(Change::Deleted(gone));
-    assert!(!has(&news, &ended()), "it may be bound by now");
+    let (mut observed, mut coming) = left_unbound();
     coming.job = None;
     let news = observed.apply(Change::Applied(Object::Pod(coming)));
     assert!(has(&news, &ended()), "{news:?}");

@@ -1,0 +1,117 @@
+//! How far a Job has come, as its status and its user say.
+
+use k8s_openapi::api::batch::v1 as k8s;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
+use prorata_core::Time;
+
+use super::job::JOB_CONDITION;
+use super::{annotation, moment};
+use crate::api::labels;
+
+fn conditions(job: &k8s::Job) -> impl Iterator<Item = &k8s::JobCondition> {
+    let status = job.status.iter();
+    status.flat_map(|status| status.conditions.iter().flatten())
+}
+
+/// The condition by which it is over, completed or failed.
+pub(super) fn end(job: &k8s::Job) -> Option<&k8s::JobCondition> {
+    conditions(job)
+        .find(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True")
+}
+
+/// When it was over, where that is said.
+pub(super) fn ended(job: &k8s::Job) -> Option<Time> {
+    end(job)?.last_transition_time.as_ref().map(moment)
+}
+
+/// When Kubernetes began to make its pods.
+pub(super) fn begun(job: &k8s::Job) -> Option<Time> {
+    job.status.as_ref()?.start_time.as_ref().map(moment)
+}
+
+/// Whether Kubernetes has stopped it, and it has no pods that run.
+pub(super) fn is_quiet(job: &k8s::Job) -> bool {
+    let is_suspended = conditions(job).any(|c| c.type_ == "Suspended" && c.status == "True");
+    is_suspended && active(job) == 0
+}
+
+/// Pods that are not over.
+pub(super) fn active(job: &k8s::Job) -> u32 {
+    count(job, |status| status.active)
+}
+
+/// Pods that are being deleted.
+pub(super) fn terminating(job: &k8s::Job) -> u32 {
+    count(job, |status| status.terminating)
+}
+
+fn count(job: &k8s::Job, of: fn(&k8s::JobStatus) -> Option<i32>) -> u32 {
+    let count = job.status.as_ref().and_then(of).unwrap_or_default();
+    u32::try_from(count).unwrap_or_default()
+}
+
+/// Pods that have to succeed still; as many as can be counted where it does not say how many.
+pub(super) fn left(spec: &k8s::JobSpec, job: &k8s::Job) -> u32 {
+    let succeeded = job.status.as_ref().and_then(|status| status.succeeded);
+    let left = |completions| completions - succeeded.unwrap_or_default();
+    u32::try_from(spec.completions.map_or(i32::MAX, left)).unwrap_or_default()
+}
+
+/// Our condition on it: its status and its reason.
+pub(super) fn told(job: &k8s::Job) -> Option<(String, String)> {
+    let ours = conditions(job).find(|c| c.type_ == JOB_CONDITION)?;
+    Some((ours.status.clone(), ours.reason.clone().unwrap_or_default()))
+}
+
+/// What is no moment says nothing.
+pub(super) fn checkpointed(metadata: &ObjectMeta) -> Option<Time> {
+    let text = annotation(metadata, labels::CHECKPOINTED_AT)?;
+    let moment: Timestamp = text.parse().ok()?;
+    let ms = u64::try_from(moment.as_millisecond()).ok()?;
+    Some(Time::from_millis(ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn job(status: Value) -> k8s::Job {
+        serde_json::from_value(json!({"metadata": {}, "status": status})).unwrap()
+    }
+
+    #[test]
+    fn a_job_ends_with_its_condition() {
+        let with = |kind: &str| {
+            let condition = json!({"type": kind, "status": "True"});
+            end(&job(json!({"conditions": [condition]}))).is_some()
+        };
+        assert!(with("Complete"));
+        assert!(with("Failed"));
+        assert!(!with("Suspended"));
+    }
+
+    #[test]
+    fn a_checkpoint_is_a_moment_or_nothing() {
+        let read = |text: &str| {
+            checkpointed(&ObjectMeta {
+                annotations: Some([(labels::CHECKPOINTED_AT.to_owned(), text.to_owned())].into()),
+                ..ObjectMeta::default()
+            })
+        };
+        let minute = Some(Time::from_millis(60_000));
+        assert_eq!(read("1970-01-01T00:01:00Z"), minute);
+        assert_eq!(read("1970-01-01T01:01:00+01:00"), minute);
+        assert_eq!(read("a minute ago"), None);
+    }
+
+    #[test]
+    fn a_suspended_job_is_quiet_once_kubernetes_has_said_so() {
+        let quiet = |status| is_quiet(&job(status));
+        let suspended = json!([{"type": "Suspended", "status": "True"}]);
+        assert!(!quiet(json!({})));
+        assert!(!quiet(json!({"conditions": suspended, "active": 1})));
+        assert!(quiet(json!({"conditions": suspended, "active": 0})));
+    }
+}
