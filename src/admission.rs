@@ -56,6 +56,7 @@ pub fn validating(gpu_resource: &str) -> Vec<ValidatingAdmissionPolicy> {
         isolation::jobs(gpu_resource),
         isolation::pods(gpu_resource),
         isolation::deletions(),
+        isolation::deletes(),
         isolation::priorities(),
         queuedjobs::guard(),
         gpunodes::guard(),
@@ -95,6 +96,7 @@ pub fn bind_validating(policy: &ValidatingAdmissionPolicy) -> ValidatingAdmissio
     let name = policy.metadata.name.as_deref();
     let everywhere = [
         queuedjobs::NAME,
+        isolation::DELETES,
         gpunodes::NAME,
         gpunodes::NODES,
         tenancy::CONFINED,

@@ -95,7 +95,7 @@ impl Effect {
     /// Whether it ends pods.
     #[must_use]
     pub const fn stops(&self) -> bool {
-        let evicts = matches!(self.pods, Some(PodsWrite::Evict(_)));
+        let evicts = matches!(self.pods, Some(PodsWrite::Evict(_) | PodsWrite::Delete(_)));
         (self.patch.is_some() && !self.starts) || evicts
     }
 

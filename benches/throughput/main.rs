@@ -22,6 +22,7 @@ mod costs;
 mod crowd;
 mod extender;
 mod latency;
+mod limit;
 mod machine;
 mod meter;
 mod options;
@@ -59,7 +60,7 @@ async fn main() -> ExitCode {
 
 /// Measures each set-up, and prints the tables; `None` when there is no control plane to start.
 async fn pods(options: &Options) -> Option<()> {
-    let mut report = Report::new(options.jobs);
+    let mut report = Report::new(options);
     for &nodes in &options.nodes {
         for round in 0..options.rounds {
             for setup in Setup::in_turn(round, &options.setups) {
@@ -77,6 +78,9 @@ async fn pods(options: &Options) -> Option<()> {
 /// One measurement, from nothing to nothing.
 async fn measure(options: &Options, nodes: u32, setup: Setup, round: usize) -> Option<Sample> {
     let mut rig = Rig::start(setup, nodes).await?;
+    if let Some(cores) = options.scheduler_cores {
+        rig.limit_scheduler(cores);
+    }
     let mut bound = workload::watch(&rig.cluster.admin);
     let warm_up = Workload::warm_up(setup.form());
     warm_up.create(&rig.cluster.alice).await;

@@ -10,6 +10,7 @@ const EXAMPLE: &str = "\
 Examples:
   cargo bench --bench throughput -- --nodes 500,2000,5000 --rounds 3
   cargo bench --bench throughput -- --nodes 100 --setups stock-pods,prorata-pods
+  cargo bench --bench throughput -- --nodes 5000 --setups stock,prorata --scheduler-cores 0.2
   cargo bench --bench throughput -- --latency 200 --nodes 100
   cargo bench --bench throughput -- --admissions 5000
   cargo bench --bench throughput -- --queue 100000
@@ -32,6 +33,11 @@ pub(crate) struct Options {
     /// Set-ups that are measured
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Setup::ALL)]
     pub(crate) setups: Vec<Setup>,
+    /// Cores that kube-scheduler may use of the machine's, by a cgroup: a control plane of many
+    /// cores on a smaller scale, since the rest of it spreads over all of them and kube-scheduler
+    /// decides about one pod after the other
+    #[arg(long, value_name = "CORES", value_parser = cores)]
+    pub(crate) scheduler_cores: Option<f64>,
     /// Instead: how long each of so many Jobs takes from its creation to its pod's node, one after
     /// the other
     #[arg(long, value_name = "JOBS", value_parser = at_least_one)]
@@ -67,6 +73,14 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("at least 1".to_owned()),
         Ok(number) => Ok(number),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn cores(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number @ 0.01..=1024.0) => Ok(number),
+        Ok(_) => Err("at least 0.01".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }

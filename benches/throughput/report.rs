@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::machine::Machine;
 use crate::meter::{Figure, Figures};
+use crate::options::Options;
 use crate::setup::Setup;
 
 /// One measurement.
@@ -28,6 +29,8 @@ pub(crate) struct Sample {
 pub(crate) struct Report {
     machine: Machine,
     jobs: usize,
+    /// What kube-scheduler may use of the cores.
+    scheduler_cores: Option<f64>,
     samples: Vec<Sample>,
 }
 
@@ -74,10 +77,11 @@ impl Sample {
 }
 
 impl Report {
-    pub(crate) fn new(jobs: usize) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         Self {
             machine: Machine::this(),
-            jobs,
+            jobs: options.jobs,
+            scheduler_cores: options.scheduler_cores,
             samples: Vec::new(),
         }
     }
@@ -97,8 +101,11 @@ impl Report {
     /// Two tables: the figures, and how ours compare with stock.
     pub(crate) fn markdown(&self) -> String {
         let Machine { processor, cores } = &self.machine;
+        let limit = self.scheduler_cores.map_or(String::new(), |cores| {
+            format!(" of which kube-scheduler may use {cores}")
+        });
         let intro = format!(
-            "{} Jobs × 4 pods of 1 GPU, or as many as the nodes hold; {cores} × {processor}. \
+            "{} Jobs × 4 pods of 1 GPU, or as many as the nodes hold; {cores} × {processor}{limit}. \
              Median (least–most); milliseconds of processor time per pod; memory is the peak, in MiB.",
             self.jobs
         );

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use kube::api::{Api, ListParams};
 use prorata::api::{QueuedJob, State};
-use prorata_controlplane::{GPU, Options, Process, User, nodes};
+use prorata_controlplane::{GPU, Options, Process, Program, User, nodes};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::cluster::controller::Site;
 use crate::extender::Extender;
+use crate::limit::Limit;
 use crate::workload::{self, Form};
 
 /// Who decides where pods go.
@@ -76,6 +77,8 @@ pub(crate) struct Rig {
     /// Ours, where it runs.
     pub(crate) controller: Option<Process>,
     _extender: Option<Extender>,
+    /// Goes after the process that it limits.
+    limit: Option<Limit>,
 }
 
 impl Rig {
@@ -86,6 +89,7 @@ impl Rig {
             cluster,
             controller: None,
             _extender: None,
+            limit: None,
         };
         match setup {
             Setup::Stock | Setup::StockPods => rig.add_scheduler(json!({})).await,
@@ -100,6 +104,12 @@ impl Rig {
             .await
             .unwrap();
         Some(rig)
+    }
+
+    /// Lets kube-scheduler have so many cores.
+    pub(crate) fn limit_scheduler(&mut self, cores: f64) {
+        let pid = self.cluster.plane.pid(Program::Scheduler).unwrap();
+        self.limit = Some(Limit::on(pid, cores));
     }
 
     /// How many of so many Jobs or pods our controller has not yet reported as admitted.

@@ -6,10 +6,13 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 
 use super::{cel, condition, requests, validating_policy, validation, variable};
-use crate::api::labels;
+use crate::api::labels::{self, CREATED_BY};
 
 /// Name of the policy that has a parameter.
 pub(super) const PRIORITIES: &str = "prorata-priorities";
+
+/// Name of the policy that holds the controller to the pods of its queue.
+pub(super) const DELETES: &str = "prorata-controller-deletes";
 
 /// Longest grace period of a pod with GPUs, in seconds: so long a preemptor waits for a victim.
 const GRACE_SECONDS_MAX: u32 = 900;
@@ -87,6 +90,21 @@ pub(super) fn deletions() -> ValidatingAdmissionPolicy {
         vec![validation(
             "variables.trusted",
             "GPUs must be free for others within 15 minutes: delete with a grace period of 900 seconds or less",
+        )],
+    )
+}
+
+/// The controller deletes pods that came into the queue by themselves, once their place is another's and
+/// a PodDisruptionBudget has kept them for long enough; and no other pod, wherever it is.
+pub(super) fn deletes() -> ValidatingAdmissionPolicy {
+    validating_policy(
+        DELETES,
+        requests("", &["v1"], &["pods"], &["DELETE"]),
+        vec![condition("by-the-controller", cel::by_controller())],
+        Vec::new(),
+        vec![validation(
+            format!("'{CREATED_BY}' in oldObject.metadata.?annotations.orValue({{}})"),
+            "Prorata deletes no pod but those that wait in its queue by themselves",
         )],
     )
 }

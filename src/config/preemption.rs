@@ -28,6 +28,11 @@ pub struct Preemption {
     #[serde(deserialize_with = "read_duration")]
     #[schemars(with = "String")]
     pub victim_timeout: Duration,
+    /// How long a PodDisruptionBudget may put off the eviction of a pod. Then the pod is deleted, as
+    /// kube-scheduler does where it finds no other victims: who owns the place is not kept from it.
+    #[serde(deserialize_with = "read_duration")]
+    #[schemars(with = "String")]
+    pub disruption_budget_timeout: Duration,
     /// What becomes of the pods on a GPU with MPS when the clients of a victim cannot be ended by
     /// themselves within `victimTimeout`.
     pub mps_clients: MpsClients,
@@ -53,6 +58,7 @@ impl Default for Preemption {
             loss_budget: core.loss_budget,
             fair_share: core.fair_share,
             victim_timeout: Duration::from_secs(2 * 60),
+            disruption_budget_timeout: Duration::from_secs(60),
             mps_clients: MpsClients::default(),
         }
     }

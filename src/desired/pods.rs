@@ -19,10 +19,13 @@ pub(super) fn write(observed: &Observed, snapshot: &Snapshot, view: &JobView) ->
         return None;
     }
     let members = observed.members(view.id.uid());
-    if observed.leaver(view.id.uid()).is_some() {
+    if let Some(leaver) = observed.leaver(view.id.uid()) {
         let stay = |(_, gated): &&(&PodView, &Gated)| !gated.is_waiting && !gated.is_leaving;
         let pods: Vec<PodName> = members.iter().filter(stay).map(name).collect();
-        return (!pods.is_empty()).then_some(PodsWrite::Evict(pods));
+        return (!pods.is_empty()).then(|| match leaver.insists() {
+            true => PodsWrite::Delete(pods),
+            false => PodsWrite::Evict(pods),
+        });
     }
     let plan = observed.plan(view.id.uid())?;
     let places = snapshot.placement(&view.id)?;
@@ -76,6 +79,10 @@ pub(super) fn notice(write: &PodsWrite, was_told: bool) -> Option<Notice> {
             "its place is decided, and it is on its way there",
         ),
         PodsWrite::Evict(_) => ("Evicted", "its place is another's: it is asked to leave"),
+        PodsWrite::Delete(_) => (
+            "Evicted",
+            "its place is another's, and a PodDisruptionBudget has put that off for long enough: it is deleted",
+        ),
     };
     Some(Notice {
         reason: reason.to_owned(),

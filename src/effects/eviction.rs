@@ -1,11 +1,13 @@
-//! Evictions of pods, in which PodDisruptionBudgets have a say.
+//! Evictions of pods, in which PodDisruptionBudgets have a say; and what is done when they have had it
+//! for too long.
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::Eviction;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions};
+use k8s_openapi::jiff::Timestamp;
 use kube::Api;
-use kube::api::PostParams;
-use serde_json::Value;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
 
 /// Asks the pod of this name and UID to leave, and no later one of the name.
 ///
@@ -34,6 +36,37 @@ pub(crate) async fn evict(api: &Api<Pod>, name: &str, uid: &str) -> kube::Result
         .create_subresource("eviction", name, &params, &eviction)
         .await;
     answer.map(drop)
+}
+
+/// Says of the pod of this name and UID that it is ended for others, as an eviction does of itself.
+///
+/// # Errors
+/// 404 and 409 when it is gone, or another by now.
+pub(super) async fn announce(api: &Api<Pod>, name: &str, uid: &str) -> kube::Result<()> {
+    let condition = json!({
+        "type": "DisruptionTarget", "status": "True", "reason": "EvictionByProrata",
+        "message": "its place is another's, and a PodDisruptionBudget has put that off for long enough",
+        "lastTransitionTime": Timestamp::now(),
+    });
+    let said = json!({"metadata": {"uid": uid}, "status": {"conditions": [condition]}});
+    let (params, patch) = (PatchParams::default(), Patch::Strategic(said));
+    api.patch_status(name, &params, &patch).await.map(drop)
+}
+
+/// Deletes the pod of this name and UID, whatever budgets say; it has its grace period.
+///
+/// # Errors
+/// 404 and 409 when it is gone, or another by now.
+pub(super) async fn delete(api: &Api<Pod>, name: &str, uid: &str) -> kube::Result<()> {
+    let preconditions = kube::api::Preconditions {
+        uid: Some(uid.to_owned()),
+        resource_version: None,
+    };
+    let params = DeleteParams {
+        preconditions: Some(preconditions),
+        ..DeleteParams::default()
+    };
+    api.delete(name, &params).await.map(drop)
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub enum PodsWrite {
     LetGo(Vec<(PodName, NodeId)>),
     /// Each is asked to leave. A PodDisruptionBudget may say no for now.
     Evict(Vec<PodName>),
+    /// Each is deleted: a PodDisruptionBudget has said no for long enough.
+    Delete(Vec<PodName>),
 }
 
 impl Writer {
@@ -46,6 +48,7 @@ impl Writer {
                 collect(writes).await
             }
             PodsWrite::Evict(pods) => collect(pods.iter().map(|pod| evict(&api, pod))).await,
+            PodsWrite::Delete(pods) => collect(pods.iter().map(|pod| delete(&api, pod))).await,
         }
     }
 
@@ -76,8 +79,24 @@ impl Writer {
 async fn evict(api: &Api<Pod>, pod: &PodName) -> kube::Result<Option<PodView>> {
     let answer = eviction::evict(api, &pod.name, &pod.uid).await;
     fault::after_write();
+    left(answer)
+}
+
+/// As an eviction ends it: whoever counts failures does not count this one.
+async fn delete(api: &Api<Pod>, pod: &PodName) -> kube::Result<Option<PodView>> {
+    let answer = eviction::announce(api, &pod.name, &pod.uid).await;
+    fault::after_write();
+    if answer.is_err() {
+        return left(answer);
+    }
+    let answer = eviction::delete(api, &pod.name, &pod.uid).await;
+    fault::after_write();
+    left(answer)
+}
+
+/// Whoever is gone, or another by now, has left.
+fn left(answer: kube::Result<()>) -> kube::Result<Option<PodView>> {
     match answer {
-        // Whoever is gone, or another by now, has left.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
         answer => answer.map(|()| None),
     }

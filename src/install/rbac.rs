@@ -37,7 +37,8 @@ pub fn controller_role() -> ClusterRole {
             rule("networking.k8s.io", &["networkpolicies"], KEEP),
             rule(tenants::RBAC, &["rolebindings"], KEEP),
             bind(),
-            rule("", &["pods"], &["list", "watch", "patch"]),
+            // A policy (`prorata-controller-deletes`) says which pods.
+            rule("", &["pods"], &["list", "watch", "patch", "delete"]),
             rule("", &["pods/status"], &["patch"]),
             rule("", &["pods/eviction"], &["create"]),
             rule("batch", &["jobs"], &["list", "watch", "patch"]),

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Uid;
 
-/// Such pods.
+/// Such pods. A Job may be heard of later than its pods: it is known by its UID, and by the namespace
+/// of the pod, for whoever makes a pod may say that it is anybody's.
 #[derive(Debug, Default)]
 pub(super) struct Coming {
-    /// The Job of each.
-    jobs: BTreeMap<Uid, Uid>,
-    /// The same the other way round.
-    pods: BTreeSet<(Uid, Uid)>,
+    /// The namespace and the Job of each.
+    jobs: BTreeMap<Uid, (String, Uid)>,
+    /// The same the other way round: namespace, Job and pod.
+    pods: BTreeSet<(String, Uid, Uid)>,
 }
 
 impl Coming {
@@ -20,23 +21,25 @@ impl Coming {
     }
 
     /// Whether any pod of this Job is to come.
-    pub(super) fn has(&self, job: &str) -> bool {
-        let from = (job.to_owned(), Uid::new());
+    pub(super) fn has(&self, namespace: &str, job: &str) -> bool {
+        let from = (namespace.to_owned(), job.to_owned(), Uid::new());
         let next = self.pods.range(from..).next();
-        next.is_some_and(|(next, _)| next == job)
+        next.is_some_and(|(near, next, _)| near == namespace && next == job)
     }
 
     /// A pod of a Job has no node.
-    pub(super) fn note(&mut self, pod: &str, job: &str) {
+    pub(super) fn note(&mut self, pod: &str, namespace: &str, job: &str) {
         self.end(pod);
-        self.jobs.insert(pod.to_owned(), job.to_owned());
-        self.pods.insert((job.to_owned(), pod.to_owned()));
+        let of = (namespace.to_owned(), job.to_owned());
+        self.pods
+            .insert((of.0.clone(), of.1.clone(), pod.to_owned()));
+        self.jobs.insert(pod.to_owned(), of);
     }
 
     /// A pod has a node, or is gone; the Job that it was to come to.
     pub(super) fn end(&mut self, pod: &str) -> Option<Uid> {
-        let job = self.jobs.remove(pod)?;
-        self.pods.remove(&(job.clone(), pod.to_owned()));
+        let (namespace, job) = self.jobs.remove(pod)?;
+        self.pods.remove(&(namespace, job.clone(), pod.to_owned()));
         Some(job)
     }
 }
@@ -48,13 +51,18 @@ mod tests {
     #[test]
     fn a_job_has_pods_to_come_until_the_last_has_come_or_gone() {
         let mut coming = Coming::default();
-        coming.note("p", "j");
-        coming.note("q", "j");
-        coming.note("q", "j");
-        assert!(coming.has("j") && !coming.has("i") && !coming.has("k"));
+        coming.note("p", "red", "j");
+        coming.note("q", "red", "j");
+        coming.note("q", "red", "j");
+        let has = |coming: &Coming, job| coming.has("red", job);
+        assert!(has(&coming, "j") && !has(&coming, "i") && !has(&coming, "k"));
+        assert!(
+            !coming.has("blue", "j"),
+            "a pod says whose it is as it likes"
+        );
         assert_eq!(coming.end("p").as_deref(), Some("j"));
-        assert!(coming.has("j"));
+        assert!(has(&coming, "j"));
         assert_eq!(coming.end("q").as_deref(), Some("j"));
-        assert!(!coming.has("j") && coming.end("q").is_none());
+        assert!(!has(&coming, "j") && coming.end("q").is_none());
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use prorata_core::{Event, NodeId, TenantId, Time};
 
+use super::evictions::Leaver;
 use super::{News, Observed, Uid};
 
 /// How long what may pass by itself is waited for.
@@ -17,6 +18,8 @@ pub struct Patience {
     pub node: Duration,
     /// Until the pods of an evicted job have ended.
     pub victim: Duration,
+    /// Until a PodDisruptionBudget has put off the eviction of a pod for long enough.
+    pub budget: Duration,
     /// Until the pods of a started job are made and bound.
     pub binding: Duration,
     /// Whether all on a GPU leave when clients of MPS cannot be ended one by one.
@@ -28,6 +31,7 @@ impl Default for Patience {
         Self {
             node: Duration::from_secs(60),
             victim: Duration::from_secs(120),
+            budget: Duration::from_secs(60),
             binding: Duration::from_secs(60),
             together: true,
         }
@@ -91,6 +95,7 @@ impl Observed {
         let Patience {
             node,
             victim,
+            budget,
             binding,
             ..
         } = self.patience;
@@ -98,12 +103,18 @@ impl Observed {
         let starts = self.incomplete.values().map(|since| due(*since, binding));
         let victims = self.leavers.values().filter(|leaver| !leaver.is_overdue);
         let victims = victims.map(|leaver| decided(leaver) + victim);
+        let put_off = self
+            .leavers
+            .iter()
+            .filter(|(uid, leaver)| self.heeds_budgets(uid, leaver));
+        let put_off = put_off.map(|(_, leaver)| decided(leaver) + budget);
         let avoided = self.unplaced.values().filter(|u| u.is_heeded());
         let avoided = avoided.map(|unplaced| unplaced.until);
         let back = self.next_back();
         nodes
             .chain(starts)
             .chain(victims)
+            .chain(put_off)
             .chain(avoided)
             .chain(back)
             .min()
@@ -113,6 +124,7 @@ impl Observed {
     pub fn expire(&mut self, now: Time) -> Expired {
         let mut expired = Expired::default();
         self.lose_nodes(now, &mut expired.news);
+        self.insist(now, &mut expired.news);
         self.give_up_victims(now, &mut expired.news);
         self.take_back_starts(now, &mut expired);
         self.let_back(now, &mut expired.news);
@@ -145,6 +157,28 @@ impl Observed {
     /// Whether pods on a node are not waited for: it does not exist, or was not ready for long.
     pub(super) fn is_lost(&self, node: &NodeId) -> bool {
         self.lost.contains(node) || !self.nodes.contains_key(node)
+    }
+
+    /// Budgets have put off evictions for long enough.
+    fn insist(&mut self, now: Time, news: &mut News) {
+        let patience = self.patience.budget;
+        let due = |(uid, leaver): &(&Uid, &Leaver)| {
+            self.heeds_budgets(uid, leaver) && decided(leaver) + patience <= now
+        };
+        let due = self.leavers.iter().filter(due);
+        let due: Vec<Uid> = due.map(|(uid, _)| uid.clone()).collect();
+        for uid in due {
+            if let Some(leaver) = self.leavers.get_mut(&uid) {
+                leaver.insists = true;
+            }
+            news.touched.insert(uid);
+        }
+    }
+
+    /// Whether PodDisruptionBudgets have a say in how a job leaves. Of what is suspended they have none.
+    fn heeds_budgets(&self, uid: &str, leaver: &Leaver) -> bool {
+        let view = self.jobs.get(uid);
+        !leaver.insists && view.is_some_and(|view| !view.form.suspends())
     }
 
     /// The room of pods that do not end stays theirs, and is charged to their tenant again, but nobody

@@ -22,6 +22,8 @@ pub struct Leaver {
     pub by: Option<JobId>,
     /// Its pods did not end in time, and are no longer waited for.
     pub(super) is_overdue: bool,
+    /// PodDisruptionBudgets are heeded no longer.
+    pub(super) insists: bool,
     /// Its clients of MPS are not ended by themselves: all on their GPUs go.
     goes_with_others: bool,
 }
@@ -33,8 +35,15 @@ impl Leaver {
             eviction,
             by: None,
             is_overdue: false,
+            insists: false,
             goes_with_others: false,
         }
+    }
+
+    /// Whether no PodDisruptionBudget keeps its pods any longer.
+    #[must_use]
+    pub const fn insists(&self) -> bool {
+        self.insists
     }
 }
 
@@ -282,7 +291,7 @@ impl Observed {
                 Form::Job | Form::Composite(_) => {
                     view.is_suspended && !(was_started && self.has_pods_left(uid))
                 }
-                // A PodDisruptionBudget may hold them back for longer than anyone waits.
+                // Pods may take longer to end than anyone waits.
                 Form::Pod | Form::Gang => !self.has_pods_to_evict(uid, leaver),
             };
             let gone = recorded && stopped && self.plans.get(uid).is_none();

@@ -31,20 +31,18 @@ impl Observed {
 
     /// Of pods without a node only those matter that kube-scheduler cannot place.
     pub(super) fn put_unbound(&mut self, pod: PodView, news: &mut News) {
-        let is_orphan = pod.job.is_none();
         let owner = pod.job.map(|owner| self.top(&owner));
+        let before = self.unscheduled.remove(&pod.uid);
+        news.touched.extend(before.map(|pod| pod.job));
+        match &owner {
+            Some(job) => self.coming.note(&pod.uid, &pod.namespace, job),
+            // What its Job left behind is anybody's pod from now on.
+            None => news.touched.extend(self.coming.end(&pod.uid)),
+        }
         let job = owner.filter(|job| {
             let view = self.jobs.get(job);
             view.is_some_and(|view| view.id.namespace() == pod.namespace)
         });
-        let before = self.unscheduled.remove(&pod.uid);
-        news.touched.extend(before.map(|pod| pod.job));
-        if let Some(job) = &job {
-            self.coming.note(&pod.uid, job);
-        } else if is_orphan {
-            // What its Job left behind is anybody's pod from now on.
-            news.touched.extend(self.coming.end(&pod.uid));
-        }
         if let Some((job, why)) = job.zip(pod.unschedulable) {
             news.touched.insert(job.clone());
             let index = pod.index;

@@ -227,6 +227,10 @@ fn a_pod_that_may_not_be_evicted_in_time_is_evicted_later() {
     let by = Job::new(JobId::new("blue", "b", "b"), "blue".into(), 1, job.task);
     let now = Timestamp::from_second(100).unwrap();
     observed.evict(&job, &by, prorata_core::Rule::Reclaim, now);
+    observed.expire(at(159));
+    assert!(!observed.leaver("p").unwrap().insists());
+    observed.expire(observed.next_deadline().unwrap());
+    assert!(observed.leaver("p").unwrap().insists());
     observed.expire(at(220));
     observed.plans.remove_mut("p");
     let mut spec = translate::desired_spec(&job, translate::Form::Pod, None, "nvidia.com/gpu");

@@ -47,14 +47,14 @@ impl Observed {
             if let Some(job) = wanted {
                 self.told.insert(uid.clone(), job.id.clone());
                 news.facts.extend(self.wanted_facts(uid, job));
-            } else if let Some(id) = self.told.get(uid) {
+            } else if let Some(id) = self.told.get(uid).cloned() {
                 news.facts.push(Event::JobWithdrawn(id.clone()));
                 let ended = self.jobs.get(uid).is_some_and(|job| job.has_ended);
                 if ended {
                     self.detach_pods_of_composite(uid, news);
                 }
                 // kube-scheduler may bind pods of a Job that is gone until they are deleted too.
-                if ended || !(self.coming.has(uid) || self.is_let_go(uid)) {
+                if ended || !(self.coming.has(id.namespace(), uid) || self.is_let_go(uid)) {
                     news.facts.extend(self.vacated(uid, ended));
                 }
             }

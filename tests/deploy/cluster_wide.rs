@@ -39,6 +39,7 @@ async fn installed_run_upgraded_and_removed() {
     chart.release(&cluster, "install", &["--set=scheduler.enabled=true"]);
     cluster.until_in_force().await;
     rights::the_controller_may_do_its_work_and_no_more(&cluster).await;
+    rights::the_controller_deletes_no_foreign_pod(&cluster).await;
     pods_keep_the_restricted_standard(&cluster, &chart);
 
     let site = running::site(&cluster).await;

@@ -4,15 +4,19 @@
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
+use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, DeleteParams, PostParams};
+use prorata_controlplane::GPU;
+use serde_json::json;
 
-use crate::cluster::Cluster;
+use crate::cluster::requests::create;
+use crate::cluster::{Cluster, from};
 
 /// Verb, group, resource and subresource.
 type Right = (&'static str, &'static str, &'static str, &'static str);
 
-const MUST: [Right; 41] = [
+const MUST: [Right; 42] = [
     // Policies say of what: tests/gpus.
     ("patch", "", "nodes", ""),
     ("patch", "prorata.dev", "gpunodes", ""),
@@ -22,6 +26,8 @@ const MUST: [Right; 41] = [
     ("patch", "", "pods", ""),
     ("patch", "", "pods", "status"),
     ("create", "", "pods", "eviction"),
+    // A policy says which: below.
+    ("delete", "", "pods", ""),
     ("list", "", "namespaces", ""),
     ("watch", "batch", "jobs", ""),
     ("patch", "batch", "jobs", ""),
@@ -63,7 +69,7 @@ const MUST_NOT: [Right; 43] = [
     ("list", "", "secrets", ""),
     ("get", "", "configmaps", ""),
     ("create", "", "pods", ""),
-    ("delete", "", "pods", ""),
+    ("deletecollection", "", "pods", ""),
     ("create", "", "pods", "exec"),
     ("create", "", "pods", "attach"),
     ("get", "", "pods", "log"),
@@ -144,6 +150,44 @@ pub(crate) async fn the_controller_may_do_its_work_and_no_more(cluster: &Cluster
         may(&cluster.admin, MUST_NOT[0], "").await,
         "the question finds no rights at all"
     );
+}
+
+/// The right to delete pods is for those that wait in the queue by themselves, wherever they are.
+pub(crate) async fn the_controller_deletes_no_foreign_pod(cluster: &Cluster) {
+    cluster.namespace("foreign", None).await;
+    cluster.namespace("queued", Some("queued")).await;
+    let dry = DeleteParams {
+        dry_run: true,
+        ..DeleteParams::default()
+    };
+    for (namespace, gpus, may) in [
+        ("foreign", 1, false),
+        ("queued", 0, false),
+        ("queued", 1, true),
+    ] {
+        let name = format!("asks-for-{gpus}");
+        let limits = match gpus {
+            0 => json!({}),
+            _ => json!({ GPU: "1" }),
+        };
+        let pod: Pod = from(json!({
+            "metadata": { "name": name },
+            "spec": { "containers": [{ "name": "main", "image": "none", "resources": { "limits": limits } }] },
+        }));
+        let pods = |client: &Client| Api::<Pod>::namespaced(client.clone(), namespace);
+        create(&pods(&cluster.admin), &pod).await;
+        let deleted = pods(&cluster.controller).delete(&name, &dry).await;
+        match deleted {
+            Ok(_) => assert!(may, "{namespace}/{name} may be deleted"),
+            Err(kube::Error::Api(status)) => {
+                assert!(
+                    !may && status.message.contains("Prorata deletes no pod but"),
+                    "{status}"
+                );
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 async fn may(client: &Client, (verb, group, resource, sub): Right, namespace: &str) -> bool {

@@ -205,6 +205,10 @@ fn deleted(store: &mut Store, key: &Key, sent: &Sent, by: Author) -> Answer {
     if !meant.is_empty() && meant != str_at(object, "/metadata/resourceVersion") {
         return failure(409, "Conflict", "the object has been modified");
     }
+    let meant = str_at(&sent.body, "/preconditions/uid");
+    if !meant.is_empty() && meant != uid(object) {
+        return failure(409, "Conflict", "the UID is another's");
+    }
     store.delete(key, by);
     Answer::Object(
         200,

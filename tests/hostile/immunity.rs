@@ -1,14 +1,15 @@
 //! Keeping GPUs that are another's due: by grace periods, budgets and finalizers.
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Api, DeleteParams, ListParams};
 use kube::{Resource, ResourceExt};
-use prorata::api::Tenant;
+use prorata::api::{QueuedJob, Tenant};
 use serde_json::{Value, json};
 
-use super::world::{World, job_manifest, pod_manifest, refusal};
+use super::world::{World, job, job_manifest, pod_manifest, refusal};
 use super::{Row, row};
 use crate::cluster::from;
 use crate::cluster::requests::{create, eventually, patch};
@@ -19,6 +20,7 @@ const WEEK: u32 = 7 * 24 * 60 * 60;
 pub(crate) async fn attacks(world: &World) -> Vec<Row> {
     let mut rows = graces(world).await;
     rows.push(shields(world).await);
+    rows.push(budgets(world).await);
     rows
 }
 
@@ -98,6 +100,59 @@ async fn shields(world: &World) -> Row {
     row(
         "a PodDisruptionBudget that allows nothing and a finalizer, against a tenant that takes back what it owns",
         "accepted, and no shield: the Job is suspended, its GPUs go over once the pod has ended, and only the pod's object stays",
+    )
+}
+
+/// What waits by itself is ended by evictions, in which budgets have a say. A pod with two of them cannot
+/// be evicted at all.
+async fn budgets(world: &World) -> Row {
+    let more: PodDisruptionBudget = from(json!({
+        "metadata": { "name": "more" },
+        "spec": { "minAvailable": "100%", "selector": { "matchLabels": { "app": "serve" } } },
+    }));
+    create(&world.hers::<PodDisruptionBudget>(), &more).await;
+    let mut lone = pod_manifest("lone", 1);
+    lone["metadata"]["annotations"] = json!({ "prorata.dev/preemptible": "true" });
+    create(&world.hers::<Pod>(), &from(lone)).await;
+    let labels = json!({ "app": "serve" });
+    let mut template = pod_manifest("", 1);
+    template["metadata"] = json!({ "labels": labels });
+    template["spec"]["restartPolicy"] = json!("Always");
+    let serve: Deployment = from(json!({
+        "metadata": { "name": "serve" },
+        "spec": { "replicas": 1, "selector": { "matchLabels": labels }, "template": template },
+    }));
+    create(&world.hers::<Deployment>(), &serve).await;
+    eventually("both have what nobody uses", || async {
+        world.running("red").await.len() == 2
+    })
+    .await;
+    let theirs = world.running("red").await;
+
+    let tenants: Api<Tenant> = Api::all(world.cluster.admin.clone());
+    let due = json!({ "spec": { "guaranteed": { "gpu": 16 } } });
+    patch(&tenants, "blue", due).await.unwrap();
+    create(&world.admins::<Job>("blue"), &job("rest", 2)).await;
+    eventually("they are to leave", || async {
+        let faces = world.faces("red").await;
+        let leaves =
+            |face: &&QueuedJob| face.status.as_ref().is_some_and(|s| s.reason == "Evicted");
+        faces.iter().filter(leaves).count() == 2
+    })
+    .await;
+    assert_eq!(
+        world.running("red").await,
+        theirs,
+        "the budgets are heeded first"
+    );
+    eventually("blue gets what it owns", || async {
+        world.running("blue").await.len() == 3
+    })
+    .await;
+    assert!(world.running("red").await.is_empty());
+    row(
+        "PodDisruptionBudgets that allow nothing, over a pod that waits by itself and over a Deployment, against the same",
+        "accepted, and heeded for `preemption.disruptionBudgetTimeout`: then the pods are deleted, with the grace that they have",
     )
 }
 

@@ -33,6 +33,9 @@ pub(crate) struct Victim {
     waiting: Vec<String>,
 }
 
+/// Budgets are heeded for a while, and so that a test can wait for it.
+const PATIENCE: &str = "preemption: {disruptionBudgetTimeout: 5s}\n";
+
 const TENANTS: &str = "\
 apiVersion: prorata.dev/v1alpha1
 kind: Tenant
@@ -67,6 +70,8 @@ impl World {
         options
             .controllers
             .push("clusterrole-aggregation-controller".to_owned());
+        let makers = ["deployment-controller", "replicaset-controller"];
+        options.controllers.extend(makers.map(str::to_owned));
         let mut cluster = Cluster::start(options).await?;
         cluster.install().await;
         only_her_own_namespace(&cluster).await;
@@ -74,7 +79,7 @@ impl World {
         nodes::create(&cluster.admin, 2, &nodes::Shape::default())
             .await
             .unwrap();
-        let site = Site::prepare(&cluster.plane);
+        let site = Site::prepare_with(&cluster.plane, PATIENCE);
         let config = site.scheduler_config().clone();
         cluster.plane.start_scheduler(&config).await.unwrap();
         let kubelet = Kubelet::start(cluster.admin.clone(), KubeletOptions::default());

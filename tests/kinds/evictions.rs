@@ -1,5 +1,7 @@
 //! Pods that leave for those who own their place.
 
+use std::time::{Duration, Instant};
+
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -85,8 +87,14 @@ async fn reasons(world: &World, namespace: &str) -> Vec<String> {
     all.into_iter().filter_map(reason).collect()
 }
 
-/// What it protects stays until its owner lets go of it, and everybody else goes on.
-pub(crate) async fn a_disruption_budget_delays_its_own_pods_alone(world: &World) {
+/// As the controller is told here, and how much sooner it may seem to whoever sees the
+/// eviction late, in whole seconds.
+const PUT_OFF: Duration = Duration::from_secs(12);
+const SEEN_LATE: Duration = Duration::from_secs(4);
+
+/// What it protects stays for as long as a budget is heeded, and everybody else goes on. Then who owns
+/// the places gets them, whether the budget is still there or not.
+pub(crate) async fn a_disruption_budget_delays_its_own_pods_alone_and_not_for_ever(world: &World) {
     serve(world, "kept-on").await;
     let budgets: Api<PodDisruptionBudget> = Api::namespaced(world.cluster.admin.clone(), "kept-on");
     let budget = json!({
@@ -113,6 +121,7 @@ pub(crate) async fn a_disruption_budget_delays_its_own_pods_alone(world: &World)
                 >= 2
         })
         .await;
+    let told = Instant::now();
     assert_eq!(running(world, "kept-on").await, FOUR);
 
     // The queue goes on meanwhile.
@@ -126,11 +135,18 @@ pub(crate) async fn a_disruption_budget_delays_its_own_pods_alone(world: &World)
         })
         .await;
     super::pods::delete(world, "kept-on", "waits").await;
+    running_when(world, "lab", 4).await;
+    let after = told.elapsed();
+    assert!(
+        after + SEEN_LATE >= PUT_OFF,
+        "no budget was heeded: {after:?}"
+    );
+    let budget = budgets.get("all").await.unwrap().status.unwrap();
+    assert_eq!(budget.disruptions_allowed, Some(0), "it still forbids all");
     budgets
         .delete("all", &DeleteParams::default())
         .await
         .unwrap();
-    running_when(world, "lab", 4).await;
     world.complete("lab", "later").await;
     stop(world, "kept-on").await;
 }

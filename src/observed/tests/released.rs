@@ -165,6 +165,25 @@ fn a_job_that_is_deleted_keeps_its_place_while_its_pod_may_still_be_bound() {
     assert!(has(&news, &ended()), "{news:?}");
 }
 
+/// Watches go each at its own pace: the pod may be heard of before its Job.
+#[test]
+fn a_pod_that_is_heard_of_before_its_job_keeps_its_place_too() {
+    let mut observed = observed();
+    let view = observed.jobs.remove("j").unwrap();
+    let Object::Pod(mut unbound) = pod("p", "red") else {
+        panic!("a pod")
+    };
+    unbound.node = None;
+    observed.apply(Change::Applied(Object::Pod(unbound)));
+    let mut started = view;
+    (started.is_suspended, started.epoch) = (false, Some(1));
+    observed.apply(Change::Applied(Object::Job(Box::new(started.clone()))));
+    let news = observed.apply(Change::Deleted(Object::Job(Box::new(started))));
+    assert!(!has(&news, &ended()), "{news:?}");
+    let news = observed.apply(Change::Deleted(pod("p", "red")));
+    assert!(has(&news, &ended()), "{news:?}");
+}
+
 #[test]
 fn a_job_that_is_edited_while_its_start_is_written_is_planned_anew_only_after_that() {
     let mut observed = observed();
