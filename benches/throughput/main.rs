@@ -88,7 +88,7 @@ async fn measure(options: &Options, nodes: u32, setup: Setup, round: usize) -> O
     meter::until_idle(&mut rig).await;
     let jobs = options.jobs.min(workload::jobs_on(nodes));
     let work = Workload::measured(setup.form(), jobs);
-    let clock = meter::Clock::start(&rig);
+    let clock = meter::Clock::start(&rig).await;
     work.create(&rig.cluster.alice).await;
     bound.until(warm_up.pods() + work.pods()).await;
     let (figures, elsewhere) = clock.stop(&rig, work.pods()).await;

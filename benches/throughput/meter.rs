@@ -7,6 +7,7 @@ use prorata_controlplane::{Process, Program};
 use serde::Serialize;
 
 use crate::machine;
+use crate::requests::Requests;
 use crate::setup::Rig;
 
 /// How much longer than the wall clock the processor time runs.
@@ -27,6 +28,8 @@ pub(crate) enum Figure {
     ControllerManagerMsPerPod,
     EtcdMsPerPod,
     AllMsPerPod,
+    /// Of everybody, to everything but leases: what the API server has answered.
+    WritesPerPod,
     ControllerPeakMib,
 }
 
@@ -64,13 +67,16 @@ impl Times {
 pub(crate) struct Clock {
     wall: Instant,
     times: Times,
+    requests: Requests,
     elsewhere: Duration,
 }
 
 impl Clock {
-    pub(crate) fn start(rig: &Rig) -> Self {
+    pub(crate) async fn start(rig: &Rig) -> Self {
+        let requests = Requests::so_far(&rig.cluster.admin).await;
         let times = Times::now(rig);
         Self {
+            requests,
             wall: Instant::now(),
             elsewhere: elsewhere(&times),
             times,
@@ -92,6 +98,9 @@ impl Clock {
             Figure::AllMsPerPod,
             per_pod(times.total() - self.times.total()),
         );
+        let requests = Requests::so_far(&rig.cluster.admin).await;
+        let writes = requests.since(&self.requests).sum();
+        figures.insert(Figure::WritesPerPod, writes / pods);
         figures.insert(Figure::PodsPerSecond, pods / seconds);
         let peak = rig.controller.as_ref().map_or(0.0, peak_mib);
         figures.insert(Figure::ControllerPeakMib, peak);

@@ -38,7 +38,7 @@ pub(crate) struct Report {
 const ELSEWHERE_MAX: f64 = 0.2;
 
 /// Figure, heading, and digits after the point.
-const COLUMNS: [(Figure, &str, usize); 8] = [
+const COLUMNS: [(Figure, &str, usize); 9] = [
     (Figure::PodsPerSecond, "pods/s", 0),
     (Figure::SchedulerMsPerPod, "kube-scheduler", 2),
     (Figure::ApiServerMsPerPod, "kube-apiserver", 2),
@@ -46,6 +46,7 @@ const COLUMNS: [(Figure, &str, usize); 8] = [
     (Figure::ControllerManagerMsPerPod, "controller-manager", 2),
     (Figure::EtcdMsPerPod, "etcd", 2),
     (Figure::AllMsPerPod, "together", 2),
+    (Figure::WritesPerPod, "writes", 2),
     (Figure::ControllerPeakMib, "prorata's memory", 0),
 ];
 
@@ -106,7 +107,8 @@ impl Report {
         });
         let intro = format!(
             "{} Jobs × 4 pods of 1 GPU, or as many as the nodes hold; {cores} × {processor}{limit}. \
-             Median (least–most); milliseconds of processor time per pod; memory is the peak, in MiB.",
+             Median (least–most); milliseconds of processor time and \
+             everybody's writes per pod; memory is the peak, in MiB.",
             self.jobs
         );
         let figures = table(["nodes", "set-up"], &self.rows());
