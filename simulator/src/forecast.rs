@@ -8,8 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use prorata_core::reason::Outlook;
-use prorata_core::{JobId, Reason, Snapshot, Time, Verdict};
+use prorata_core::{JobId, Snapshot, Time};
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
@@ -86,14 +85,11 @@ pub fn forecast(
 
 /// The jobs whose start can be foretold.
 fn asked(snapshot: &Snapshot, question: &Question) -> BTreeSet<JobId> {
-    let in_turn = |reason: &Reason| reason.outlook() == Outlook::Waiting;
     let Some(jobs) = &question.jobs else {
-        let waiting = snapshot.waiting().filter(|(_, reason)| in_turn(reason));
-        return waiting.map(|(job, _)| job.id.clone()).collect();
+        return snapshot.in_turn().map(|job| job.id.clone()).collect();
     };
-    let waits =
-        |id: &&JobId| matches!(snapshot.verdict(id), Some(Verdict::Waiting(r)) if in_turn(&r));
-    jobs.iter().filter(waits).cloned().collect()
+    let in_turn = |id: &&JobId| snapshot.awaits_turn(id);
+    jobs.iter().filter(in_turn).cloned().collect()
 }
 
 /// Plays the future as often as is asked for, and reads the quantiles off.
@@ -104,16 +100,19 @@ fn starts(
     question: &Question,
 ) -> BTreeMap<JobId, Eta> {
     let present = present.with_arrivals(history);
-    let mut starts: BTreeMap<JobId, Vec<Time>> =
-        asked.iter().map(|id| (id.clone(), Vec::new())).collect();
-    let play = |run| Future::new(&present, asked, history, question, run).play();
-    for (job, at) in each(question, play).into_iter().flatten() {
-        if let Some(times) = starts.get_mut(&job) {
-            times.push(at);
+    let mut awaited = vec![None; present.jobs.len()];
+    for (place, id) in asked.iter().enumerate() {
+        if let Some(number) = present.by_id.get(id) {
+            awaited[*number] = Some(place);
         }
     }
-    let eta = |(id, times)| (id, Eta::of(times, question.runs));
-    starts.into_iter().map(eta).collect()
+    let play = |run| Future::new(&present, &awaited, history, question, run).play();
+    let mut starts: Vec<Vec<Time>> = vec![Vec::new(); asked.len()];
+    for (place, at) in each(question, play).into_iter().flatten() {
+        starts[place].push(at);
+    }
+    let eta = |(id, times): (&JobId, _)| (id.clone(), Eta::of(times, question.runs));
+    asked.iter().zip(starts).map(eta).collect()
 }
 
 /// What comes of each run, in their order, whoever was faster.

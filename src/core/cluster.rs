@@ -80,6 +80,13 @@ pub(crate) struct TenantState {
     pub(crate) past: crate::history::Past,
 }
 
+impl TenantState {
+    /// Whether nothing would be lost by forgetting it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.spec.is_none() && self.jobs == 0 && *self == Self::default()
+    }
+}
+
 /// What has changed since somebody took note. Whoever gets a copy of the state has its own news.
 #[derive(Debug, Default)]
 pub(crate) struct News {
@@ -117,7 +124,9 @@ impl Cluster {
             Event::JobSubmitted(job) => self.submit(now, job),
             Event::JobWithdrawn(job) => self.leave(now, &job, Leaving::ForGood),
             Event::JobAdmitted(job, placement, at) => self.adopt(at, &job, &placement),
-            Event::JobRan(job, span) => self.edit(&job, |state| state.ran = span),
+            Event::JobRan(job, span) => {
+                self.edit(&job, |state| state.ran = span);
+            }
             Event::JobCheckpointed(job, at) => {
                 self.edit(&job, |state| state.saved = state.saved.max(at));
             }
@@ -139,18 +148,18 @@ impl Cluster {
     /// Takes what an admission needs, until events confirm it.
     pub(crate) fn assume(&mut self, now: Time, id: &JobId, placement: &Placement) {
         self.unnominate(id);
-        let Some(state) = self.jobs.get(id) else {
+        let edited = self.edit(id, |state| {
+            state.tasks = Some(Tasks::assumed(placement.clone()));
+            state.started = Some(now);
+            state.job.clone()
+        });
+        let Some(job) = edited else {
             return;
         };
-        let job = state.job.clone();
         for slot in placement.slots() {
             self.take(&job, slot);
         }
         self.charge(now, &job, placement.slots());
-        self.edit(id, |state| {
-            state.tasks = Some(Tasks::assumed(placement.clone()));
-            state.started = Some(now);
-        });
     }
 
     /// A job has to leave for another. What its tasks cannot have taken up is free at once.
@@ -183,6 +192,10 @@ impl Cluster {
 
     /// Takes the promise back.
     pub(crate) fn unnominate(&mut self, id: &JobId) {
+        // They are few, and jobs are many.
+        if !self.nominees.contains(id) {
+            return;
+        }
         let Some((job, placement)) = self.jobs.get(id).and_then(|state| {
             let placement = state.nominated.clone()?;
             Some((state.job.clone(), placement))
@@ -264,18 +277,19 @@ impl Cluster {
         let (job, charged) = (state.job.clone(), !state.evicting);
         let Some(tasks) = &mut state.tasks else {
             if leaving == Leaving::ForGood {
-                self.remove(id);
+                self.remove(id, &job, before);
             }
             return;
         };
         let freed = tasks.leave(leaving);
+        let left = tasks.left();
         if let Some(started) = state.started.take() {
             state.ran += now.since(started);
         }
         let after = state.standing();
-        self.note(id, before, after);
+        self.note(before, after.clone());
         self.give_back(now, &job, &freed, charged);
-        self.settle(id);
+        self.settle(id, &job, left, after);
     }
 
     fn adopt(&mut self, at: Time, id: &JobId, placement: &Placement) {
@@ -334,8 +348,10 @@ impl Cluster {
         if state.tasks.as_ref().map(Tasks::verdict) != before {
             self.news.verdicts.insert(id.clone());
         }
+        let left = state.tasks.as_ref().and_then(Tasks::left);
+        let standing = state.standing();
         self.give_back(now, &job, &[slot], charged);
-        self.settle(id);
+        self.settle(id, &job, left, standing);
     }
 
     fn forget(&mut self, now: Time, id: &JobId) {
@@ -346,9 +362,8 @@ impl Cluster {
     }
 
     /// Keeps the job while it holds a place; then it is over, or queues again.
-    fn settle(&mut self, id: &JobId) {
-        let tasks = self.jobs.get(id).and_then(|state| state.tasks.as_ref());
-        match tasks.and_then(Tasks::left) {
+    fn settle(&mut self, id: &JobId, job: &Job, left: Option<Leaving>, standing: Standing) {
+        match left {
             None => {}
             Some(Leaving::ToTheQueue) => {
                 self.leaving.remove_mut(id);
@@ -361,46 +376,45 @@ impl Cluster {
             Some(Leaving::ForGood) => {
                 self.leaving.remove_mut(id);
                 self.evicted = Map::default();
-                self.remove(id);
+                self.remove(id, job, standing);
             }
         }
     }
 
-    fn remove(&mut self, id: &JobId) {
-        let Some(state) = self.jobs.get(id) else {
-            return;
-        };
-        let (before, tenant) = (state.standing(), state.job.tenant.clone());
+    fn remove(&mut self, id: &JobId, job: &Job, before: Standing) {
         self.jobs.remove_mut(id);
-        self.count_job(&tenant, false);
+        self.count_job(&job.tenant, false);
         self.news.verdicts.remove(id);
-        self.note(id, before, Standing::Away);
+        self.note(before, Standing::Away);
     }
 
-    /// Changes what is known of a job, and notes what follows.
-    pub(crate) fn edit(&mut self, id: &JobId, edit: impl FnOnce(&mut JobState)) {
-        let Some(state) = self.jobs.get_mut(id) else {
-            return;
-        };
+    /// Changes what is known of a job, and notes what follows; `None` where nothing is known of it.
+    pub(crate) fn edit<T>(
+        &mut self,
+        id: &JobId,
+        edit: impl FnOnce(&mut JobState) -> T,
+    ) -> Option<T> {
+        let state = self.jobs.get_mut(id)?;
         let verdict = |state: &JobState| state.tasks.as_ref().map(Tasks::verdict);
         let (before, told) = (state.standing(), verdict(state));
-        edit(state);
+        let edited = edit(state);
         let (after, tell) = (state.standing(), verdict(state));
         if tell.is_none() {
             self.news.verdicts.remove(id);
         } else if told != tell {
             self.news.verdicts.insert(id.clone());
         }
-        self.note(id, before, after);
+        self.note(before, after);
+        Some(edited)
     }
 
     fn put(&mut self, state: JobState) {
         let (id, after) = (state.job.id.clone(), state.standing());
-        self.jobs.insert_mut(id.clone(), state);
-        self.note(&id, Standing::Away, after);
+        self.jobs.insert_mut(id, state);
+        self.note(Standing::Away, after);
     }
 
-    fn note(&mut self, _: &JobId, before: Standing, after: Standing) {
+    fn note(&mut self, before: Standing, after: Standing) {
         if before != after {
             self.news.jobs.push((before, after));
         }

@@ -15,7 +15,7 @@ impl Tree {
         if !self.is_deferred(leaf) {
             return false;
         }
-        let mut ways = self.way_up(leaf, ROOT).zip(self.with(leaf, request));
-        ways.any(|(seat, with)| self.is_set_back(seat) && self.borrows(seat, &with, asked))
+        self.with(leaf, request)
+            .any(|(seat, with)| self.is_set_back(seat) && self.borrows(seat, &with, asked))
     }
 }

@@ -214,8 +214,12 @@ impl Devices {
 
     /// Their indexes, in order.
     pub fn iter(&self) -> impl Iterator<Item = u32> + use<> {
-        let words = self.0;
-        (0..Self::MAX).filter(move |index| words[(index / 64) as usize] >> (index % 64) & 1 == 1)
+        let mut left = u128::from(self.0[1]) << 64 | u128::from(self.0[0]);
+        core::iter::from_fn(move || {
+            let next = left.trailing_zeros();
+            left &= left.wrapping_sub(1);
+            (next < Self::MAX).then_some(next)
+        })
     }
 
     /// Whether they share a device.

@@ -6,7 +6,6 @@
 //! queue that may enter, not only its head.
 
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::hash::{BuildHasherDefault, Hasher};
@@ -16,9 +15,8 @@ use priority_queue::PriorityQueue;
 
 use crate::cluster::Cluster;
 use crate::id::{JobId, TenantId};
-use crate::job::Kind;
 use crate::policy::Order;
-use crate::queue::{Head, Queue, Turn};
+use crate::queue::{Head, Line, Queue, Turn};
 use crate::resource::Resources;
 use crate::rooms::Rooms;
 use crate::share::Share;
@@ -65,7 +63,7 @@ struct Entrant {
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) seat: Seat,
-    pub(crate) kind: Arc<Kind>,
+    pub(crate) head: Head,
     pub(crate) turn: Turn,
     /// What its tenant would be charged.
     pub(crate) request: Resources,
@@ -83,14 +81,16 @@ impl<E: Entry> Contest<E> {
             let Some(seat) = arena.cluster.tree.seat(tenant) else {
                 continue;
             };
-            if !line.heads.is_empty() {
+            // Whoever has no candidate now will have none.
+            let (candidate, out) = first(&contest.entry, arena, (seat, line), None);
+            if candidate.is_some() {
                 let entrant = Entrant {
                     tenant: tenant.clone(),
-                    out: None,
-                    candidate: None,
+                    out,
+                    candidate,
                 };
                 contest.entrants.insert(seat, entrant);
-                contest.choose(arena, seat);
+                contest.report(arena, seat);
             }
         }
         contest
@@ -114,15 +114,14 @@ impl<E: Entry> Contest<E> {
     /// What could be had has shrunk: candidates that may no longer enter are replaced.
     pub(crate) fn check(&mut self, arena: &Arena<'_>) {
         let out = |(seat, entrant): (&Seat, &Entrant)| {
-            let candidate = entrant.candidate.as_ref()?;
-            let head = arena
-                .queue
-                .lines
-                .get(&entrant.tenant)?
-                .heads
-                .get(&candidate.turn)?;
-            let request = self.entry.enter(arena, *seat, head, &candidate.turn);
-            (request != Some(candidate.request)).then_some(*seat)
+            let Candidate { head, turn, .. } = entrant.candidate.as_ref()?;
+            let request = self.entry.enter(arena, *seat, head, turn);
+            if request == entrant.candidate.as_ref().map(|known| known.request) {
+                return None;
+            }
+            // One that is no longer the first of its kind keeps its claim.
+            let line = arena.queue.lines.get(&entrant.tenant)?;
+            line.heads.contains_key(turn).then_some(*seat)
         };
         let out: Vec<Seat> = self.entrants.iter().filter_map(out).collect();
         for seat in out {
@@ -137,22 +136,10 @@ impl<E: Entry> Contest<E> {
         };
         entrant.candidate = None;
         if let Some(line) = arena.queue.lines.get(&entrant.tenant) {
-            let after = entrant
-                .out
-                .clone()
-                .map_or(Bound::Unbounded, Bound::Excluded);
-            for (turn, head) in line.heads.range((after, Bound::Unbounded)) {
-                if let Some(request) = self.entry.enter(arena, seat, head, turn) {
-                    entrant.candidate = Some(Candidate {
-                        seat,
-                        kind: head.kind.clone(),
-                        turn: turn.clone(),
-                        request,
-                    });
-                    break;
-                }
-                entrant.out = Some(turn.clone());
-            }
+            let after = entrant.out.as_ref();
+            let (candidate, out) = first(&self.entry, arena, (seat, line), after);
+            entrant.candidate = candidate;
+            entrant.out = out.or(entrant.out.take());
         }
         self.report(arena, seat);
     }
@@ -160,8 +147,7 @@ impl<E: Entry> Contest<E> {
     /// Puts the claims of a tenant and of those above it into their heaps.
     fn report(&mut self, arena: &Arena<'_>, leaf: Seat) {
         let tree = &arena.cluster.tree;
-        let way: Vec<Seat> = tree.way_up(leaf, ROOT).collect();
-        for seat in way {
+        for seat in tree.way_up(leaf, ROOT) {
             let best = self.best_of(seat);
             let candidate = best.and_then(|best| self.entrants.get(&best)?.candidate.as_ref());
             let claim = candidate.map(|candidate| Claim::new(arena, seat, candidate));
@@ -181,6 +167,32 @@ impl<E: Entry> Contest<E> {
         }
         (seat != ROOT).then_some(seat)
     }
+}
+
+/// The first job of a tenant, after one that is out, that may enter; and the last before it that
+/// may not.
+fn first<E: Entry>(
+    entry: &E,
+    arena: &Arena<'_>,
+    (seat, line): (Seat, &Line),
+    after: Option<&Turn>,
+) -> (Option<Candidate>, Option<Turn>) {
+    let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let mut out: Option<&Turn> = None;
+    let heads = line.heads.range::<Turn, _>((after, Bound::Unbounded));
+    for (turn, head) in heads {
+        if let Some(request) = entry.enter(arena, seat, head, turn) {
+            let candidate = Candidate {
+                seat,
+                head: head.clone(),
+                turn: turn.clone(),
+                request,
+            };
+            return (Some(candidate), out.cloned());
+        }
+        out = Some(turn);
+    }
+    (None, out.cloned())
 }
 
 /// A candidate as the tournament sees it at one level. The least claim wins.
@@ -225,11 +237,9 @@ impl Claim {
         if cluster.policy.order != Order::Drf {
             return claim;
         }
-        let asked = &candidate.kind.shape.task;
-        let ways = tree
-            .way_up(candidate.seat, ROOT)
-            .zip(tree.with(candidate.seat, &candidate.request));
-        if let Some((_, with)) = ways.into_iter().find(|(at, _)| *at == seat) {
+        let asked = &candidate.head.kind.shape.task;
+        let mut ways = tree.with(candidate.seat, &candidate.request);
+        if let Some((_, with)) = ways.find(|(at, _)| *at == seat) {
             claim.borrows = tree.borrows(seat, &with, asked);
             claim.after = tree.share(seat, &with, asked);
         }

@@ -1,6 +1,6 @@
 //! Which jobs may enter the tournaments of a cycle.
 
-use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::cluster::Cluster;
@@ -10,12 +10,20 @@ use crate::policy::Order;
 use crate::queue::{Head, Line, Turn};
 use crate::resource::{Resource, Resources};
 use crate::share::Share;
-use crate::tenant::Limits;
+use crate::tenant::{Limits, Tenant};
 use crate::tree::{ROOT, Seat, Tree};
 use crate::trial;
 
-/// Who may start: those for whom there are room and quota.
-pub(crate) struct Startable;
+/// Who may start: those for whom there are room and quota. Of each seat, whose it is if it is one
+/// that may have jobs.
+pub(crate) struct Startable(Vec<Option<Arc<Tenant>>>);
+
+impl Startable {
+    pub(crate) fn new(cluster: &Cluster) -> Self {
+        let tenant = |seat| trial::described(cluster, seat).ok().cloned();
+        Self((0..cluster.tree.len()).map(tenant).collect())
+    }
+}
 
 impl Entry for Startable {
     fn enter(&self, arena: &Arena<'_>, seat: Seat, head: &Head, _: &Turn) -> Option<Resources> {
@@ -23,15 +31,17 @@ impl Entry for Startable {
         if board.total().all < u64::from(head.gang) {
             return None;
         }
-        let kind = &head.kind;
-        let fit = trial::fit(arena.cluster, seat, kind, board.found(), arena.now, false)?;
+        let tenant = self.0.get(seat)?.as_deref()?;
+        let Arena { cluster, now, .. } = *arena;
+        let found = board.found();
+        let fit = trial::fit_of(cluster, (seat, tenant), &head.kind, found, now, false)?;
         Some(fit.request)
     }
 }
 
 /// Who may be entitled to have others leave. It lets in some that turn out not to be, and leaves
 /// out nobody that is.
-pub(crate) struct Entitled(BTreeMap<Seat, Claimant>);
+pub(crate) struct Entitled(Vec<Option<Claimant>>);
 
 /// What a tenant can ask of others at most.
 struct Claimant {
@@ -51,11 +61,15 @@ struct Claimant {
 
 impl Entitled {
     pub(crate) fn new(arena: &Arena<'_>) -> Self {
-        let claimant = |(tenant, line)| {
-            let seat = arena.cluster.tree.seat(tenant)?;
-            Some((seat, Claimant::new(arena, seat, line)?))
-        };
-        Self(arena.queue.lines.iter().filter_map(claimant).collect())
+        let tree = &arena.cluster.tree;
+        let mut all: Vec<Option<Claimant>> = Vec::new();
+        all.resize_with(tree.len(), || None);
+        for (tenant, line) in &arena.queue.lines {
+            if let Some(seat) = tree.seat(tenant) {
+                all[seat] = Claimant::new(arena, seat, line);
+            }
+        }
+        Self(all)
     }
 }
 
@@ -149,7 +163,7 @@ fn beside(tree: &Tree, seat: Seat) -> (Resources, bool) {
 impl Entry for Entitled {
     fn enter(&self, arena: &Arena<'_>, seat: Seat, head: &Head, first: &Turn) -> Option<Resources> {
         let kind = &head.kind;
-        let claimant = self.0.get(&seat)?;
+        let claimant = self.0.get(seat)?.as_ref()?;
         let Arena { cluster, rooms, .. } = arena;
         let board = rooms.at(head.board.filter(|_| kind.hold.is_none())?);
         let gang = u64::from(kind.shape.gang);

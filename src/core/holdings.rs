@@ -389,17 +389,17 @@ impl Cluster {
     }
 
     pub(crate) fn edit_node(&mut self, id: &NodeId, edit: impl FnOnce(&mut NodeState)) {
-        if !self.nodes.contains_key(id) {
-            self.nodes.insert_mut(id.clone(), NodeState::default());
-        }
-        let Some(state) = self.nodes.get_mut(id) else {
-            return;
-        };
+        let mut new = NodeState::default();
+        let known = self.nodes.get_mut(id);
+        let is_known = known.is_some();
+        let state = known.unwrap_or(&mut new);
         let before = worth(&self.policy, state);
         edit(state);
         let after = worth(&self.policy, state);
-        if state.is_empty() {
-            self.nodes.remove_mut(id);
+        match (is_known, state.is_empty()) {
+            (true, true) => drop(self.nodes.remove_mut(id)),
+            (false, false) => self.nodes.insert_mut(id.clone(), new),
+            _ => {}
         }
         self.free = grown(&shrunk(&self.free, &before.1), &after.1);
         if before.0 != after.0 {
@@ -412,16 +412,18 @@ impl Cluster {
     }
 
     fn edit_tenant(&mut self, id: &TenantId, edit: impl FnOnce(&mut TenantState)) {
-        if !self.tenants.contains_key(id) {
-            self.tenants.insert_mut(id.clone(), TenantState::default());
-        }
-        let Some(state) = self.tenants.get_mut(id) else {
-            return;
-        };
+        let mut new = TenantState::default();
+        let known = self.tenants.get_mut(id);
+        let is_known = known.is_some();
+        let state = known.unwrap_or(&mut new);
         edit(state);
-        if *state == TenantState::default() {
-            self.tenants.remove_mut(id);
-            self.tree_is_stale = true;
+        match (is_known, state.is_empty()) {
+            (_, true) => {
+                self.tenants.remove_mut(id);
+                self.tree_is_stale = true;
+            }
+            (false, false) => self.tenants.insert_mut(id.clone(), new),
+            (true, false) => {}
         }
     }
 }

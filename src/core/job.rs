@@ -167,12 +167,13 @@ impl Span {
 /// What matters to whether a job fits. The order means nothing; it makes a shape a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shape {
+    // What tells most apart, and is compared fastest, comes first.
     /// What each task asks for.
     pub task: Resources,
-    /// What each task demands of its node.
-    pub needs: Arc<Needs>,
     /// How many tasks.
     pub gang: u32,
+    /// What each task demands of its node.
+    pub needs: Arc<Needs>,
 }
 
 impl Shape {

@@ -2,6 +2,7 @@
 //! nobody knows what is typical, together, then the tightest node, then by name. Whole or not at
 //! all.
 
+use alloc::collections::btree_map::Entry::{Occupied, Vacant};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -271,6 +272,9 @@ fn draft(
     bounds: Bounds,
     allowed: &dyn Fn(&Rank) -> bool,
 ) -> Option<Draft> {
+    if gang == 1 {
+        return draft_of_one(cluster, rooms, board, bounds, allowed);
+    }
     let policy = &cluster.policy;
     let (task, ask) = (rooms.at(board).task, rooms.at(board).ask.clone());
     let needs = rooms.at(board).needs().clone();
@@ -281,7 +285,7 @@ fn draft(
         work,
     };
     // With how many more there may be of what is charged to nobody.
-    let mut begun: BTreeMap<NodeId, (Room, u32)> = BTreeMap::new();
+    let mut begun: BTreeMap<usize, (Room, u32)> = BTreeMap::new();
     let mut ranks: BTreeSet<Rank> = BTreeSet::new();
     let mut draft = Draft {
         slots: Vec::new(),
@@ -289,32 +293,49 @@ fn draft(
     };
     let usable = untouched(cluster, rooms, board, gang, bounds, allowed);
     let mut ahead = usable.into_iter().peekable();
-    for _ in 0..gang {
+    for to_follow in (0..gang).rev() {
         let next = match (ranks.first(), ahead.peek()) {
             (Some(known), Some(new)) if known <= new => ranks.pop_first()?,
             (Some(_), None) => ranks.pop_first()?,
             _ => ahead.next()?,
         };
-        let node = cluster.nodes.get(&next.node)?;
-        let (room, left) = match begun.get_mut(&next.node) {
-            Some(begun) => begun,
-            None => begun
-                .entry(next.node.clone())
-                .or_insert((node.room()?, node.others_times(&needs))),
+        let (room, left) = match begun.entry(next.number) {
+            Occupied(begun) => begun.into_mut(),
+            Vacant(new) => {
+                let node = cluster.nodes.get(&next.node)?;
+                new.insert((node.room()?, node.others_times(&needs)))
+            }
         };
         let granted = grant(policy, room, wanted)?;
         room.take_for(&task, &granted, work);
         *left = left.saturating_sub(1);
         draft.loss = draft.loss.saturating_add(next.score);
         draft.slots.push(granted.slot(policy, room, &next.node));
-        if *left > 0 && room.times(&task, &ask) > 0 {
-            let room = room.clone();
-            let score = rooms.score(cluster, board, &room);
+        if to_follow > 0 && *left > 0 && room.times(&task, &ask) > 0 {
+            let score = rooms.score(cluster, board, room);
             let node = (&next.node, next.number);
             ranks.insert(Rank::new(policy, score, &room.free, node));
         }
     }
     Some(draft)
+}
+
+/// The same for a single task, after which no node's rank counts.
+fn draft_of_one(
+    cluster: &Cluster,
+    rooms: &mut Rooms,
+    board: BoardId,
+    bounds: Bounds,
+    allowed: &dyn Fn(&Rank) -> bool,
+) -> Option<Draft> {
+    let policy = &cluster.policy;
+    let first = untouched(cluster, rooms, board, 1, bounds, allowed).pop()?;
+    let room = cluster.nodes.get(&first.node)?.room()?;
+    let granted = grant(policy, &room, rooms.at(board).wanted(policy))?;
+    Some(Draft {
+        slots: [granted.slot(policy, &room, &first.node)].into(),
+        loss: first.score,
+    })
 }
 
 /// The nodes that a gang may begin on, as many as it could need, in the order to take them.

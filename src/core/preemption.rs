@@ -387,12 +387,15 @@ impl<'a> Search<'a> {
 
     /// Whether each of those chosen may be pushed out when those before it have left.
     fn is_all_legal(&self) -> bool {
+        if self.chosen.iter().all(|(_, rule)| *rule == Rule::Priority) {
+            return true;
+        }
         let mut cluster = self.start.clone();
+        let mut before: Option<&JobId> = None;
         self.chosen.iter().all(|(id, rule)| {
-            let legal = self.is_legal(&cluster, id, *rule, Form::Strict)
-                || self.is_legal(&cluster, id, *rule, Form::Initial);
-            cluster.vacate(id);
-            legal
+            before.replace(id).inspect(|id| cluster.vacate(id));
+            self.is_legal(&cluster, id, *rule, Form::Strict)
+                || self.is_legal(&cluster, id, *rule, Form::Initial)
         })
     }
 

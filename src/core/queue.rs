@@ -127,6 +127,8 @@ pub(crate) struct Queue {
     pub(crate) waiting: usize,
     /// Running jobs by when they started.
     pub(crate) running_since: BTreeSet<(Time, JobId)>,
+    /// Those that have said when they end at the latest, by that, and then by when they started.
+    ending: BTreeSet<(Time, Time, JobId)>,
 }
 
 impl Queue {
@@ -145,6 +147,9 @@ impl Queue {
             }
             Standing::Runs(job, since) => {
                 self.running_since.remove(&(since.started, job.id.clone()));
+                if let Some(ending) = ending(&job, since) {
+                    self.ending.remove(&ending);
+                }
                 self.line(&job).stop(&job, since);
             }
         }
@@ -153,9 +158,25 @@ impl Queue {
             Standing::Waits(job, ran) => self.insert_waiting(cluster, rooms, &job, ran),
             Standing::Runs(job, since) => {
                 self.running_since.insert((since.started, job.id.clone()));
+                self.ending.extend(ending(&job, since));
                 self.line(&job).start(&job, since);
             }
         }
+    }
+
+    /// The running jobs in the order in which they end at the latest, with when that is. Those that
+    /// have not said come last, the oldest first.
+    pub(crate) fn endings<'q>(
+        &'q self,
+        cluster: &'q Cluster,
+    ) -> impl Iterator<Item = (Option<Time>, &'q JobId)> {
+        let told = self.ending.iter().map(|(end, _, id)| (Some(*end), id));
+        let has_not_said = |id: &&JobId| {
+            let state = cluster.jobs.get(*id);
+            state.is_some_and(|state| state.job.max_duration.is_none())
+        };
+        let untold = self.running_since.iter().map(|(_, id)| id);
+        told.chain(untold.filter(has_not_said).map(|id| (None, id)))
     }
 
     /// Looks all boards up anew.
@@ -217,6 +238,12 @@ impl Queue {
     fn line(&mut self, job: &Job) -> &mut Line {
         self.lines.entry(job.tenant.clone()).or_default()
     }
+}
+
+/// Where a running job stands among those that have said when they end; `None` where it has not.
+fn ending(job: &Job, since: Since) -> Option<(Time, Time, JobId)> {
+    let end = since.started + job.max_duration?;
+    Some((end, since.started, job.id.clone()))
 }
 
 /// The board of a kind, with one more that waits at it.

@@ -2,15 +2,14 @@
 //! (Lifka, *The ANL/IBM SP Scheduling System*, 1995): others may use them only if they are sure
 //! to be gone in time.
 
-use alloc::collections::{BTreeSet, BinaryHeap};
-use core::cmp::Reverse;
+use alloc::collections::BTreeSet;
 
 use crate::cluster::Cluster;
 use crate::drf::{Arena, Entry};
 use crate::id::{JobId, NodeId};
 use crate::job::{Ask, Job};
 use crate::placement::{self, Bounds};
-use crate::queue::{Head, Turn};
+use crate::queue::{Head, Queue, Turn};
 use crate::resource::Resources;
 use crate::rooms::{BoardId, Rooms};
 use crate::standing::JobState;
@@ -81,6 +80,7 @@ impl Entry for Overdue {
 pub(crate) fn reserve(
     cluster: &Cluster,
     rooms: &mut Rooms,
+    queue: &Queue,
     job: &Job,
     board: BoardId,
 ) -> Option<Reservation> {
@@ -89,9 +89,9 @@ pub(crate) fn reserve(
     let mut slots = rooms.at(board).total().all;
     let mut until = Some(Time::ZERO);
     let mut touched: BTreeSet<NodeId> = BTreeSet::new();
-    let mut endings = endings(cluster);
+    let mut endings = queue.endings(cluster);
     while slots < u64::from(job.gang) {
-        let Some(Reverse((_, end, _, id))) = endings.pop() else {
+        let Some((end, id)) = endings.next() else {
             break;
         };
         let nodes = cluster.nodes_of(id);
@@ -114,21 +114,6 @@ pub(crate) fn reserve(
         nodes,
         until: until.filter(|until| *until > Time::ZERO),
     })
-}
-
-/// When a running job ends at the latest, as far as it has said, and when it started. Those that
-/// have said nothing come last.
-type Ending<'c> = (bool, Option<Time>, Time, &'c JobId);
-
-/// When each running job ends. Mostly the first few are all that is asked for.
-fn endings(cluster: &Cluster) -> BinaryHeap<Reverse<Ending<'_>>> {
-    cluster.jobs.iter().filter_map(ending).collect()
-}
-
-fn ending<'c>((id, state): (&'c JobId, &'c JobState)) -> Option<Reverse<Ending<'c>>> {
-    let started = state.started.filter(|_| state.tasks.is_some())?;
-    let end = state.job.max_duration.map(|span| started + span);
-    Some(Reverse((end.is_none(), end, started, id)))
 }
 
 fn slots_on(cluster: &Cluster, job: &Job, ask: &Ask, nodes: &BTreeSet<NodeId>) -> u64 {

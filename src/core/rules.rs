@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 use crate::decision::Rule;
 use crate::resource::{Resource, Resources};
 use crate::share::Share;
-use crate::tree::{ROOT, Seat, Tree};
+use crate::tree::{Seat, Tree};
 
 /// The two forms of the fair-share rule.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -113,8 +113,7 @@ impl Preemptor {
     /// The share of our side below `common` with the job.
     fn share_with_job(&self, tree: &Tree, common: Seat) -> Option<Share> {
         let ours = tree.way_up(self.seat, common).last()?;
-        let with = tree.with(self.seat, &self.request);
-        let mut with = tree.way_up(self.seat, ROOT).zip(with);
+        let mut with = tree.with(self.seat, &self.request);
         let (_, with) = with.find(|(seat, _)| *seat == ours)?;
         Some(tree.share(ours, &with, &self.asked))
     }

@@ -81,11 +81,9 @@ const LOSS_WINDOW: Duration = Duration::from_secs(3600);
 impl Clone for Scheduler {
     fn clone(&self) -> Self {
         let mut cluster = self.cluster.clone();
-        cluster.news.nodes.clone_from(&self.cluster.news.nodes);
-        cluster
-            .news
-            .verdicts
-            .clone_from(&self.cluster.news.verdicts);
+        let (news, known) = (&mut cluster.news, &self.cluster.news);
+        news.nodes.clone_from(&known.nodes);
+        news.verdicts.clone_from(&known.verdicts);
         Self {
             cluster,
             rooms: self.rooms.clone(),
@@ -120,11 +118,26 @@ impl Scheduler {
 
     /// Decides all that can be decided at `now`.
     pub fn cycle(&mut self, now: Time) -> Cycle {
+        let decisions = self.decide_all(now);
+        let changed = self.cluster.take_verdicts();
+        Cycle { decisions, changed }
+    }
+
+    /// The same, for whoever does not ask which verdicts have changed.
+    #[must_use = "decisions that nobody carries out hold capacity for nothing"]
+    pub fn decide(&mut self, now: Time) -> Vec<Decision> {
+        let decisions = self.decide_all(now);
+        self.cluster.news.verdicts.clear();
+        decisions
+    }
+
+    fn decide_all(&mut self, now: Time) -> Vec<Decision> {
         let now = self.decided.max(now);
         self.has_changed |= self.has_ripened(self.decided, now);
         self.decided = now;
         self.fresh.clear();
         self.sync();
+        self.tidy();
         let mut decisions = self.promote(now);
         self.reserve(now);
         decisions.extend(self.admit_holder(now));
@@ -136,8 +149,7 @@ impl Scheduler {
         if evicts {
             decisions.extend(self.promote(now));
         }
-        let changed = self.cluster.take_verdicts();
-        Cycle { decisions, changed }
+        decisions
     }
 
     /// When a cycle is due although nothing was observed; `None` while time alone changes nothing.
@@ -175,6 +187,7 @@ impl Scheduler {
     /// asked: by tenant, and then in the order of its queue. Costs what waits.
     pub fn explain(&mut self) -> Vec<(JobId, Verdict)> {
         self.sync();
+        self.tidy();
         let snapshot = self.snapshot();
         let news = self.told.renew(snapshot.waiting());
         let placed = |(job, reason): (&Job, Reason)| {
@@ -192,10 +205,12 @@ impl Scheduler {
         self.cluster.settle_tree();
         let nodes = core::mem::take(&mut self.cluster.news.nodes);
         self.rooms.update(&self.cluster, nodes);
-        for (before, after) in core::mem::take(&mut self.cluster.news.jobs) {
-            self.queue
-                .update(&self.cluster, &mut self.rooms, before, after);
-        }
+        self.file();
+    }
+
+    /// Drops what is known of room where too much of it serves nobody. Boards have other numbers
+    /// then, so it comes before anything is decided.
+    fn tidy(&mut self) {
         if self.rooms.is_crowded(self.cluster.nodes.size()) {
             self.rooms = Rooms::drawn_from(self.rooms.drawn);
             self.rooms
@@ -248,11 +263,8 @@ impl Scheduler {
         if self.cluster.policy.reserve_after.is_none() {
             return;
         }
-        let held = self.cluster.reservation.clone();
-        if held
-            .as_ref()
-            .is_some_and(|held| held.is_good(&self.cluster, &self.rooms, now))
-        {
+        let held = self.cluster.reservation.as_ref();
+        if held.is_some_and(|held| held.is_good(&self.cluster, &self.rooms, now)) {
             return;
         }
         self.set_reservation(None);
@@ -260,16 +272,11 @@ impl Scheduler {
         let Some(winner) = contest.winner().cloned() else {
             return;
         };
-        let Some(job) = self
-            .cluster
-            .jobs
-            .get(&winner.turn.job)
-            .map(|state| state.job.clone())
-        else {
-            return;
-        };
-        if let Some(board) = self.rooms.board(&self.cluster, &winner.kind.shape) {
-            let made = reservation::reserve(&self.cluster, &mut self.rooms, &job, board);
+        let state = self.cluster.jobs.get(&winner.turn.job);
+        let board = self.rooms.board(&self.cluster, &winner.head.kind.shape);
+        if let Some((state, board)) = state.zip(board) {
+            let (rooms, queue) = (&mut self.rooms, &self.queue);
+            let made = reservation::reserve(&self.cluster, rooms, queue, &state.job, board);
             self.set_reservation(made);
         }
     }
@@ -284,9 +291,9 @@ impl Scheduler {
 
     /// Starts all that can start, the least claim first.
     fn admit(&mut self, now: Time, decisions: &mut Vec<Decision>) {
-        let mut contest = Contest::new(&self.arena(now), Startable);
+        let mut contest = Contest::new(&self.arena(now), Startable::new(&self.cluster));
         while let Some(winner) = contest.winner().cloned() {
-            match self.start(now, &winner.turn.job, &winner.kind) {
+            match self.start_winner(now, &winner) {
                 Some(decision) => {
                     decisions.push(decision);
                     contest.pass(&self.arena(now), winner.seat);
@@ -300,13 +307,16 @@ impl Scheduler {
     /// Before all others, starts the job with the reservation if it can.
     fn admit_holder(&mut self, now: Time) -> Option<Decision> {
         let holder = self.cluster.reservation.as_ref()?.job.clone();
-        let kind = self.cluster.jobs.get(&holder)?.job.kind();
-        self.start(now, &holder, &kind)
+        let job = &self.cluster.jobs.get(&holder)?.job;
+        let (kind, seat) = (job.kind(), self.cluster.tree.seat(&job.tenant)?);
+        self.start(now, &holder, seat, &kind)
     }
 
-    fn start(&mut self, now: Time, id: &JobId, kind: &Kind) -> Option<Decision> {
-        let state = self.cluster.jobs.get(id)?;
-        let seat = self.cluster.tree.seat(&state.job.tenant)?;
+    fn start_winner(&mut self, now: Time, winner: &Candidate) -> Option<Decision> {
+        self.start(now, &winner.turn.job, winner.seat, &winner.head.kind)
+    }
+
+    fn start(&mut self, now: Time, id: &JobId, seat: Seat, kind: &Kind) -> Option<Decision> {
         // The holder of a reservation may have become one that no cluster could run.
         kind.shape.request()?;
         let board = self.rooms.board(&self.cluster, &kind.shape)?;
@@ -348,7 +358,7 @@ impl Scheduler {
         let mut passed_over = false;
         let mut contest = Contest::new(&self.arena(now), Entitled::new(&self.arena(now)));
         while let Some(winner) = contest.winner().cloned() {
-            if in_order && let Some(started) = self.start(now, &winner.turn.job, &winner.kind) {
+            if in_order && let Some(started) = self.start_winner(now, &winner) {
                 decisions.push(started);
                 contest.pass(&self.arena(now), winner.seat);
                 contest.check(&self.arena(now));
@@ -387,13 +397,9 @@ impl Scheduler {
     fn like(&self, candidate: &Candidate) -> Like {
         let turn = &candidate.turn;
         let evicted = self.cluster.evicted.get(&turn.job).copied();
-        let kind = candidate.kind.of_any_length();
-        (
-            candidate.seat,
-            turn.priority.0,
-            evicted.unwrap_or_default(),
-            kind,
-        )
+        let evicted = evicted.unwrap_or_default();
+        let kind = candidate.head.kind.of_any_length();
+        (candidate.seat, turn.priority.0, evicted, kind)
     }
 
     /// Whether time alone has made somebody a victim, or given back a part of the loss budget.
@@ -485,12 +491,8 @@ impl Scheduler {
 
     /// GPU-milliseconds of work that may still be lost within the hour.
     fn may_lose(&self) -> Option<u64> {
-        let budget = self
-            .cluster
-            .policy
-            .preemption
-            .loss_budget?
-            .saturating_mul(1000);
+        let preemption = &self.cluster.policy.preemption;
+        let budget = preemption.loss_budget?.saturating_mul(1000);
         let lost = self.losses.iter().map(|(_, lost)| lost).sum();
         Some(budget.saturating_sub(lost))
     }

@@ -11,7 +11,7 @@ use crate::invariants::{self, Violation};
 use crate::job::{Ask, Hold, Job, Kind, Placement, Shape, Slot};
 use crate::node::{Node, NodeState};
 use crate::policy::Policy;
-use crate::reason::{Reason, Verdict};
+use crate::reason::{Outlook, Reason, Verdict};
 use crate::resource::{Resource, Resources};
 use crate::share::Share;
 use crate::standing::JobState;
@@ -107,6 +107,30 @@ impl Snapshot {
             let reason = known.entry(key).or_insert_with(why).clone();
             (&*state.job, reason)
         })
+    }
+
+    /// The jobs that wait for their turn, by namespace and name: nobody holds them, and they can start
+    /// some day. Jobs of one tenant and kind are looked at once, and none at what is free.
+    pub fn in_turn(&self) -> impl Iterator<Item = &Job> {
+        let mut known: BTreeMap<(&TenantId, Kind), bool> = BTreeMap::new();
+        let all = self.cluster.jobs.values();
+        let waiting = all.filter(|state| state.tasks.is_none());
+        let in_turn = waiting.filter(move |state| {
+            let key = (&state.job.tenant, state.job.kind());
+            *known.entry(key).or_insert_with(|| self.is_in_turn(state))
+        });
+        in_turn.map(|state| &*state.job)
+    }
+
+    /// Whether a job waits for its turn.
+    #[must_use]
+    pub fn awaits_turn(&self, id: &JobId) -> bool {
+        let state = self.cluster.jobs.get(id);
+        state.is_some_and(|state| state.tasks.is_none() && self.is_in_turn(state))
+    }
+
+    fn is_in_turn(&self, state: &JobState) -> bool {
+        trial::outlook(&self.cluster, state) == Outlook::Waiting
     }
 
     /// Where an admitted job's tasks are to run or run; `None` while it waits or leaves.

@@ -111,6 +111,12 @@ impl Tasks {
         if self.leaving != Some(Leaving::ForGood) {
             self.leaving = Some(leaving);
         }
+        if leaving == Leaving::ForGood && !self.released && self.assumed == self.progress.len() {
+            // Nothing of it is remembered.
+            self.progress.fill(Progress::Finished);
+            (self.open, self.assumed) = (0, 0);
+            return self.placement.slots().cloned().collect();
+        }
         let assumed = |index: &u32| self.progress_of(*index) == Some(Progress::Assumed);
         let all = 0..if self.released { 0 } else { self.len() };
         let given_up: Vec<u32> = all.filter(assumed).collect();

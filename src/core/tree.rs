@@ -216,18 +216,22 @@ impl Tree {
         usage[ROOT] = next;
     }
 
-    /// What the leaf, its parent and so on would use with `request` added at the leaf: one for
-    /// each seat of [`Tree::way_up`] to the root.
-    pub(crate) fn with(&self, leaf: Seat, request: &Resources) -> Vec<Resources> {
+    /// What the leaf, its parent and so on would use with `request` added at the leaf: each seat
+    /// of [`Tree::way_up`] to the root, with what it would use.
+    pub(crate) fn with(
+        &self,
+        leaf: Seat,
+        request: &Resources,
+    ) -> impl Iterator<Item = (Seat, Resources)> + '_ {
         let mut more = *request;
-        let climb = |seat: Seat| {
+        let climb = move |seat: Seat| {
             let before = *self.usage(seat);
             let after = crate::node::grown(&before, &more);
             let kept = &self.shape.branches[seat].kept;
             more = after.beyond(kept).beyond(&before.beyond(kept));
-            after
+            (seat, after)
         };
-        self.way_up(leaf, ROOT).map(climb).collect()
+        self.way_up(leaf, ROOT).map(climb)
     }
 
     /// The weighted dominant share of a tenant that uses `usage`. Of an internal tenant only the
@@ -237,6 +241,8 @@ impl Tree {
         let potential = self.potential(branch.parent);
         let counts = |r: &Resource| branch.children.is_empty() || asked.get(*r) > 0;
         let borrowed = usage.beyond(&branch.subtree);
+        // Most borrow nothing of most: such shares are not worth a comparison.
+        let counts = |r: &Resource| borrowed.get(*r) > 0 && counts(r);
         Resource::ALL
             .into_iter()
             .filter(counts)
@@ -267,12 +273,11 @@ impl Tree {
     /// The first tenant, from the leaf up, that would pass its limit with `request` more, on a
     /// resource that is asked for.
     pub(crate) fn over_limit(&self, leaf: Seat, request: &Resources) -> Option<OverLimit> {
-        let ways = self.way_up(leaf, ROOT).zip(self.with(leaf, request));
-        let mut over = ways.filter_map(|(seat, with)| {
+        let mut over = self.with(leaf, request).filter_map(|(seat, with)| {
             let limit = &self.shape.branches[seat].limit;
             let passed = |r: &Resource| {
-                let grows = with.get(*r) > self.usage(seat).get(*r);
-                grows && limit.get(*r).is_some_and(|limit| with.get(*r) > limit)
+                let above = limit.get(*r).is_some_and(|limit| with.get(*r) > limit);
+                above && with.get(*r) > self.usage(seat).get(*r)
             };
             let resource = Resource::ALL.into_iter().find(passed)?;
             Some(OverLimit {
@@ -488,7 +493,7 @@ mod tests {
         a.lending_limit = Limits::NONE.with(Resource::Gpu, 2000);
         let mut tree = tree(16, &[tenant("org", "", 6), a]);
         let a = seat_of(&tree, "a");
-        let with = tree.with(a, &Resources::gpus(5));
+        let with: Vec<_> = tree.with(a, &Resources::gpus(5)).map(|w| w.1).collect();
         tree.add(a, &Resources::gpus(5));
         let held: Vec<Resources> = tree.way_up(a, ROOT).map(|seat| *tree.usage(seat)).collect();
         assert_eq!(with, held);

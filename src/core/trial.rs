@@ -2,6 +2,7 @@
 //! people, so that an explanation cannot drift from what was decided.
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 
 use crate::cluster::Cluster;
 use crate::id::JobId;
@@ -9,7 +10,7 @@ use crate::job::{Ask, Hold, Kind, Shape};
 use crate::node::{NodeState, Spec};
 use crate::placement::Bounds;
 use crate::policy::Order;
-use crate::reason::Reason;
+use crate::reason::{Outlook, Reason};
 use crate::resource::{Resource, Resources};
 use crate::rooms::{Board, Slots};
 use crate::standing::JobState;
@@ -39,40 +40,45 @@ pub(crate) fn fit(
     now: Time,
     holder: bool,
 ) -> Option<Fit> {
-    let reserved = holder || ends_in_time(cluster, kind, now);
-    let slots = |slots: &Slots| if reserved { slots.all } else { slots.open };
-    let gang = u64::from(kind.shape.gang);
-    if kind.hold.is_some() || found.values().map(slots).sum::<u64>() < gang {
-        return None;
-    }
     let tenant = described(cluster, seat).ok()?;
-    if tenant.exhausted {
+    fit_of(cluster, (seat, tenant), kind, found, now, holder)
+}
+
+/// The same, where its tenant is known to be one that may have jobs.
+pub(crate) fn fit_of(
+    cluster: &Cluster,
+    (seat, tenant): (Seat, &Tenant),
+    kind: &Kind,
+    found: &Found,
+    now: Time,
+    holder: bool,
+) -> Option<Fit> {
+    if kind.hold.is_some() || tenant.exhausted {
         return None;
     }
+    let reserved = holder || ends_in_time(cluster, kind, now);
     // Wherever there is room, or only as dear as it must be.
-    let mut sum = 0;
-    let enough = |(charge, here): (&u64, &Slots)| {
-        sum += slots(here);
-        (sum >= gang).then_some(*charge)
+    let (mut cheapest, mut dearest, mut sum) = (None, 0, 0);
+    for (charge, slots) in found {
+        sum += if reserved { slots.all } else { slots.open };
+        if cheapest.is_none() && sum >= u64::from(kind.shape.gang) {
+            cheapest = Some(*charge);
+        }
+        dearest = *charge;
+    }
+    let cheapest = cheapest?;
+    let at_most = |charge_max: u64| {
+        let task = kind.shape.task.with(Resource::Gpu, charge_max);
+        let request = task.checked_mul(kind.shape.gang)?;
+        let allowed = quota(cluster, tenant, seat, kind, &request).is_ok();
+        let bounds = Bounds {
+            reserved,
+            charge_max,
+        };
+        allowed.then_some(Fit { request, bounds })
     };
-    let dearest = found.keys().next_back().copied();
-    let cheapest = found.iter().find_map(enough);
-    [dearest, cheapest]
-        .into_iter()
-        .flatten()
-        .find_map(|charge_max| {
-            let request = kind
-                .shape
-                .task
-                .with(Resource::Gpu, charge_max)
-                .checked_mul(kind.shape.gang)?;
-            let allowed = quota(cluster, tenant, seat, kind, &request).is_ok();
-            let bounds = Bounds {
-                reserved,
-                charge_max,
-            };
-            allowed.then_some(Fit { request, bounds })
-        })
+    let dear = at_most(dearest);
+    dear.or_else(|| at_most(cheapest).filter(|_| cheapest < dearest))
 }
 
 /// Whether the job will be gone before the job with the reservation needs its nodes.
@@ -101,6 +107,12 @@ pub(crate) fn why(cluster: &Cluster, state: &JobState, now: Time) -> Reason {
         }
         reason => reason,
     }
+}
+
+/// What a waiting job can look forward to: what [`why`] says of it, without a look at what is free.
+pub(crate) fn outlook(cluster: &Cluster, state: &JobState) -> Outlook {
+    let refused = refusal(cluster, state, &state.job.kind());
+    refused.map_or_else(|reason| reason.outlook(), |_| Outlook::Waiting)
 }
 
 /// Whether nothing but room stands in the way of a waiting job, whose board this is. It costs no look
@@ -161,10 +173,11 @@ fn checked(
     Ok(seat)
 }
 
-fn described(cluster: &Cluster, seat: Seat) -> Result<&Tenant, Reason> {
+/// The tenant at a seat, if it is one that may have jobs.
+pub(crate) fn described(cluster: &Cluster, seat: Seat) -> Result<&Arc<Tenant>, Reason> {
     let state = cluster.tenants.get(cluster.tree.id(seat));
     let spec = state
-        .and_then(|state| state.spec.as_deref())
+        .and_then(|state| state.spec.as_ref())
         .ok_or(Reason::UnknownTenant)?;
     if cluster.tree.is_leaf(seat) {
         Ok(spec)

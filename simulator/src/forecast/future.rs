@@ -1,7 +1,7 @@
 //! One way in which things may go on.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use prorata_core::{Decision, Event, Job, JobId, Scheduler, Time};
@@ -32,9 +32,13 @@ pub(super) struct Future<'a> {
     jobs: Vec<Drawn>,
     /// Jobs that arrive: their number among `jobs`, and the job.
     arrivals: Vec<Job>,
-    /// Whose start is still awaited.
-    awaited: BTreeSet<&'a JobId>,
-    starts: Vec<(JobId, Time)>,
+    /// Of each job that was there before, its place among those that are asked for, while its start
+    /// is awaited.
+    awaited: Vec<Option<usize>>,
+    /// How many are awaited.
+    left: usize,
+    /// The places of those that have started, and when.
+    starts: Vec<(usize, Time)>,
 }
 
 /// What happens next. The order breaks ties.
@@ -58,7 +62,7 @@ impl<'a> Future<'a> {
     /// The run of this number.
     pub(super) fn new(
         present: &'a Present,
-        asked: &'a BTreeSet<JobId>,
+        awaited: &[Option<usize>],
         history: &'a History,
         question: &Question,
         run: u32,
@@ -76,7 +80,8 @@ impl<'a> Future<'a> {
             agenda: BinaryHeap::new(),
             jobs,
             arrivals: history.arrivals(present.now, &present.newcomers, &mut random),
-            awaited: asked.iter().collect(),
+            awaited: awaited.to_vec(),
+            left: awaited.iter().flatten().count(),
             starts: Vec::new(),
         };
         let late = future.arrivals.len();
@@ -91,7 +96,7 @@ impl<'a> Future<'a> {
     fn begin(&mut self) {
         for (number, known) in self.present.jobs.iter().enumerate() {
             if let Some(started) = known.started {
-                self.plan_end(number, &known.job, started);
+                self.plan_end(number, started);
             }
         }
         for (number, job) in self.arrivals.iter().enumerate() {
@@ -101,9 +106,9 @@ impl<'a> Future<'a> {
         self.carry_out(self.present.decided.clone());
     }
 
-    /// Plays it to the end; when each job that was asked for started.
-    pub(super) fn play(mut self) -> Vec<(JobId, Time)> {
-        while !self.awaited.is_empty() {
+    /// Plays it to the end; when each job that was asked for started, by its place among them.
+    pub(super) fn play(mut self) -> Vec<(usize, Time)> {
+        while self.left > 0 {
             let planned = self.agenda.peek().map(|Reverse((at, _))| *at);
             let next = planned.into_iter().chain(self.core.next_wakeup()).min();
             let Some(next) = next.filter(|next| *next <= self.until) else {
@@ -113,7 +118,7 @@ impl<'a> Future<'a> {
             while let Some(Reverse((_, happening))) = self.due() {
                 self.happen(happening);
             }
-            let decisions = self.core.cycle(self.now).decisions;
+            let decisions = self.core.decide(self.now);
             self.carry_out(decisions);
         }
         self.starts
@@ -144,7 +149,7 @@ impl<'a> Future<'a> {
             let mut anybody_leaves = false;
             for decision in decisions {
                 match decision {
-                    Decision::Admit(id, _) => self.start(id),
+                    Decision::Admit(id, _) => self.start(&id),
                     Decision::Evict { victim, .. } => {
                         anybody_leaves = true;
                         if let Some(number) = self.present.by_id.get(&victim) {
@@ -156,18 +161,19 @@ impl<'a> Future<'a> {
             if !anybody_leaves {
                 return;
             }
-            decisions = self.core.cycle(self.now).decisions;
+            decisions = self.core.decide(self.now);
         }
     }
 
-    fn start(&mut self, id: JobId) {
-        if let Some(number) = self.present.by_id.get(&id) {
-            self.jobs[*number].starts += 1;
-            let job = self.job(*number).clone();
-            self.plan_end(*number, &job, self.now);
-        }
-        if self.awaited.remove(&id) {
-            self.starts.push((id, self.now));
+    fn start(&mut self, id: &JobId) {
+        let Some(number) = self.present.by_id.get(id) else {
+            return;
+        };
+        self.jobs[*number].starts += 1;
+        self.plan_end(*number, self.now);
+        if let Some(place) = self.awaited.get_mut(*number).and_then(Option::take) {
+            self.left -= 1;
+            self.starts.push((place, self.now));
         }
     }
 
@@ -178,10 +184,10 @@ impl<'a> Future<'a> {
         }
     }
 
-    fn plan_end(&mut self, number: usize, job: &Job, started: Time) {
+    fn plan_end(&mut self, number: usize, started: Time) {
         let Drawn { luck, starts } = self.jobs[number];
         let elapsed = self.now.since(started);
-        let span = self.history.run_time(job, elapsed, luck);
+        let span = self.history.run_time(self.job(number), elapsed, luck);
         let end = self.grained(started + span);
         let end = (end, Happening::End(number, starts));
         self.agenda.push(Reverse(end));

@@ -11,6 +11,7 @@ use std::time::Duration;
 use common::draw::{self, Draw, USUAL};
 use common::{World, for_seeds};
 use prorata_core::needs::{Effect, Labels, Taint, Text};
+use prorata_core::reason::Outlook;
 use prorata_core::{
     Event, Gpus, Hold, Home, Job, JobId, Limits, Mode, Needs, Node, Policy, Reason, Resource,
     Resources, Snapshot, TaskId, Tenant, TenantId, Time, Verdict, pool,
@@ -247,6 +248,21 @@ fn without_the_obstacle_the_verdict_changes() {
 }
 
 /// Those that were evicted take their time to leave: the job says that it waits for that.
+#[test]
+fn whoever_is_said_to_wait_for_its_turn_waits_for_nothing_else() {
+    for_seeds("PRORATA_WORLDS", 400, |seed| {
+        let snapshot = world(seed).snapshot();
+        let in_turn = |reason: &Reason| reason.outlook() == Outlook::Waiting;
+        let told = snapshot.waiting().filter(|(_, reason)| in_turn(reason));
+        let told: Vec<&JobId> = told.map(|(job, _)| &job.id).collect();
+        let together: Vec<&JobId> = snapshot.in_turn().map(|job| &job.id).collect();
+        let one_by_one = snapshot.jobs().map(|job| &job.id);
+        let one_by_one = one_by_one.filter(|id| snapshot.awaits_turn(id));
+        assert_eq!(together, told);
+        assert_eq!(one_by_one.collect::<Vec<_>>(), told);
+    });
+}
+
 #[test]
 fn waiting_for_preemption_ends_when_the_victims_are_gone() {
     let mut world = World::new(Policy::default());
