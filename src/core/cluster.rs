@@ -127,6 +127,9 @@ impl Cluster {
             Event::JobRan(job, span) => {
                 self.edit(&job, |state| state.ran = span);
             }
+            Event::JobLeft(job, times) => {
+                self.edit(&job, |state| state.evictions = times);
+            }
             Event::JobCheckpointed(job, at) => {
                 self.edit(&job, |state| state.saved = state.saved.max(at));
             }
@@ -169,7 +172,10 @@ impl Cluster {
             return;
         }
         self.uncharge_all(now, id);
-        self.edit(id, |state| state.evicting = true);
+        self.edit(id, |state| {
+            state.evicting = true;
+            state.evictions = state.evictions.saturating_add(1);
+        });
         let times = self.evicted.get(id).copied().unwrap_or_default();
         self.evicted.insert_mut(id.clone(), times + 1);
         self.leaving.insert_mut(id.clone());

@@ -32,6 +32,23 @@ use crate::trial;
 /// Who leaves, and by which rule, in the order in which they were chosen.
 pub(crate) type Victims = Vec<(JobId, Rule)>;
 
+/// A job that has had to leave so often is spared for a while when it starts again.
+const OFTEN: u32 = 3;
+/// For so long at first; twice as long after each further time, up to the last.
+const SPARED: Duration = Duration::from_secs(1);
+const SPARED_MAX: Duration = Duration::from_secs(64);
+
+/// How long a job that has had to leave so often need not leave when it starts again. However often
+/// others come that may push it out, it leaves no more often than about log₂ of its run time, and
+/// ends.
+pub(crate) fn spared(evictions: u32) -> Duration {
+    let Some(further) = evictions.checked_sub(OFTEN) else {
+        return Duration::ZERO;
+    };
+    let factor = 1_u32.checked_shl(further).unwrap_or(u32::MAX);
+    SPARED.saturating_mul(factor).min(SPARED_MAX)
+}
+
 /// At most so many victims are looked at for one job: a bound on what a search costs.
 const LOOKED_AT_MAX: usize = 4096;
 
@@ -309,10 +326,10 @@ impl<'a> Search<'a> {
 
     /// Whether a job may be made to leave at all.
     fn may_leave(&self, (victim, stay): (&Victim, &Stay)) -> bool {
-        let old = stay.length(self.now) >= self.start.policy.preemption.min_runtime;
+        let ripe = stay.is_ripe(self.now, self.start.policy.preemption.min_runtime);
         let affordable = |left| stay.loss(self.now) <= left;
         stay.is_open
-            && old
+            && ripe
             && self.may_lose.is_none_or(affordable)
             && !self.fresh.contains(&victim.job)
             && !self.gone.contains(&victim.job)

@@ -59,9 +59,9 @@ impl Stay {
         }
     }
 
-    /// How long it has run.
-    pub(crate) fn length(&self, now: Time) -> Duration {
-        now.since(self.since.started)
+    /// Whether it has run for so long, and for as long as it is spared.
+    pub(crate) fn is_ripe(&self, now: Time, min_runtime: Duration) -> bool {
+        now.since(self.since.started) >= min_runtime && now >= self.since.spared_until
     }
 
     /// GPU-milliseconds of work that are lost when it leaves now.
@@ -127,6 +127,8 @@ pub(crate) struct Queue {
     pub(crate) waiting: usize,
     /// Running jobs by when they started.
     pub(crate) running_since: BTreeSet<(Time, JobId)>,
+    /// Those that have had to leave so often that they need not for a while, by until when.
+    spared: BTreeSet<(Time, JobId)>,
     /// Those that have said when they end at the latest, by that, and then by when they started.
     ending: BTreeSet<(Time, Time, JobId)>,
 }
@@ -147,6 +149,7 @@ impl Queue {
             }
             Standing::Runs(job, since) => {
                 self.running_since.remove(&(since.started, job.id.clone()));
+                self.spared.remove(&(since.spared_until, job.id.clone()));
                 if let Some(ending) = ending(&job, since) {
                     self.ending.remove(&ending);
                 }
@@ -158,10 +161,19 @@ impl Queue {
             Standing::Waits(job, ran) => self.insert_waiting(cluster, rooms, &job, ran),
             Standing::Runs(job, since) => {
                 self.running_since.insert((since.started, job.id.clone()));
+                if since.spared_until > since.started {
+                    self.spared.insert((since.spared_until, job.id.clone()));
+                }
                 self.ending.extend(ending(&job, since));
                 self.line(&job).start(&job, since);
             }
         }
+    }
+
+    /// Until when running jobs are spared, those from this moment on, the first first.
+    pub(crate) fn spared_after(&self, at: Time) -> impl Iterator<Item = Time> {
+        let later = self.spared.range((at, JobId::default())..);
+        later.map(|(until, _)| *until)
     }
 
     /// The running jobs in the order in which they end at the latest, with when that is. Those that

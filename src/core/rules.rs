@@ -11,7 +11,8 @@
 //! A job that was evicted since the last arrival or end may not use rule 3, and one that was
 //! evicted twice none of them: without that, some worlds evict for ever. With several resources,
 //! two tenants may each be within their guarantee on what they lack and borrow what the other
-//! lacks. As it is, no job has others leave more than twice.
+//! lacks. As it is, no job has others leave more than twice. And who has had to leave often is spared for
+//! a while, longer each time: arrivals without end then push nobody out without end.
 //!
 //! Under an order other than by share there is one rule: those that come later leave, the last
 //! first.

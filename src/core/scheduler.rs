@@ -172,7 +172,9 @@ impl Scheduler {
         let refund = refund.filter(|at| preemption.loss_budget.is_some() && *at > self.decided);
         let unfinished = self.is_unfinished.then(|| self.decided + NEXT_SEARCHES);
         let ripe = ripe.filter(|_| !min_runtime.is_zero());
-        ripe.chain(refund).chain(unfinished).min()
+        let spared = self.queue.spared_after(self.decided);
+        let spared = spared.filter(|until| *until > self.decided).take(1);
+        ripe.chain(spared).chain(refund).chain(unfinished).min()
     }
 
     /// What is true now, for readers on other threads. Shares structure; copies nothing.
@@ -410,7 +412,10 @@ impl Scheduler {
         let running = self.queue.running_since.range((oldest, JobId::default())..);
         let mut ripe = running.map(|(started, _)| *started + min_runtime);
         let refund = |(at, _): &(Time, u64)| between(*at + LOSS_WINDOW);
-        ripe.find(|at| *at > before).is_some_and(between) || self.losses.iter().any(refund)
+        let mut spared = self.queue.spared_after(before);
+        ripe.find(|at| *at > before).is_some_and(between)
+            || spared.any(between)
+            || self.losses.iter().any(refund)
     }
 
     /// Whether some running job has run for long enough to be evicted.

@@ -399,6 +399,9 @@ fn job_facts(state: &JobState) -> Vec<Event> {
     if !state.ran.is_zero() {
         facts.push(Event::JobRan(job.id.clone(), state.ran));
     }
+    if state.evictions > 0 {
+        facts.push(Event::JobLeft(job.id.clone(), state.evictions));
+    }
     if let Some(placement) = &state.nominated {
         facts.push(Event::JobNominated(job.id.clone(), placement.clone()));
     }
@@ -433,6 +436,9 @@ fn job_facts(state: &JobState) -> Vec<Event> {
     }
     if !state.ran.is_zero() {
         facts.push(Event::JobRan(job.id.clone(), state.ran));
+    }
+    if state.evictions > 0 {
+        facts.push(Event::JobLeft(job.id.clone(), state.evictions));
     }
     facts.push(submitted(job.hold));
     facts

@@ -24,6 +24,8 @@ pub(crate) struct JobState {
     pub(crate) saved: Time,
     /// How long it ran in earlier starts.
     pub(crate) ran: Duration,
+    /// How often it had to leave for others.
+    pub(crate) evictions: u32,
 }
 
 /// How a job stands in the queue.
@@ -43,6 +45,8 @@ pub(crate) struct Since {
     pub(crate) started: Time,
     /// Its work up to then is safe.
     pub(crate) safe: Time,
+    /// It has had to leave so often that it need not before then.
+    pub(crate) spared_until: Time,
 }
 
 impl JobState {
@@ -55,6 +59,7 @@ impl JobState {
             started: None,
             saved: Time::ZERO,
             ran: Duration::ZERO,
+            evictions: 0,
         }
     }
 
@@ -64,9 +69,11 @@ impl JobState {
             None => Standing::Waits(self.job.clone(), self.ran),
             Some(tasks) if tasks.is_leaving() => Standing::Away,
             Some(_) => {
+                let started = self.started.unwrap_or_default();
                 let since = Since {
-                    started: self.started.unwrap_or_default(),
+                    started,
                     safe: self.unsafe_since(),
+                    spared_until: started + preemption::spared(self.evictions),
                 };
                 Standing::Runs(self.job.clone(), since)
             }
