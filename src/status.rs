@@ -9,6 +9,9 @@ use prorata_core::{Reason, Resource, Verdict};
 
 use crate::api::{Eviction, State};
 
+/// The code of what has its places and is not started, because the extender does not answer.
+pub const EXTENDER_DOWN: &str = "ExtenderDown";
+
 /// Where a job stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -67,6 +70,24 @@ impl Standing {
             reason: "Stopping".to_owned(),
             message: "its pods are ending; then it queues again, with its age kept".to_owned(),
         }
+    }
+
+    /// Where a job stands that would start if the extender answered.
+    #[must_use]
+    pub fn unanswered() -> Self {
+        Self {
+            state: State::Waiting,
+            reason: EXTENDER_DOWN.to_owned(),
+            message: "its places are decided, and are its own; it starts when Prorata answers \
+                kube-scheduler again, which it does not now"
+                .to_owned(),
+        }
+    }
+
+    /// Whether its places are its own.
+    #[must_use]
+    pub fn has_places(&self) -> bool {
+        self.state == State::Admitted || self.reason == EXTENDER_DOWN
     }
 
     /// Where a job stands that is over.

@@ -8,10 +8,13 @@ mod churn;
 mod crash;
 mod eviction;
 mod loss;
+mod whole;
 
 use std::time::Duration;
 
-use crate::outage::world::{TERMINATION, World};
+use prorata_controlplane::nodes;
+
+use crate::outage::world::{NODES, TERMINATION, World};
 
 /// Short, so that tests need not wait for what nobody waits for.
 const PATIENCE: &str = "\
@@ -65,7 +68,10 @@ async fn jobs_leave_for_others_and_nothing_is_lost() {
     apart::pods_that_repel_each_other_are_planned_apart(&world).await;
     apart::too_many_that_repel_each_other_are_told_so(&world).await;
     apart::a_node_whose_pods_repel_a_job_is_avoided(&world).await;
-    loss::a_gang_of_64_starts_whole(&world).await;
+    let more = whole::add_nodes(&world).await;
+    whole::a_gang_of_64_starts_whole(&world).await;
+    whole::a_gang_of_64_that_a_node_refuses_is_whole_elsewhere(&world).await;
+    whole::remove_nodes(&world, &more).await;
     churn::nothing_flaps(&world).await;
     world.assert_healthy();
 }
@@ -74,10 +80,18 @@ async fn jobs_leave_for_others_and_nothing_is_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_after_any_write_changes_nothing() {
     let mut worlds = Vec::new();
+    let shape = nodes::Shape {
+        gpus: u32::try_from(crash::GANG).unwrap(),
+        ..nodes::Shape::default()
+    };
+    let guarantee = format!("gpu: {}", crash::GANG);
     for _ in 0..2 {
-        let Some(world) = start(Duration::ZERO, SHORT_LEASE).await else {
+        let fleet = NODES.map(|name| (name.to_owned(), shape.clone()));
+        let world = World::start_on(fleet, Duration::ZERO, SHORT_LEASE).await;
+        let Some(world) = world else {
             return;
         };
+        populate(&world, &TENANTS.replace("gpu: 4", &guarantee)).await;
         worlds.push(world);
     }
     crash::a_crash_after_any_write_changes_nothing(&worlds).await;
@@ -87,9 +101,13 @@ async fn a_crash_after_any_write_changes_nothing() {
 /// A world with all tenants and a namespace of each.
 async fn start(termination: Duration, configuration: &str) -> Option<World> {
     let world = World::start_with(termination, configuration).await?;
-    world.cluster.apply(TENANTS);
+    populate(&world, TENANTS).await;
+    Some(world)
+}
+
+async fn populate(world: &World, tenants: &str) {
+    world.cluster.apply(tenants);
     for (namespace, tenant) in [("red", "red"), ("lab", "lab"), ("blue", "blue")] {
         world.namespace(namespace, Some(tenant)).await;
     }
-    Some(world)
 }
