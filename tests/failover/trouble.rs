@@ -12,13 +12,14 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::Api;
 use prorata::api::State;
+use prorata::translate::JOB_CONDITION;
 use serde_json::json;
 
 use super::pair::Pair;
 use super::proxy::Mode;
 use crate::cluster::requests::{create, json as manifest, patch, suspended};
 use crate::cluster::{from, pod};
-use crate::outage::world::{GOES_ON_WITHIN, NODES, World, gang, node, phase, with};
+use crate::outage::world::{GOES_ON_WITHIN, NODES, World, gang, node, with};
 
 /// Jobs that these leave behind.
 pub(super) const JOBS: usize = 3 + (RELEASED + LATE + 1) + 2 * 2 + 1;
@@ -233,8 +234,10 @@ async fn until_started(world: &World, job: &str) {
 async fn assert_nothing_is_written(world: &World, job: &str) {
     let versions = async || {
         let record = world.record("red", job).await.unwrap();
-        let job = world.job("red", job).await;
-        (job.resource_version(), record.resource_version())
+        let status = world.job("red", job).await.status.unwrap();
+        let told = status.conditions.into_iter().flatten();
+        let told: Vec<_> = told.filter(|c| c.type_ == JOB_CONDITION).collect();
+        (told, record.resource_version())
     };
     let before = versions().await;
     tokio::time::sleep(Duration::from_secs(3)).await;

@@ -91,7 +91,7 @@ impl Crashes {
                 "the story takes more than {WRITES_MAX} writes"
             );
             let began = Instant::now();
-            let name = writes.to_string();
+            let name = format!("after{writes}");
             let (_, crashed) = play(world, &name, Some(writes), Some(&whole)).await;
             eprintln!(
                 "after {writes} writes: crashed={crashed}, {:?}",
@@ -168,7 +168,7 @@ impl Watchdog<'_> {
                 return last;
             }
             if let Some(wanted) = wanted.filter(|_| began.elapsed() > SHOWN_WITHIN) {
-                panic!("after {} writes:\n{}", self.story, last.difference(wanted));
+                panic!("{}:\n{}", self.story, last.difference(wanted));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
             self.watch().await;
@@ -244,7 +244,7 @@ async fn assert_told(world: &World, story: &str) {
         .collect();
     let told = told(world, story).await;
     let others: Vec<_> = told.difference(&allowed).collect();
-    assert!(others.is_empty(), "after {story} writes: {others:?}");
+    assert!(others.is_empty(), "{story}: {others:?}");
 }
 
 /// Deletes what the story leaves behind.

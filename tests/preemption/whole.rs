@@ -188,8 +188,9 @@ pub(crate) async fn a_gang_of_64_that_a_node_refuses_is_whole_elsewhere(world: &
     let placement = record.spec.admission.unwrap().placement;
     let refusing = &placement.last().unwrap().node;
     repel(world, refusing).await;
+    let patience = Duration::from_secs(90);
     world
-        .until("all 64 run elsewhere", async || {
+        .until_within("all 64 run elsewhere", patience, async || {
             open(world, "blue", GANG).await;
             world.nodes_of("blue", "refused").await.len() == GANG
         })

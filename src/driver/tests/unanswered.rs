@@ -42,12 +42,8 @@ impl World {
             version: 1,
             told: Vec::new(),
         };
-        let node = Node {
-            allocatable: Resources::gpus(4),
-            ..Node::new("a")
-        };
         let own = [
-            Object::Node(node, true),
+            node(),
             Object::Namespace("red".to_owned(), Some("red".into())),
             tenant(),
             world.view(),
@@ -155,6 +151,17 @@ impl World {
 
 fn from<R: serde::de::DeserializeOwned>(manifest: Value) -> R {
     serde_json::from_value(manifest).unwrap()
+}
+
+fn node() -> Object {
+    let node: k8s_openapi::api::core::v1::Node = from(json!({
+        "metadata": {"name": "a"},
+        "status": {
+            "allocatable": {GPU: "4", "cpu": "8", "memory": "8Gi", "pods": "110"},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    }));
+    Object::Node(crate::translate::node(&node, GPU), true)
 }
 
 fn tenant() -> Object {

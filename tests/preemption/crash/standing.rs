@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use prorata::api::labels::EPOCH;
 use prorata::api::{QueuedJob, Tenant};
+use prorata::translate::JOB_CONDITION;
 use serde_json::{Value, json};
 
 use super::{NAMESPACES, ROLES};
@@ -15,7 +16,9 @@ use crate::cluster::requests::{forget_what_always_differs, json as manifest};
 use crate::outage::world::{World, phase};
 
 /// Fields of objects that tell moments, or count changes.
-const MOMENTS: [&str; 9] = [
+const MOMENTS: [&str; 11] = [
+    "at",
+    "forecast",
     "lastTransitionTime",
     "lastProbeTime",
     "startTime",
@@ -41,7 +44,8 @@ impl Standing {
             let job = world.job(namespace, &name).await;
             let record = world.record(namespace, &name).await;
             let runs_by_record = epoch_of(&job) == record.as_ref().and_then(recorded);
-            all.insert(format!("job {role}"), manifest(&job));
+            let record = record.map(|record| (record.spec, record.status));
+            all.insert(format!("job {role}"), stored(&job));
             all.insert(format!("record {role}"), json!(record));
             all.insert(format!("runs by its record {role}"), json!(runs_by_record));
         }
@@ -110,6 +114,19 @@ pub(super) async fn told(world: &World, story: &str) -> BTreeSet<(String, String
         );
     }
     told
+}
+
+/// A Job, but for whether Kubernetes has seen that it was suspended before it was started. One that was
+/// started late may never have waited as far as its new controller knows, and is told nothing then.
+fn stored(job: &Job) -> Value {
+    let mut job = manifest(job);
+    let conditions = job["status"]["conditions"].as_array_mut();
+    let is = |condition: &Value, kind: &str| condition["type"] == kind;
+    if let Some(conditions) = conditions {
+        let waits_no_more = |c: &Value| is(c, JOB_CONDITION) && c["status"] == "True";
+        conditions.retain(|c| !is(c, "Suspended") && !waits_no_more(c));
+    }
+    job
 }
 
 /// The namespace of a role.
