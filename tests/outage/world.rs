@@ -330,7 +330,7 @@ impl World {
             .join("prorata-controller.log");
         let log = std::fs::read_to_string(log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        picture + &lines[lines.len().saturating_sub(30)..].join("\n")
+        picture + &lines[lines.len().saturating_sub(60)..].join("\n")
     }
 }
 

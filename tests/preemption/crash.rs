@@ -19,10 +19,13 @@ use standing::{Standing, namespace, told};
 
 /// More writes than the story takes.
 const WRITES_MAX: u32 = 160;
-/// A crash after the first write, and after each so many more; `PRORATA_CRASH_EVERY` says otherwise.
+/// A crash after the first write, and after each so many more; `PRORATA_CRASH_FROM` and
+/// `PRORATA_CRASH_EVERY` say otherwise.
 const EVERY: u32 = 5;
-/// Pods of each Job, which start together. A node has as many GPUs.
-pub(crate) const GANG: usize = 64;
+/// Pods of each Job, which start together, by world. A node has as many GPUs.
+pub(crate) const GANGS: [usize; 2] = [4, 64];
+/// How long a step of the story may take: 64 pods start and end one by one on a machine that is busy.
+const STEP_WITHIN: Duration = Duration::from_secs(120);
 /// The Jobs of a story.
 const ROLES: [&str; 3] = ["stays", "leaves", "claims"];
 const NAMESPACES: [&str; 2] = ["red", "lab"];
@@ -36,6 +39,7 @@ const TOLD: [(&str, &[&str]); 3] = [
             "Admitted",
             "BackoffAfterPreemption",
             "CapacityFull",
+            "DependencyGate",
             "Evicted",
             "Stopping",
         ],
@@ -56,18 +60,22 @@ struct Story {
 
 /// Plays the story in all worlds at the same time, one crash after the other in each.
 pub(crate) async fn a_crash_after_any_write_changes_nothing(worlds: &[World]) {
-    let every = std::env::var("PRORATA_CRASH_EVERY").ok();
-    let step = every.and_then(|text| text.parse().ok()).unwrap_or(EVERY);
+    let number = |variable| std::env::var(variable).ok()?.parse().ok();
+    let from = number("PRORATA_CRASH_FROM").unwrap_or(1);
     let crashes = Crashes {
-        step,
-        next: AtomicU32::new(1),
+        step: number("PRORATA_CRASH_EVERY").unwrap_or(EVERY),
+        next: AtomicU32::new(from),
         made: AtomicU32::new(0),
         is_over: AtomicBool::new(false),
     };
-    join_all(worlds.iter().map(|world| crashes.play(world))).await;
+    let worlds = worlds.iter().zip(GANGS);
+    join_all(worlds.map(|(world, gang)| crashes.play(world, gang))).await;
     let made = crashes.made.load(Ordering::SeqCst);
     eprintln!("{made} crashes came to the same");
-    assert!(made > 10, "the story takes more writes than that");
+    assert!(
+        from > 1 || made > 10,
+        "the story takes more writes than that"
+    );
 }
 
 /// After how many writes there is a crash in the next story.
@@ -81,9 +89,18 @@ struct Crashes {
 }
 
 impl Crashes {
-    async fn play(&self, world: &World) {
-        let (whole, crashed) = play(world, "whole", None, None).await;
+    async fn play(&self, world: &World, pods: usize) {
+        let story = Teller {
+            world,
+            pods,
+            whole: None,
+        };
+        let (whole, crashed) = story.tell("whole", None).await;
         assert!(!crashed);
+        let story = Teller {
+            whole: Some(whole),
+            ..story
+        };
         while !self.is_over.load(Ordering::SeqCst) {
             let writes = self.next.fetch_add(self.step, Ordering::SeqCst);
             assert!(
@@ -92,11 +109,9 @@ impl Crashes {
             );
             let began = Instant::now();
             let name = format!("after{writes}");
-            let (_, crashed) = play(world, &name, Some(writes), Some(&whole)).await;
-            eprintln!(
-                "after {writes} writes: crashed={crashed}, {:?}",
-                began.elapsed()
-            );
+            let (_, crashed) = story.tell(&name, Some(writes)).await;
+            let took = began.elapsed();
+            eprintln!("gangs of {pods}, after {writes} writes: crashed={crashed}, {took:?}");
             if crashed {
                 self.made.fetch_add(1, Ordering::SeqCst);
             } else {
@@ -110,13 +125,15 @@ impl Crashes {
 struct Watchdog<'a> {
     world: &'a World,
     story: &'a str,
+    /// Of each Job.
+    pods: usize,
     process: Mutex<(Process, bool)>,
 }
 
 impl Watchdog<'_> {
     async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
         self.world
-            .until(what, async || {
+            .until_within(what, STEP_WITHIN, async || {
                 self.watch().await;
                 holds().await
             })
@@ -139,7 +156,7 @@ impl Watchdog<'_> {
     async fn until_running(&self, role: &str, node: &str) {
         let job = self.name(role);
         self.until(&format!("{job} runs on {node}"), async || {
-            self.world.nodes_of(namespace(role), &job).await == [node; GANG]
+            self.world.nodes_of(namespace(role), &job).await == vec![node; self.pods]
         })
         .await;
     }
@@ -180,56 +197,67 @@ impl Watchdog<'_> {
     }
 }
 
-/// Two jobs run; one leaves for a third, and runs again when that is over.
-async fn play(
-    world: &World,
-    story: &str,
-    crash: Option<u32>,
-    whole: Option<&Story>,
-) -> (Story, bool) {
-    let text = crash.map(|writes| writes.to_string());
-    let variable = text
-        .as_deref()
-        .map(|text| ("PRORATA_CRASH_AFTER_WRITES", text));
-    let process = world
-        .site
-        .launch_in(&world.cluster.plane, variable.as_slice());
-    let dog = Watchdog {
-        world,
-        story,
-        process: Mutex::new((process, false)),
-    };
-    let urgent = [("/spec/template/spec", "priorityClassName", json!("urgent"))];
-    let stays = with(&gang(&dog.name("stays"), GANG), &urgent);
-    world.submit("red", &stays).await;
-    dog.until_running("stays", NODES[0]).await;
-    world.submit("red", &gang(&dog.name("leaves"), GANG)).await;
-    dog.until_running("leaves", NODES[1]).await;
-    world.submit("lab", &gang(&dog.name("claims"), GANG)).await;
-    dog.until_running("claims", NODES[1]).await;
-    dog.until("who left waits", async || {
-        let stands = world.stands("red", &dog.name("leaves")).await;
-        stands.is_some_and(|(state, reason)| {
-            state == State::Waiting && reason != "Evicted" && reason != "Stopping"
+/// Who plays the story in a world.
+struct Teller<'a> {
+    world: &'a World,
+    /// Of each Job.
+    pods: usize,
+    /// What it comes to without a crash; not known before it was played so.
+    whole: Option<Story>,
+}
+
+impl Teller<'_> {
+    /// Plays it, with a crash after so many writes; answers too whether there was one.
+    async fn tell(&self, name: &str, crash: Option<u32>) -> (Story, bool) {
+        let text = crash.map(|writes| writes.to_string());
+        let variable = text.as_deref();
+        let variable = variable.map(|text| ("PRORATA_CRASH_AFTER_WRITES", text));
+        let (site, plane) = (&self.world.site, &self.world.cluster.plane);
+        let dog = Watchdog {
+            world: self.world,
+            story: name,
+            pods: self.pods,
+            process: Mutex::new((site.launch_in(plane, variable.as_slice()), false)),
+        };
+        let story = self.play(&dog).await;
+        assert_told(self.world, name).await;
+        let (mut process, mut crashed) = dog.process.into_inner();
+        // What is said last may be said a moment later.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        crashed |= process.check().is_err();
+        // Its end is waited for, but not by the other worlds.
+        let gone = tokio::task::spawn_blocking(move || drop(process));
+        gone.await.unwrap();
+        clear(self.world, name).await;
+        (story, crashed)
+    }
+
+    /// Two jobs run; one leaves for a third, and runs again when that is over.
+    async fn play(&self, dog: &Watchdog<'_>) -> Story {
+        let (world, whole) = (self.world, self.whole.as_ref());
+        let job = |role| gang(&dog.name(role), self.pods);
+        let urgent = [("/spec/template/spec", "priorityClassName", json!("urgent"))];
+        world.submit("red", &with(&job("stays"), &urgent)).await;
+        dog.until_running("stays", NODES[0]).await;
+        world.submit("red", &job("leaves")).await;
+        dog.until_running("leaves", NODES[1]).await;
+        world.submit("lab", &job("claims")).await;
+        dog.until_running("claims", NODES[1]).await;
+        dog.until("who left waits", async || {
+            let stands = world.stands("red", &dog.name("leaves")).await;
+            stands.is_some_and(|(state, reason)| {
+                state == State::Waiting && reason != "Evicted" && reason != "Stopping"
+            })
         })
-    })
-    .await;
-    let waiting = dog.standing(whole.map(|whole| &whole.waiting)).await;
-    dog.complete("claims").await;
-    dog.until_running("leaves", NODES[1]).await;
-    dog.complete("leaves").await;
-    dog.complete("stays").await;
-    let over = dog.standing(whole.map(|whole| &whole.over)).await;
-    assert_told(world, story).await;
-    let (mut process, mut crashed) = dog.process.into_inner();
-    // What is said last may be said a moment later.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    crashed |= process.check().is_err();
-    // Its end is waited for, but not by the other worlds.
-    let gone = tokio::task::spawn_blocking(move || drop(process));
-    gone.await.unwrap();
-    clear(world, story).await;
-    (Story { waiting, over }, crashed)
+        .await;
+        let waiting = dog.standing(whole.map(|whole| &whole.waiting)).await;
+        dog.complete("claims").await;
+        dog.until_running("leaves", NODES[1]).await;
+        dog.complete("leaves").await;
+        dog.complete("stays").await;
+        let over = dog.standing(whole.map(|whole| &whole.over)).await;
+        Story { waiting, over }
+    }
 }
 
 /// Users were told what the story has for them, and nothing else.

@@ -20,11 +20,10 @@ use crate::cluster::{from, pod};
 use crate::outage::world::{NODES, World, gang, node, phase};
 
 const GANG: usize = 64;
-/// From the first of its pods on, all that can be bound are by then.
-const BOUND_WITHIN: Duration = Duration::from_secs(10);
-/// How long pods that cannot be bound are waited for here, and what else it takes to suspend a Job
-/// and to have its pods ended.
-const TAKEN_BACK_WITHIN: Duration = Duration::from_secs(4 + 6);
+/// What the design gives a gang from its first pod on, until all that can be bound are.
+const BOUND_WITHIN: Duration = Duration::from_secs(30);
+/// The `bindingTimeout` here, and what else it takes to suspend the Job and to have its pods ended.
+const TAKEN_BACK_WITHIN: Duration = Duration::from_secs(4 + 30);
 /// Nodes beside the two that are always there: one more than the gang needs.
 const MORE: usize = 15;
 
