@@ -31,6 +31,14 @@ const MOMENTS: [&str; 11] = [
     "terminating",
 ];
 
+/// Whoever takes over takes all jobs that it finds for new ones, and after those one that was evicted may
+/// evict in turn: it waits for room like any other.
+const LET_EVICT: [(&str, &str); 3] = [
+    ("BackoffAfterPreemption", "CapacityFull"),
+    ("it was evicted, and too little", "too little"),
+    ("to start together again", "to start together"),
+];
+
 /// The objects of a story by kind and role: Jobs, records, pods, and what tenants show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Standing(BTreeMap<String, Value>);
@@ -163,7 +171,12 @@ fn forget(value: &mut Value, story: &str) {
             fields.values_mut().for_each(|value| forget(value, story));
         }
         Value::Array(items) => items.iter_mut().for_each(|item| forget(item, story)),
-        Value::String(text) => *text = text.replace(&format!("-{story}"), ""),
+        Value::String(text) => {
+            *text = text.replace(&format!("-{story}"), "");
+            for (after, before) in LET_EVICT {
+                *text = text.replace(after, before);
+            }
+        }
         _ => {}
     }
 }
