@@ -17,11 +17,11 @@ use tokio::sync::Mutex;
 use crate::outage::world::{NODES, World, gang, is_complete, with};
 use standing::{Standing, namespace, told};
 
-/// More writes than the story takes.
-const WRITES_MAX: u32 = 160;
+/// The story takes more writes than the one, and fewer than the other.
+const WRITES: (u32, u32) = (25, 80);
 /// A crash after the first write, and after each so many more; `PRORATA_CRASH_FROM` and
 /// `PRORATA_CRASH_EVERY` say otherwise.
-const EVERY: u32 = 5;
+const EVERY: u32 = 3;
 /// Pods of each Job, which start together, by world. A node has as many GPUs.
 pub(crate) const GANGS: [usize; 2] = [4, 64];
 /// How long a step of the story may take: 64 pods start and end one by one on a machine that is busy.
@@ -72,10 +72,8 @@ pub(crate) async fn a_crash_after_any_write_changes_nothing(worlds: &[World]) {
     join_all(worlds.map(|(world, gang)| crashes.play(world, gang))).await;
     let made = crashes.made.load(Ordering::SeqCst);
     eprintln!("{made} crashes came to the same");
-    assert!(
-        from > 1 || made > 10,
-        "the story takes more writes than that"
-    );
+    let last = from + made * crashes.step;
+    assert!(last > WRITES.0, "the story takes more writes than that");
 }
 
 /// After how many writes there is a crash in the next story.
@@ -104,8 +102,8 @@ impl Crashes {
         while !self.is_over.load(Ordering::SeqCst) {
             let writes = self.next.fetch_add(self.step, Ordering::SeqCst);
             assert!(
-                writes <= WRITES_MAX,
-                "the story takes more than {WRITES_MAX} writes"
+                writes <= WRITES.1,
+                "the story takes fewer than {writes} writes"
             );
             let began = Instant::now();
             let name = format!("after{writes}");
