@@ -62,10 +62,7 @@ pub fn effect(
     let pods = pods::write(observed, snapshot, view);
     let due = plan.filter(|plan| leaver.is_none() && is_due(view, plan));
     let begins = due.is_some() || pods::begins(pods.as_ref(), view);
-    let standing = match begins && !may_start && standing.has_places() {
-        true => Standing::unanswered(),
-        false => standing,
-    };
+    let standing = standing.held_back(begins && !may_start);
     let pods = pods.filter(|pods| may_start || !matches!(pods, PodsWrite::LetGo(_)));
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
     let spec = translate::desired_spec(job, view.form, admission, gpu_resource);

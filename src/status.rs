@@ -72,9 +72,12 @@ impl Standing {
         }
     }
 
-    /// Where a job stands that would start if the extender answered.
+    /// The same, unless it would start and is held back because the extender does not answer.
     #[must_use]
-    pub fn unanswered() -> Self {
+    pub fn held_back(self, is_held_back: bool) -> Self {
+        if !is_held_back || !self.has_places() {
+            return self;
+        }
         Self {
             state: State::Waiting,
             reason: EXTENDER_DOWN.to_owned(),
