@@ -26,6 +26,7 @@ use crate::api::{BudgetPolicy, Tenant, labels};
 use crate::clock::Clock;
 use crate::config::Budgets;
 use crate::cost::source::{self, Source};
+use crate::effects::fault;
 use crate::leader::Tenure;
 use crate::metrics::Metrics;
 
@@ -155,7 +156,7 @@ impl Treasurer {
         let params = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(status);
         let shown = api.patch_status(tenant, &params, &patch).await;
-        shown.map(drop)
+        shown.map(|_| fault::after_write())
     }
 
     /// What cannot be told is logged; it is not told again in this month.
@@ -181,9 +182,9 @@ impl Treasurer {
             action: "Budgeting".to_owned(),
             secondary: None,
         };
-        self.events
-            .publish(&event, &one.tenant.object_ref(&()))
-            .await
+        let regarding = one.tenant.object_ref(&());
+        let told = self.events.publish(&event, &regarding).await;
+        told.inspect(|()| fault::after_write())
     }
 
     async fn post(&self, one: &Assessed, threshold: Threshold, text: &str) -> Result<(), String> {

@@ -14,7 +14,7 @@ use prorata_core::{NodeId, Reason, Snapshot, Verdict};
 use serde_json::{Value, json};
 
 use crate::api::{Admission, Eviction, Forecast, QueuedJobSpec, QueuedJobStatus, State};
-use crate::effects::{Effect, Notice, RecordWrite};
+use crate::effects::{Effect, Notice, PodsWrite, RecordWrite};
 use crate::explained::Explained;
 use crate::observed::{Leaver, Observed};
 use crate::plan::Plan;
@@ -25,7 +25,7 @@ use crate::translate::{self, ADMITTED, Form, JOB_CONDITION, JobView, RecordView}
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// The next thing to write about the Job of this UID, if anything is. Nothing is while it waits
-/// and it has not been explained why.
+/// and it has not been explained why. `may_start`: kube-scheduler would get an answer about its pods.
 #[must_use]
 pub fn effect(
     observed: &Observed,
@@ -33,6 +33,7 @@ pub fn effect(
     explained: &Explained,
     gpu_resource: &str,
     uid: &str,
+    may_start: bool,
     now: Timestamp,
 ) -> Option<Effect> {
     let record = observed.record(uid);
@@ -58,6 +59,11 @@ pub fn effect(
     // What one that leaves still holds is on record until it is free.
     let holds = leaver.is_some() || snapshot.placement(&view.id).is_some();
     let plan = observed.plan(uid).filter(|_| holds && !awaits);
+    let pods = pods::write(observed, snapshot, view);
+    let due = plan.filter(|plan| leaver.is_none() && is_due(view, plan));
+    let begins = due.is_some() || pods::begins(pods.as_ref(), view);
+    let standing = standing.held_back(begins && !may_start);
+    let pods = pods.filter(|pods| may_start || !matches!(pods, PodsWrite::LetGo(_)));
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
     let spec = translate::desired_spec(job, view.form, admission, gpu_resource);
     let spec = whole(spec, observed, snapshot, view);
@@ -65,19 +71,15 @@ pub fn effect(
     let was_told = record.is_some_and(|record| has_waited(record, view));
     let record = record_write(record, Some(spec), &standing, forecast, now);
     let fence = fence(view, &record);
-    let (start, stop) = match leaver {
-        Some(leaver) => (None, evict(view, &leaver.eviction)),
-        None if fence.is_some() => (None, None),
-        None => (plan.and_then(|plan| start(view, plan)), None),
-    };
+    let due = due.filter(|_| may_start && fence.is_none());
+    let start = due.map(|plan| translate::release(view, plan.epoch(), plan.placement()));
     let starts = start.is_some();
-    let back = || match observed.runs_unplanned(uid) {
-        true => Some(requeue(view)),
-        false => take_back(view, plan?, observed, snapshot),
+    let stop = if starts {
+        None
+    } else {
+        stop(view, plan, observed, snapshot)
     };
-    let stop = stop.or_else(|| if starts { None } else { back() });
     let is_news = is_news(&record, &standing);
-    let pods = pods::write(observed, snapshot, view);
     // That a Job waits no more is said when it has been started.
     let condition = condition(&standing, view, now).filter(|_| !starts);
     let (notice, patch) = match stop {
@@ -221,9 +223,10 @@ fn record_write(
 ) -> RecordWrite {
     let shown = record.and_then(|record| record.status.forecast.as_ref());
     let forecast = forecast.or(shown).cloned();
-    let forecast = forecast.filter(|_| standing.state == State::Waiting);
+    let is_open = standing.state == State::Waiting && !standing.has_places();
+    let forecast = forecast.filter(|_| is_open);
     let Some(record) = record else {
-        let status = Box::new(status(standing, forecast, now));
+        let status = Box::new(status(standing, forecast, Time(now)));
         return spec.map_or(RecordWrite::Keep, |spec| {
             RecordWrite::Create(Box::new(spec), status)
         });
@@ -241,7 +244,14 @@ fn record_write(
             forecast,
             ..shown.clone()
         },
-        false => status(standing, forecast, now),
+        false => {
+            let since = shown
+                .conditions
+                .first()
+                .filter(|condition| same && condition.status == is_true(standing.has_places()));
+            let since = since.map_or(Time(now), |known| known.last_transition_time.clone());
+            status(standing, forecast, since)
+        }
     };
     RecordWrite::Change(Box::new(record.clone()), Box::new(spec), Box::new(status))
 }
@@ -264,13 +274,14 @@ fn is_news(write: &RecordWrite, standing: &Standing) -> bool {
     }
 }
 
-fn status(standing: &Standing, forecast: Option<Forecast>, now: Timestamp) -> QueuedJobStatus {
+/// What is shown, since when it is so whether its places are its own.
+fn status(standing: &Standing, forecast: Option<Forecast>, since: Time) -> QueuedJobStatus {
     let condition = Condition {
         type_: ADMITTED.to_owned(),
-        status: is_admitted(standing).to_owned(),
+        status: is_true(standing.has_places()).to_owned(),
         reason: standing.reason.clone(),
         message: standing.message.clone(),
-        last_transition_time: Time(now),
+        last_transition_time: since,
         observed_generation: None,
     };
     QueuedJobStatus {
@@ -285,10 +296,25 @@ fn status(standing: &Standing, forecast: Option<Forecast>, now: Timestamp) -> Qu
 /// A patch of the Job that ends its pods, and what its user is told.
 type Stop = (Notice, Value);
 
-/// Starts the Job, unless this admission has already done so.
-fn start(view: &JobView, plan: &Plan) -> Option<Value> {
-    let due = view.form.suspends() && view.is_suspended && view.epoch != Some(plan.epoch());
-    due.then(|| translate::release(view, plan.epoch(), plan.placement()))
+/// Ends its pods, if they are to end.
+fn stop(
+    view: &JobView,
+    plan: Option<&Plan>,
+    observed: &Observed,
+    snapshot: &Snapshot,
+) -> Option<Stop> {
+    let uid = view.id.uid();
+    let leaver = observed.leaver(uid);
+    let leaves = leaver.and_then(|leaver| evict(view, &leaver.eviction));
+    leaves.or_else(|| match observed.runs_unplanned(uid) {
+        true => Some(requeue(view)),
+        false => take_back(view, plan?, observed, snapshot),
+    })
+}
+
+/// Whether the Job is to be started: this admission has not done so yet.
+fn is_due(view: &JobView, plan: &Plan) -> bool {
+    view.form.suspends() && view.is_suspended && view.epoch != Some(plan.epoch())
 }
 
 /// Makes sure that a Job that was not started by what its record gives up will not be: a patch that
@@ -362,7 +388,7 @@ fn condition(standing: &Standing, view: &JobView, now: Timestamp) -> Option<Valu
     if view.form != Form::Job {
         return None;
     }
-    let status = is_admitted(standing);
+    let status = is_true(standing.state == State::Admitted);
     let reason = &standing.reason;
     let up_to_date = match &view.condition {
         None => status == "True",
@@ -409,11 +435,8 @@ const fn waits(state: Option<State>) -> bool {
     matches!(state, Some(State::Waiting | State::Held))
 }
 
-const fn is_admitted(standing: &Standing) -> &'static str {
-    match standing.state {
-        State::Admitted => "True",
-        State::Waiting | State::Held | State::Finished => "False",
-    }
+const fn is_true(is_so: bool) -> &'static str {
+    if is_so { "True" } else { "False" }
 }
 
 #[cfg(test)]

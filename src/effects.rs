@@ -8,7 +8,7 @@ mod clients;
 mod events;
 mod eviction;
 mod failure;
-mod fault;
+pub(crate) mod fault;
 mod merge;
 mod nodes;
 mod pods;
@@ -74,18 +74,6 @@ pub struct Effect {
 }
 
 impl Effect {
-    /// The same without the start that is part of it; `None` where nothing else is.
-    #[must_use]
-    pub fn without_start(mut self) -> Option<Self> {
-        if self.lets_go() {
-            self.patch = None;
-            self.pods = None;
-            self.starts = false;
-            self.notice = None;
-        }
-        self.changes_anything().then_some(self)
-    }
-
     /// Whether it starts the job, or lets pods of it go.
     #[must_use]
     pub const fn lets_go(&self) -> bool {
@@ -344,7 +332,10 @@ impl Writer {
         let params = PatchParams::default();
         let patched = api.patch_status(id.as_str(), &params, &patch);
         match tokio::time::timeout(WRITES_WITHIN, patched).await {
-            Ok(Ok(tenant)) => Some(Object::Tenant(Box::new(TenantView::new(&tenant)))),
+            Ok(Ok(tenant)) => {
+                fault::after_write();
+                Some(Object::Tenant(Box::new(TenantView::new(&tenant))))
+            }
             Ok(Err(error)) => {
                 let failure = Failure::from(error);
                 if failure != Failure::Stale {
@@ -356,12 +347,13 @@ impl Writer {
         }
     }
 
-    /// An Event that cannot be written is no reason to do anything twice.
-    /// Tells the users of an object something that is about no job.
+    /// Tells the users of an object something that is about no job. An Event that cannot be written is
+    /// no reason to do anything twice.
     pub async fn tell(&self, about: ObjectReference, notice: Notice) {
         let name = about.name.clone();
-        if let Err(error) = self.events.tell(about, notice).await {
-            warn!(object = name, %error, "nobody could be told");
+        match self.events.tell(about, notice).await {
+            Ok(()) => fault::after_write(),
+            Err(error) => warn!(object = name, %error, "nobody could be told"),
         }
     }
 

@@ -21,6 +21,7 @@ use tracing::{debug, info, warn};
 
 use crate::api::labels;
 use crate::config::LeaderElection;
+use crate::effects::fault;
 use crate::metrics::Metrics;
 
 pub use fence::{Fence, fenced};
@@ -116,7 +117,8 @@ impl Candidate {
     async fn attempt(&mut self) -> kube::Result<bool> {
         let Some(mut lease) = self.leases.get_opt(labels::CONTROLLER).await? else {
             let lease = self.first();
-            return won(self.leases.create(&PostParams::default(), &lease).await);
+            let created = self.leases.create(&PostParams::default(), &lease).await;
+            return won(created).inspect(|won| taken(*won));
         };
         let spec = lease.spec.take().unwrap_or_default();
         let ours = spec.holder_identity.as_ref() == Some(&self.identity);
@@ -124,7 +126,7 @@ impl Candidate {
             return Ok(false);
         }
         lease.spec = Some(self.claim(spec, ours));
-        won(self.put(&lease).await)
+        won(self.put(&lease).await).inspect(|won| taken(*won && !ours))
     }
 
     /// Whether nobody holds it, or whoever does has not renewed it for as long as it had said.
@@ -176,6 +178,13 @@ impl Candidate {
         self.leases
             .replace(labels::CONTROLLER, &params, lease)
             .await
+    }
+}
+
+/// To take the Lease is a write like any other; to renew it is none that anything follows from.
+fn taken(is_new: bool) {
+    if is_new {
+        fault::after_write();
     }
 }
 

@@ -9,6 +9,9 @@ use prorata_core::{Reason, Resource, Verdict};
 
 use crate::api::{Eviction, State};
 
+/// The code of what has its places and is not started, because the extender does not answer.
+pub const EXTENDER_DOWN: &str = "ExtenderDown";
+
 /// Where a job stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -67,6 +70,27 @@ impl Standing {
             reason: "Stopping".to_owned(),
             message: "its pods are ending; then it queues again, with its age kept".to_owned(),
         }
+    }
+
+    /// The same, unless it would start and is held back because the extender does not answer.
+    #[must_use]
+    pub fn held_back(self, is_held_back: bool) -> Self {
+        if !is_held_back || !self.has_places() {
+            return self;
+        }
+        Self {
+            state: State::Waiting,
+            reason: EXTENDER_DOWN.to_owned(),
+            message: "its places are decided, and are its own; it starts when Prorata answers \
+                kube-scheduler again, which it does not now"
+                .to_owned(),
+        }
+    }
+
+    /// Whether its places are its own.
+    #[must_use]
+    pub fn has_places(&self) -> bool {
+        self.state == State::Admitted || self.reason == EXTENDER_DOWN
     }
 
     /// Where a job stands that is over.

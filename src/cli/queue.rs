@@ -152,7 +152,7 @@ impl Entry {
 
     /// Whether it is in the line: it starts when it is its turn.
     pub(crate) fn is_in_line(&self) -> bool {
-        self.state == State::Waiting && !self.blocked
+        self.state == State::Waiting && !self.blocked && self.admitted.is_none()
     }
 
     /// Jobs that hold places come first, in the order in which they got them; then those that wait,

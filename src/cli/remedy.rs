@@ -1,7 +1,9 @@
 //! What helps a job that waits: one table for every code that a [`Reason`](prorata_core::Reason)
-//! can have.
+//! can have, and for that of a start that is put off.
 
 use prorata_core::reason::Outlook;
+
+use crate::status::EXTENDER_DOWN;
 
 /// A code, what it means for whoever waits, and what would help.
 struct Remedy {
@@ -191,6 +193,13 @@ const TABLE: &[Remedy] = &[
         "NotYetEvaluated",
         &["ask again in a moment; if it stays so, `prorata doctor` checks the controller"],
     ),
+    waiting(
+        EXTENDER_DOWN,
+        &[
+            "nothing is wrong with the job: it starts by itself, within seconds of the extender's return",
+            "an administrator runs `prorata doctor`, and reads ProrataExtenderDown in docs/runbook.md",
+        ],
+    ),
 ];
 
 #[cfg(test)]
@@ -201,7 +210,8 @@ mod tests {
     #[test]
     fn every_code_has_its_remedy_and_nothing_else_has() {
         let codes: Vec<_> = TABLE.iter().map(|remedy| remedy.code).collect();
-        assert_eq!(codes, Reason::CODES);
+        let known = Reason::CODES.into_iter().chain([EXTENDER_DOWN]);
+        assert_eq!(codes, known.collect::<Vec<_>>());
         for code in codes {
             let steps = steps(code, "lab", "train", "vision");
             assert!(!steps.is_empty(), "{code}");

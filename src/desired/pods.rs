@@ -33,6 +33,11 @@ pub(super) fn write(observed: &Observed, snapshot: &Snapshot, view: &JobView) ->
     (!pods.is_empty()).then_some(PodsWrite::LetGo(pods))
 }
 
+/// Whether that lets the first pods of the job go.
+pub(super) fn begins(write: Option<&PodsWrite>, view: &JobView) -> bool {
+    !view.has_begun && matches!(write, Some(PodsWrite::LetGo(_)))
+}
+
 /// The pods that wait, each with the node of a place that no other has: where the pod was that had it
 /// before, for that is what is held for the next one.
 fn let_go(

@@ -52,12 +52,9 @@ impl Driver {
                 &self.explained,
                 &self.gpu_resource,
                 &uid,
+                *self.answers.borrow(),
                 self.clock.timestamp(),
             );
-            let effect = match *self.answers.borrow() {
-                true => effect,
-                false => effect.and_then(Effect::without_start),
-            };
             let Some(mut effect) = effect else {
                 continue;
             };

@@ -138,7 +138,10 @@ async fn ask(
             .patch(node, &PatchParams::default(), &Patch::Merge(patch))
             .await
         {
-            Ok(_) => return Ok(Some(wanted)),
+            Ok(_) => {
+                super::fault::after_write();
+                return Ok(Some(wanted));
+            }
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(error) => return Err(error),
         }

@@ -22,7 +22,7 @@ static LEFT: LazyLock<Option<AtomicU64>> = LazyLock::new(|| {
 
 /// The API server has made a write.
 #[cfg(debug_assertions)]
-pub(super) fn after_write() {
+pub(crate) fn after_write() {
     if let Some(left) = &*LEFT
         && left.fetch_sub(1, Ordering::SeqCst) <= 1
     {
@@ -32,4 +32,4 @@ pub(super) fn after_write() {
 
 /// The API server has made a write.
 #[cfg(not(debug_assertions))]
-pub(super) const fn after_write() {}
+pub(crate) const fn after_write() {}

@@ -23,7 +23,7 @@ use super::limits::{self, BODY_BYTES_MAX, QUIET_MAX, Room};
 use super::{FilterPolicy, Told, answer, scores};
 use crate::api::extender_v1::{Args, PreemptResult};
 use crate::config;
-use crate::view::Views;
+use crate::view::{View, Views};
 
 /// Why the extender cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,14 @@ struct Shared {
     views: Views,
     told: Told,
     policy: FilterPolicy,
+}
+
+impl Shared {
+    /// The view, while the API server is heard: by what may have been true long ago nobody is let
+    /// through, and no node is better than another.
+    fn fresh<'a>(&self, view: &'a Option<View>) -> Option<&'a View> {
+        view.as_ref().filter(|_| self.views.heard().is_fresh())
+    }
 }
 
 /// Answers kube-scheduler until the process ends.
@@ -108,9 +116,7 @@ async fn filter(State(shared): State<Arc<Shared>>, Json(args): Json<Args>) -> Re
     if let Some(view) = view.as_ref() {
         shared.told.seats.forget(&view.plans);
     }
-    // By what may have been true long ago nobody is let through.
-    let is_fresh = shared.views.heard().is_fresh();
-    let view = view.as_ref().as_ref().filter(|_| is_fresh);
+    let view = shared.fresh(&view);
     let answered = answer(view, &shared.told, &shared.policy, &args);
     if let Some(reason) = refusal(&answered) {
         shared.views.metrics().refused(reason);
@@ -120,7 +126,7 @@ async fn filter(State(shared): State<Arc<Shared>>, Json(args): Json<Args>) -> Re
 
 async fn prioritize(State(shared): State<Arc<Shared>>, Json(args): Json<Args>) -> Response {
     let view = shared.views.latest();
-    Json(scores(view.as_ref().as_ref(), &shared.policy, &args)).into_response()
+    Json(scores(shared.fresh(&view), &shared.policy, &args)).into_response()
 }
 
 /// kube-scheduler evicts nobody on behalf of a pod that asks for GPUs. The question is read to its

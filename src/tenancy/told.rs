@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::api::{Tenant, labels};
+use crate::effects::fault;
 use crate::leader::Tenure;
 
 /// The field manager of what is told.
@@ -112,6 +113,7 @@ async fn tell(reads: &Client, writes: &Client, wanted: &Told) -> kube::Result<()
         map.data = Some(data.clone());
         let params = PatchParams::apply(MANAGER).force();
         written.patch(name, &params, &Patch::Apply(map)).await?;
+        fault::after_write();
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 mod bodies;
 mod limits;
 mod rotation;
+mod stale;
 mod wire;
 
 use rustls::AlertDescription;

@@ -358,7 +358,7 @@ impl Conversation {
     }
 }
 
-fn head(path: &str, body: &str) -> String {
+pub(crate) fn head(path: &str, body: &str) -> String {
     let length = body.len();
     format!(
         "POST {path} HTTP/1.1\r\nHost: extender\r\nUser-Agent: Go-http-client/1.1\r\n\
@@ -421,7 +421,7 @@ pub(crate) fn node_name(n: usize) -> String {
     format!("node-{n:04}")
 }
 
-fn view(nodes: usize) -> View {
+pub(crate) fn view(nodes: usize) -> View {
     let mut core = Scheduler::new(Policy::default());
     for n in 1..=nodes {
         let node = Node {

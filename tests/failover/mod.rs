@@ -6,17 +6,15 @@
 
 mod pair;
 mod proxy;
+mod trouble;
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use kube::api::{Api, ListParams};
+use kube::api::ListParams;
 use prorata_controlplane::Options;
-use serde_json::json;
 
-use crate::cluster::{from, pod};
-use crate::outage::world::{NODES, World, gang, is_complete, phase};
+use crate::outage::world::{World, gang, is_complete};
 use pair::Pair;
 use proxy::Mode;
 
@@ -36,8 +34,13 @@ async fn no_gpu_is_given_twice_and_no_job_is_lost() {
     watches_that_are_cut_every_second_lose_nothing(&world, &pair).await;
     an_api_server_that_restarts_loses_nothing(&mut world, &pair).await;
     for mode in [Mode::Refuse, Mode::Slow, Mode::Hang] {
-        an_extender_in_trouble_stops_releases_and_nothing_else(&world, &pair, mode).await;
+        trouble::an_extender_in_trouble_stops_releases_and_nothing_else(&world, &pair, mode).await;
     }
+    trouble::others_wait_once_for_each_pod_that_was_released(&world, &pair).await;
+    for leads in [false, true] {
+        trouble::a_replica_that_hangs_keeps_nobody_waiting_for_long(&world, &pair, leads).await;
+    }
+    trouble::all_goes_on_when_both_are_back(&world, &mut pair).await;
     pair.check();
     assert_truth(&mut world).await;
 }
@@ -118,63 +121,6 @@ async fn an_api_server_that_restarts_loses_nothing(world: &mut World, pair: &Pai
         .await;
 }
 
-/// kube-scheduler waits a second for the answer about each pod that has been released, so only
-/// those hold up pods without GPUs.
-async fn an_extender_in_trouble_stops_releases_and_nothing_else(
-    world: &World,
-    pair: &Pair,
-    mode: Mode,
-) {
-    let name = |text: &str| format!("{text}-{mode:?}").to_lowercase();
-    world
-        .until("the extender answers", async || {
-            pair.metric(0, "prorata_extender_up").await == Some(1.0)
-                && pair.metric(1, "prorata_extender_up").await == Some(1.0)
-        })
-        .await;
-    pair.balancer.set(mode);
-    world
-        .until("the probes say so", async || {
-            pair.metric(0, "prorata_extender_up").await == Some(0.0)
-                && pair.metric(1, "prorata_extender_up").await == Some(0.0)
-        })
-        .await;
-    world.submit("red", &gang(&name("gpu"), 8)).await;
-    world
-        .until("the gang has its places", async || {
-            let record = world.record("red", &name("gpu")).await;
-            record.is_some_and(|record| record.spec.admission.is_some())
-        })
-        .await;
-    let clock = Instant::now();
-    let pods: Api<Pod> = Api::namespaced(world.cluster.alice.clone(), "red");
-    let mut cpu = crate::cluster::requests::json(&pod(&name("cpu"), 0));
-    cpu["metadata"]["annotations"] = json!({ "prorata.dev/test-run-seconds": "0.1" });
-    crate::cluster::requests::create(&pods, &from(cpu)).await;
-    world
-        .until("what has no GPUs runs", async || {
-            phase(&world.pod("red", &name("cpu")).await) == "Succeeded"
-        })
-        .await;
-    // Nothing has been released, so it waited for no question at all.
-    let waited = clock.elapsed();
-    assert!(waited < Duration::from_secs(10), "{mode:?}: {waited:?}");
-    assert_eq!(world.pods_of("red", &name("gpu")).await, 0, "{mode:?}");
-
-    pair.balancer.set(Mode::Pass);
-    let clock = Instant::now();
-    world
-        .until_running(
-            "red",
-            &name("gpu"),
-            &[[NODES[0]; 4], [NODES[1]; 4]].concat(),
-        )
-        .await;
-    let waited = clock.elapsed();
-    assert!(waited < Duration::from_secs(15), "{mode:?}: {waited:?}");
-    world.complete("red", &name("gpu")).await;
-}
-
 /// Submits a gang, and sees it through to its end.
 async fn run(world: &World, name: &str, pods: usize) {
     world.submit("red", &gang(name, pods)).await;
@@ -202,7 +148,7 @@ async fn assert_truth(world: &mut World) {
         .list(&ListParams::default())
         .await
         .unwrap();
-    assert_eq!(jobs.items.len(), 4 + 3 * 4 + 6 + 2 + 3);
+    assert_eq!(jobs.items.len(), 4 + 3 * 4 + 6 + 2 + trouble::JOBS);
     for job in &jobs.items {
         assert!(is_complete(job), "{} is lost", job.name_any());
         let failed = job.status.as_ref().and_then(|status| status.failed);

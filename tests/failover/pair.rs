@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::Command;
 
 use prorata_controlplane::{Process, User};
@@ -19,9 +20,23 @@ pub(crate) struct Pair {
 }
 
 struct Controller {
+    name: &'static str,
     process: Process,
     extender: SocketAddr,
     health: SocketAddr,
+    /// Its directory, and the kubeconfig that goes through what may fail.
+    files: (PathBuf, PathBuf),
+}
+
+impl Controller {
+    /// As its configuration in the directory says.
+    fn launch(name: &str, (directory, kubeconfig): &(PathBuf, PathBuf)) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_prorata"));
+        let config = directory.join(format!("{name}.yaml"));
+        command.arg("controller").arg("--config").arg(config);
+        command.arg("--kubeconfig").arg(kubeconfig);
+        Process::start(name, command, directory, false).unwrap()
+    }
 }
 
 impl Pair {
@@ -50,22 +65,20 @@ impl Pair {
             file("tls.key"),
             file("ca.crt")
         );
-        let start = |name: &str| {
+        let files = (directory.to_owned(), through.clone());
+        let start = |name: &'static str| {
             let (extender, health) = (free_address(), free_address());
             let own = config
                 .replace(&balanced.to_string(), &extender.to_string())
                 .replace(&world.site.health.to_string(), &health.to_string())
                 .replace("health:", &probe);
-            let path = directory.join(format!("{name}.yaml"));
-            fs::write(&path, own).unwrap();
-            let mut command = Command::new(env!("CARGO_BIN_EXE_prorata"));
-            command.arg("controller").arg("--config").arg(path);
-            command.arg("--kubeconfig").arg(&through);
-            let process = Process::start(name, command, directory, false).unwrap();
+            fs::write(directory.join(format!("{name}.yaml")), own).unwrap();
             Controller {
-                process,
+                name,
+                process: Controller::launch(name, &files),
                 extender,
                 health,
+                files: files.clone(),
             }
         };
         let (first, second) = (start("controller-a"), start("controller-b"));
@@ -113,6 +126,35 @@ impl Pair {
         let pid = self.controllers[which].process.pid().to_string();
         let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Kills both where they stand.
+    pub(crate) fn kill(&mut self) {
+        for controller in &mut self.controllers {
+            controller.process.kill().unwrap();
+        }
+    }
+
+    /// Starts both again, and returns when one answers.
+    pub(crate) async fn restart(&mut self, world: &World) {
+        for controller in &mut self.controllers {
+            controller.process = Controller::launch(controller.name, &controller.files);
+        }
+        world
+            .until("a controller answers again", async || {
+                self.ready(0).await || self.ready(1).await
+            })
+            .await;
+    }
+
+    /// Whether both find that the extender answers, or that it does not.
+    pub(crate) async fn both_find(&self, answers: bool) -> bool {
+        self.finds(0, answers).await && self.finds(1, answers).await
+    }
+
+    /// Whether one finds so.
+    pub(crate) async fn finds(&self, which: usize, answers: bool) -> bool {
+        self.metric(which, "prorata_extender_up").await == Some(f64::from(u8::from(answers)))
     }
 
     /// Where the extenders of these answer.

@@ -1,10 +1,12 @@
 //! With our policies in force, and no process of ours running.
 
+use std::time::Instant;
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use prorata::api::State;
 
-use super::world::{NODES, World, gang, is_complete, node, phase, plain, stored};
+use super::world::{GOES_ON_WITHIN, NODES, World, gang, is_complete, node, phase, plain, stored};
 use crate::cluster::pod;
 use crate::cluster::requests::{create, suspended};
 
@@ -69,15 +71,19 @@ pub(crate) async fn a_gpu_pod_without_tenant_waits_for_the_extender(world: &Worl
     );
 }
 
-/// The gang has its place before any pod without tenant gets one: whoever comes follows for as long
-/// as the Lease of the one that was killed lasts, and lets none through until it is decided.
+/// Within seconds of our return. The gang has its place before any pod without tenant gets one:
+/// whoever comes follows for as long as the Lease of the one that was killed lasts, and lets none
+/// through until it is decided.
 pub(crate) async fn what_waited_goes_on(world: &World) {
+    let back = Instant::now();
     world.until_running("red", "train", &[NODES[0]; 4]).await;
     world
         .until("the pod runs", async || {
             phase(&world.pod("free", "gpu").await) == "Running"
         })
         .await;
+    let waited = back.elapsed();
+    assert!(waited < GOES_ON_WITHIN, "{waited:?}");
     assert_eq!(node(&world.pod("free", "gpu").await), Some(NODES[1]));
     world
         .until_stands("red", "train", State::Admitted, "Admitted")

@@ -22,6 +22,8 @@ use crate::cluster::{Cluster, from, job, pod};
 /// How long a pod takes to end once it is deleted, where that matters.
 pub(crate) const TERMINATION: Duration = Duration::from_secs(2);
 pub(crate) const NODES: [&str; 2] = ["node-0001", "node-0002"];
+/// By then what waited for the extender goes on once it answers again.
+pub(crate) const GOES_ON_WITHIN: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(40);
 const TENANT: &str =
     "apiVersion: prorata.dev/v1alpha1\nkind: Tenant\nmetadata: {name: red}\nspec: {}\n";
@@ -328,7 +330,7 @@ impl World {
             .join("prorata-controller.log");
         let log = std::fs::read_to_string(log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        picture + &lines[lines.len().saturating_sub(30)..].join("\n")
+        picture + &lines[lines.len().saturating_sub(60)..].join("\n")
     }
 }
 

@@ -1,70 +1,118 @@
 //! The controller ends after its first write, after a later one, and so on through all that a
-//! story takes. Another one takes over each time, and the story ends the same.
+//! story takes. Another one takes over each time, and the story comes to the same as without.
 
+mod standing;
+
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use kube::api::DeleteParams;
 use prorata::api::State;
 use prorata_controlplane::Process;
 use serde_json::json;
 use tokio::sync::Mutex;
 
 use crate::outage::world::{NODES, World, gang, is_complete, with};
+use standing::{Standing, namespace, told};
 
-/// More writes than the story takes.
-const WRITES_MAX: u32 = 80;
-/// A crash after the first write, and after each so many more; `PRORATA_CRASH_EVERY` says otherwise.
+/// The story takes more writes than the one, and fewer than the other.
+const WRITES: (u32, u32) = (25, 80);
+/// A crash after the first write, and after each so many more; `PRORATA_CRASH_FROM` and
+/// `PRORATA_CRASH_EVERY` say otherwise.
 const EVERY: u32 = 3;
+/// Pods of each Job, which start together, by world. A node has as many GPUs.
+pub(crate) const GANGS: [usize; 2] = [4, 64];
+/// How long a step of the story may take: 64 pods start and end one by one on a machine that is busy.
+const STEP_WITHIN: Duration = Duration::from_secs(120);
+/// The Jobs of a story.
+const ROLES: [&str; 3] = ["stays", "leaves", "claims"];
+const NAMESPACES: [&str; 2] = ["red", "lab"];
+/// What their users may be told, and nothing else: what comes between two of these is passed over by
+/// one that takes over late.
+const TOLD: [(&str, &[&str]); 3] = [
+    ("stays", &[]),
+    (
+        "leaves",
+        &[
+            "Admitted",
+            "BackoffAfterPreemption",
+            "CapacityFull",
+            "DependencyGate",
+            "Evicted",
+            "Stopping",
+        ],
+    ),
+    ("claims", &["Admitted", "WaitingForPreemption"]),
+];
+/// How long what is shown may lag behind.
+const SHOWN_WITHIN: Duration = Duration::from_secs(20);
 
-/// What is left of a story but for names and UIDs.
-#[derive(Debug, PartialEq)]
-struct End {
-    /// Who was evicted.
-    evicted: Vec<String>,
-    /// How many admissions the three jobs ended with, none of them shared.
-    epochs: usize,
-    /// How many pods count as failed.
-    failed: i32,
+/// What a story came to.
+#[derive(Debug)]
+struct Story {
+    /// While the one that left waits.
+    waiting: Standing,
+    /// When all are over.
+    over: Standing,
 }
 
 /// Plays the story in all worlds at the same time, one crash after the other in each.
 pub(crate) async fn a_crash_after_any_write_changes_nothing(worlds: &[World]) {
-    let every = std::env::var("PRORATA_CRASH_EVERY").ok();
-    let step = every.and_then(|text| text.parse().ok()).unwrap_or(EVERY);
+    let number = |variable| std::env::var(variable).ok()?.parse().ok();
+    let from = number("PRORATA_CRASH_FROM").unwrap_or(1);
     let crashes = Crashes {
-        step,
-        next: AtomicU32::new(1),
+        step: number("PRORATA_CRASH_EVERY").unwrap_or(EVERY),
+        next: AtomicU32::new(from),
+        made: AtomicU32::new(0),
         is_over: AtomicBool::new(false),
     };
-    join_all(worlds.iter().map(|world| crashes.play(world))).await;
+    let worlds = worlds.iter().zip(GANGS);
+    join_all(worlds.map(|(world, gang)| crashes.play(world, gang))).await;
+    let made = crashes.made.load(Ordering::SeqCst);
+    eprintln!("{made} crashes came to the same");
+    let last = from + made * crashes.step;
+    assert!(last > WRITES.0, "the story takes more writes than that");
 }
 
 /// After how many writes there is a crash in the next story.
 struct Crashes {
     step: u32,
     next: AtomicU32,
+    /// Stories with a crash.
+    made: AtomicU32,
     /// A story has ended without a crash.
     is_over: AtomicBool,
 }
 
 impl Crashes {
-    async fn play(&self, world: &World) {
-        let expected = End {
-            evicted: vec!["leaves".to_owned()],
-            epochs: 3,
-            failed: 0,
+    async fn play(&self, world: &World, pods: usize) {
+        let story = Teller {
+            world,
+            pods,
+            whole: None,
+        };
+        let (whole, crashed) = story.tell("whole", None).await;
+        assert!(!crashed);
+        let story = Teller {
+            whole: Some(whole),
+            ..story
         };
         while !self.is_over.load(Ordering::SeqCst) {
             let writes = self.next.fetch_add(self.step, Ordering::SeqCst);
             assert!(
-                writes <= WRITES_MAX,
-                "the story takes more than {WRITES_MAX} writes"
+                writes <= WRITES.1,
+                "the story takes fewer than {writes} writes"
             );
-            let (end, crashed) = story(world, writes).await;
-            assert_eq!(end, expected, "after {writes} writes");
-            if !crashed {
-                eprintln!("the story takes fewer than {writes} writes");
+            let began = Instant::now();
+            let name = format!("after{writes}");
+            let (_, crashed) = story.tell(&name, Some(writes)).await;
+            let took = began.elapsed();
+            eprintln!("gangs of {pods}, after {writes} writes: crashed={crashed}, {took:?}");
+            if crashed {
+                self.made.fetch_add(1, Ordering::SeqCst);
+            } else {
                 self.is_over.store(true, Ordering::SeqCst);
             }
         }
@@ -74,108 +122,175 @@ impl Crashes {
 /// Our controller, and the one that takes over.
 struct Watchdog<'a> {
     world: &'a World,
+    story: &'a str,
+    /// Of each Job.
+    pods: usize,
     process: Mutex<(Process, bool)>,
 }
 
 impl Watchdog<'_> {
     async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
         self.world
-            .until(what, async || {
-                let mut process = self.process.lock().await;
-                if process.0.check().is_err() {
-                    let next = self.world.site.start(&self.world.cluster.plane).await;
-                    *process = (next, true);
-                }
-                drop(process);
+            .until_within(what, STEP_WITHIN, async || {
+                self.watch().await;
                 holds().await
             })
             .await;
     }
 
-    async fn until_running(&self, namespace: &str, job: &str, node: &str) {
-        self.until(&format!("{namespace}/{job} runs on {node}"), async || {
-            self.world.nodes_of(namespace, job).await == [node; 4]
+    /// Has another take over when it has ended.
+    async fn watch(&self) {
+        let mut process = self.process.lock().await;
+        if process.0.check().is_err() {
+            let next = self.world.site.start(&self.world.cluster.plane).await;
+            *process = (next, true);
+        }
+    }
+
+    fn name(&self, role: &str) -> String {
+        format!("{role}-{}", self.story)
+    }
+
+    async fn until_running(&self, role: &str, node: &str) {
+        let job = self.name(role);
+        self.until(&format!("{job} runs on {node}"), async || {
+            self.world.nodes_of(namespace(role), &job).await == vec![node; self.pods]
         })
         .await;
     }
 
-    async fn complete(&self, namespace: &str, job: &str) {
-        self.world.kubelet.finish(namespace, job).await.unwrap();
-        self.until(&format!("{namespace}/{job} is over"), async || {
-            let stands = self.world.stands(namespace, job).await;
-            is_complete(&self.world.job(namespace, job).await)
+    async fn complete(&self, role: &str) {
+        let (namespace, job) = (namespace(role), self.name(role));
+        self.world.kubelet.finish(namespace, &job).await.unwrap();
+        self.until(&format!("{job} is over"), async || {
+            let stands = self.world.stands(namespace, &job).await;
+            is_complete(&self.world.job(namespace, &job).await)
                 && stands.is_some_and(|(state, _)| state == State::Finished)
         })
         .await;
     }
+
+    /// What stands when it is as it is to be; as it is when nothing changes any more, where nobody
+    /// says how it is to be.
+    async fn standing(&self, wanted: Option<&Standing>) -> Standing {
+        let began = Instant::now();
+        let (mut last, mut since) = (Standing::read(self.world, self.story).await, Instant::now());
+        loop {
+            if wanted == Some(&last) {
+                return last;
+            }
+            if wanted.is_none() && since.elapsed() > SHOWN_WITHIN / 4 {
+                return last;
+            }
+            if let Some(wanted) = wanted.filter(|_| began.elapsed() > SHOWN_WITHIN) {
+                panic!("{}:\n{}", self.story, last.difference(wanted));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            self.watch().await;
+            let now = Standing::read(self.world, self.story).await;
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+        }
+    }
 }
 
-/// Two jobs run; one leaves for a third, and runs again when that is over.
-async fn story(world: &World, writes: u32) -> (End, bool) {
-    let text = writes.to_string();
-    let variables = [("PRORATA_CRASH_AFTER_WRITES", text.as_str())];
-    let process = world.site.launch_in(&world.cluster.plane, &variables);
-    let dog = Watchdog {
-        world,
-        process: Mutex::new((process, false)),
-    };
-    let name = |role: &str| format!("{role}-{writes}");
-    let (stays, leaves, claims) = (name("stays"), name("leaves"), name("claims"));
-    let urgent = [("/spec/template/spec", "priorityClassName", json!("urgent"))];
-    world.submit("red", &with(&gang(&stays, 4), &urgent)).await;
-    dog.until_running("red", &stays, NODES[0]).await;
-    world.submit("red", &gang(&leaves, 4)).await;
-    dog.until_running("red", &leaves, NODES[1]).await;
-    world.submit("lab", &gang(&claims, 4)).await;
-    dog.until_running("lab", &claims, NODES[1]).await;
-    dog.until("who left waits", async || {
-        let stands = world.stands("red", &leaves).await;
-        let waits = stands.is_some_and(|(state, reason)| {
-            state == State::Waiting && reason != "Evicted" && reason != "Stopping"
-        });
-        waits
-            && world
-                .record("red", &leaves)
-                .await
-                .unwrap()
-                .spec
-                .admission
-                .is_none()
-    })
-    .await;
-    let mut evicted = Vec::new();
-    for (job, role) in [(&stays, "stays"), (&leaves, "leaves")] {
-        let record = world.record("red", job).await.unwrap();
-        evicted.extend(record.spec.eviction.map(|_| role.to_owned()));
+/// Who plays the story in a world.
+struct Teller<'a> {
+    world: &'a World,
+    /// Of each Job.
+    pods: usize,
+    /// What it comes to without a crash; not known before it was played so.
+    whole: Option<Story>,
+}
+
+impl Teller<'_> {
+    /// Plays it, with a crash after so many writes; answers too whether there was one.
+    async fn tell(&self, name: &str, crash: Option<u32>) -> (Story, bool) {
+        let text = crash.map(|writes| writes.to_string());
+        let variable = text.as_deref();
+        let variable = variable.map(|text| ("PRORATA_CRASH_AFTER_WRITES", text));
+        let (site, plane) = (&self.world.site, &self.world.cluster.plane);
+        let dog = Watchdog {
+            world: self.world,
+            story: name,
+            pods: self.pods,
+            process: Mutex::new((site.launch_in(plane, variable.as_slice()), false)),
+        };
+        let story = self.play(&dog).await;
+        assert_told(self.world, name).await;
+        let (mut process, mut crashed) = dog.process.into_inner();
+        // What is said last may be said a moment later.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        crashed |= process.check().is_err();
+        // Its end is waited for, but not by the other worlds.
+        let gone = tokio::task::spawn_blocking(move || drop(process));
+        gone.await.unwrap();
+        clear(self.world, name).await;
+        (story, crashed)
     }
-    dog.complete("lab", &claims).await;
-    dog.until_running("red", &leaves, NODES[1]).await;
-    let mut failed = 0;
-    let mut epochs = std::collections::BTreeSet::new();
-    for (namespace, job) in [("red", &leaves), ("red", &stays), ("lab", &claims)] {
-        if namespace == "red" {
-            dog.complete(namespace, job).await;
+
+    /// Two jobs run; one leaves for a third, and runs again when that is over.
+    async fn play(&self, dog: &Watchdog<'_>) -> Story {
+        let (world, whole) = (self.world, self.whole.as_ref());
+        let job = |role| gang(&dog.name(role), self.pods);
+        let urgent = [("/spec/template/spec", "priorityClassName", json!("urgent"))];
+        world.submit("red", &with(&job("stays"), &urgent)).await;
+        dog.until_running("stays", NODES[0]).await;
+        world.submit("red", &job("leaves")).await;
+        dog.until_running("leaves", NODES[1]).await;
+        world.submit("lab", &job("claims")).await;
+        dog.until_running("claims", NODES[1]).await;
+        dog.until("who left waits", async || {
+            let stands = world.stands("red", &dog.name("leaves")).await;
+            stands.is_some_and(|(state, reason)| {
+                state == State::Waiting && reason != "Evicted" && reason != "Stopping"
+            })
+        })
+        .await;
+        let waiting = dog.standing(whole.map(|whole| &whole.waiting)).await;
+        dog.complete("claims").await;
+        dog.until_running("leaves", NODES[1]).await;
+        dog.complete("leaves").await;
+        dog.complete("stays").await;
+        let over = dog.standing(whole.map(|whole| &whole.over)).await;
+        Story { waiting, over }
+    }
+}
+
+/// Users were told what the story has for them, and nothing else.
+async fn assert_told(world: &World, story: &str) {
+    let allowed: BTreeSet<(String, String)> = TOLD
+        .iter()
+        .flat_map(|(role, reasons)| {
+            reasons
+                .iter()
+                .map(|why| ((*role).to_owned(), (*why).to_owned()))
+        })
+        .collect();
+    let told = told(world, story).await;
+    let others: Vec<_> = told.difference(&allowed).collect();
+    assert!(others.is_empty(), "{story}: {others:?}");
+}
+
+/// Deletes what the story leaves behind.
+async fn clear(world: &World, story: &str) {
+    for role in ROLES {
+        let jobs = world.jobs(namespace(role));
+        let job = format!("{role}-{story}");
+        jobs.delete(&job, &DeleteParams::background())
+            .await
+            .unwrap();
+    }
+    let patience = Duration::from_secs(60);
+    let is_cleared = async || {
+        let mut left = 0;
+        for namespace in NAMESPACES {
+            left += world.pods(namespace).await.len();
         }
-        let job = world.job(namespace, job).await;
-        failed += job.status.unwrap().failed.unwrap_or_default();
-        epochs.extend(
-            job.metadata
-                .annotations
-                .unwrap()
-                .remove("internal.prorata.dev/epoch"),
-        );
-    }
-    let end = End {
-        evicted,
-        epochs: epochs.len(),
-        failed,
+        left == 0
     };
-    let (mut process, mut crashed) = dog.process.into_inner();
-    // What is said last may be said a moment later.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    crashed |= process.check().is_err();
-    // Its end is waited for, but not by the other worlds.
-    let gone = tokio::task::spawn_blocking(move || drop(process));
-    gone.await.unwrap();
-    (end, crashed)
+    world
+        .until_within("nothing is left of it", patience, is_cleared)
+        .await;
 }

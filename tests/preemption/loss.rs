@@ -28,7 +28,7 @@ async fn set_ready(world: &World, node: &str, ready: &str) {
 const NOT_YET: &str = "example.com/not-yet";
 
 /// The same, with pods that a gate of their own holds.
-fn gated(name: &str, pods: usize) -> k8s_openapi::api::batch::v1::Job {
+pub(crate) fn gated(name: &str, pods: usize) -> k8s_openapi::api::batch::v1::Job {
     let gates = json!([{ "name": NOT_YET }]);
     with(
         &strict(name, pods),
@@ -37,7 +37,7 @@ fn gated(name: &str, pods: usize) -> k8s_openapi::api::batch::v1::Job {
 }
 
 /// Lets pods go that their gate holds, as many as there are.
-async fn open(world: &World, namespace: &str, count: usize) {
+pub(crate) async fn open(world: &World, namespace: &str, count: usize) {
     let pods: Api<Pod> = Api::namespaced(world.cluster.admin.clone(), namespace);
     let gated = |pod: &Pod| pod.spec.as_ref().unwrap().scheduling_gates.is_some();
     let all = world.pods(namespace).await;
@@ -169,45 +169,4 @@ pub(crate) async fn what_only_kube_scheduler_knows_is_told_and_takes_no_room(wor
         .await;
     super::eviction::delete(world, "red", "volume").await;
     world.complete("red", "other").await;
-}
-
-/// While there is room for 63, none of it starts.
-pub(crate) async fn a_gang_of_64_starts_whole(world: &World) {
-    let nodes: Api<Node> = Api::all(world.cluster.admin.clone());
-    let model = nodes.get(NODES[1]).await.unwrap();
-    let more: Vec<String> = (0..14).map(|n| format!("more-{n:02}")).collect();
-    for name in &more {
-        let mut node = serde_json::to_value(&model).unwrap();
-        let status = node["status"].clone();
-        node["metadata"] = json!({
-            "name": name,
-            "labels": { "kubernetes.io/hostname": name },
-        });
-        node["status"] = status;
-        nodes
-            .create(&PostParams::default(), &from(node))
-            .await
-            .unwrap();
-    }
-    world.submit("blue", &gang("one", 1)).await;
-    world
-        .until("one GPU is taken", async || {
-            world.nodes_of("blue", "one").await.len() == 1
-        })
-        .await;
-    world.submit("blue", &gang("whole", 64)).await;
-    world
-        .until_stands("blue", "whole", State::Waiting, "CapacityFull")
-        .await;
-    assert_eq!(world.pods_of("blue", "whole").await, 0);
-    world.complete("blue", "one").await;
-    world
-        .until("all 64 run", async || {
-            world.nodes_of("blue", "whole").await.len() == 64
-        })
-        .await;
-    world.complete("blue", "whole").await;
-    for name in &more {
-        nodes.delete(name, &DeleteParams::default()).await.unwrap();
-    }
 }

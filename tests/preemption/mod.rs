@@ -8,10 +8,13 @@ mod churn;
 mod crash;
 mod eviction;
 mod loss;
+mod whole;
 
 use std::time::Duration;
 
-use crate::outage::world::{TERMINATION, World};
+use prorata_controlplane::nodes;
+
+use crate::outage::world::{NODES, TERMINATION, World};
 
 /// Short, so that tests need not wait for what nobody waits for.
 const PATIENCE: &str = "\
@@ -39,11 +42,8 @@ value: 1000
 preemptionPolicy: Never
 ";
 
-/// A crash is told from a leader that is alive by the time that its Lease takes to run out.
-const SHORT_LEASE: &str = "\
-preemption: {victimTimeout: 6s}
-leaderElection: {leaseDuration: 2s, renewDeadline: 1500ms, retryPeriod: 250ms}
-";
+/// Whoever leaves is waited for, or another would have to leave instead where pods take long to end.
+const PATIENT: &str = "preemption: {victimTimeout: 120s}\n";
 
 /// One control plane for all of it; each leaves no pod behind.
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +65,10 @@ async fn jobs_leave_for_others_and_nothing_is_lost() {
     apart::pods_that_repel_each_other_are_planned_apart(&world).await;
     apart::too_many_that_repel_each_other_are_told_so(&world).await;
     apart::a_node_whose_pods_repel_a_job_is_avoided(&world).await;
-    loss::a_gang_of_64_starts_whole(&world).await;
+    let more = whole::add_nodes(&world).await;
+    whole::a_gang_of_64_starts_whole(&world).await;
+    whole::a_gang_of_64_that_a_node_refuses_is_whole_elsewhere(&world).await;
+    whole::remove_nodes(&world, &more).await;
     churn::nothing_flaps(&world).await;
     world.assert_healthy();
 }
@@ -74,10 +77,18 @@ async fn jobs_leave_for_others_and_nothing_is_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_after_any_write_changes_nothing() {
     let mut worlds = Vec::new();
-    for _ in 0..2 {
-        let Some(world) = start(Duration::ZERO, SHORT_LEASE).await else {
+    for gpus in crash::GANGS {
+        let shape = nodes::Shape {
+            gpus: u32::try_from(gpus).unwrap(),
+            ..nodes::Shape::default()
+        };
+        let guarantee = format!("gpu: {gpus}");
+        let fleet = NODES.map(|name| (name.to_owned(), shape.clone()));
+        let world = World::start_on(fleet, Duration::ZERO, PATIENT).await;
+        let Some(world) = world else {
             return;
         };
+        populate(&world, &TENANTS.replace("gpu: 4", &guarantee)).await;
         worlds.push(world);
     }
     crash::a_crash_after_any_write_changes_nothing(&worlds).await;
@@ -87,9 +98,13 @@ async fn a_crash_after_any_write_changes_nothing() {
 /// A world with all tenants and a namespace of each.
 async fn start(termination: Duration, configuration: &str) -> Option<World> {
     let world = World::start_with(termination, configuration).await?;
-    world.cluster.apply(TENANTS);
+    populate(&world, TENANTS).await;
+    Some(world)
+}
+
+async fn populate(world: &World, tenants: &str) {
+    world.cluster.apply(tenants);
     for (namespace, tenant) in [("red", "red"), ("lab", "lab"), ("blue", "blue")] {
         world.namespace(namespace, Some(tenant)).await;
     }
-    Some(world)
 }

@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::work::{self, Work};
 use crate::api::{Tenant, labels};
-use crate::effects::Failure;
+use crate::effects::{Failure, fault};
 use crate::tenancy::object::{Kind, Wanted};
 use crate::tenancy::store::{self, Key};
 
@@ -107,7 +107,10 @@ impl Writer {
             .patch(&wanted.name, &params, &Patch::Apply(&wanted.body))
             .await;
         match patched {
-            Ok(object) => Ok((wanted.kind, object)),
+            Ok(object) => {
+                fault::after_write();
+                Ok((wanted.kind, object))
+            }
             Err(error) => Err(format!("{}: {}", wanted.title(), Failure::from(error))),
         }
     }
@@ -115,7 +118,10 @@ impl Writer {
     async fn remove(&self, key: &Key) -> Result<(), String> {
         let api = self.api(key.0, key.1.as_deref());
         match api.delete(&key.2, &DeleteParams::default()).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                fault::after_write();
+                Ok(())
+            }
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(format!("{}: {}", work::title_of(key), Failure::from(error))),
         }
@@ -137,7 +143,10 @@ impl Writer {
         };
         if let Some(condition) = condition {
             match self.show(&tenant.name_any(), &condition).await {
-                Ok(object) => outcome.written.push((Kind::Tenant, object)),
+                Ok(object) => {
+                    fault::after_write();
+                    outcome.written.push((Kind::Tenant, object));
+                }
                 Err(error) => outcome.failures.push(format!("its status: {error}")),
             }
         }
@@ -179,8 +188,11 @@ impl Writer {
             secondary: None,
         };
         let regarding = tenant.object_ref(&());
-        if let Err(error) = self.events.publish(&event, &regarding).await {
-            warn!(tenant = tenant.name_any(), %error, "an Event could not be written");
+        match self.events.publish(&event, &regarding).await {
+            Ok(()) => fault::after_write(),
+            Err(error) => {
+                warn!(tenant = tenant.name_any(), %error, "an Event could not be written");
+            }
         }
     }
 }

@@ -1,0 +1,248 @@
+//! A gang of 64, followed by a watch of its pods from before it is submitted: all of it is bound or
+//! nothing is, but for as long as kube-scheduler takes to bind 64, or as the design gives it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, PostParams};
+use kube::runtime::watcher::{self, Event};
+use prorata::api::State;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use super::loss::{gated, open};
+use crate::cluster::requests::{create, json as manifest};
+use crate::cluster::{from, pod};
+use crate::outage::world::{NODES, World, gang, node, phase};
+
+const GANG: usize = 64;
+/// What the design gives a gang from its first pod on, until all that can be bound are.
+const BOUND_WITHIN: Duration = Duration::from_secs(30);
+/// The `bindingTimeout` here, and what else it takes to suspend the Job and to have its pods ended.
+const TAKEN_BACK_WITHIN: Duration = Duration::from_secs(4 + 30);
+/// Nodes beside the two that are always there: one more than the gang needs.
+const MORE: usize = 15;
+
+/// What a watch has told of the pods of a Job, change by change.
+struct Watched {
+    moments: Arc<Mutex<Vec<Moment>>>,
+    task: JoinHandle<()>,
+}
+
+/// How its pods stood.
+#[derive(Clone, Debug)]
+struct Moment {
+    at: Instant,
+    /// Of those that are there.
+    bound: usize,
+    /// kube-scheduler has said that one cannot be bound.
+    refused: bool,
+}
+
+impl Watched {
+    /// Begins to follow a Job that need not be there yet.
+    fn start(world: &World, namespace: &str, job: &str) -> Self {
+        let api: Api<Pod> = Api::namespaced(world.cluster.admin.clone(), namespace);
+        let of_job = format!("batch.kubernetes.io/job-name={job}");
+        let of_job = watcher::Config::default().labels(&of_job);
+        let moments = Arc::new(Mutex::new(Vec::new()));
+        let told = moments.clone();
+        let task = tokio::spawn(async move {
+            let mut events = watcher::watcher(api, of_job).boxed();
+            let mut pods: BTreeMap<String, Pod> = BTreeMap::new();
+            while let Some(event) = events.next().await {
+                match event.unwrap() {
+                    Event::Init | Event::InitDone => continue,
+                    Event::InitApply(pod) | Event::Apply(pod) => {
+                        _ = pods.insert(pod.name_any(), pod)
+                    }
+                    Event::Delete(pod) => _ = pods.remove(&pod.name_any()),
+                }
+                told.lock().unwrap().push(Moment {
+                    at: Instant::now(),
+                    bound: pods.values().filter(|pod| node(pod).is_some()).count(),
+                    refused: pods.values().any(is_refused),
+                });
+            }
+        });
+        Self { moments, task }
+    }
+
+    fn moments(&self) -> Vec<Moment> {
+        self.moments.lock().unwrap().clone()
+    }
+
+    /// How long some of its pods were bound and others not, each time, and how many were in the end.
+    fn parts(&self) -> Vec<(Duration, usize)> {
+        let (mut parts, mut since) = (Vec::new(), None);
+        for moment in self.moments() {
+            let is_part = (1..GANG).contains(&moment.bound);
+            match since {
+                None if is_part => since = Some(moment.at),
+                Some(began) if !is_part => {
+                    parts.push((moment.at.duration_since(began), moment.bound));
+                    since = None;
+                }
+                _ => {}
+            }
+        }
+        parts.extend(since.map(|began| (began.elapsed(), usize::MAX)));
+        parts
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn is_refused(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    let mut scheduled = conditions.filter(|condition| condition.type_ == "PodScheduled");
+    scheduled.any(|condition| condition.reason.as_deref() == Some("Unschedulable"))
+}
+
+/// Nodes of four GPUs, like the two.
+pub(crate) async fn add_nodes(world: &World) -> Vec<String> {
+    let nodes: Api<Node> = Api::all(world.cluster.admin.clone());
+    let model = nodes.get(NODES[1]).await.unwrap();
+    let more: Vec<String> = (0..MORE).map(|n| format!("more-{n:02}")).collect();
+    for name in &more {
+        let mut node = manifest(&model);
+        node["metadata"] = json!({
+            "name": name,
+            "labels": { "kubernetes.io/hostname": name },
+        });
+        nodes
+            .create(&PostParams::default(), &from(node))
+            .await
+            .unwrap();
+    }
+    more
+}
+
+pub(crate) async fn remove_nodes(world: &World, more: &[String]) {
+    let nodes: Api<Node> = Api::all(world.cluster.admin.clone());
+    for name in more {
+        nodes.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+}
+
+/// While there is room for 63, none of it is made.
+pub(crate) async fn a_gang_of_64_starts_whole(world: &World) {
+    let watched = Watched::start(world, "blue", "whole");
+    // Of 68 GPUs five are taken.
+    world.submit("blue", &gang("one", 5)).await;
+    world
+        .until("five GPUs are taken", async || {
+            world.nodes_of("blue", "one").await.len() == 5
+        })
+        .await;
+    world.submit("blue", &gang("whole", GANG)).await;
+    world
+        .until_stands("blue", "whole", State::Waiting, "CapacityFull")
+        .await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(watched.moments().len(), 0, "no pod of it was ever there");
+    world.complete("blue", "one").await;
+    world
+        .until("all 64 run", async || {
+            world.nodes_of("blue", "whole").await.len() == GANG
+        })
+        .await;
+    let parts = watched.parts();
+    eprintln!("{GANG} pods in part: {parts:?}");
+    let [(lasted, GANG)] = parts[..] else {
+        panic!("bound at once, or in one go: {parts:?}");
+    };
+    assert!(lasted < BOUND_WITHIN, "{lasted:?}");
+    let moments = watched.moments();
+    assert!(
+        !moments.iter().any(|moment| moment.refused),
+        "none was refused"
+    );
+    world.complete("blue", "whole").await;
+}
+
+/// When all its pods are made and none is bound, one of its nodes comes to refuse them, by what
+/// another pod says there: what kube-scheduler has bound by then is taken back, and all of it runs
+/// elsewhere.
+pub(crate) async fn a_gang_of_64_that_a_node_refuses_is_whole_elsewhere(world: &World) {
+    let watched = Watched::start(world, "blue", "refused");
+    world.submit("blue", &gated("refused", GANG)).await;
+    world
+        .until("its pods are born", async || {
+            world.pods_of("blue", "refused").await == GANG
+        })
+        .await;
+    let record = world.record("blue", "refused").await.unwrap();
+    let placement = record.spec.admission.unwrap().placement;
+    let refusing = &placement.last().unwrap().node;
+    repel(world, refusing).await;
+    let patience = Duration::from_secs(90);
+    world
+        .until_within("all 64 run elsewhere", patience, async || {
+            open(world, "blue", GANG).await;
+            world.nodes_of("blue", "refused").await.len() == GANG
+        })
+        .await;
+    assert!(!world.nodes_of("blue", "refused").await.contains(refusing));
+    let parts = watched.parts();
+    eprintln!("{GANG} pods, of which some are refused, in part: {parts:?}");
+    let ends: Vec<usize> = parts.iter().map(|(_, bound)| *bound).collect();
+    assert_eq!(ends.last(), Some(&GANG), "{parts:?}");
+    assert!(
+        ends.contains(&0),
+        "what was bound first is taken back: {parts:?}"
+    );
+    for (lasted, bound) in parts {
+        let most = if bound == GANG {
+            BOUND_WITHIN
+        } else {
+            TAKEN_BACK_WITHIN
+        };
+        assert!(lasted < most, "{lasted:?} until {bound} were bound");
+    }
+    let moments = watched.moments();
+    assert!(
+        moments.iter().any(|moment| moment.refused),
+        "some were refused"
+    );
+    let said = world.events("blue", "refused").await;
+    assert!(
+        said.iter().any(|(reason, _)| reason == "Requeued"),
+        "{said:?}"
+    );
+    let pods: Api<Pod> = Api::namespaced(world.cluster.admin.clone(), "blue");
+    let now = DeleteParams::default().grace_period(0);
+    pods.delete("repels", &now).await.unwrap();
+    world.complete("blue", "refused").await;
+    let job = world.job("blue", "refused").await;
+    assert_eq!(job.status.unwrap().failed, None, "no pod counts as failed");
+}
+
+/// A pod without GPUs on a node, beside which no pod of the gang may be.
+async fn repel(world: &World, node: &str) {
+    let gang = json!({ "matchLabels": { "batch.kubernetes.io/job-name": "refused" } });
+    let term = json!({ "labelSelector": gang, "topologyKey": "kubernetes.io/hostname" });
+    let mut repels = manifest(&pod("repels", 0));
+    repels["spec"]["nodeName"] = json!(node);
+    repels["spec"]["affinity"] = json!({
+        "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [term] },
+    });
+    let pods: Api<Pod> = Api::namespaced(world.cluster.admin.clone(), "blue");
+    create(&pods, &from(repels)).await;
+    world
+        .until("it runs there", async || {
+            phase(&world.pod("blue", "repels").await) == "Running"
+        })
+        .await;
+}
