@@ -134,3 +134,40 @@ fn a_job_that_ran_before_its_namespace_had_a_tenant_is_charged_and_found() {
     assert_eq!(charged(&news), [("p", "red"), ("q", "red")]);
     assert!(is_found(&observed) && news.touched.contains("j"));
 }
+
+/// Or the next controller would evict what is protected.
+#[test]
+fn what_an_administrator_says_of_its_class_holds_after_a_restart() {
+    let classes = Classes {
+        protected: ["safe".to_owned()].into(),
+        ..Classes::default()
+    };
+    let mut observed = Observed::new("nvidia.com/gpu", classes, Patience::default());
+    let Object::Job(mut view) = job(json!({"internal.prorata.dev/epoch": "7"}), "1") else {
+        panic!("a Job")
+    };
+    view.priority_class = Some("safe".to_owned());
+    let mut record = record_of(&view.job("red".into(), 0));
+    let place = crate::api::Place {
+        node: "a".to_owned(),
+        devices: vec![],
+        milli: None,
+        model: None,
+    };
+    record.spec.admission = Some(crate::api::Admission {
+        epoch: 7,
+        placement: vec![place.clone(), place],
+    });
+    let red = Object::Namespace("red".to_owned(), Some("red".into()));
+    let lists = [
+        (Kind::Namespace, vec![red]),
+        (Kind::Job, vec![Object::Job(view)]),
+        (Kind::QueuedJob, vec![Object::QueuedJob(Box::new(record))]),
+    ];
+    let news = observed.begin(lists.into());
+    let submitted = news.facts.iter().find_map(|fact| match fact {
+        Event::JobSubmitted(job) => Some(job.protected),
+        _ => None,
+    });
+    assert_eq!(submitted, Some(true), "{news:?}");
+}
