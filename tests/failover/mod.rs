@@ -40,6 +40,7 @@ async fn no_gpu_is_given_twice_and_no_job_is_lost() {
     }
     pair.check();
     assert_truth(&mut world).await;
+    pair.replay(world.cluster.plane.directory());
 }
 
 /// Connections go to one and the other in turn.
