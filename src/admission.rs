@@ -28,6 +28,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 
 use crate::api::labels;
 use composites::Family;
+pub(crate) use jobs::QUEUED;
 
 /// The policies that change requests.
 #[must_use]

@@ -43,6 +43,7 @@ pub fn effect(
     let Some(job) = snapshot.job(&view.id) else {
         return match observed.is_free(view) {
             true => Some(freed(view)),
+            false if observed.is_found(view) => Some(found(view)),
             false => finished(view, record?, now),
         };
     };
@@ -180,11 +181,26 @@ fn last_eviction(record: Option<&RecordView>) -> Option<Eviction> {
 /// What was suspended before anybody could know that it asks for no GPUs goes on.
 fn freed(view: &JobView) -> Effect {
     Effect {
+        patch: Some(translate::free(view)),
+        ..nothing(view)
+    }
+}
+
+/// What ran before the queue was there says that it is taken up. That ends nothing.
+fn found(view: &JobView) -> Effect {
+    Effect {
+        fence: Some(translate::take_up(view)),
+        ..nothing(view)
+    }
+}
+
+fn nothing(view: &JobView) -> Effect {
+    Effect {
         job: view.id.clone(),
         form: view.form,
         fence: None,
         record: RecordWrite::Keep,
-        patch: Some(translate::free(view)),
+        patch: None,
         pods: None,
         starts: false,
         condition: None,
@@ -197,17 +213,8 @@ fn freed(view: &JobView) -> Effect {
 /// A job that is over keeps its record, which says so, until it is deleted.
 fn finished(view: &JobView, record: &RecordView, now: Timestamp) -> Option<Effect> {
     let effect = Effect {
-        job: view.id.clone(),
-        form: view.form,
-        fence: None,
         record: record_write(Some(record), None, &Standing::finished(), None, now),
-        patch: None,
-        pods: None,
-        starts: false,
-        condition: None,
-        notice: None,
-        about: None,
-        leaving: Vec::new(),
+        ..nothing(view)
     };
     (view.has_ended && effect.changes_anything()).then_some(effect)
 }

@@ -1,4 +1,7 @@
-//! Writes to the API server, and the only place that makes any.
+//! Writes to the API server about jobs: their objects, records, pods, nodes and Events, and what
+//! tenants hold. Nobody else writes any of these. What belongs to one duty is written beside that
+//! duty: what is kept for a Tenant, how its budget stands, what policies look up, who leads, and by
+//! each agent its own GpuNode. A test knows every file of ours that writes.
 //!
 //! Every write carries what it was based on (UID, resourceVersion or generation). If that is no
 //! longer so, the write fails and nothing has happened: the watch brings the news, and whoever
@@ -53,7 +56,8 @@ pub struct Effect {
     pub job: JobId,
     /// What stands for it in the cluster.
     pub form: Form,
-    /// A JSON Patch of the Job: it cannot be started any more by what its record gives up.
+    /// A JSON Patch of the Job: it cannot be started any more by what its record gives up, or says
+    /// that it runs already.
     pub fence: Option<Value>,
     /// Our record of it, before anything acts on it.
     pub record: RecordWrite,
@@ -91,13 +95,15 @@ impl Effect {
     #[must_use]
     pub const fn changes_anything(&self) -> bool {
         let kept = matches!(self.record, RecordWrite::Keep);
-        !kept || self.patch.is_some() || self.pods.is_some() || self.condition.is_some()
+        let patches = self.fence.is_some() || self.patch.is_some();
+        !kept || patches || self.pods.is_some() || self.condition.is_some()
     }
 
     /// Whether somebody's start waits for it. The rest only reports.
     #[must_use]
     pub fn is_urgent(&self) -> bool {
-        self.patch.is_some() || self.pods.is_some() || self.record.binds()
+        let patches = self.fence.is_some() || self.patch.is_some();
+        patches || self.pods.is_some() || self.record.binds()
     }
 }
 

@@ -449,6 +449,7 @@ mod deadlines;
 mod departed;
 mod evictions;
 mod followed;
+mod found;
 mod groups;
 mod nodes;
 mod owners;

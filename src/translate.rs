@@ -24,7 +24,8 @@ pub use gated::{Gated, JOB_CONTROLLER, gang_uid_of_job, group};
 pub use job::{Form, JOB_CONDITION, JobView, Part};
 pub use node::{is_ready, node};
 pub use plan::{
-    AFFINITY_NODES_MAX, FREED, NAME_FIELD as NODE_NAME, fence, free, leads_to, release, take_back,
+    AFFINITY_NODES_MAX, FOUND, FREED, NAME_FIELD as NODE_NAME, fence, free, leads_to, release,
+    take_back, take_up,
 };
 pub use pod::{PodView, requests};
 pub use record::{ADMITTED, RecordView, desired_spec, placement, places, task};

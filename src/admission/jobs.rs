@@ -10,7 +10,10 @@ use k8s_openapi::api::admissionregistration::v1::{
 use super::composites;
 use super::sharing;
 use super::{cel, condition, mutating_policy, requests, validating_policy, validation, variable};
-use crate::api::labels::{CREATED_BY, HELD};
+use crate::api::labels::{CREATED_BY, HELD, POLICY_RESOURCE};
+
+/// The policy that has new Jobs wait, and says for which resource.
+pub(crate) const QUEUED: &str = "prorata-jobs-created";
 
 const TEMPLATE: &str = "object.spec.template.spec";
 const TEMPLATE_PATH: &str = "/spec/template/spec";
@@ -67,8 +70,8 @@ pub(super) fn queue_new(gpu_resource: &str) -> MutatingAdmissionPolicy {
         gate = cel::add_gate(TEMPLATE, TEMPLATE_PATH),
         gated = cel::is_gated(TEMPLATE),
     );
-    mutating_policy(
-        "prorata-jobs-created",
+    let mut policy = mutating_policy(
+        QUEUED,
         requests("batch", &["v1"], &["jobs"], &["CREATE"]),
         vec![
             condition("topmost", TOPMOST),
@@ -78,7 +81,10 @@ pub(super) fn queue_new(gpu_resource: &str) -> MutatingAdmissionPolicy {
             ),
         ],
         patch,
-    )
+    );
+    let resource = (POLICY_RESOURCE.to_owned(), gpu_resource.to_owned());
+    policy.metadata.annotations = Some([resource].into());
+    policy
 }
 
 /// Anybody's `suspend: true` holds a Job; anybody's `false` ends the hold, and it waits. Only the

@@ -43,6 +43,9 @@ pub const PLAN: &str = "internal.prorata.dev/plan";
 /// Prefix of what only the admission policies and the controller may write.
 pub const INTERNAL_PREFIX: &str = "internal.prorata.dev/";
 
+/// Annotation of an admission policy: the resource of whole GPUs that it looks for.
+pub const POLICY_RESOURCE: &str = "internal.prorata.dev/gpu-resource";
+
 /// Annotation of a Job, `"true"` while its user holds it.
 pub const HELD: &str = "internal.prorata.dev/held";
 

@@ -8,6 +8,7 @@
 
 mod composites;
 mod held;
+mod resource;
 
 use std::fmt::Debug;
 
@@ -27,6 +28,7 @@ use serde::de::DeserializeOwned;
 use super::cluster::{Cluster, ClusterArgs, Scope, plural};
 use super::failure::Failure;
 use crate::api::labels;
+use crate::config::gpu_resource;
 use held::Held;
 
 /// Options of `prorata uninstall`.
@@ -49,6 +51,9 @@ pub struct Args {
     /// none of their pods runs: stop and start them
     #[arg(long)]
     restart: bool,
+    /// The resource that pods name to get a GPU [default: what the installed policies say]
+    #[arg(long, value_name = "NAME", value_parser = gpu_resource)]
+    gpu_resource: Option<String>,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
@@ -56,7 +61,8 @@ pub struct Args {
 /// Uninstalls.
 pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
-    let held = Held::find(&cluster).await?;
+    let resource = resource::of(&cluster, args.gpu_resource.as_deref()).await?;
+    let held = Held::find(&cluster, &resource).await?;
     held.tell();
     if !args.yes {
         return Err(Failure::input(
@@ -72,7 +78,7 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
     }
     stop(&cluster).await?;
     end_policies(&cluster).await?;
-    held::release(&cluster).await?;
+    held::release(&cluster, &resource).await?;
     if !args.only_release {
         remove_the_rest(&cluster).await?;
     }

@@ -62,3 +62,61 @@ fn any_name_of_a_gang_makes_a_valid_name_of_its_record() {
         assert_eq!(record_name(&job, Form::Gang), name.to_lowercase());
     }
 }
+
+/// Files that may write to the API server, besides those of commands that people give.
+const WRITERS: [&str; 10] = [
+    // Jobs, records, pods, nodes, Events; what tenants hold.
+    "effects.rs",
+    "effects/clients.rs",
+    "effects/events.rs",
+    "effects/eviction.rs",
+    "effects/nodes.rs",
+    "effects/pods.rs",
+    // Duties of their own: an agent's node, budgets, what Tenants want, what policies look up.
+    "agent/publish.rs",
+    "budgets.rs",
+    "tenancy/keeper/outcome.rs",
+    "tenancy/told.rs",
+];
+
+/// Who leads is written by a rule of its own; the others ask what is stored nowhere.
+const ASKERS: [&str; 4] = ["leader.rs", "controller.rs", "identity.rs", "pages/gate.rs"];
+
+/// Whoever writes names one of these: kube's parameters of a write, or its recorder of Events.
+const MEANS: [&str; 5] = [
+    "PatchParams",
+    "PostParams",
+    "DeleteParams",
+    "EvictParams",
+    "kube::runtime::events",
+];
+
+#[test]
+fn nobody_else_writes() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = std::collections::BTreeSet::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap();
+            let is_code = name.ends_with(".rs") && !name.contains("tests");
+            let is_people_s = name.starts_with("cli/");
+            if is_code && !is_people_s {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let writes = MEANS.iter().any(|means| text.contains(means));
+                found.extend(writes.then(|| name.to_owned()));
+            }
+        }
+    }
+    let known: std::collections::BTreeSet<String> = WRITERS
+        .iter()
+        .chain(&ASKERS)
+        .map(|name| (*name).to_owned())
+        .collect();
+    assert_eq!(found, known);
+}

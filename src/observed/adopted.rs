@@ -34,6 +34,7 @@ impl Observed {
             hold: None,
             ..view.job(record.spec.tenant.as_str().into(), record.spec.priority)
         };
+        self.rank(&mut job, view);
         self.spread_out(&mut job, view);
         let plan = Plan::new(&job, admission.epoch, placement.clone(), view.indexed);
         let since = record.admitted().unwrap_or(view.created);

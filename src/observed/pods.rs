@@ -159,8 +159,12 @@ impl Observed {
                 news.facts.push(takes_room);
                 let is_overdue = self.leavers.get(job).is_some_and(|l| l.is_overdue);
                 let tenant = self.namespaces.get(&pod.namespace).filter(|_| is_overdue);
+                let tenant = tenant.or_else(|| self.pays_for(pod));
                 news.facts
                     .extend(tenant.map(|tenant| Event::PodCharged(id, tenant.clone())));
+                if self.bypassing.contains(job) {
+                    news.touched.insert(job.to_owned());
+                }
             }
         }
     }
@@ -206,6 +210,6 @@ impl Observed {
     }
 }
 
-fn asks(task: &Resources) -> bool {
+pub(super) fn asks(task: &Resources) -> bool {
     task.get(Resource::Gpu) > 0
 }

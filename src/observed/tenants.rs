@@ -60,11 +60,15 @@ impl Observed {
         let ours = |(_, job): &(&Uid, &JobView)| job.id.namespace() == namespace;
         news.touched
             .extend(self.jobs.iter().filter(ours).map(|(uid, _)| uid.clone()));
+        let is_as_before = self.namespaces.get(&namespace) == tenant.as_ref();
         match tenant {
-            Some(tenant) => self.namespaces.insert_mut(namespace, tenant),
+            Some(tenant) => self.namespaces.insert_mut(namespace.clone(), tenant),
             None => {
                 self.namespaces.remove_mut(&namespace);
             }
+        }
+        if !is_as_before {
+            self.charge_anew(&namespace, news);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod aside;
 mod crowded;
+mod found;
 mod leaving;
 mod occupied;
 mod released;
@@ -75,12 +76,8 @@ fn a_pod_that_came_before_its_predecessor_was_gone_takes_its_seat() {
 #[test]
 fn a_pod_of_another_namespace_takes_room_and_no_seat() {
     let news = observed().apply(Change::Applied(pod("forged", "free")));
-    let takes_room = Event::PodBound(
-        "forged".into(),
-        "a".into(),
-        Resources::gpus(1),
-        Others::NONE,
-    );
+    let (name, one) = ("forged".into(), Resources::gpus(1));
+    let takes_room = Event::PodBound(name, "a".into(), one, Others::NONE);
     assert!(news.facts.contains(&takes_room), "{news:?}");
     assert!(!is_seated(&news, "forged"));
 }

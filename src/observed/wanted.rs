@@ -27,6 +27,10 @@ impl Observed {
             for uid in late.cloned().collect::<Vec<_>>() {
                 self.adopt_late(&uid, news);
             }
+            let found = news.touched.iter().filter(|uid| self.is_taken_up(uid));
+            for uid in found.cloned().collect::<Vec<_>>() {
+                self.take_up(&uid, news);
+            }
         }
         for uid in news.touched.clone() {
             let uid = &uid;
@@ -36,7 +40,7 @@ impl Observed {
             }
             self.await_binding(uid);
             if self.bypasses(uid) {
-                self.bypassing.insert_mut(uid.clone());
+                self.bypass(uid, news);
             } else {
                 self.bypassing.remove_mut(uid);
             }
@@ -67,9 +71,7 @@ impl Observed {
         let tenant = self.tenant_of(view)?;
         let concerned = view.is_queued && !view.has_ended && !view.is_leaving;
         let mut job = view.job(tenant, self.priority(view));
-        let class = self.class(view).unwrap_or_default();
-        job.cluster_wide = self.classes.cluster_wide.contains(class);
-        job.protected = self.classes.protected.contains(class);
+        self.rank(&mut job, view);
         if let Some(unplaced) = self.unplaced.get(uid) {
             avoid(&mut job.needs, &unplaced.avoided);
             limit(&mut job.needs, unplaced.per_node);
@@ -203,7 +205,14 @@ impl Observed {
         gone.map(|seat| finished(plan, seat)).collect()
     }
 
-    fn priority(&self, view: &JobView) -> i32 {
+    /// What an administrator says of its PriorityClass.
+    pub(super) fn rank(&self, job: &mut Job, view: &JobView) {
+        let class = self.class(view).unwrap_or_default();
+        job.cluster_wide = self.classes.cluster_wide.contains(class);
+        job.protected = self.classes.protected.contains(class);
+    }
+
+    pub(super) fn priority(&self, view: &JobView) -> i32 {
         let known = self
             .class(view)
             .and_then(|class| self.priorities.get(class));

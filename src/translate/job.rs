@@ -190,7 +190,7 @@ impl JobView {
             is_quiet: progress::is_quiet(job),
             active: progress::active(job),
             terminating: progress::terminating(job),
-            checkpointed: progress::checkpointed(metadata),
+            checkpointed: progress::saved(job),
             is_leaving: metadata.deletion_timestamp.is_some(),
             gang: spec.map_or(1, gang),
             remaining: spec.map_or(1, |spec| gang(spec).min(progress::left(spec, job))),

@@ -55,6 +55,20 @@ pub fn fence(job: &JobView, epoch: i64) -> Value {
 /// The epoch of what was let go without an admission: those start at one.
 pub const FREED: i64 = 0;
 
+/// The epoch of what ran before the queue was there. An admission of another Job may have it too.
+pub const FOUND: i64 = 1;
+
+/// The patch that says of a Job which nobody ever queued that it runs by an admission.
+#[must_use]
+pub fn take_up(job: &JobView) -> Value {
+    json!([
+        {"op": "test", "path": "/metadata/uid", "value": job.id.uid()},
+        last_released(job),
+        {"op": "test", "path": suspend_path(job.form), "value": false},
+        released(job, FOUND),
+    ])
+}
+
 /// The patch that lets one go that the queue has nothing to do with, and says so.
 #[must_use]
 pub fn free(job: &JobView) -> Value {

@@ -64,6 +64,18 @@ pub(super) fn told(job: &k8s::Job) -> Option<(String, String)> {
     Some((ours.status.clone(), ours.reason.clone().unwrap_or_default()))
 }
 
+/// Type of the condition by which a Job says that its work is saved.
+pub(super) const CHECKPOINTED: &str = "prorata.dev/Checkpointed";
+
+/// When it last saved its work, as its annotation or its own status says, whichever is later.
+pub(super) fn saved(job: &k8s::Job) -> Option<Time> {
+    let touched = conditions(job).find(|c| c.type_ == CHECKPOINTED && c.status == "True");
+    let touched = touched.into_iter();
+    let touched = touched.flat_map(|c| [&c.last_transition_time, &c.last_probe_time]);
+    let touched = touched.flatten().map(moment);
+    touched.chain(checkpointed(&job.metadata)).max()
+}
+
 /// What is no moment says nothing.
 pub(super) fn checkpointed(metadata: &ObjectMeta) -> Option<Time> {
     let text = annotation(metadata, labels::CHECKPOINTED_AT)?;
@@ -104,6 +116,27 @@ mod tests {
         assert_eq!(read("1970-01-01T00:01:00Z"), minute);
         assert_eq!(read("1970-01-01T01:01:00+01:00"), minute);
         assert_eq!(read("a minute ago"), None);
+    }
+
+    #[test]
+    fn a_job_may_touch_its_own_status_instead_of_its_annotation() {
+        let read = |annotation: &str, condition: Value| {
+            let mut job = job(json!({"conditions": [condition]}));
+            let said = (labels::CHECKPOINTED_AT.to_owned(), annotation.to_owned());
+            job.metadata.annotations = Some([said].into());
+            saved(&job).map(Time::as_millis)
+        };
+        let minute = "1970-01-01T00:01:00Z";
+        let condition = |status: &str, since: &str, probed: Value| {
+            json!({"type": CHECKPOINTED, "status": status, "lastTransitionTime": since,
+                "lastProbeTime": probed})
+        };
+        let first = condition("True", minute, json!(null));
+        assert_eq!(read("", first.clone()), Some(60_000));
+        assert_eq!(read("1970-01-01T00:02:00Z", first), Some(120_000));
+        let again = condition("True", minute, json!("1970-01-01T00:03:00Z"));
+        assert_eq!(read("1970-01-01T00:02:00Z", again), Some(180_000));
+        assert_eq!(read("", condition("False", minute, json!(null))), None);
     }
 
     #[test]

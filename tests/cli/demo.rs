@@ -17,13 +17,13 @@ const PATIENCE: Duration = Duration::from_secs(180);
 const END_WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) fn the_demo_runs_and_leaves_nothing_behind() {
-    match Binaries::find_or_build() {
+    let binaries = match Binaries::find_or_build() {
         Err(error @ Error::Missing) if std::env::var_os("CI").is_none() => {
             eprintln!("\nSKIPPED, NOT TESTED: {error}\n");
             return;
         }
-        found => drop(found.unwrap()),
-    }
+        found => found.unwrap(),
+    };
     let mut demo = Command::new(env!("CARGO_BIN_EXE_prorata"))
         .args(["demo", "--nodes", "2"])
         .stdin(Stdio::null())
@@ -42,6 +42,7 @@ pub(crate) fn the_demo_runs_and_leaves_nothing_behind() {
     let kubeconfig = PathBuf::from(kubeconfig.unwrap());
     let directory = kubeconfig.parent().unwrap();
     assert!(kubeconfig.exists() && !processes(directory).is_empty());
+    kubectl_shows_the_queue(&binaries, &kubeconfig);
 
     let interrupt = Command::new("kill")
         .arg("-INT")
@@ -73,6 +74,27 @@ pub(crate) fn the_demo_runs_and_leaves_nothing_behind() {
         );
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// What a newcomer is told to type.
+fn kubectl_shows_the_queue(binaries: &Binaries, kubeconfig: &Path) {
+    let mut kubectl = binaries.kubectl();
+    let output = kubectl
+        .args(["get", "queuedjobs", "-A"])
+        .env("KUBECONFIG", kubeconfig)
+        .output()
+        .unwrap();
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{err}");
+    let titles: Vec<&str> = out.lines().next().unwrap().split_whitespace().collect();
+    assert!(titles.starts_with(&["NAMESPACE", "NAME"]), "{out}");
+    assert!(
+        out.lines().skip(1).any(|line| line.contains("Admitted")),
+        "{out}"
+    );
 }
 
 /// The lines up to one that is as it should be.

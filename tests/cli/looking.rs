@@ -1,5 +1,7 @@
 //! What is shown: the queue, one job, the shares.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use super::world::World;
@@ -137,4 +139,46 @@ pub(crate) async fn shares_are_shown_as_a_tree(world: &World) {
     assert_eq!(lines[2], ["red", "8", "6", "4", "-", "1", "1"]);
     let wide = world.admin("share -o wide --no-headers").await;
     assert_eq!(wide.good().lines().count(), 2);
+}
+
+/// `waits` and one behind it in red; both know from how long another ran when they start.
+pub(crate) async fn who_is_ahead_is_named_with_a_moment(world: &World) {
+    world.submit("red", "behind", 1, 4).await;
+    world.until("red", "behind", "CapacityFull").await;
+    world.kubelet.finish("red", "runs").await.unwrap();
+    world.until("red", "runs", "Finished").await;
+    // Both have half of the cluster each now, and whoever comes has to wait for one of them.
+    world.until("red", "behind", "Admitted").await;
+    for name in ["third", "fourth"] {
+        world.submit("red", name, 2, 4).await;
+        world.until("red", name, "CapacityFull").await;
+        // Of two that came in the same second the name decides.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let told = loop {
+        let told = world.admin("explain fourth -n red -o json").await.json();
+        if told["forecast"]["p50"].is_string() {
+            break told;
+        }
+        assert!(Instant::now() < deadline, "{told}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    assert_eq!(
+        (&told["inLine"], &told["forecast"]["position"]),
+        (&json!(2), &json!(2)),
+        "{told}"
+    );
+    assert_eq!(told["ahead"][0]["job"], "red/third", "{told}");
+    let text = world.admin("explain fourth -n red").await;
+    let text = text.good();
+    assert!(
+        text.contains("position 2 of 2 in the queue of red\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\n  Ahead   red/third: 8 GPUs, priority 0, waiting "),
+        "{text}"
+    );
+    assert!(text.contains("\n  Starts  P50 "), "{text}");
 }

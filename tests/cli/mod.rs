@@ -5,6 +5,7 @@
 mod changing;
 mod demo;
 mod doctoring;
+mod forms;
 mod looking;
 pub(crate) mod world;
 mod wrong;
@@ -46,8 +47,11 @@ async fn work_with_the_queue() {
     looking::the_queue_is_listed_in_its_order(&world).await;
     looking::a_job_is_explained(&world).await;
     looking::shares_are_shown_as_a_tree(&world).await;
+    forms::every_form_is_what_it_says(&world).await;
+    forms::kubectl_finds_us_by_a_link(&world).await;
     wrong::missing_rights_are_named(&world).await;
     wrong::an_unknown_job_is_told_as_such(&world).await;
+    looking::who_is_ahead_is_named_with_a_moment(&world).await;
     world.clear("red").await;
     world.clear("blue").await;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,8 @@ impl Site {
         Self::prepare_with(plane, "")
     }
 
-    /// The same with more lines of configuration for our controller. The Lease is short unless
-    /// they say how long it is.
+    /// The same with more lines of configuration for our controller, where `DIRECTORY` stands for that
+    /// of the control plane. The Lease is short unless they say how long it is.
     pub(crate) fn prepare_with(plane: &ControlPlane, more: &str) -> Self {
         let election = if more.contains("leaderElection:") {
             ""
@@ -34,6 +34,7 @@ impl Site {
             "leaderElection: {leaseDuration: 3s, renewDeadline: 2s, retryPeriod: 500ms}\n"
         };
         let directory = plane.directory();
+        let more = more.replace("DIRECTORY", &directory.display().to_string());
         let (extender, health) = (free_address(), free_address());
         let authority = plane.authority();
         let server = authority
@@ -167,6 +168,24 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Option<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
+}
+
+/// Plays every decision log in a directory again whose name begins so, and returns how many decisions
+/// there were in each: all the same.
+pub(crate) fn replay_all(directory: &Path, prefix: &str) -> Vec<usize> {
+    let files = fs::read_dir(directory).unwrap().flatten();
+    let files = files.filter(|file| file.file_name().to_string_lossy().starts_with(prefix));
+    let replayed = files.map(|file| {
+        let path = file.path().display().to_string();
+        let said = super::prorata(&["sim", "replay", &path]);
+        let count = said
+            .strip_prefix("the same ")
+            .and_then(|rest| rest.split(' ').next());
+        count
+            .and_then(|count| count.parse().ok())
+            .unwrap_or_else(|| panic!("{path}: {said}"))
+    });
+    replayed.collect()
 }
 
 pub(crate) fn free_address() -> SocketAddr {

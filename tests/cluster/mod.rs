@@ -16,7 +16,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{Api, PostParams};
 use kube::{Client, Resource};
 use prorata::api::QueuedJob;
-use prorata_controlplane::{ControlPlane, Options, User};
+use prorata_controlplane::{Binaries, ControlPlane, Options, User};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -100,6 +100,11 @@ impl Cluster {
         );
         assert!(output.status.success(), "kubectl apply: {err}");
         format!("{out}{err}")
+    }
+
+    /// kubectl as nobody in particular.
+    pub(crate) fn kubectl_alone(&self) -> Command {
+        Binaries::find_or_build().unwrap().kubectl()
     }
 
     /// Creates a namespace, of a tenant or of none.

@@ -12,7 +12,9 @@ use prorata::api::QueuedJob;
 use prorata_controlplane::{Kubelet, KubeletOptions, Options, nodes};
 use serde_json::{Value, json};
 
-use super::{Chart, kubectl, object, objects, read, removed, rights, root, running, text};
+use super::{
+    Chart, kubectl, object, objects, read, removed, rights, root, running, text, upgraded,
+};
 use crate::cluster::requests::{eventually, suspended};
 use crate::cluster::{Cluster, prorata};
 
@@ -36,7 +38,7 @@ async fn installed_run_upgraded_and_removed() {
     kubectl(&cluster, &["wait", established, "crd", "--all"], "");
     everything_is_read_strictly(&cluster, &chart);
 
-    chart.release(&cluster, "install", &["--set=scheduler.enabled=true"]);
+    chart.install_older(&cluster, &["--set=scheduler.enabled=true"]);
     cluster.until_in_force().await;
     rights::the_controller_may_do_its_work_and_no_more(&cluster).await;
     rights::the_controller_deletes_no_foreign_pod(&cluster).await;
@@ -48,11 +50,12 @@ async fn installed_run_upgraded_and_removed() {
     nodes::create(&cluster.admin, 2, &nodes::Shape::default())
         .await
         .unwrap();
-    let _kubelet = Kubelet::start(cluster.admin.clone(), KubeletOptions::default());
-    let controller = site.start(&cluster.plane).await;
+    let kubelet = Kubelet::start(cluster.admin.clone(), KubeletOptions::default());
+    let mut controller = site.start(&cluster.plane).await;
     cluster.apply(&team());
     let (jobs, pods) = of_the_team(&cluster);
     cluster.apply(&job("runs", 2, 8));
+    cluster.apply(&job("next", 2, 8));
     cluster.apply(&job("waits", 1, 8));
     eventually("both pods run", || async {
         running_pods(&pods).await.len() == 2
@@ -60,19 +63,39 @@ async fn installed_run_upgraded_and_removed() {
     .await;
     let before = running_pods(&pods).await;
     let faces: Api<QueuedJob> = Api::namespaced(cluster.admin.clone(), "red");
-    let waiting = face(&faces, "waits").await;
+    let [runs, next, waiting] = upgraded::faces(&faces).await;
+    assert_eq!(next.1.forecast, None, "the older version has no such field");
 
     chart.release(&cluster, "upgrade", &["--set=controller.replicas=3"]);
+    // One instance of the older version ends, and one of the new version begins.
+    controller.kill().unwrap();
+    let controller = site.start(&cluster.plane).await;
+    upgraded::until("the field that is new is written", async || {
+        let [_, next, _] = upgraded::faces(&faces).await;
+        next.1.forecast.is_some()
+    })
+    .await;
     assert!(
         suspended(&jobs.get("waits").await.unwrap()),
         "the queue goes on"
     );
     assert_eq!(running_pods(&pods).await, before, "nobody is disturbed");
+    let after = upgraded::faces(&faces).await;
+    assert_eq!(after[0].0, runs.0, "nobody is placed anew");
     assert_eq!(
-        face(&faces, "waits").await,
-        waiting,
-        "its place in the queue is kept"
+        (&after[1].0, &after[2].0),
+        (&next.0, &waiting.0),
+        "their places in the queue"
     );
+    kubelet.finish("red", "runs").await.unwrap();
+    // The Lease of the one that was killed has to run out first.
+    upgraded::until("what waited goes on, in its order", async || {
+        let now = running_pods(&pods).await;
+        now.len() == 2 && now.iter().all(|pod| !before.contains(pod))
+    })
+    .await;
+    assert!(!suspended(&jobs.get("next").await.unwrap()));
+    let before = running_pods(&pods).await;
     cluster.apply(&job("late", 1, 1));
     assert!(
         suspended(&jobs.get("late").await.unwrap()),
@@ -200,11 +223,4 @@ async fn running_pods(pods: &Api<Pod>) -> Vec<String> {
         .collect();
     uids.sort();
     uids
-}
-
-/// The UID of the record of a Job.
-async fn face(faces: &Api<QueuedJob>, job: &str) -> String {
-    let all = faces.list(&ListParams::default()).await.unwrap();
-    let found = all.iter().find(|face| face.spec.job.name == job);
-    found.and_then(ResourceExt::uid).expect("a record")
 }

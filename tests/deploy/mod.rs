@@ -4,10 +4,12 @@
 
 mod cluster_wide;
 mod image;
-mod removed;
+mod other_resource;
+pub(crate) mod removed;
 mod rendered;
 mod rights;
 mod running;
+mod upgraded;
 
 use std::fs;
 use std::io::Write;
@@ -35,8 +37,12 @@ impl Chart {
 
     /// helm on our chart: the action, the release where it wants one, the chart, and the rest.
     fn helm(&self, action: &[&str], rest: &[&str]) -> Output {
+        self.helm_on(&root().join("deploy/helm/prorata"), action, rest)
+    }
+
+    fn helm_on(&self, chart: &Path, action: &[&str], rest: &[&str]) -> Output {
         let mut helm = self.helm.command(self.home.path());
-        helm.args(action).arg(root().join("deploy/helm/prorata"));
+        helm.args(action).arg(chart);
         helm.args(["--namespace", "prorata-system"]).args(rest);
         helm.output().unwrap()
     }
@@ -56,6 +62,14 @@ impl Chart {
             return text(helm.args(rest).output().unwrap());
         }
         text(self.helm(&[action, "prorata"], &rest))
+    }
+
+    /// Installs a version of the chart that lacks things which ours has.
+    fn install_older(&self, cluster: &Cluster, rest: &[&str]) {
+        let older = upgraded::older(self.home.path());
+        let kubeconfig = cluster.plane.kubeconfig(User::Admin).to_str().unwrap();
+        let rest = [&["--kubeconfig", kubeconfig], rest].concat();
+        text(self.helm_on(&older, &["install", "prorata"], &rest));
     }
 }
 

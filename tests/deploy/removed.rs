@@ -15,7 +15,7 @@ use super::{Chart, kubectl, text};
 use crate::cluster::Cluster;
 use crate::cluster::requests::{eventually, pod_of, start, suspend, suspended};
 
-pub(crate) async fn nothing_of_a_users_is_left_behind(cluster: &Cluster, chart: &Chart) {
+pub(super) async fn nothing_of_a_users_is_left_behind(cluster: &Cluster, chart: &Chart) {
     let jobs: Api<Job> = Api::namespaced(cluster.admin.clone(), "red");
     let pods: Api<Pod> = Api::namespaced(cluster.admin.clone(), "red");
     prepare(cluster, &jobs).await;
@@ -142,7 +142,7 @@ async fn gates(pods: &Api<Pod>, name: &str) -> Vec<String> {
     gates.into_iter().map(|gate| gate.name).collect()
 }
 
-fn uninstall(cluster: &Cluster, arguments: &[&str]) -> Output {
+pub(crate) fn uninstall(cluster: &Cluster, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_prorata"));
     command.arg("uninstall").arg("--kubeconfig");
     command.arg(cluster.plane.kubeconfig(User::Admin));

@@ -43,6 +43,7 @@ async fn no_gpu_is_given_twice_and_no_job_is_lost() {
     trouble::all_goes_on_when_both_are_back(&world, &mut pair).await;
     pair.check();
     assert_truth(&mut world).await;
+    pair.replay(world.cluster.plane.directory());
 }
 
 /// Connections go to one and the other in turn.

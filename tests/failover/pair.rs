@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use prorata_controlplane::{Process, User};
 
 use super::proxy::Proxy;
+use crate::cluster::controller::replay_all;
 use crate::outage::world::World;
 
 /// The two, and what stands around them.
@@ -68,7 +69,11 @@ impl Pair {
         let files = (directory.to_owned(), through.clone());
         let start = |name: &'static str| {
             let (extender, health) = (free_address(), free_address());
-            let own = config
+            let log = directory
+                .join(format!("{name}.decisions"))
+                .display()
+                .to_string();
+            let own = format!("{config}decisionLog: {{path: {log}, files: 20}}\n")
                 .replace(&balanced.to_string(), &extender.to_string())
                 .replace(&world.site.health.to_string(), &health.to_string())
                 .replace("health:", &probe);
@@ -161,6 +166,20 @@ impl Pair {
     pub(crate) fn extenders(&self, which: &[usize]) -> Vec<SocketAddr> {
         let address = |which: &usize| self.controllers[*which].extender;
         which.iter().map(address).collect()
+    }
+
+    /// Ends both, and plays again what each of them decided, tenure by tenure.
+    pub(crate) fn replay(self, directory: &Path) {
+        drop(self.controllers);
+        for name in ["controller-a", "controller-b"] {
+            let replayed = replay_all(directory, &format!("{name}.decisions"));
+            eprintln!("{name} decided {replayed:?}, and again the same");
+            assert!(replayed.iter().sum::<usize>() > 0, "{name}: {replayed:?}");
+            assert!(
+                replayed.len() > 1,
+                "{name} led once and again: {replayed:?}"
+            );
+        }
     }
 
     pub(crate) fn check(&mut self) {

@@ -14,7 +14,7 @@ use crate::cluster::{from, job, pod};
 use crate::outage::world::{NODES, World, gang};
 
 /// A pod template with so many GPUs.
-fn template(gpus: u32) -> Value {
+pub(crate) fn template(gpus: u32) -> Value {
     json!({"metadata": {"labels": {"app": "x"}}, "spec": manifest(&pod("x", gpus))["spec"]})
 }
 
@@ -40,18 +40,18 @@ fn job_set(jobs: &[Value]) -> Value {
 }
 
 /// A driver without GPUs, and workers with one each.
-fn workers(replicas: u32, pods: u32) -> Value {
+pub(crate) fn workers(replicas: u32, pods: u32) -> Value {
     job_set(&[jobs("driver", 1, 1, 0), jobs("workers", replicas, pods, 1)])
 }
 
-async fn submit(world: &World, namespace: &str, kind: &str, name: &str, spec: &Value) {
+pub(crate) async fn submit(world: &World, namespace: &str, kind: &str, name: &str, spec: &Value) {
     let api = of(&world.cluster.alice, namespace, kind);
     let made = object(kind, name, spec);
     let made = api.create(&PostParams::default(), &made).await.unwrap();
     assert!(is_suspended(&made), "{made:?}");
 }
 
-fn is_suspended(object: &DynamicObject) -> bool {
+pub(crate) fn is_suspended(object: &DynamicObject) -> bool {
     let spec = &object.data["spec"];
     spec["suspend"] == true || spec["runPolicy"]["suspend"] == true
 }

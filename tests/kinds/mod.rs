@@ -5,9 +5,11 @@
 
 mod composites;
 mod evictions;
+mod families;
 mod operators;
 mod parts;
 mod pods;
+mod removed;
 mod table;
 
 use std::time::Duration;
@@ -50,6 +52,7 @@ async fn every_kind_waits_runs_and_leaves() {
     parts::each_pod_of_a_job_may_start_alone(&world).await;
     parts::a_minimum_starts_together_and_the_others_follow(&world).await;
     parts::a_job_that_is_too_large_is_told_so_and_may_start_in_part(&world).await;
+    parts::a_waiting_job_may_become_smaller(&world).await;
 
     evictions::pods_of_a_deployment_make_room(&world).await;
     evictions::a_gang_of_pods_makes_room_whole(&world).await;
@@ -85,15 +88,19 @@ async fn objects_of_operators_wait_run_and_leave_whole() {
     composites::a_lost_node_fails_nothing(&world).await;
     composites::forged_owners_get_no_places(&world).await;
     composites::pods_of_an_operator_start_whole(&world).await;
+    families::every_kind_of_the_table_starts_whole(&world).await;
     composites::unequal_pods_get_equal_places(&world).await;
     composites::a_train_job_is_held_above_its_job_set(&world).await;
     composites::a_train_job_without_gpus_is_let_go(&world).await;
 
     composites::begin(&world).await;
     controller.kill().unwrap();
-    let _controller = world.controller().await;
+    let mut controller = world.controller().await;
     composites::a_restart_changes_nothing(&world).await;
     composites::a_kind_may_go(&world).await;
+    removed::begin(&world).await;
+    controller.kill().unwrap();
+    removed::what_waits_goes_free(&world).await;
     operators.job_sets.check().unwrap();
     world.assert_healthy();
 }

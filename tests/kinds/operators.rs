@@ -1,5 +1,5 @@
-//! Operators of workloads: the JobSet project's own controller, and stand-ins for two of Kubeflow's
-//! that make of an object what those make of it: pods of a PyTorchJob, a JobSet of a TrainJob.
+//! Operators of workloads: the JobSet project's own controller, and stand-ins for Kubeflow's that make
+//! of an object what those make of it: pods of a PyTorchJob and its kin, a JobSet of a TrainJob.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use kube::api::{
     PatchParams, PostParams,
 };
 use kube::{Client, ResourceExt};
-use prorata::kinds::{COMPOSITES, Composite};
+use prorata::kinds::{COMPOSITES, Composite, Templates};
 use prorata_controlplane::{JobSets, Process, User};
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ rules:
 - {apiGroups: [''], resources: [pods, services, events], verbs: ['*']}
 - {apiGroups: [events.k8s.io], resources: [events], verbs: ['*']}
 - apiGroups: [jobset.x-k8s.io, kubeflow.org, trainer.kubeflow.org]
-  resources: [jobsets, jobsets/status, jobsets/finalizers, pytorchjobs, pytorchjobs/status, trainjobs, trainjobs/status]
+  resources: ['*']
   verbs: ['*']
 ---
 apiVersion: rbac.authorization.k8s.io/v1
@@ -35,7 +35,7 @@ kind: ClusterRole
 metadata: {name: training}
 rules:
 - apiGroups: [jobset.x-k8s.io, kubeflow.org, trainer.kubeflow.org]
-  resources: [jobsets, pytorchjobs, trainjobs]
+  resources: [jobsets, pytorchjobs, tfjobs, xgboostjobs, paddlejobs, jaxjobs, mpijobs, trainjobs]
   verbs: [create, delete, get, list, patch, update, watch]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
@@ -51,9 +51,15 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: training
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: alice}]
 ";
 
-/// A kind as far as the queue knows it, with any other field.
+/// A kind as far as the queue knows it, with any other field, in each version of the table.
 fn definition(kind: &Composite) -> String {
     let singular = kind.kind.to_lowercase();
+    let same = COMPOSITES.iter();
+    let same = same.filter(|other| (other.group(), other.kind) == (kind.group(), kind.kind));
+    let versions: String = same
+        .enumerate()
+        .map(|(n, kind)| version(kind, n == 0))
+        .collect();
     format!(
         "\
 apiVersion: apiextensions.k8s.io/v1
@@ -64,16 +70,22 @@ spec:
   scope: Namespaced
   names: {{kind: {kind}, plural: {plural}, singular: {singular}}}
   versions:
-  - name: {version}
-    served: true
-    storage: true
-    subresources: {{status: {{}}}}
-    schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}
-",
+{versions}",
         plural = kind.plural,
         group = kind.group(),
         kind = kind.kind,
-        version = kind.version(),
+    )
+}
+
+fn version(kind: &Composite, is_stored: bool) -> String {
+    format!(
+        "  - name: {}
+    served: true
+    storage: {is_stored}
+    subresources: {{status: {{}}}}
+    schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}
+",
+        kind.version()
     )
 }
 
@@ -81,21 +93,37 @@ fn known(kind: &str) -> &'static Composite {
     COMPOSITES.iter().find(|known| known.kind == kind).unwrap()
 }
 
-fn resource(kind: &str) -> ApiResource {
-    let known = known(kind);
-    let gvk = GroupVersionKind::gvk(known.group(), known.version(), kind);
+/// The kinds that are here; of one with two versions the first.
+fn kinds() -> impl Iterator<Item = &'static Composite> {
+    COMPOSITES
+        .iter()
+        .filter(|kind| std::ptr::eq(known(kind.kind), *kind))
+}
+
+fn resource(known: &Composite) -> ApiResource {
+    let gvk = GroupVersionKind::gvk(known.group(), known.version(), known.kind);
     ApiResource::from_gvk_with_plural(&gvk, known.plural)
 }
 
 /// Objects of a kind in a namespace, as this client sees them.
 pub(crate) fn of(client: &Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
+    of_version(client, namespace, known(kind))
+}
+
+/// The same in any version of it.
+pub(crate) fn of_version(client: &Client, namespace: &str, kind: &Composite) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &resource(kind))
 }
 
 /// An object of a kind with this spec.
 pub(crate) fn object(kind: &str, name: &str, spec: &Value) -> DynamicObject {
+    object_of_version(known(kind), name, spec)
+}
+
+/// The same in any version of it.
+pub(crate) fn object_of_version(kind: &Composite, name: &str, spec: &Value) -> DynamicObject {
     from(json!({
-        "apiVersion": known(kind).api_version, "kind": kind,
+        "apiVersion": kind.api_version, "kind": kind.kind,
         "metadata": {"name": name}, "spec": spec,
     }))
 }
@@ -126,15 +154,16 @@ pub(crate) async fn start(world: &World, job_sets: &JobSets) -> Operators {
     let output = kubectl.arg("create").arg("--filename");
     let output = output.arg(job_sets.definition()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    let kinds = ["PyTorchJob", "TrainJob"].map(|kind| definition(known(kind)));
+    let others = kinds().filter(|kind| kind.kind != "JobSet").map(definition);
+    let others: Vec<String> = others.collect();
     world
         .cluster
-        .apply(&format!("{}---\n{}", kinds.join("---\n"), RIGHTS));
+        .apply(&format!("{}---\n{}", others.join("---\n"), RIGHTS));
     world
         .until("the kinds are served", async || {
             let mut all = true;
-            for kind in ["JobSet", "PyTorchJob", "TrainJob"] {
-                let api = of(&world.cluster.alice, "default", kind);
+            for kind in &COMPOSITES {
+                let api = of_version(&world.cluster.alice, "default", kind);
                 all &= api.list(&ListParams::default()).await.is_ok();
             }
             all
@@ -153,12 +182,14 @@ pub(crate) async fn start(world: &World, job_sets: &JobSets) -> Operators {
 /// again.
 async fn operate(client: Client) {
     loop {
-        for kind in ["PyTorchJob", "TrainJob"] {
+        for kind in kinds() {
             let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource(kind));
             for object in all.list(&ListParams::default()).await.into_iter().flatten() {
-                let _ = match kind {
-                    "TrainJob" => make_job_set(&client, &object).await,
-                    _ => make_pods(&client, &object).await,
+                let _ = match kind.templates {
+                    Templates::Made => make_job_set(&client, &object).await,
+                    Templates::Replicas(field) => make_pods(&client, kind, field, &object).await,
+                    // The project's own operator is here.
+                    Templates::Jobs(_) => Ok(()),
                 };
             }
         }
@@ -166,8 +197,13 @@ async fn operate(client: Client) {
     }
 }
 
-/// The pods of a PyTorchJob while it is not suspended, none otherwise.
-async fn make_pods(client: &Client, object: &DynamicObject) -> kube::Result<()> {
+/// The pods of a PyTorchJob or its kin while it is not suspended, none otherwise.
+async fn make_pods(
+    client: &Client,
+    kind: &Composite,
+    field: &str,
+    object: &DynamicObject,
+) -> kube::Result<()> {
     let namespace = object.namespace().unwrap();
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let suspended = object.data["spec"]["runPolicy"]["suspend"] == true;
@@ -181,10 +217,7 @@ async fn make_pods(client: &Client, object: &DynamicObject) -> kube::Result<()> 
     let there = pods.list(&selector).await?.items;
     let mut succeeded = 0;
     let mut wanted = 0;
-    for (role, group) in object.data["spec"]["pytorchReplicaSpecs"]
-        .as_object()
-        .unwrap()
-    {
+    for (role, group) in object.data["spec"][field].as_object().unwrap() {
         for index in 0..group["replicas"].as_u64().unwrap_or(1) {
             let name = format!("{}-{}-{index}", object.name_any(), role.to_lowercase());
             wanted += 1;
@@ -196,7 +229,7 @@ async fn make_pods(client: &Client, object: &DynamicObject) -> kube::Result<()> 
                     let mut pod = group["template"].clone();
                     pod["metadata"]["name"] = json!(name);
                     pod["metadata"]["labels"]["operated-by"] = json!(object.name_any());
-                    pod["metadata"]["ownerReferences"] = json!([owner(object, "PyTorchJob")]);
+                    pod["metadata"]["ownerReferences"] = json!([owner(object, kind.kind)]);
                     pods.create(&PostParams::default(), &from(pod)).await?;
                 }
             }
@@ -217,7 +250,7 @@ async fn make_pods(client: &Client, object: &DynamicObject) -> kube::Result<()> 
         ],
         "replicaStatuses": {"Worker": {"active": active}},
     });
-    show(client, "PyTorchJob", object, status).await
+    show(client, kind.kind, object, status).await
 }
 
 /// The JobSet of a TrainJob, suspended as that is.

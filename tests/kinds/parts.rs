@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, ListParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use prorata::api::State;
+use prorata_controlplane::GPU;
 use serde_json::json;
 
 use super::pods::{running, running_when, until_empty};
@@ -117,9 +118,55 @@ pub(crate) async fn jobs_of_a_cron_job_are_held_like_any_other(world: &World) {
         .until_stands("cron", &name, State::Waiting, "NoSuchGpu")
         .await;
     assert!(suspended(&world.job("cron", &name).await));
+    // What waits may be made smaller; then it runs through.
+    let asks = |gpus: &str| json!({"limits": {GPU: gpus}, "requests": {GPU: gpus}});
+    let smaller = json!({"name": "main", "resources": asks("2")});
+    let template = json!({"spec": {"containers": [smaller]}});
+    let change = Patch::Strategic(json!({"spec": {"template": template}}));
+    let jobs = world.jobs("cron");
+    jobs.patch(&name, &PatchParams::default(), &change)
+        .await
+        .unwrap();
+    world
+        .until("it runs as it is now", async || {
+            world.nodes_of("cron", &name).await.len() == 1
+        })
+        .await;
+    let record = world.record("cron", &name).await.unwrap().spec;
+    assert_eq!(record.gpus, "2");
+    world.complete("cron", &name).await;
     let background = DeleteParams::background();
     cron_jobs(world)
         .delete("nightly", &background)
         .await
         .unwrap();
+}
+
+/// How many pods run at the same time may be changed while a Job waits, and counts when it starts.
+pub(crate) async fn a_waiting_job_may_become_smaller(world: &World) {
+    world.namespace("edited", Some("red")).await;
+    world.submit("edited", &gang("before", 6)).await;
+    running_when(world, "edited", 6).await;
+    let mut wide = job("wide", 1);
+    let spec = wide.spec.as_mut().unwrap();
+    (spec.parallelism, spec.completions) = (Some(4), Some(4));
+    world.submit("edited", &wide).await;
+    world
+        .until_stands("edited", "wide", State::Waiting, "CapacityFull")
+        .await;
+    let narrow = json!({"spec": {"parallelism": 2}});
+    patch::<Job>(&world.jobs("edited"), "wide", narrow)
+        .await
+        .unwrap();
+    world
+        .until("two of its pods run", async || {
+            world.nodes_of("edited", "wide").await.len() == 2
+        })
+        .await;
+    assert_eq!(world.record("edited", "wide").await.unwrap().spec.gang, 2);
+    world.complete("edited", "before").await;
+    let background = DeleteParams::background();
+    let jobs = world.jobs("edited");
+    jobs.delete("before", &background).await.unwrap();
+    remove(world, "edited", "wide").await;
 }

@@ -3,6 +3,8 @@
 
 #[path = "../admission/mod.rs"]
 mod admission;
+#[path = "../adoption/mod.rs"]
+mod adoption;
 #[path = "../agent/bench.rs"]
 mod bench;
 #[path = "../cli/mod.rs"]

@@ -2,8 +2,9 @@
 //! pods take two seconds to end.
 
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use prorata::api::{State, Tenant};
 use serde_json::json;
 
@@ -75,7 +76,7 @@ pub(crate) async fn a_guarantee_is_claimed_back(world: &World) {
 }
 
 /// Two gangs of the tenant red hold both nodes.
-async fn fill(world: &World, name: &str) {
+pub(crate) async fn fill(world: &World, name: &str) {
     for (number, node) in (1..).zip(NODES) {
         let job = format!("{name}-{number}");
         world.submit("red", &gang(&job, 4)).await;
@@ -164,6 +165,44 @@ pub(crate) async fn a_higher_priority_of_the_same_tenant_goes_first(world: &Worl
     world.until_running("red", "rank-2", &[NODES[1]; 4]).await;
     world.complete("red", "rank-1").await;
     world.complete("red", "rank-2").await;
+}
+
+/// The older one has run for longer, and would stay if it had not saved its work since.
+pub(crate) async fn whoever_saved_its_work_last_leaves(world: &World) {
+    for (round, by) in [("noted", "annotation"), ("touched", "status")] {
+        fill(world, round).await;
+        // Kubernetes keeps whole seconds.
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        let older = format!("{round}-1");
+        let now = Timestamp::now();
+        let jobs = world.jobs("red");
+        match by {
+            "annotation" => {
+                let said = json!({ "prorata.dev/checkpointed-at": now });
+                let change = json!({ "metadata": { "annotations": said } });
+                patch::<Job>(&jobs, &older, change).await.unwrap();
+            }
+            _ => {
+                let saved = json!({
+                    "type": "prorata.dev/Checkpointed", "status": "True", "lastTransitionTime": now,
+                });
+                let change = json!({ "status": { "conditions": [saved] } });
+                let change = Patch::Strategic(change);
+                jobs.patch_status(&older, &PatchParams::default(), &change)
+                    .await
+                    .unwrap();
+            }
+        }
+        world.submit("lab", &gang(round, 4)).await;
+        world.until_running("lab", round, &[NODES[0]; 4]).await;
+        let newer = format!("{round}-2");
+        world.until_running("red", &newer, &[NODES[1]; 4]).await;
+        assert!(suspended(&world.job("red", &older).await), "{by}");
+        world.complete("lab", round).await;
+        world.until_running("red", &older, &[NODES[0]; 4]).await;
+        world.complete("red", &older).await;
+        world.complete("red", &newer).await;
+    }
 }
 
 pub(crate) async fn a_class_that_is_not_allowed_is_told(world: &World) {

@@ -7,6 +7,7 @@ mod apart;
 mod churn;
 mod crash;
 mod eviction;
+mod foretold;
 mod loss;
 mod whole;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use prorata_controlplane::nodes;
 
+use crate::cluster::controller::replay_all;
 use crate::outage::world::{NODES, TERMINATION, World};
 
 /// Short, so that tests need not wait for what nobody waits for.
@@ -21,6 +23,7 @@ const PATIENCE: &str = "\
 preemption: {victimTimeout: 6s}
 nodeLostAfter: 1s
 bindingTimeout: 4s
+decisionLog: {path: DIRECTORY/decisions.jsonl}
 ";
 
 /// Tenants beside the one that every world has, which is guaranteed nothing.
@@ -51,11 +54,13 @@ async fn jobs_leave_for_others_and_nothing_is_lost() {
     let Some(mut world) = start(TERMINATION, PATIENCE).await else {
         return;
     };
-    let _controller = world.controller().await;
+    let controller = world.controller().await;
     eviction::a_guarantee_is_claimed_back(&world).await;
     eviction::tenants_show_what_they_hold(&world).await;
     eviction::a_tenant_with_less_of_its_share_gets_it(&world).await;
     eviction::a_higher_priority_of_the_same_tenant_goes_first(&world).await;
+    eviction::whoever_saved_its_work_last_leaves(&world).await;
+    foretold::what_if_tells_what_happens_then(&world).await;
     eviction::a_class_that_is_not_allowed_is_told(&world).await;
     eviction::a_victim_that_does_not_end_blocks_nobody_else(&world).await;
     loss::a_node_is_lost_before_its_pods_come(&world).await;
@@ -71,6 +76,10 @@ async fn jobs_leave_for_others_and_nothing_is_lost() {
     whole::remove_nodes(&world, &more).await;
     churn::nothing_flaps(&world).await;
     world.assert_healthy();
+    drop(controller);
+    let replayed = replay_all(world.cluster.plane.directory(), "decisions.jsonl");
+    eprintln!("replayed {replayed:?} decisions");
+    assert!(replayed.iter().sum::<usize>() > 100, "{replayed:?}");
 }
 
 /// Two control planes, because most of it is waiting.

@@ -26,6 +26,7 @@ pub(super) struct Part {
 pub(super) async fn find(
     client: &Client,
     waiting: &BTreeSet<String>,
+    gpu_resource: &str,
 ) -> Result<Vec<Part>, Failure> {
     let mut found = Vec::new();
     for kind in &COMPOSITES {
@@ -36,7 +37,7 @@ pub(super) async fn find(
             Err(error) => return Err(Failure::api(&format!("list {}", kind.full_name()), error)),
         };
         for object in objects {
-            let view = JobView::of_composite(kind, &object, labels::GPU_RESOURCE);
+            let view = JobView::of_composite(kind, &object, gpu_resource);
             let is_over = view.has_ended || view.is_leaving || !view.is_suspended;
             let is_concerned = match view.is_held {
                 true => view.epoch.is_some(),

@@ -42,11 +42,11 @@ pub(super) struct Held {
 
 impl Held {
     /// Looks through the whole cluster.
-    pub(super) async fn find(cluster: &Cluster) -> Result<Self, Failure> {
+    pub(super) async fn find(cluster: &Cluster, gpu_resource: &str) -> Result<Self, Failure> {
         let waiting = waiting(cluster).await?;
         let mut held = Self::default();
         for job in cluster.list(&Scope::All, ListParams::default()).await? {
-            let view = JobView::new(&job, labels::GPU_RESOURCE);
+            let view = JobView::new(&job, gpu_resource);
             if view.has_ended || view.is_leaving {
                 continue;
             }
@@ -64,7 +64,7 @@ impl Held {
                 held.gated_templates.push(job);
             }
         }
-        held.composites = composites::find(cluster.client(), &waiting).await?;
+        held.composites = composites::find(cluster.client(), &waiting, gpu_resource).await?;
         let pods = cluster.list(&Scope::All, ListParams::default()).await?;
         held.pods = pods
             .into_iter()
@@ -105,10 +105,10 @@ impl Held {
 
 /// Lets everything go, and looks again until nothing is held: whatever was created while a policy
 /// was still in force is found by a later look.
-pub(super) async fn release(cluster: &Cluster) -> Result<(), Failure> {
+pub(super) async fn release(cluster: &Cluster, gpu_resource: &str) -> Result<(), Failure> {
     let mut free_since = None;
     until("everything is released", async || {
-        let held = Held::find(cluster).await?;
+        let held = Held::find(cluster, gpu_resource).await?;
         if held.is_empty() {
             let since = *free_since.get_or_insert_with(Instant::now);
             return Ok(since.elapsed() >= IN_FORCE);
@@ -227,6 +227,7 @@ fn clean_patch(job: &Job) -> Vec<Value> {
         test_uid(job.uid()),
         json!({"op": "test", "path": "/spec/suspend", "value": true}),
     ];
+    // Neither epoch nor affinity depends on the resource.
     let view = JobView::new(job, labels::GPU_RESOURCE);
     if view.epoch.is_some() {
         let affinity = view
@@ -327,15 +328,12 @@ mod tests {
         let annotations = json!({ labels::CREATED_BY: "ada" });
         let owner = json!([{ "apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "name": "s",
             "uid": "o", "controller": true }]);
-        for (gpus, owners, expected) in [
-            (1, json!([]), true),
-            (0, json!([]), false),
-            (1, owner, false),
+        for (limits, owners, expected) in [
+            (json!({ "amd.com/gpu": "1" }), json!([]), true),
+            (json!({ labels::GPU_RESOURCE: "1" }), json!([]), false),
+            (json!({}), json!([]), false),
+            (json!({ "amd.com/gpu": "1" }), owner, false),
         ] {
-            let limits = match gpus {
-                0 => json!({}),
-                _ => json!({ labels::GPU_RESOURCE: "1" }),
-            };
             let job = json!({
                 "metadata": { "name": "a", "namespace": "n", "uid": "u", "annotations": annotations,
                     "ownerReferences": owners },
@@ -343,7 +341,7 @@ mod tests {
                     "containers": [{ "name": "main", "resources": { "limits": limits } }] } } },
             });
             let job: Job = serde_json::from_value(job).unwrap();
-            let view = JobView::new(&job, labels::GPU_RESOURCE);
+            let view = JobView::new(&job, "amd.com/gpu");
             let found = is_ours(&job, view.is_queued, &BTreeSet::new());
             assert_eq!(found, expected, "{job:?}");
         }
