@@ -195,25 +195,17 @@ fn found(view: &JobView) -> Effect {
 }
 
 fn nothing(view: &JobView) -> Effect {
-    Effect {
-        job: view.id.clone(),
-        form: view.form,
-        fence: None,
-        record: RecordWrite::Keep,
-        patch: None,
-        pods: None,
-        starts: false,
-        condition: None,
-        notice: None,
-        about: None,
-        leaving: Vec::new(),
-    }
+    Effect::nothing(view.id.clone(), view.form)
 }
 
 /// A job that is over keeps its record, which says so, until it is deleted.
 fn finished(view: &JobView, record: &RecordView, now: Timestamp) -> Option<Effect> {
+    // It may have ended before anybody wrote that it waits no more.
+    let has_run = view.epoch.is_some() && view.begun.is_some();
+    let runs = Standing::of(&Verdict::Running, None);
     let effect = Effect {
         record: record_write(Some(record), None, &Standing::finished(), None, now),
+        condition: condition(&runs, view, now).filter(|_| has_run),
         ..nothing(view)
     };
     (view.has_ended && effect.changes_anything()).then_some(effect)

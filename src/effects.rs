@@ -78,6 +78,24 @@ pub struct Effect {
 }
 
 impl Effect {
+    /// What writes nothing.
+    #[must_use]
+    pub const fn nothing(job: JobId, form: Form) -> Self {
+        Self {
+            job,
+            form,
+            fence: None,
+            record: RecordWrite::Keep,
+            patch: None,
+            starts: false,
+            pods: None,
+            condition: None,
+            leaving: Vec::new(),
+            notice: None,
+            about: None,
+        }
+    }
+
     /// Whether it starts the job, or lets pods of it go.
     #[must_use]
     pub const fn lets_go(&self) -> bool {

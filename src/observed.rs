@@ -271,7 +271,10 @@ impl Observed {
     /// An admission is in force from now on.
     pub fn admit(&mut self, job: &Job, epoch: i64, placement: Placement) {
         let uid = job.id.uid();
-        let indexed = self.jobs.get(uid).is_some_and(|view| view.indexed);
+        let indexed = self
+            .jobs
+            .get(uid)
+            .is_some_and(|view| view.is_indexed_in(&placement));
         let plan = Plan::new(job, epoch, placement, indexed);
         self.plans.insert_mut(uid.to_owned(), plan);
     }

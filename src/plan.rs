@@ -138,7 +138,8 @@ impl Plan {
         self.visited.contains(&seat)
     }
 
-    /// The place of a bound pod: the one it has, else that of its completion index, else a free
+    /// The place of a bound pod: the one it has, else that of its completion index where that tells
+    /// pods apart, else a free
     /// one on its node, else any; `None` when all are taken.
     pub fn seat(&mut self, pod: &PodView) -> Option<u32> {
         let has = self.pods.iter().find(|(_, uid)| **uid == pod.uid);
@@ -146,9 +147,8 @@ impl Plan {
             return Some(*seat);
         }
         let free = |seat: &u32| !self.is_taken(*seat);
-        let indexed = pod
-            .index
-            .filter(|index| *index < self.seats() && free(index));
+        let indexed = pod.index.and_then(|index| self.seat_of_index(index));
+        let indexed = indexed.filter(free);
         let here = |seat: &u32| free(seat) && self.node(*seat) == pod.node.as_ref();
         let seat = indexed
             .or_else(|| (0..self.seats()).find(here))

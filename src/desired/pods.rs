@@ -124,18 +124,10 @@ pub(super) fn left(record: &RecordView, now: Timestamp) -> Option<Effect> {
         Form::Gang => RecordWrite::Delete(Box::new(record.clone())),
         _ => record_write(Some(record), None, &Standing::finished(), None, now),
     };
+    let id = JobId::new(&record.namespace, &job.name, &job.uid);
     let effect = Effect {
-        job: JobId::new(&record.namespace, &job.name, &job.uid),
-        form,
         record: write,
-        fence: None,
-        patch: None,
-        pods: None,
-        starts: false,
-        condition: None,
-        notice: None,
-        about: None,
-        leaving: Vec::new(),
+        ..Effect::nothing(id, form)
     };
     effect.changes_anything().then_some(effect)
 }

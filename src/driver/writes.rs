@@ -83,9 +83,11 @@ impl Driver {
         let uid = outcome.job.uid().to_owned();
         self.work.busy.remove(&uid);
         self.count(&outcome);
-        let record = outcome
+        // What the API server keeps as it was is no news, and to look at it again at once would not help.
+        let written = outcome
             .record
-            .map(|record| Object::QueuedJob(Box::new(record)));
+            .filter(|_| outcome.failure != Some(Failure::Vain));
+        let record = written.map(|record| Object::QueuedJob(Box::new(record)));
         let view = outcome.view.map(|view| Object::Job(Box::new(view)));
         let pods = outcome.pods.into_iter().map(Object::Pod);
         for object in record.into_iter().chain(view).chain(pods) {

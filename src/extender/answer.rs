@@ -213,6 +213,8 @@ fn planned<'a>(
             ..FilterResult::default()
         },
         None if is_of_another_plan(pod, node) => later(NOT_ADMITTED),
+        // kube-scheduler knows the node already, or again.
+        None if view.snapshot.unused(node).is_none() => later(NOT_READY),
         None => refuse(names, NOT_PLANNED),
     }
 }

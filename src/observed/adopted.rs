@@ -36,7 +36,8 @@ impl Observed {
         };
         self.rank(&mut job, view);
         self.spread_out(&mut job, view);
-        let plan = Plan::new(&job, admission.epoch, placement.clone(), view.indexed);
+        let indexed = view.is_indexed_in(&placement);
+        let plan = Plan::new(&job, admission.epoch, placement.clone(), indexed);
         let since = record.admitted().unwrap_or(view.created);
         let admitted = Event::JobAdmitted(view.id.clone(), placement, since);
         news.facts.extend([Event::JobSubmitted(job), admitted]);

@@ -45,7 +45,7 @@ impl Observed {
         };
         self.rank(&mut job, view);
         let placement = translate::placement(&places);
-        let plan = Plan::new(&job, FOUND, placement.clone(), view.indexed);
+        let plan = Plan::new(&job, FOUND, placement.clone(), false);
         let (id, since) = (view.id.clone(), view.begun.unwrap_or(view.created));
         let free = seats
             .iter()
@@ -71,7 +71,7 @@ impl Observed {
         let is_known = self.withdrawn.contains_key(&(uid.to_owned(), FOUND));
         let can_be_planned = view.obstacle.is_none() && !view.is_leaving && !is_known;
         let concerned = was_there && can_be_planned && self.namespaces.contains_key(namespace);
-        if !concerned || !self.bypasses(uid) || self.coming.has(uid) {
+        if !concerned || !self.bypasses(uid) || self.coming.has(namespace, uid) {
             return None;
         }
         let own = |pod: &&PodView| pod.job.as_deref() == Some(uid) && pod.namespace == namespace;

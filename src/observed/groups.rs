@@ -1,7 +1,8 @@
 //! Pods that wait in the queue themselves: which of them start together.
 //!
 //! A group is a pod alone or a gang, and the queue sees it as one job. It exists while a pod of it
-//! does. A pod belongs to the same group for as long as it lives.
+//! does. A pod belongs to the same group for as long as it lives, but that one beyond the size of a gang
+//! moves up while it has no place of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +10,7 @@ use prorata_core::Hold;
 use rpds::RedBlackTreeMapSync;
 
 use super::{News, Observed, Uid};
+use crate::api::State;
 use crate::translate::{self, Form, Gated, JobView, Part, PodView};
 
 /// Who belongs to which group.
@@ -100,7 +102,38 @@ impl Observed {
         if let Some(lead) = self.groups.leads.remove(pod) {
             remove(&mut self.groups.followers, &lead, pod);
         }
+        self.move_up(&group, news);
         self.regroup(&group, news);
+    }
+
+    /// Pods that are beyond the size of a gang take what others leave in it, or the gang would never be
+    /// whole where nobody makes more.
+    fn move_up(&mut self, gang: &str, news: &mut News) {
+        let waits = |pod: &&Uid| !self.plans.contains_key(*pod);
+        let followers = self.groups.followers.get(gang).into_iter().flatten();
+        let waiting: Vec<Uid> = followers.filter(waits).cloned().collect();
+        for uid in waiting {
+            let Some(pod) = self.pods.get(&uid).cloned() else {
+                continue;
+            };
+            let room = |gated: &Gated| {
+                let named = self.gang_of(&pod, gated).flatten()?;
+                Some(named.uid == gang && self.has_room(&named))
+            };
+            if pod.gated.as_deref().and_then(room) != Some(true) {
+                continue;
+            }
+            self.groups.leads.remove(&uid);
+            remove(&mut self.groups.followers, gang, &uid);
+            remove(&mut self.groups.pods, &uid, &uid);
+            self.groups.of_pod.insert_mut(uid.clone(), gang.to_owned());
+            let members = self.groups.pods.entry(gang.to_owned()).or_default();
+            members.insert(uid.clone());
+            if let Some(pod) = self.pods.get_mut(&uid) {
+                pod.job = Some(gang.to_owned());
+            }
+            self.regroup(&uid, news);
+        }
     }
 
     /// Sees a group as its pods are now.
@@ -155,9 +188,14 @@ impl Observed {
 
     /// Whether the gang has room for another pod. One that has queued alone goes on doing so.
     fn takes(&self, gang: &Gang, pod: &PodView) -> bool {
+        let record = self.records.get(&pod.uid);
+        let is_alone = record.is_some_and(|record| record.status.state != Some(State::Finished));
+        self.has_room(gang) && !is_alone
+    }
+
+    fn has_room(&self, gang: &Gang) -> bool {
         let members = self.groups.pods.get(&gang.uid).map_or(0, BTreeSet::len);
-        let has_room = u32::try_from(members).is_ok_and(|members| members < gang.size);
-        has_room && !self.records.contains_key(&pod.uid)
+        u32::try_from(members).is_ok_and(|members| members < gang.size)
     }
 
     /// What must happen before a group that has no places may get some.
@@ -175,7 +213,8 @@ impl Observed {
             }
             Form::Pod => {
                 let lead = self.groups.leads.get(uid)?;
-                let waits = self.jobs.contains_key(lead) && !self.plans.contains_key(lead);
+                let is_settled = self.plans.contains_key(lead) && !self.leavers.contains_key(lead);
+                let waits = self.jobs.contains_key(lead) && !is_settled;
                 waits.then_some(Hold::Dependency)
             }
         }
@@ -305,6 +344,22 @@ mod tests {
     }
 
     /// After a restart the places of a gang are those of the pods that have been let go.
+    #[test]
+    fn whoever_came_too_many_moves_up_when_another_is_gone() {
+        let mut observed = observed();
+        for name in ["a", "b", "c"] {
+            observed.apply(Change::Applied(view(&pod(name, SET_CONTROLLER, "s"))));
+        }
+        let gang = observed.groups().get("a").cloned().unwrap();
+        assert_eq!(observed.groups().get("c").unwrap(), "c");
+        let news = observed.apply(Change::Deleted(view(&pod("b", SET_CONTROLLER, "s"))));
+        assert_eq!(observed.groups().get("c"), Some(&gang));
+        let told = told(&news);
+        assert_eq!((told.len(), told[0].hold), (1, None), "{told:?}");
+        let withdrawn = |fact: &Event| matches!(fact, Event::JobWithdrawn(id) if id.uid() == "c");
+        assert!(news.facts.iter().any(withdrawn), "{news:?}");
+    }
+
     #[test]
     fn those_that_were_let_go_are_taken_up_first() {
         let mut observed = observed();

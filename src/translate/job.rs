@@ -8,7 +8,7 @@ use k8s_openapi::api::batch::v1 as k8s;
 use k8s_openapi::api::core::v1::{Affinity, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use prorata_core::{Hold, Job, JobId, Needs, Resources, TenantId, Time};
+use prorata_core::{Hold, Job, JobId, Needs, Placement, Resources, TenantId, Time};
 
 use super::template::Template;
 use super::{annotation, composite_owner, controller, created, plan, progress, version};
@@ -116,7 +116,8 @@ pub struct JobView {
     pub gang: u32,
     /// Pods that are still to run at the same time.
     pub remaining: u32,
-    /// Whether its pods are told apart by a completion index.
+    /// Whether its pods are told apart by completion indexes, of which there are as many as pods that
+    /// run at the same time. Where there are more, those that run may have any.
     pub indexed: bool,
     /// What each of its pods requests; nothing where that cannot be planned.
     pub task: Resources,
@@ -146,6 +147,12 @@ pub struct JobView {
 pub const JOB_CONDITION: &str = "prorata.dev/Admitted";
 
 impl JobView {
+    /// Whether the places of an admission go by completion indexes.
+    #[must_use]
+    pub fn is_indexed_in(&self, placement: &Placement) -> bool {
+        self.indexed && usize::try_from(self.gang) == Ok(placement.slots().len())
+    }
+
     /// What the controller keeps of `job`.
     #[must_use]
     pub fn new(job: &k8s::Job, gpu_resource: &str) -> Self {
@@ -194,7 +201,7 @@ impl JobView {
             is_leaving: metadata.deletion_timestamp.is_some(),
             gang: spec.map_or(1, gang),
             remaining: spec.map_or(1, |spec| gang(spec).min(progress::left(spec, job))),
-            indexed: spec.and_then(|s| s.completion_mode.as_deref()) == Some("Indexed"),
+            indexed: spec.is_some_and(is_told_by_index),
             task: match obstacle {
                 None => asked.task,
                 Some(_) => Resources::ZERO,
@@ -244,6 +251,12 @@ pub(super) fn gang(spec: &k8s::JobSpec) -> u32 {
     let parallelism = spec.parallelism.unwrap_or(1);
     let completions = spec.completions.unwrap_or(parallelism);
     u32::try_from(parallelism.min(completions)).unwrap_or_default()
+}
+
+/// Whether each pod that runs has an index of its own below the number of those that run together.
+fn is_told_by_index(spec: &k8s::JobSpec) -> bool {
+    let all = spec.completions.and_then(|all| u32::try_from(all).ok());
+    spec.completion_mode.as_deref() == Some("Indexed") && all.is_some_and(|all| all <= gang(spec))
 }
 
 /// A Job that something else made is held at its topmost owner; only CronJobs leave it to us.

@@ -69,7 +69,7 @@ fn what_is_logged_is_read_by_programs(world: &World) {
         .directory()
         .join("prorata-controller.log");
     let log = std::fs::read_to_string(file).unwrap();
-    let lines = log.lines().map(|line| serde_json::from_str(line));
+    let lines = log.lines().map(serde_json::from_str);
     let lines: Vec<Value> = lines.map(Result::unwrap).collect();
     for line in &lines {
         let when = line["timestamp"].as_str().unwrap();

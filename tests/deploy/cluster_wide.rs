@@ -21,6 +21,9 @@ use crate::cluster::{Cluster, prorata};
 /// Everything that the chart can render.
 const ALL: &str = "--set=scheduler.enabled=true,certificates.source=certManager";
 
+/// With the second scheduler.
+const SCHEDULER: &str = "--set=scheduler.enabled=true";
+
 /// cert-manager's kinds, as far as a server must know them to store them.
 const CERT_MANAGER: &str = include_str!("cert-manager.yaml");
 
@@ -38,7 +41,7 @@ async fn installed_run_upgraded_and_removed() {
     kubectl(&cluster, &["wait", established, "crd", "--all"], "");
     everything_is_read_strictly(&cluster, &chart);
 
-    chart.install_older(&cluster, &["--set=scheduler.enabled=true"]);
+    chart.install_older(&cluster, &[SCHEDULER]);
     cluster.until_in_force().await;
     rights::the_controller_may_do_its_work_and_no_more(&cluster).await;
     rights::the_controller_deletes_no_foreign_pod(&cluster).await;
@@ -52,21 +55,20 @@ async fn installed_run_upgraded_and_removed() {
         .unwrap();
     let kubelet = Kubelet::start(cluster.admin.clone(), KubeletOptions::default());
     let mut controller = site.start(&cluster.plane).await;
-    cluster.apply(&team());
     let (jobs, pods) = of_the_team(&cluster);
-    cluster.apply(&job("runs", 2, 8));
-    cluster.apply(&job("next", 2, 8));
-    cluster.apply(&job("waits", 1, 8));
-    eventually("both pods run", || async {
-        running_pods(&pods).await.len() == 2
-    })
-    .await;
-    let before = running_pods(&pods).await;
+    let before = work_of_the_team(&cluster, &pods).await;
     let faces: Api<QueuedJob> = Api::namespaced(cluster.admin.clone(), "red");
-    let [runs, next, waiting] = upgraded::faces(&faces).await;
-    assert_eq!(next.1.forecast, None, "the older version has no such field");
+    let old = upgraded::faces(&faces).await;
+    assert_eq!(
+        old[1].1.forecast, None,
+        "the older version has no such field"
+    );
 
-    chart.release(&cluster, "upgrade", &["--set=controller.replicas=3"]);
+    chart.release(
+        &cluster,
+        "upgrade",
+        &[SCHEDULER, "--set=controller.replicas=3"],
+    );
     // One instance of the older version ends, and one of the new version begins.
     controller.kill().unwrap();
     let controller = site.start(&cluster.plane).await;
@@ -80,20 +82,11 @@ async fn installed_run_upgraded_and_removed() {
         "the queue goes on"
     );
     assert_eq!(running_pods(&pods).await, before, "nobody is disturbed");
-    let after = upgraded::faces(&faces).await;
-    assert_eq!(after[0].0, runs.0, "nobody is placed anew");
-    assert_eq!(
-        (&after[1].0, &after[2].0),
-        (&next.0, &waiting.0),
-        "their places in the queue"
-    );
+    let new = upgraded::faces(&faces).await;
+    let stays = |[runs, next, waits]: [upgraded::Face; 3]| [runs.0, next.0, waits.0];
+    assert_eq!(stays(new), stays(old), "nobody is placed anew");
     kubelet.finish("red", "runs").await.unwrap();
-    // The Lease of the one that was killed has to run out first.
-    upgraded::until("what waited goes on, in its order", async || {
-        let now = running_pods(&pods).await;
-        now.len() == 2 && now.iter().all(|pod| !before.contains(pod))
-    })
-    .await;
+    until_others_run(&pods, &before).await;
     assert!(!suspended(&jobs.get("next").await.unwrap()));
     let before = running_pods(&pods).await;
     cluster.apply(&job("late", 1, 1));
@@ -104,6 +97,28 @@ async fn installed_run_upgraded_and_removed() {
     drop(controller);
     removed::nothing_of_a_users_is_left_behind(&cluster, &chart).await;
     assert_eq!(running_pods(&pods).await, before, "what runs goes on");
+}
+
+/// One Job runs, and two wait.
+async fn work_of_the_team(cluster: &Cluster, pods: &Api<Pod>) -> Vec<String> {
+    cluster.apply(&team());
+    cluster.apply(&job("runs", 2, 8));
+    cluster.apply(&job("next", 2, 8));
+    cluster.apply(&job("waits", 1, 8));
+    eventually("both pods run", || async {
+        running_pods(pods).await.len() == 2
+    })
+    .await;
+    running_pods(pods).await
+}
+
+/// The Lease of the controller that was killed has to run out first.
+async fn until_others_run(pods: &Api<Pod>, before: &[String]) {
+    upgraded::until("what waited goes on, in its order", async || {
+        let now = running_pods(pods).await;
+        now.len() == 2 && now.iter().all(|pod| !before.contains(pod))
+    })
+    .await;
 }
 
 /// A field that no type has, or a value of another type, is an error.

@@ -68,9 +68,10 @@ impl Checks {
         starts_by_its_record(store, change);
         let holds = |pod: &Value| {
             let node = super::scheduler::node_key(str_at(pod, "/spec/nodeName"));
+            // A node that was deleted and made anew runs nothing of what was on it.
             let is_near = store
                 .get(&node)
-                .is_some_and(|node| has_condition(node, "Ready"));
+                .is_some_and(|node| has_condition(node, "Ready") && uid(node) < uid(pod));
             owner(pod) == uid(after) && is_near && !is_over(pod)
         };
         // What has just been started has none of its own yet.

@@ -15,13 +15,19 @@ use prorata_controlplane::User;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::eviction::{delete, fill};
+use super::eviction::delete;
 use crate::cluster::requests::json as manifest;
-use crate::outage::world::{World, gang, with};
+use crate::outage::world::{NODES, World, gang, with};
 
 /// The cluster is full: who comes by its priority has one leave, and who has none waits.
 pub(crate) async fn what_if_tells_what_happens_then(world: &World) {
-    fill(world, "asked").await;
+    for (number, node) in (1..).zip(NODES) {
+        let job = format!("asked-{number}");
+        world.submit("red", &gang(&job, 4)).await;
+        world.until_running("red", &job, &[node; 4]).await;
+        // Records say in whole seconds who started last, which decides who leaves.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
     let urgent = [("/spec/template/spec", "priorityClassName", json!("urgent"))];
     let urgent = with(&gang("hurried", 4), &urgent);
 

@@ -23,7 +23,7 @@ const PATIENCE: &str = "\
 preemption: {victimTimeout: 6s}
 nodeLostAfter: 1s
 bindingTimeout: 4s
-decisionLog: {path: DIRECTORY/decisions.jsonl}
+decisionLog: {path: DIRECTORY/decisions.jsonl, files: 99}
 ";
 
 /// Tenants beside the one that every world has, which is guaranteed nothing.
@@ -79,7 +79,7 @@ async fn jobs_leave_for_others_and_nothing_is_lost() {
     drop(controller);
     let replayed = replay_all(world.cluster.plane.directory(), "decisions.jsonl");
     eprintln!("replayed {replayed:?} decisions");
-    assert!(replayed.iter().sum::<usize>() > 100, "{replayed:?}");
+    assert!(replayed.iter().sum::<usize>() > 50, "{replayed:?}");
 }
 
 /// Two control planes, because most of it is waiting.

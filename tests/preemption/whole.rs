@@ -58,7 +58,7 @@ impl Watched {
                 match event.unwrap() {
                     Event::Init | Event::InitDone => continue,
                     Event::InitApply(pod) | Event::Apply(pod) => {
-                        _ = pods.insert(pod.name_any(), pod)
+                        _ = pods.insert(pod.name_any(), pod);
                     }
                     Event::Delete(pod) => _ = pods.remove(&pod.name_any()),
                 }

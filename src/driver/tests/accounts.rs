@@ -440,6 +440,16 @@ async fn who_was_stopped_before_anybody_came_and_what_is_left_of_it_are_charged_
 
 #[tokio::test(start_paused = true)]
 async fn a_start_that_failed_is_not_tried_again_before_its_time() {
+    put_off(Failure::Unanswered("down".to_owned()), false, 1).await;
+}
+
+/// The record comes back with the answer, as it was: that is no news.
+#[tokio::test(start_paused = true)]
+async fn nor_is_one_whose_record_the_api_server_keeps_as_it_was() {
+    put_off(Failure::Vain, true, 5).await;
+}
+
+async fn put_off(failure: Failure, is_recorded: bool, seconds: u64) {
     let admitted = train(1, |job| {
         job["spec"]["suspend"] = true.into();
         job["metadata"]["annotations"] = json!({"internal.prorata.dev/created-by": "alice"});
@@ -449,17 +459,17 @@ async fn a_start_that_failed_is_not_tried_again_before_its_time() {
     assert!(driver.observed.is_let_go("j"));
     driver.conclude(Outcome {
         job: driver.observed.plan("j").unwrap().job().clone(),
-        record: None,
+        record: driver.observed.record("j").filter(|_| is_recorded).cloned(),
         view: None,
         pods: Vec::new(),
         evicts: false,
-        failure: Some(Failure::Unanswered("down".to_owned())),
+        failure: Some(failure),
     });
     assert!(!driver.observed.is_let_go("j"));
     let snapshot = driver.scheduler.snapshot();
     let again = driver.next_effect(&snapshot);
     assert!(again.is_none(), "{again:?}");
-    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    tokio::time::advance(std::time::Duration::from_secs(seconds)).await;
     for due in driver.work.due(Instant::now()) {
         driver.look_at(due);
     }

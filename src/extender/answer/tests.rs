@@ -254,6 +254,19 @@ fn other_pods_get_slots_that_are_large_enough_and_not_promised() {
 }
 
 #[test]
+fn a_place_on_a_node_that_is_not_known_yet_is_asked_for_again() {
+    let mut view = shared(1);
+    let mut core = Scheduler::new(Policy::default());
+    for fact in view.snapshot.facts() {
+        core.observe(Time::ZERO, fact);
+    }
+    core.observe(Time::ZERO, Event::NodeGone("a".into()));
+    view.snapshot = core.snapshot();
+    let answer = ask_for_slot(&view, "red", "job-uid", "250m");
+    assert_eq!(answer["Error"], json!(NOT_READY));
+}
+
+#[test]
 fn a_planned_slot_is_no_place_once_the_node_has_smaller_ones() {
     let mut view = shared(1);
     let answer = ask_for_slot(&view, "red", "job-uid", "250m");
