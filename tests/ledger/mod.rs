@@ -271,25 +271,26 @@ fn agrees(told: &Extract, job: &Job, lives: &[Life]) {
         let ends = lines.iter().map(|line| line.end.unwrap().at_ms);
         free_ms = ends.max().unwrap();
     }
-    let mut places: Vec<&Hold> = Vec::new();
+    // Each with when the pod that had it last was over: the next of the same start may have it then.
+    let mut places: Vec<(&Hold, u64)> = Vec::new();
     for line in &all {
         let seats = usize::try_from(line.gpu_milli / each).unwrap();
-        places.extend(std::iter::repeat_n(*line, seats));
+        places.extend(std::iter::repeat_n((*line, 0), seats));
     }
     // Where there are several, the one that ends first leaves the others to those that last longer.
-    places.sort_by_key(|place| place.end.unwrap().at_ms);
+    places.sort_by_key(|(place, _)| place.end.unwrap().at_ms);
     let mut pods = own.clone();
     pods.sort_by_key(|pod| pod.over_ms);
     for pod in pods {
         // Pods tell whole seconds.
-        let is_its_own = |place: &&Hold| {
+        let is_its_own = |(place, busy_until): &(&Hold, u64)| {
             let (from_ms, end) = (place.from_ms, place.end.unwrap());
             let begins = from_ms / 1000 <= pod.bound_ms / 1000 && pod.bound_ms <= end.at_ms;
             let lasts = end.estimated || end.at_ms >= pod.over_ms;
-            place.id.node == pod.node && begins && lasts
+            place.id.node == pod.node && begins && lasts && *busy_until <= pod.bound_ms
         };
         let place = places.iter().position(is_its_own);
         let place = place.unwrap_or_else(|| panic!("no place of {pod:?}: {both}"));
-        places.remove(place);
+        places[place].1 = pod.over_ms;
     }
 }
