@@ -1,13 +1,13 @@
 //! Pods that share a GPU: what their annotations become, and what is refused.
 
 use crate::cluster::requests::{
-    Space, create, json, message, namespace, patch, pod_of, refused, start, suspended,
+    Space, create, eventually, json, message, namespace, patch, pod_of, refused, start, suspended,
 };
 use crate::cluster::{Cluster, from, job, pod};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
-use kube::Api;
+use kube::api::{Api, PostParams};
 use prorata::api::labels::{
     CREATED_BY, GPU_MEMORY, GPU_SHARE, MPS_MEMORY, MPS_PRIORITY, MPS_THREADS,
 };
@@ -49,7 +49,16 @@ pub(crate) async fn annotations_become_a_slot(cluster: &Cluster) {
         .as_array_mut()
         .unwrap()
         .push(json!({ "name": "beside", "image": "none" }));
-    let stored = create(&pods, &from(both)).await;
+    let both: Pod = from(both);
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    eventually("the API server knows the class", || async {
+        pods.create(&dry, &both).await.is_ok()
+    })
+    .await;
+    let stored = create(&pods, &both).await;
     assert!(
         stored.spec.as_ref().unwrap().scheduling_gates.is_some(),
         "it waits"

@@ -89,8 +89,8 @@ async fn reasons(world: &World, namespace: &str) -> Vec<String> {
 
 /// As the controller is told here, and how much sooner it may seem to whoever sees the
 /// eviction late, in whole seconds.
-const PUT_OFF: Duration = Duration::from_secs(12);
-const SEEN_LATE: Duration = Duration::from_secs(4);
+const PUT_OFF: Duration = Duration::from_secs(6);
+const SEEN_LATE: Duration = Duration::from_secs(3);
 
 /// What it protects stays for as long as a budget is heeded, and everybody else goes on. Then who owns
 /// the places gets them, whether the budget is still there or not.
