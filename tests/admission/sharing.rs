@@ -50,14 +50,7 @@ pub(crate) async fn annotations_become_a_slot(cluster: &Cluster) {
         .unwrap()
         .push(json!({ "name": "beside", "image": "none" }));
     let both: Pod = from(both);
-    let dry = PostParams {
-        dry_run: true,
-        ..PostParams::default()
-    };
-    eventually("the API server knows the class", || async {
-        pods.create(&dry, &both).await.is_ok()
-    })
-    .await;
+    until_accepted(&pods, &both).await;
     let stored = create(&pods, &both).await;
     assert!(
         stored.spec.as_ref().unwrap().scheduling_gates.is_some(),
@@ -122,6 +115,18 @@ async fn any_slot(cluster: &Cluster, ns: &Space) {
         "it waits"
     );
     assert_eq!(told(&stored), []);
+}
+
+/// The API server may hear of a PriorityClass a moment after it is there.
+async fn until_accepted(pods: &Api<Pod>, pod: &Pod) {
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    eventually("the API server knows the class", || async {
+        pods.create(&dry, pod).await.is_ok()
+    })
+    .await;
 }
 
 pub(crate) async fn what_is_no_share_is_refused(cluster: &Cluster) {
