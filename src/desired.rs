@@ -262,13 +262,15 @@ fn says(shown: &QueuedJobStatus, standing: &Standing) -> bool {
         && shown.message == standing.message
 }
 
-/// Whether the write changes anything but what is foretold.
+/// Whether the write says what its user has not been told: another standing, or another eviction. That
+/// the places of one that leaves are free by now is none.
 fn is_news(write: &RecordWrite, standing: &Standing) -> bool {
     match write {
         RecordWrite::Keep => false,
         RecordWrite::Create(..) | RecordWrite::Delete(_) => true,
         RecordWrite::Change(record, spec, _) => {
-            record.spec != **spec || !says(&record.status, standing)
+            let leaves_anew = spec.eviction.is_some() && spec.eviction != record.spec.eviction;
+            leaves_anew || !says(&record.status, standing)
         }
     }
 }

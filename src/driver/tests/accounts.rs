@@ -152,7 +152,7 @@ fn record_with(since: &str, change: impl FnOnce(&mut Value)) -> Object {
     ))))
 }
 
-fn bound(uid: &str, namespace: &str, owner: Option<&str>, since: &str) -> Object {
+pub(super) fn bound(uid: &str, namespace: &str, owner: Option<&str>, since: &str) -> Object {
     let owner = owner.map(|uid| {
         json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "train", "uid": uid, "controller": true}])
     });

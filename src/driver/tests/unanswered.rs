@@ -1,9 +1,11 @@
 //! What is written while the extender does not answer: why a job does not start, once, and its start
 //! when it answers again.
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::accounts::bound;
 use super::*;
 use crate::api::State;
 use crate::effects::{Effect, Outcome, RecordWrite};
@@ -54,6 +56,12 @@ impl World {
             world.driver.take_up([listed].into_iter());
         }
         world
+    }
+
+    /// Something happens, and is written about.
+    fn hear(&mut self, change: Change) {
+        self.driver.take_up([change].into_iter());
+        self.settle();
     }
 
     fn probe(&mut self, answers: bool) {
@@ -221,4 +229,31 @@ async fn what_starts_at_once_is_told_nothing() {
     assert!(!world.is_suspended());
     assert_eq!(world.condition(), None);
     assert_eq!(world.told, [""; 0]);
+}
+
+/// That its places are free by then is nothing that it has not been told.
+#[tokio::test]
+async fn that_it_has_to_leave_is_told_once() {
+    let mut world = World::start(true);
+    world.settle();
+    let pod = |name| bound(name, "red", Some("j"), "2026-01-01T00:00:00Z");
+    for name in ["p", "q"] {
+        world.hear(Change::Applied(pod(name)));
+    }
+    let (snapshot, now) = (world.driver.scheduler.snapshot(), Timestamp::now());
+    let news = world.driver.observed.drain(&"a".into(), &snapshot, now);
+    world.driver.learn(news);
+    world.settle();
+    assert!(world.is_suspended());
+    assert_eq!(world.told, ["Evicted"]);
+    let quiet = json!({"active": 0, "conditions": [{"type": "Suspended", "status": "True"}]});
+    world.job["status"] = quiet;
+    world.version += 1;
+    world.job["metadata"]["resourceVersion"] = json!(world.version.to_string());
+    world.hear(Change::Applied(world.view()));
+    for name in ["p", "q"] {
+        world.hear(Change::Deleted(pod(name)));
+    }
+    let left = world.told.iter().filter(|reason| *reason == "Evicted");
+    assert_eq!(left.count(), 1, "{:?}", world.told);
 }
