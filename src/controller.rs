@@ -286,7 +286,6 @@ pub fn settings(config: &Configuration) -> Settings {
         patience: Patience {
             node: config.node_lost_after,
             victim: config.preemption.victim_timeout,
-            budget: config.preemption.disruption_budget_timeout,
             binding: config.binding_timeout,
             together: config.preemption.mps_clients == config::MpsClients::Together,
         },

@@ -24,15 +24,12 @@ pub struct Preemption {
     /// have others leave.
     pub fair_share: bool,
     /// Pods of a victim that have not ended after so long are no longer waited for: they keep
-    /// their room, and whoever was to get it looks elsewhere.
+    /// their room, and whoever was to get it looks elsewhere. For half of that a
+    /// PodDisruptionBudget may put off the eviction of a pod; then the pod is deleted, as
+    /// kube-scheduler does where it finds no other victims.
     #[serde(deserialize_with = "read_duration")]
     #[schemars(with = "String")]
     pub victim_timeout: Duration,
-    /// How long a PodDisruptionBudget may put off the eviction of a pod. Then the pod is deleted, as
-    /// kube-scheduler does where it finds no other victims: who owns the place is not kept from it.
-    #[serde(deserialize_with = "read_duration")]
-    #[schemars(with = "String")]
-    pub disruption_budget_timeout: Duration,
     /// What becomes of the pods on a GPU with MPS when the clients of a victim cannot be ended by
     /// themselves within `victimTimeout`.
     pub mps_clients: MpsClients,
@@ -58,7 +55,6 @@ impl Default for Preemption {
             loss_budget: core.loss_budget,
             fair_share: core.fair_share,
             victim_timeout: Duration::from_secs(2 * 60),
-            disruption_budget_timeout: Duration::from_secs(60),
             mps_clients: MpsClients::default(),
         }
     }

@@ -18,12 +18,18 @@ pub struct Patience {
     pub node: Duration,
     /// Until the pods of an evicted job have ended.
     pub victim: Duration,
-    /// Until a PodDisruptionBudget has put off the eviction of a pod for long enough.
-    pub budget: Duration,
     /// Until the pods of a started job are made and bound.
     pub binding: Duration,
     /// Whether all on a GPU leave when clients of MPS cannot be ended one by one.
     pub together: bool,
+}
+
+impl Patience {
+    /// How long PodDisruptionBudgets are heeded: so that pods have as long again to end before
+    /// whoever is to get their room looks elsewhere.
+    fn budgets(&self) -> Duration {
+        self.victim / 2
+    }
 }
 
 impl Default for Patience {
@@ -31,7 +37,6 @@ impl Default for Patience {
         Self {
             node: Duration::from_secs(60),
             victim: Duration::from_secs(120),
-            budget: Duration::from_secs(60),
             binding: Duration::from_secs(60),
             together: true,
         }
@@ -95,7 +100,6 @@ impl Observed {
         let Patience {
             node,
             victim,
-            budget,
             binding,
             ..
         } = self.patience;
@@ -107,7 +111,7 @@ impl Observed {
             .leavers
             .iter()
             .filter(|(uid, leaver)| self.heeds_budgets(uid, leaver));
-        let put_off = put_off.map(|(_, leaver)| decided(leaver) + budget);
+        let put_off = put_off.map(|(_, leaver)| decided(leaver) + self.patience.budgets());
         let avoided = self.unplaced.values().filter(|u| u.is_heeded());
         let avoided = avoided.map(|unplaced| unplaced.until);
         let back = self.next_back();
@@ -161,7 +165,7 @@ impl Observed {
 
     /// Budgets have put off evictions for long enough.
     fn insist(&mut self, now: Time, news: &mut News) {
-        let patience = self.patience.budget;
+        let patience = self.patience.budgets();
         let due = |(uid, leaver): &(&Uid, &Leaver)| {
             self.heeds_budgets(uid, leaver) && decided(leaver) + patience <= now
         };

@@ -174,7 +174,6 @@ fn settings(min_runtime: Duration) -> Settings {
         patience: Patience {
             node: Duration::from_secs(10),
             victim: Duration::from_secs(30),
-            budget: Duration::from_secs(20),
             binding: Duration::from_secs(20),
             ..Patience::default()
         },

@@ -152,7 +152,7 @@ async fn budgets(world: &World) -> Row {
     assert!(world.running("red").await.is_empty());
     row(
         "PodDisruptionBudgets that allow nothing, over a pod that waits by itself and over a Deployment, against the same",
-        "accepted, and heeded for `preemption.disruptionBudgetTimeout`: then the pods are deleted, with the grace that they have",
+        "accepted, and heeded for half of `preemption.victimTimeout`: then the pods are deleted, with the grace that they have",
     )
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Victim {
 }
 
 /// Budgets are heeded for a while, and so that a test can wait for it.
-const PATIENCE: &str = "preemption: {disruptionBudgetTimeout: 5s}\n";
+const PATIENCE: &str = "preemption: {victimTimeout: 20s}\n";
 
 const TENANTS: &str = "\
 apiVersion: prorata.dev/v1alpha1

@@ -22,7 +22,7 @@ use tokio::sync::Mutex;
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Short, so that the test need not wait for what nobody waits for.
-const PATIENCE: &str = "preemption: {victimTimeout: 12s, disruptionBudgetTimeout: 6s}\n";
+const PATIENCE: &str = "preemption: {victimTimeout: 12s}\n";
 
 /// A tenant that owns half of the cluster, beside the one that owns nothing.
 const LAB: &str = "\
