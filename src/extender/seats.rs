@@ -53,7 +53,11 @@ impl Seats {
             .find(|(_, (_, uid))| uid == pod)
             .map(|(seat, _)| *seat);
         let free = |seat: &u32| !plan.is_taken(*seat) && !told.pods.contains_key(seat);
-        let seat = known.or_else(|| (0..plan.seats()).find(free))?;
+        // What a pod had that is over may be another job's by now.
+        let is_new = |seat: &u32| free(seat) && !plan.was_taken(*seat);
+        let seat = known
+            .or_else(|| (0..plan.seats()).find(is_new))
+            .or_else(|| (0..plan.seats()).find(free))?;
         told.pods.insert(seat, (now, pod.to_owned()));
         Some(seat)
     }
@@ -100,6 +104,15 @@ mod tests {
 
     fn none() -> RedBlackTreeSetSync<String> {
         RedBlackTreeSetSync::default()
+    }
+
+    #[test]
+    fn a_place_that_nobody_has_had_comes_first() {
+        let (seats, mut plan) = (Seats::default(), plan(1));
+        bound(&mut plan, "p");
+        plan.leave("p");
+        let tell = |pod| seats.tell(&plan, pod, &none(), Instant::now());
+        assert_eq!([tell("q"), tell("r")], [Some(1), Some(0)]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use prorata_controlplane::nodes::Shape;
@@ -78,7 +79,7 @@ async fn thirty_tenants_pay_for_a_month_what_their_pods_held_however_often_we_di
     let told = finish(&mut world, &tenants, &url).await;
     let lives = history.lives();
     for job in all_jobs(&world, &tenants).await {
-        agrees(&told, &job, &lives);
+        agrees(&told, &job, &lives, &kills);
     }
     let begun = told.holds.iter();
     let begun: BTreeSet<_> = begun
@@ -89,7 +90,8 @@ async fn thirty_tenants_pay_for_a_month_what_their_pods_held_however_often_we_di
     is_there_throughout(&told);
     let month = Month::of(&told, length);
     println!(
-        "{jobs} Jobs of {TENANTS} tenants, {kills} kills, a second is {} h; {}",
+        "{jobs} Jobs of {TENANTS} tenants, {} kills, a second is {} h; {}",
+        kills.len(),
         month.scale() / 3600,
         described(&told)
     );
@@ -175,16 +177,16 @@ async fn submit(world: &World, tenants: &[String], mut dice: Dice, until: Instan
 }
 
 /// Controllers one after another, each killed in the middle of whatever it does, until the month is
-/// over; returns how many.
-async fn outlive(world: &World, mut dice: Dice, until: Instant) -> u32 {
+/// over; returns when each was killed.
+async fn outlive(world: &World, mut dice: Dice, until: Instant) -> Vec<u64> {
     let life_ms = number("PRORATA_LIFE_MS").unwrap_or(LIFE_MS);
-    let mut kills = 0;
+    let mut kills = Vec::new();
     while Instant::now() < until {
         let mut controller = world.site.start(&world.cluster.plane).await;
         let lives = Duration::from_millis(life_ms + dice.roll(life_ms));
         tokio::time::sleep(lives).await;
         controller.kill().unwrap();
-        kills += 1;
+        kills.push(u64::try_from(Timestamp::now().as_millisecond()).unwrap());
     }
     kills
 }
@@ -233,8 +235,9 @@ fn described(told: &Extract) -> String {
 
 /// The lines of each start of a Job are a place for each of its pods, and begin when all of the start
 /// before have ended; each of its pods that ran to its end did so in a place of its own, for all the
-/// time that it had it.
-fn agrees(told: &Extract, job: &Job, lives: &[Life]) {
+/// time that it had it. Only where a controller was killed meanwhile may it be the place of one that
+/// was over: the next controller does not hear of that one.
+fn agrees(told: &Extract, job: &Job, lives: &[Life], kills: &[u64]) {
     let (uid, name) = (job.uid().unwrap(), job.name_any());
     let tenant = job.namespace().unwrap();
     let all: Vec<&Hold> = told.holds.iter().filter(|h| h.id.job_uid == uid).collect();
@@ -271,26 +274,41 @@ fn agrees(told: &Extract, job: &Job, lives: &[Life]) {
         let ends = lines.iter().map(|line| line.end.unwrap().at_ms);
         free_ms = ends.max().unwrap();
     }
-    // Each with when the pod that had it last was over: the next of the same start may have it then.
-    let mut places: Vec<(&Hold, u64)> = Vec::new();
-    for line in &all {
+    each_has_its_place(&all, &own, kills, &both);
+}
+
+fn each_has_its_place(all: &[&Hold], own: &[&Life], kills: &[u64], both: &str) {
+    let each = own[0].gpus * 1000;
+    let mut places: Vec<(&Hold, Option<&Life>)> = Vec::new();
+    for line in all {
         let seats = usize::try_from(line.gpu_milli / each).unwrap();
-        places.extend(std::iter::repeat_n((*line, 0), seats));
+        places.extend(std::iter::repeat_n((*line, None), seats));
     }
     // Where there are several, the one that ends first leaves the others to those that last longer.
     places.sort_by_key(|(place, _)| place.end.unwrap().at_ms);
-    let mut pods = own.clone();
+    let mut pods = own.to_vec();
     pods.sort_by_key(|pod| pod.over_ms);
     for pod in pods {
         // Pods tell whole seconds.
-        let is_its_own = |(place, busy_until): &(&Hold, u64)| {
+        let is_its_own = |place: &Hold| {
             let (from_ms, end) = (place.from_ms, place.end.unwrap());
             let begins = from_ms / 1000 <= pod.bound_ms / 1000 && pod.bound_ms <= end.at_ms;
             let lasts = end.estimated || end.at_ms >= pod.over_ms;
-            place.id.node == pod.node && begins && lasts && *busy_until <= pod.bound_ms
+            place.id.node == pod.node && begins && lasts
         };
-        let place = places.iter().position(is_its_own);
+        let unheard = |had: &Life| {
+            let is_between = |at: &u64| (had.bound_ms..pod.bound_ms + 1000).contains(at);
+            had.over_ms <= pod.bound_ms && kills.iter().any(is_between)
+        };
+        let free = places
+            .iter()
+            .position(|(place, had)| had.is_none() && is_its_own(place));
+        let again = || {
+            let mut all = places.iter();
+            all.position(|(place, had)| had.is_some_and(unheard) && is_its_own(place))
+        };
+        let place = free.or_else(again);
         let place = place.unwrap_or_else(|| panic!("no place of {pod:?}: {both}"));
-        places[place].1 = pod.over_ms;
+        places[place].1 = Some(pod);
     }
 }
