@@ -33,19 +33,19 @@ use crate::trial;
 pub(crate) type Victims = Vec<(JobId, Rule)>;
 
 /// A job that has had to leave so often is spared for a while when it starts again.
-const OFTEN: u32 = 3;
-/// For so long at first; twice as long after each further time, up to the last.
-const SPARED: Duration = Duration::from_secs(1);
+const OFTEN: u32 = 2;
+/// For so long at first; four times as long after each further time, up to the last.
+const SPARED: Duration = Duration::from_secs(4);
 const SPARED_MAX: Duration = Duration::from_secs(64);
 
 /// How long a job that has had to leave so often need not leave when it starts again. However often
-/// others come that may push it out, it leaves no more often than about log₂ of its run time, and
-/// ends.
+/// others come that may push it out, it ends: what runs for less than a quarter of a minute leaves
+/// four times at most, and whoever is to get its room waits for a minute at most.
 pub(crate) fn spared(evictions: u32) -> Duration {
     let Some(further) = evictions.checked_sub(OFTEN) else {
         return Duration::ZERO;
     };
-    let factor = 1_u32.checked_shl(further).unwrap_or(u32::MAX);
+    let factor = 4_u32.saturating_pow(further);
     SPARED.saturating_mul(factor).min(SPARED_MAX)
 }
 

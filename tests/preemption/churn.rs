@@ -13,11 +13,8 @@ use crate::outage::world::{World, gang, is_complete, with};
 
 /// How long Jobs keep coming; `PRORATA_CHURN_SECONDS` says otherwise.
 const CHURN: Duration = Duration::from_secs(20);
-/// A Job leaves at most so often, however long others come: by then it is spared for longer than it
-/// runs.
-const EVICTIONS_MAX: i32 = 8;
-/// And so often in the time that is usual.
-const EVICTIONS_MAX_SOON: i32 = 4;
+/// A Job leaves at most so often, however long others come.
+const EVICTIONS_MAX: i32 = 4;
 
 pub(crate) async fn nothing_flaps(world: &World) {
     let said = std::env::var("PRORATA_CHURN_SECONDS").ok();
@@ -60,12 +57,8 @@ pub(crate) async fn nothing_flaps(world: &World) {
         evictions.values().sum::<i32>(),
         evictions.values().max().unwrap_or(&0),
     );
-    let most = match span {
-        CHURN => EVICTIONS_MAX_SOON,
-        _ => EVICTIONS_MAX,
-    };
     for (name, times) in evictions {
-        assert!(times <= most, "{name} left {times} times");
+        assert!(times <= EVICTIONS_MAX, "{name} left {times} times");
     }
     let records: Api<QueuedJob> = Api::all(world.cluster.admin.clone());
     let records = records.list(&ListParams::default()).await.unwrap();
