@@ -68,10 +68,9 @@ impl Checks {
         starts_by_its_record(store, change);
         let holds = |pod: &Value| {
             let node = super::scheduler::node_key(str_at(pod, "/spec/nodeName"));
-            // A node that was deleted and made anew runs nothing of what was on it.
             let is_near = store
                 .get(&node)
-                .is_some_and(|node| has_condition(node, "Ready") && uid(node) < uid(pod));
+                .is_some_and(|node| has_condition(node, "Ready") && is_bound_to(store, pod, node));
             owner(pod) == uid(after) && is_near && !is_over(pod)
         };
         // What has just been started has none of its own yet.
@@ -222,6 +221,24 @@ fn starts_by_its_record(store: &Store, change: &Change) {
         "{:?} is started by an admission that is not on record",
         change.key
     );
+}
+
+/// Whether a pod was bound to this very node: one that was deleted and made anew runs nothing of what
+/// was bound before.
+fn is_bound_to(store: &Store, pod: &Value, node: &Value) -> bool {
+    let mut backwards = store.log.iter().rev();
+    let newest = backwards.find(|change| {
+        let (before, after) = (&change.before, &change.after);
+        let of = |object: &Value| after.as_ref().is_some_and(|a| uid(a) == uid(object));
+        let is_bound = |o: &Object| !str_at(o, "/spec/nodeName").is_empty();
+        let was_bound = before.as_ref().is_some_and(is_bound);
+        match change.key.kind {
+            Kind::Node => before.is_none() && of(node),
+            Kind::Pod => !was_bound && after.as_ref().is_some_and(is_bound) && of(pod),
+            _ => false,
+        }
+    });
+    newest.is_some_and(|change| change.key.kind == Kind::Pod)
 }
 
 /// The epoch that last started a Job.

@@ -48,6 +48,9 @@ preemptionPolicy: Never
 /// Whoever leaves is waited for, or another would have to leave instead where pods take long to end.
 const PATIENT: &str = "preemption: {victimTimeout: 120s}\n";
 
+/// At least so many Jobs start in the stories below, and each is a decision.
+const STARTS: usize = 60;
+
 /// One control plane for all of it; each leaves no pod behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_leave_for_others_and_nothing_is_lost() {
@@ -79,7 +82,7 @@ async fn jobs_leave_for_others_and_nothing_is_lost() {
     drop(controller);
     let replayed = replay_all(world.cluster.plane.directory(), "decisions.jsonl");
     eprintln!("replayed {replayed:?} decisions");
-    assert!(replayed.iter().sum::<usize>() > 100, "{replayed:?}");
+    assert!(replayed.iter().sum::<usize>() >= STARTS, "{replayed:?}");
 }
 
 /// Two control planes, because most of it is waiting.
