@@ -126,6 +126,8 @@ fn whole(
     shares::name_models(&mut spec, observed, record);
     let leaves = leaver.map(|leaver| leaver.eviction.clone());
     spec.eviction = leaves.or_else(|| last_eviction(record).filter(|_| !is_planned));
+    let known = record.map_or(0, |record| record.spec.evictions);
+    spec.evictions = snapshot.evictions(&view.id).max(known);
     spec.aside = observed.recorded_aside(uid);
     let promised = snapshot.promised(&view.id);
     spec.promise = promised.map(translate::places).unwrap_or_default();

@@ -23,6 +23,7 @@ use crate::observed::{Classes, Expired, News, Observed, Patience, Uid};
 use crate::view::{View, Views};
 use crate::watch::{Change, Kind, Object};
 
+mod bucket;
 mod happening;
 mod shown;
 #[cfg(test)]

@@ -109,6 +109,20 @@ impl Effect {
         (self.patch.is_some() && !self.starts) || evicts
     }
 
+    /// How many requests it takes.
+    #[must_use]
+    pub fn requests(&self) -> u32 {
+        let parts = [
+            self.fence.is_some(),
+            !matches!(self.record, RecordWrite::Keep),
+            self.patch.is_some(),
+            self.condition.is_some(),
+            self.notice.is_some(),
+        ];
+        let pods = self.pods.as_ref().map_or(0, PodsWrite::requests);
+        pods + parts.into_iter().map(u32::from).sum::<u32>()
+    }
+
     /// Whether anything is to be written at all.
     #[must_use]
     pub const fn changes_anything(&self) -> bool {

@@ -78,12 +78,21 @@ pub struct QueuedJobSpec {
     /// Why that admission ends before its job does; absent unless it has to leave for another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eviction: Option<Eviction>,
+    /// How often it has had to leave for others; who had to often is spared for a while.
+    #[schemars(with = "i32", range(min = 0))]
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub evictions: u32,
     /// The places that others are leaving for it; absent unless it waits for that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub promise: Vec<Place>,
     /// Where it is not started for a while, because it disturbed others on shared GPUs there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aside: Option<Aside>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Nodes on which a job is not started for a while.

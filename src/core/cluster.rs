@@ -128,7 +128,7 @@ impl Cluster {
                 self.edit(&job, |state| state.ran = span);
             }
             Event::JobLeft(job, times) => {
-                self.edit(&job, |state| state.evictions = times);
+                self.edit(&job, |state| state.evictions = state.evictions.max(times));
             }
             Event::JobCheckpointed(job, at) => {
                 self.edit(&job, |state| state.saved = state.saved.max(at));

@@ -44,7 +44,7 @@ pub enum Event {
     JobAdmitted(JobId, Placement, Time),
     /// A job has run this long in earlier starts.
     JobRan(JobId, Duration),
-    /// A job has had to leave for others so often in earlier starts.
+    /// A job has had to leave for others so often in earlier starts, or more often.
     JobLeft(JobId, u32),
     /// A running job has saved its work: what it did before is not lost when it is evicted.
     JobCheckpointed(JobId, Time),

@@ -59,6 +59,13 @@ impl Snapshot {
         state.map_or(0, |state| state.loss(now))
     }
 
+    /// How often a job has had to leave for others.
+    #[must_use]
+    pub fn evictions(&self, id: &JobId) -> u32 {
+        let state = self.cluster.jobs.get(id);
+        state.map_or(0, |state| state.evictions)
+    }
+
     /// Every node that exists, as it says of itself, by name.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         let specs = self.cluster.nodes.values();
@@ -399,13 +406,12 @@ fn job_facts(state: &JobState) -> Vec<Event> {
     if !state.ran.is_zero() {
         facts.push(Event::JobRan(job.id.clone(), state.ran));
     }
-    if state.evictions > 0 {
-        facts.push(Event::JobLeft(job.id.clone(), state.evictions));
-    }
+    let left = (state.evictions > 0).then(|| Event::JobLeft(job.id.clone(), state.evictions));
     if let Some(placement) = &state.nominated {
         facts.push(Event::JobNominated(job.id.clone(), placement.clone()));
     }
     let Some(tasks) = &state.tasks else {
+        facts.extend(left);
         return facts;
     };
     let started = state.started.unwrap_or_default();
@@ -437,9 +443,8 @@ fn job_facts(state: &JobState) -> Vec<Event> {
     if !state.ran.is_zero() {
         facts.push(Event::JobRan(job.id.clone(), state.ran));
     }
-    if state.evictions > 0 {
-        facts.push(Event::JobLeft(job.id.clone(), state.evictions));
-    }
+    // The eviction under way counts as one.
+    facts.extend(left);
     facts.push(submitted(job.hold));
     facts
 }

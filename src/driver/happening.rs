@@ -65,8 +65,7 @@ impl Sources {
 impl Driver {
     /// The next happening.
     pub(super) async fn next(&mut self, sources: &mut Sources) -> Happening {
-        let later = self.work.later.keys().next().copied();
-        let due = later.into_iter().chain(self.explained.due());
+        let due = self.work.wakeup().into_iter().chain(self.explained.due());
         let due = due.chain(self.wakeup()).min();
         let mut due = pin!(sleep_until(due));
         let mut succession = pin!(self.tenure.change());

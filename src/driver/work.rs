@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::bucket::Bucket;
 use crate::effects::Outcome;
 use crate::observed::Uid;
 
@@ -20,6 +21,10 @@ const EVENTS_MAX: u32 = 256;
 /// And so many a second from then on.
 const EVENTS_PER_SECOND: u32 = 10;
 
+/// Requests that may be made at once, and in each second from then on, however fast the API server
+/// answers.
+const REQUESTS_MAX: u32 = 1_000;
+
 /// Where a job stood that is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Queue {
@@ -28,7 +33,6 @@ pub(super) enum Queue {
 }
 
 /// Jobs about which something may have to be written.
-#[derive(Default)]
 pub(super) struct Work {
     pub(super) admissions: VecDeque<Uid>,
     /// First come, first served, each once.
@@ -38,13 +42,33 @@ pub(super) struct Work {
     pub(super) awaiting: BTreeSet<Uid>,
     /// Whether the last job that was looked at was one to be reported about.
     reported_last: bool,
-    /// Events that may be written, as of a moment; all of them before the first.
-    events: Option<(u32, Instant)>,
+    /// Events that may be written.
+    events: Bucket,
+    /// Requests that may be made.
+    requests: Bucket,
     /// A write about them is under way; true for a report.
     pub(super) busy: BTreeMap<Uid, bool>,
     pub(super) later: BTreeMap<Instant, Vec<Uid>>,
     pub(super) attempts: BTreeMap<Uid, u32>,
     pub(super) writes: JoinSet<Outcome>,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self {
+            admissions: VecDeque::new(),
+            reports: VecDeque::new(),
+            reported: BTreeSet::new(),
+            awaiting: BTreeSet::new(),
+            reported_last: false,
+            events: Bucket::new(EVENTS_MAX, EVENTS_PER_SECOND),
+            requests: Bucket::new(REQUESTS_MAX, REQUESTS_MAX),
+            busy: BTreeMap::new(),
+            later: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            writes: JoinSet::new(),
+        }
+    }
 }
 
 impl Work {
@@ -58,21 +82,40 @@ impl Work {
     /// Whether an Event may be written now beside a report; takes it into account. When too many
     /// are to be told, what lasts has to do: records and conditions.
     pub(super) fn may_tell(&mut self, now: Instant) -> bool {
-        let (left, since) = self.events.unwrap_or((EVENTS_MAX, now));
-        let seconds = u32::try_from((now - since).as_secs()).unwrap_or(u32::MAX);
-        let earned = seconds.saturating_mul(EVENTS_PER_SECOND);
-        let left = left.saturating_add(earned).min(EVENTS_MAX);
-        let since = since + Duration::from_secs(u64::from(seconds));
-        self.events = Some((left.saturating_sub(1), since));
-        left > 0
+        let may = self.events.has_any(now);
+        if may {
+            self.events.take(now, 1);
+        }
+        may
+    }
+
+    /// So many requests are made.
+    pub(super) fn spend(&mut self, requests: u32) {
+        self.requests.take(Instant::now(), requests);
+    }
+
+    /// When something is to be looked at again, or may be written again.
+    pub(super) fn wakeup(&self) -> Option<Instant> {
+        let is_idle = self.admissions.is_empty() && self.reports.is_empty();
+        let spent = self
+            .requests
+            .due()
+            .filter(|due| !is_idle && *due > Instant::now());
+        self.later
+            .keys()
+            .next()
+            .copied()
+            .into_iter()
+            .chain(spent)
+            .min()
     }
 
     /// The next job to look at: admissions in order, then reports if there are few under way. While
     /// none is, reports take turns with admissions: however many start, somebody is told why it
     /// waits. A job about which a write is under way is looked at again when that is done. None
-    /// while as many writes as there may be are under way.
+    /// while as many writes as there may be are under way, or were made within the last second.
     pub(super) fn next(&mut self) -> Option<(Uid, Queue)> {
-        if self.writes.len() >= WRITES_MAX {
+        if self.writes.len() >= WRITES_MAX || !self.requests.has_any(Instant::now()) {
             return None;
         }
         let is_due = !self.reported_last && !self.busy.values().any(|is_report| *is_report);
@@ -169,16 +212,19 @@ mod tests {
     }
 
     #[test]
-    fn so_many_events_at_once_and_then_some_each_second() {
-        let mut work = Work::default();
-        let now = Instant::now();
-        let told = |work: &mut Work, now| (0..1000).filter(|_| work.may_tell(now)).count();
-        assert_eq!(told(&mut work, now), EVENTS_MAX as usize);
-        let later = now + Duration::from_millis(2500);
-        assert_eq!(told(&mut work, later), 2 * EVENTS_PER_SECOND as usize);
-        let later = now + Duration::from_secs(3);
-        assert_eq!(told(&mut work, later), EVENTS_PER_SECOND as usize);
-        let later = now + Duration::from_secs(3600);
-        assert_eq!(told(&mut work, later), EVENTS_MAX as usize);
+    fn so_many_requests_are_made_in_a_second() {
+        let mut work = Work {
+            admissions: ["a", "b", "c"].map(str::to_owned).into(),
+            ..Work::default()
+        };
+        work.spend(REQUESTS_MAX - 1);
+        assert!(work.next().is_some());
+        assert_eq!(work.wakeup(), None);
+        work.spend(REQUESTS_MAX);
+        assert_eq!(work.next(), None);
+        let wait = work.wakeup().unwrap() - Instant::now();
+        assert!(wait < Duration::from_secs(2), "{wait:?}");
+        work.admissions.clear();
+        assert_eq!(work.wakeup(), None, "nothing is to be written");
     }
 }

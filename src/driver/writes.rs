@@ -25,6 +25,7 @@ impl Driver {
         let snapshot = self.scheduler.snapshot();
         while let Some((uid, effect)) = self.next_effect(&snapshot) {
             self.work.busy.insert(uid, !effect.is_urgent());
+            self.work.spend(effect.requests());
             let writer = self.writer.clone();
             self.work
                 .writes

@@ -34,6 +34,18 @@ pub enum PodsWrite {
     Delete(Vec<PodName>),
 }
 
+impl PodsWrite {
+    /// How many requests it takes; to end a pod, two: it is told why.
+    pub(super) fn requests(&self) -> u32 {
+        let requests = match self {
+            Self::LetGo(pods) => pods.len(),
+            Self::Evict(pods) => pods.len(),
+            Self::Delete(pods) => 2 * pods.len(),
+        };
+        u32::try_from(requests).unwrap_or(u32::MAX)
+    }
+}
+
 impl Writer {
     /// Does it to every pod, and answers with those that were written and the first failure.
     pub(super) async fn pods(

@@ -366,6 +366,26 @@ fn whoever_follows_knows_what_is_not_decided_yet() {
     assert!(observed.plan("j").is_none(), "it leaves for another");
 }
 
+/// However often a controller ends, none of the times that a job had to leave is forgotten.
+#[test]
+fn how_often_it_had_to_leave_is_known_after_a_restart() {
+    let mut record = record_of(&observed().wanted("j").unwrap());
+    record.spec.evictions = 3;
+    let job = observed().jobs["j"].clone();
+    let news = Observed::new("nvidia.com/gpu", Classes::default(), Patience::default()).begin(
+        BTreeMap::from([
+            (
+                Kind::Namespace,
+                vec![Object::Namespace("red".to_owned(), Some("red".into()))],
+            ),
+            (Kind::Job, vec![Object::Job(Box::new(job.clone()))]),
+            (Kind::QueuedJob, vec![Object::QueuedJob(Box::new(record))]),
+        ]),
+    );
+    let told = Event::JobLeft(job.id.clone(), 3);
+    assert_eq!(news.facts.last(), Some(&told));
+}
+
 fn record_of(job: &Job) -> RecordView {
     RecordView {
         name: job.id.name().to_owned(),

@@ -174,6 +174,9 @@ impl Observed {
             facts.extend(self.vacated(uid, false));
         }
         facts.extend(saved.map(|(id, at)| Event::JobCheckpointed(id, at)));
+        let record = self.records.get(uid);
+        let times = record.map_or(0, |record| record.spec.evictions);
+        facts.extend((times > 0).then(|| Event::JobLeft(view.id.clone(), times)));
         facts
     }
 

@@ -88,6 +88,7 @@ pub fn desired_spec(
             placement: places(placement),
         }),
         eviction: None,
+        evictions: 0,
         promise: Vec::new(),
         aside: None,
     }

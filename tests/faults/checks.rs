@@ -45,6 +45,7 @@ impl Checks {
                 Kind::QueuedJob => {
                     self.keeps_its_places(change);
                     keeps_what_runs(store, change);
+                    counts_each_eviction(change);
                 }
                 Kind::Pod => self.moved.extend(moved(store, change)),
                 _ => {}
@@ -191,6 +192,21 @@ fn keeps_what_runs(store: &Store, change: &Change) {
     assert!(
         was == is || !job.as_ref().is_some_and(runs),
         "{:?} runs by epoch {was}, and its record says {is}",
+        change.key
+    );
+}
+
+/// However often a controller ends, none of the times that a job had to leave is forgotten.
+fn counts_each_eviction(change: &Change) {
+    let (Some(before), Some(after)) = (&change.before, &change.after) else {
+        return;
+    };
+    let (count, ended) = ("/spec/evictions", "/spec/eviction/epoch");
+    let leaves_anew = u64_at(after, ended) > u64_at(before, ended);
+    assert_eq!(
+        u64_at(after, count),
+        u64_at(before, count) + u64::from(leaves_anew),
+        "evictions of {:?}",
         change.key
     );
 }
