@@ -4,6 +4,7 @@
 //! it asked for before.
 
 mod pods;
+mod record;
 mod shares;
 
 use std::time::Duration;
@@ -13,7 +14,7 @@ use k8s_openapi::jiff::Timestamp;
 use prorata_core::{NodeId, Reason, Snapshot, Verdict};
 use serde_json::{Value, json};
 
-use crate::api::{Admission, Eviction, Forecast, QueuedJobSpec, QueuedJobStatus, State};
+use crate::api::{Eviction, Forecast, QueuedJobSpec, QueuedJobStatus, State};
 use crate::effects::{Effect, Notice, PodsWrite, RecordWrite};
 use crate::explained::Explained;
 use crate::observed::{Leaver, Observed};
@@ -67,12 +68,12 @@ pub fn effect(
     let pods = pods.filter(|pods| may_start || !matches!(pods, PodsWrite::LetGo(_)));
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
     let spec = translate::desired_spec(job, view.form, admission, gpu_resource);
-    let spec = whole(spec, observed, snapshot, view);
+    let spec = record::whole(spec, observed, snapshot, view);
     let forecast = explained.forecast(uid);
     let was_told = record.is_some_and(|record| has_waited(record, view));
     let record = record_write(record, Some(spec), &standing, forecast, now);
     let fence = fence(view, &record);
-    let due = due.filter(|_| may_start && fence.is_none());
+    let due = due.filter(|_| may_start && fence.is_none() && !observed.is_outlasted(uid));
     let start = due.map(|plan| translate::release(view, plan.epoch(), plan.placement()));
     let starts = start.is_some();
     let stop = if starts {
@@ -112,28 +113,6 @@ pub fn effect(
     effect.changes_anything().then_some(effect)
 }
 
-/// With what else its record is to say of a job.
-fn whole(
-    mut spec: QueuedJobSpec,
-    observed: &Observed,
-    snapshot: &Snapshot,
-    view: &JobView,
-) -> QueuedJobSpec {
-    let uid = view.id.uid();
-    let (leaver, record) = (observed.leaver(uid), observed.record(uid));
-    let is_planned = spec.admission.is_some();
-    spec.admission = record.and_then(|r| in_force(r, view)).or(spec.admission);
-    shares::name_models(&mut spec, observed, record);
-    let leaves = leaver.map(|leaver| leaver.eviction.clone());
-    spec.eviction = leaves.or_else(|| last_eviction(record).filter(|_| !is_planned));
-    let known = record.map_or(0, |record| record.spec.evictions);
-    spec.evictions = snapshot.evictions(&view.id).max(known);
-    spec.aside = observed.recorded_aside(uid);
-    let promised = snapshot.promised(&view.id);
-    spec.promise = promised.map(translate::places).unwrap_or_default();
-    spec
-}
-
 /// Where the job stands; `None` while it waits and it has not been explained why.
 fn standing(
     observed: &Observed,
@@ -156,15 +135,6 @@ fn standing(
     Some(pods::advised(standing, view))
 }
 
-/// The admission by which a Job runs. It may hold nothing here, such as while it leaves and none of
-/// its pods has come; but whoever takes over after a crash must know by what it was started.
-fn in_force(record: &RecordView, view: &JobView) -> Option<Admission> {
-    let known = record.spec.admission.as_ref();
-    let runs = view.form.suspends() && !view.is_suspended && !view.has_ended;
-    let by_it = |known: &&Admission| runs && view.epoch == Some(known.epoch);
-    known.filter(by_it).cloned()
-}
-
 /// Nobody leaves before it is on record what for: after a crash the room goes to the same job.
 fn awaits_promise(leaver: &Leaver, observed: &Observed, snapshot: &Snapshot) -> bool {
     let waiting = leaver.by.as_ref();
@@ -173,11 +143,6 @@ fn awaits_promise(leaver: &Leaver, observed: &Observed, snapshot: &Snapshot) -> 
         let record = observed.record(by.uid());
         record.is_none_or(|record| record.spec.promise.is_empty())
     })
-}
-
-/// For whom a job left last; forgotten when it starts again.
-fn last_eviction(record: Option<&RecordView>) -> Option<Eviction> {
-    record?.spec.eviction.clone()
 }
 
 /// What was suspended before anybody could know that it asks for no GPUs goes on.

@@ -392,9 +392,7 @@ impl Observed {
                 }
             }
             Object::QueuedJob(record) => {
-                let admission = record.spec.admission.as_ref();
-                let epoch = admission.map(|admission| admission.epoch);
-                self.last_epoch = self.last_epoch.max(epoch.unwrap_or_default());
+                self.last_epoch = self.last_epoch.max(record.last_epoch());
                 let uid = record.spec.job.uid.clone();
                 let known = self.records.get(&uid).map(|record| record.version);
                 if known <= Some(record.version) {

@@ -75,6 +75,10 @@ pub struct QueuedJobSpec {
     /// Where it runs; absent while it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admission: Option<Admission>,
+    /// The last number that an admission of it had; none that comes later has it again.
+    #[schemars(range(min = 0))]
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub last_epoch: i64,
     /// Why that admission ends before its job does; absent unless it has to leave for another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eviction: Option<Eviction>,
@@ -90,9 +94,8 @@ pub struct QueuedJobSpec {
     pub aside: Option<Aside>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-const fn is_zero(number: &u32) -> bool {
-    *number == 0
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// Nodes on which a job is not started for a while.

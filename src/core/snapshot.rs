@@ -59,13 +59,6 @@ impl Snapshot {
         state.map_or(0, |state| state.loss(now))
     }
 
-    /// How often a job has had to leave for others.
-    #[must_use]
-    pub fn evictions(&self, id: &JobId) -> u32 {
-        let state = self.cluster.jobs.get(id);
-        state.map_or(0, |state| state.evictions)
-    }
-
     /// Every node that exists, as it says of itself, by name.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         let specs = self.cluster.nodes.values();

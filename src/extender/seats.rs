@@ -45,7 +45,8 @@ impl Seats {
         }
         told.pods.retain(|seat, (at, uid)| {
             let comes = !departed.contains(uid) && now.duration_since(*at) < BOUND_WITHIN;
-            uid == pod || !plan.is_taken(*seat) && comes
+            // Another replica may have told it to a pod that is bound by now.
+            !plan.is_taken(*seat) && (uid == pod || comes)
         });
         let known = told
             .pods
@@ -113,6 +114,14 @@ mod tests {
         plan.leave("p");
         let tell = |pod| seats.tell(&plan, pod, &none(), Instant::now());
         assert_eq!([tell("q"), tell("r")], [Some(1), Some(0)]);
+    }
+
+    #[test]
+    fn a_place_that_another_replica_has_told_meanwhile_is_not_told_again() {
+        let (seats, mut plan) = (Seats::default(), plan(1));
+        assert_eq!(seats.tell(&plan, "q", &none(), Instant::now()), Some(0));
+        bound(&mut plan, "p");
+        assert_eq!(seats.tell(&plan, "q", &none(), Instant::now()), Some(1));
     }
 
     #[test]

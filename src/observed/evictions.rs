@@ -318,6 +318,15 @@ impl Observed {
         was_started || self.leavers.contains_key(uid) || self.runs_unplanned(uid)
     }
 
+    /// Whether pods of an earlier start are on a node that was lost when this start was planned, and is
+    /// back; or are of this start, and seen before it.
+    #[must_use]
+    pub fn is_outlasted(&self, uid: &str) -> bool {
+        let rests = |view: &JobView| view.form.suspends() && view.is_suspended;
+        let was_started = |view: &JobView| view.epoch.is_some() && rests(view);
+        self.jobs.get(uid).is_some_and(was_started) && self.has_pods_left(uid)
+    }
+
     /// Whether a suspended Job has pods of its last start that may still end: not those on nodes
     /// that are lost.
     pub(super) fn has_pods_left(&self, uid: &str) -> bool {

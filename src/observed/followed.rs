@@ -83,16 +83,16 @@ impl Observed {
     /// number or a greater one: a controller before this one wrote it after the first list was made.
     #[must_use]
     pub fn is_overtaken(&self, uid: &str) -> bool {
-        let record = self.records.get(uid);
-        let admission = record.and_then(|record| record.spec.admission.as_ref());
-        let Some((known, plan)) = admission.zip(self.plans.get(uid)) else {
+        let Some((record, plan)) = self.records.get(uid).zip(self.plans.get(uid)) else {
             return false;
         };
-        let is_ours =
-            known.epoch == plan.epoch() && known.placement == translate::places(plan.placement());
+        let epoch = plan.epoch();
+        let is_ours = record.spec.admission.as_ref().is_some_and(|known| {
+            known.epoch == epoch && known.placement == translate::places(plan.placement())
+        });
         let view = self.jobs.get(uid);
-        let has_started = view.is_some_and(|view| view.epoch == Some(plan.epoch()));
-        known.epoch >= plan.epoch() && !is_ours && !has_started
+        let has_started = view.is_some_and(|view| view.epoch == Some(epoch));
+        record.last_epoch() >= epoch && !is_ours && !has_started
     }
 
     /// The admission of this job, which is not on record, gets another number.

@@ -382,7 +382,7 @@ fn how_often_it_had_to_leave_is_known_after_a_restart() {
             (Kind::QueuedJob, vec![Object::QueuedJob(Box::new(record))]),
         ]),
     );
-    let told = Event::JobLeft(job.id.clone(), 3);
+    let told = Event::JobLeft(job.id, 3);
     assert_eq!(news.facts.last(), Some(&told));
 }
 
@@ -447,12 +447,19 @@ fn an_admission_whose_number_another_has_gets_a_new_one() {
     assert!(!observed.is_overtaken("j"), "that is ours");
     record.version = 2;
     record.spec.admission = Some(admitted("b"));
-    observed.apply(Change::Applied(Object::QueuedJob(Box::new(record))));
+    observed.apply(Change::Applied(Object::QueuedJob(Box::new(record.clone()))));
     assert!(observed.is_overtaken("j"));
     assert_eq!(observed.last_epoch(), 1);
     observed.renumber("j", 2);
     assert!(!observed.is_overtaken("j"));
     assert_eq!(observed.plan("j").map(Plan::epoch), Some(2));
+    // It may be over already, and its Job be heard of as it was before.
+    record.version = 3;
+    record.spec.admission = None;
+    record.spec.last_epoch = 5;
+    observed.apply(Change::Applied(Object::QueuedJob(Box::new(record))));
+    assert!(observed.is_overtaken("j"));
+    assert_eq!(observed.last_epoch(), 5);
 }
 
 #[test]

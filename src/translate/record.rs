@@ -47,6 +47,14 @@ impl RecordView {
         }
     }
 
+    /// The last number that an admission of its job had; 0 before the first.
+    #[must_use]
+    pub fn last_epoch(&self) -> i64 {
+        let admission = self.spec.admission.as_ref();
+        let epoch = admission.map_or(0, |admission| admission.epoch);
+        epoch.max(self.spec.last_epoch)
+    }
+
     /// When its job was admitted, to the second; `None` while it waits.
     #[must_use]
     pub fn admitted(&self) -> Option<Time> {
@@ -87,6 +95,7 @@ pub fn desired_spec(
             epoch,
             placement: places(placement),
         }),
+        last_epoch: admission.map_or(0, |(epoch, _)| epoch),
         eviction: None,
         evictions: 0,
         promise: Vec::new(),

@@ -14,6 +14,9 @@ use super::store::{
 use super::users::{FREE, is_held};
 use super::wire::Sent;
 
+/// Whoever starts a Job has heard, where news are not held up, what happened so long before.
+const NEWS_MS: u64 = 500;
+
 /// What has been checked so far.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
@@ -23,6 +26,8 @@ pub(crate) struct Checks {
     /// Admissions by which a pod that waited by itself has found its place elsewhere, by job and epoch:
     /// what is held for it is no longer what its record says.
     moved: BTreeSet<(String, u64)>,
+    /// Since when each node has been ready, in Unix milliseconds.
+    ready: BTreeMap<Key, u64>,
     /// Whether nobody acts on what is long past.
     is_strict: bool,
 }
@@ -48,6 +53,7 @@ impl Checks {
                     counts_each_eviction(change);
                 }
                 Kind::Pod => self.moved.extend(moved(store, change)),
+                Kind::Node => self.becomes_ready(store, change),
                 _ => {}
             }
             room_changes |= matches!(change.key.kind, Kind::QueuedJob | Kind::Pod);
@@ -55,6 +61,15 @@ impl Checks {
         self.until = store.log.len();
         if room_changes {
             self.nothing_is_given_twice(store);
+        }
+    }
+
+    /// Notes since when a node is ready.
+    fn becomes_ready(&mut self, store: &Store, change: &Change) {
+        let is_ready = |node: &Object| has_condition(node, "Ready");
+        let was_ready = change.before.as_ref().is_some_and(is_ready);
+        if !was_ready && change.after.as_ref().is_some_and(is_ready) {
+            self.ready.insert(change.key.clone(), store.now_ms);
         }
     }
 
@@ -68,10 +83,12 @@ impl Checks {
         }
         starts_by_its_record(store, change);
         let holds = |pod: &Value| {
-            let node = super::scheduler::node_key(str_at(pod, "/spec/nodeName"));
-            let is_near = store
-                .get(&node)
-                .is_some_and(|node| has_condition(node, "Ready") && is_bound_to(store, pod, node));
+            let node_key = super::scheduler::node_key(str_at(pod, "/spec/nodeName"));
+            let is_near = store.get(&node_key).is_some_and(|node| {
+                let since = self.ready.get(&node_key).copied().unwrap_or_default();
+                let is_known = since + NEWS_MS <= store.now_ms;
+                has_condition(node, "Ready") && is_known && is_bound_to(store, pod, node)
+            });
             owner(pod) == uid(after) && is_near && !is_over(pod)
         };
         // What has just been started has none of its own yet.
@@ -202,7 +219,10 @@ fn counts_each_eviction(change: &Change) {
         return;
     };
     let (count, ended) = ("/spec/evictions", "/spec/eviction/epoch");
-    let leaves_anew = u64_at(after, ended) > u64_at(before, ended);
+    let ends = u64_at(after, ended);
+    let leaves_anew = ends > 0
+        && ends == u64_at(before, "/spec/admission/epoch")
+        && ends != u64_at(before, ended);
     assert_eq!(
         u64_at(after, count),
         u64_at(before, count) + u64::from(leaves_anew),

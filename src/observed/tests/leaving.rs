@@ -157,3 +157,23 @@ fn clients_of_mps_go_together_when_it_has_been_waited_long_enough() {
     world.learn(&news);
     assert_eq!(world.together(&["pod-k"], 1000), [""; 0]);
 }
+
+/// It was planned anew while a node was lost on which a pod of its is; now the node is back.
+#[test]
+fn a_start_awaits_pods_of_the_last_one_on_a_node_that_is_back() {
+    let mut observed = running();
+    let node = observed.node(&"a".into()).unwrap().clone();
+    let told = |is_ready| Change::Applied(Object::Node(node.clone(), is_ready));
+    let mut view = observed.jobs["j"].clone();
+    (view.is_suspended, view.is_quiet) = (true, true);
+    observed.apply(Change::Applied(Object::Job(Box::new(view))));
+    assert!(observed.is_outlasted("j"));
+    observed.apply(told(false));
+    observed.expire(at(0));
+    observed.expire(at(60));
+    assert!(!observed.is_outlasted("j"));
+    observed.apply(told(true));
+    assert!(observed.is_outlasted("j"));
+    observed.apply(Change::Deleted(pod("p", "red")));
+    assert!(!observed.is_outlasted("j"));
+}
