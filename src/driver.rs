@@ -390,8 +390,12 @@ impl Driver {
                 info!(%victim, %preemptor, %rule, "has to leave");
                 let both = snapshot.job(&victim).zip(snapshot.job(&preemptor));
                 let (job, by) = both.expect("those that were decided about are known");
-                let news = self.observed.evict(job, by, rule, self.clock.timestamp());
-                self.learn(news);
+                if self.may_have_begun(victim.uid()) {
+                    let news = self.observed.evict(job, by, rule, self.clock.timestamp());
+                    self.learn(news);
+                } else {
+                    self.touched.insert(victim.uid().to_owned());
+                }
                 // The room is on its record before anybody leaves it.
                 self.work.admissions.push_back(preemptor.uid().to_owned());
             }

@@ -174,7 +174,8 @@ impl Cluster {
         self.uncharge_all(now, id);
         self.edit(id, |state| {
             state.evicting = true;
-            state.evictions = state.evictions.saturating_add(1);
+            let has_begun = state.tasks.as_ref().is_some_and(Tasks::has_begun);
+            state.evictions = state.evictions.saturating_add(u32::from(has_begun));
         });
         let times = self.evicted.get(id).copied().unwrap_or_default();
         self.evicted.insert_mut(id.clone(), times + 1);

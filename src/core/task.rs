@@ -80,6 +80,11 @@ impl Tasks {
         self.released
     }
 
+    /// Whether any of them may be on its node.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.released || self.assumed < self.progress.len()
+    }
+
     /// They were not released after all; false where one of them was on a node.
     pub(crate) const fn take_back(&mut self) -> bool {
         let all_assumed = self.assumed == self.progress.len();

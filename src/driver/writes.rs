@@ -122,6 +122,14 @@ impl Driver {
         }
     }
 
+    /// Whether anybody may have heard of the admission in force: otherwise nothing is to be undone, and
+    /// nobody is to be told.
+    pub(super) fn may_have_begun(&self, uid: &str) -> bool {
+        let work = &self.work;
+        let was_tried = work.busy.contains_key(uid) || work.attempts.contains_key(uid);
+        was_tried || self.observed.has_begun(uid)
+    }
+
     fn count(&self, outcome: &Outcome) {
         let metrics = self.views.metrics();
         let failure = outcome.failure.as_ref();

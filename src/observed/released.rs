@@ -45,6 +45,18 @@ impl Observed {
         self.plans.get(view.id.uid()).is_some_and(released)
     }
 
+    /// Whether the admission in force is on record, or has let pods of the job go.
+    #[must_use]
+    pub fn has_begun(&self, uid: &str) -> bool {
+        let (record, view) = (self.records.get(uid), self.jobs.get(uid));
+        self.plans.get(uid).is_some_and(|plan| {
+            let is_recorded = record.is_some_and(|record| record.last_epoch() >= plan.epoch());
+            is_recorded
+                || self.is_on_its_way(uid)
+                || view.is_some_and(|view| self.is_released(view))
+        })
+    }
+
     /// Whether a Job that is to leave has not been started by the admission in force: that never came
     /// on record, and nobody is about to write it.
     pub(super) fn was_never_recorded(&self, view: &JobView, job: &Job) -> bool {

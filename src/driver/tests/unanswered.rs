@@ -257,3 +257,23 @@ async fn that_it_has_to_leave_is_told_once() {
     let left = world.told.iter().filter(|reason| *reason == "Evicted");
     assert_eq!(left.count(), 1, "{:?}", world.told);
 }
+
+/// Of an admission that nobody has heard of, nothing is to be undone.
+#[tokio::test]
+async fn who_has_to_leave_before_anything_was_written_is_told_nothing() {
+    let mut world = World::start(true);
+    let leaves = |world: &mut World| {
+        let id = JobId::new("red", "train", "j");
+        let decision = Decision::Evict {
+            victim: id.clone(),
+            preemptor: id,
+            rule: prorata_core::Rule::Priority,
+        };
+        let snapshot = world.driver.scheduler.snapshot();
+        world.driver.take_down(&snapshot, decision);
+        world.driver.observed.leaver("j").is_some()
+    };
+    assert!(!leaves(&mut world));
+    world.settle();
+    assert!(leaves(&mut world));
+}
