@@ -186,7 +186,7 @@ fn epochs(value: &mut Value, seen: &mut impl FnMut(&mut i64)) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
-                if key == "epoch" || key == EPOCH {
+                if [EPOCH, "epoch", "lastEpoch"].contains(&key.as_str()) {
                     let text = value.as_str().map(|text| text.parse().unwrap());
                     let mut epoch = text.or_else(|| value.as_i64()).unwrap();
                     seen(&mut epoch);
