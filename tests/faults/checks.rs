@@ -15,7 +15,7 @@ use super::users::{FREE, is_held};
 use super::wire::Sent;
 
 /// Whoever starts a Job has heard, where news are not held up, what happened so long before.
-const NEWS_MS: u64 = 500;
+const NEWS_MS: u64 = 50;
 
 /// What has been checked so far.
 #[derive(Debug, Default)]
