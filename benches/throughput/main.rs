@@ -26,6 +26,7 @@ mod limit;
 mod machine;
 mod meter;
 mod options;
+mod releaser;
 mod report;
 #[path = "../requests.rs"]
 mod requests;

@@ -51,7 +51,8 @@ const COLUMNS: [(Figure, &str, usize); 9] = [
 ];
 
 /// What is compared with what.
-const PAIRS: [(Setup, Setup); 2] = [
+const PAIRS: [(Setup, Setup); 3] = [
+    (Setup::Stock, Setup::Released),
     (Setup::Stock, Setup::Prorata),
     (Setup::StockPods, Setup::ProrataPods),
 ];
@@ -99,7 +100,7 @@ impl Report {
         file
     }
 
-    /// Two tables: the figures, and how ours compare with stock.
+    /// Two tables: the figures, and how others compare with stock.
     pub(crate) fn markdown(&self) -> String {
         let Machine { processor, cores } = &self.machine;
         let limit = self.scheduler_cores.map_or(String::new(), |cores| {
@@ -112,7 +113,7 @@ impl Report {
             self.jobs
         );
         let figures = table(["nodes", "set-up"], &self.rows());
-        let ratios = table(["nodes", "ours / stock"], &self.ratios());
+        let ratios = table(["nodes", "against stock"], &self.ratios());
         [intro, figures, ratios].join("\n\n")
     }
 

@@ -14,6 +14,7 @@ use crate::cluster::Cluster;
 use crate::cluster::controller::Site;
 use crate::extender::Extender;
 use crate::limit::Limit;
+use crate::releaser::Releaser;
 use crate::workload::{self, Form};
 
 /// Who decides where pods go.
@@ -24,6 +25,8 @@ pub(crate) enum Setup {
     Stock,
     /// kube-scheduler that asks an extender about every node.
     Extender,
+    /// The first with Jobs that are created suspended, and released by whoever sees them.
+    Released,
     /// What `prorata install` prints, and our controller.
     Prorata,
     /// The first with pods instead of Jobs.
@@ -33,9 +36,10 @@ pub(crate) enum Setup {
 }
 
 impl Setup {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Stock,
         Self::Extender,
+        Self::Released,
         Self::Prorata,
         Self::StockPods,
         Self::ProrataPods,
@@ -52,6 +56,7 @@ impl Setup {
         match self {
             Self::Stock => "stock",
             Self::Extender => "extender",
+            Self::Released => "released",
             Self::Prorata => "prorata",
             Self::StockPods => "stock, pods",
             Self::ProrataPods => "prorata, pods",
@@ -62,6 +67,7 @@ impl Setup {
     pub(crate) const fn form(self) -> Form {
         match self {
             Self::Stock | Self::Extender | Self::Prorata => Form::Jobs,
+            Self::Released => Form::SuspendedJobs,
             Self::StockPods | Self::ProrataPods => Form::Pods,
         }
     }
@@ -77,6 +83,7 @@ pub(crate) struct Rig {
     /// Ours, where it runs.
     pub(crate) controller: Option<Process>,
     _extender: Option<Extender>,
+    _releaser: Option<Releaser>,
     /// Goes after the process that it limits.
     limit: Option<Limit>,
 }
@@ -89,11 +96,16 @@ impl Rig {
             cluster,
             controller: None,
             _extender: None,
+            _releaser: None,
             limit: None,
         };
         match setup {
             Setup::Stock | Setup::StockPods => rig.add_scheduler(json!({})).await,
             Setup::Extender => rig.add_extender().await,
+            Setup::Released => {
+                rig.add_scheduler(json!({})).await;
+                rig._releaser = Some(Releaser::start(&rig.cluster.admin));
+            }
             Setup::Prorata | Setup::ProrataPods => rig.add_prorata().await,
         }
         for team in workload::TEAMS {

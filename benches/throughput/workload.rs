@@ -36,6 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub(crate) enum Form {
     /// Jobs of four pods, which start together.
     Jobs,
+    /// The same, created suspended.
+    SuspendedJobs,
     /// As many pods that nobody made, each alone.
     Pods,
 }
@@ -71,7 +73,7 @@ impl Workload {
     /// How many objects its users create.
     pub(crate) const fn objects(&self) -> usize {
         match self.form {
-            Form::Jobs => self.jobs,
+            Form::Jobs | Form::SuspendedJobs => self.jobs,
             Form::Pods => self.pods(),
         }
     }
@@ -83,6 +85,7 @@ impl Workload {
             let team = TEAMS[number % TEAMS.len()];
             match self.form {
                 Form::Jobs => create(client, team, &job(&name, PODS_PER_JOB)).await,
+                Form::SuspendedJobs => create(client, team, &suspended_job(&name)).await,
                 Form::Pods => create(client, team, &pod(&name)).await,
             }
         };
@@ -165,6 +168,12 @@ pub(crate) fn job(name: &str, pods: usize) -> Job {
             "template": { "spec": pod_spec() },
         },
     }))
+}
+
+fn suspended_job(name: &str) -> Job {
+    let mut job = job(name, PODS_PER_JOB);
+    job.spec.get_or_insert_default().suspend = Some(true);
+    job
 }
 
 /// A pod that may use what its tenant does not own, since its user does not mind its eviction.

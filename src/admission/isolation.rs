@@ -47,22 +47,27 @@ fn guard(
 ) -> ValidatingAdmissionPolicy {
     let containers = format!("({spec}.containers + {spec}.?initContainers.orValue([]))");
     let later = format!("{spec}.?ephemeralContainers.orValue([])");
+    let names_devices =
+        format!("({containers}.exists(c, {NAMES_DEVICES}) ||\n{later}.exists(c, {NAMES_DEVICES}))");
+    let stays = format!("{spec}.?terminationGracePeriodSeconds.orValue(30) > {GRACE_SECONDS_MAX}");
     validating_policy(
         name,
         constraints,
-        Vec::new(),
+        // What concerns nobody costs one expression.
+        vec![condition(
+            "names-devices-or-stays-long",
+            format!("{stays} ||\n{names_devices}"),
+        )],
         vec![trusted()],
         vec![
             validation(
-                format!(
-                    "!({containers}.exists(c, {NAMES_DEVICES}) ||\n{later}.exists(c, {NAMES_DEVICES})) || variables.trusted"
-                ),
+                format!("!{names_devices} || variables.trusted"),
                 "NVIDIA_VISIBLE_DEVICES would take GPUs past the queue: remove it, and ask for GPUs in the \
                  containers' limits",
             ),
             validation(
                 format!(
-                    "{spec}.?terminationGracePeriodSeconds.orValue(30) <= {GRACE_SECONDS_MAX} ||\n!{} || variables.trusted",
+                    "!({stays}) ||\n!{} || variables.trusted",
                     cel::asks_for_gpus(spec, gpu_resource)
                 ),
                 "GPUs must be free for others within 15 minutes: set terminationGracePeriodSeconds to 900 or less",

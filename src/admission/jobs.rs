@@ -106,20 +106,18 @@ pub(super) fn queue_again(gpu_resource: &str) -> MutatingAdmissionPolicy {
         is_held = format!("'{HELD}' in object.metadata.?annotations.orValue({{}})"),
         gate = cel::add_gate(TEMPLATE, TEMPLATE_PATH),
     );
-    let changes =
-        format!("{SUSPENDED} != {WAS_SUSPENDED} ||\n({SUSPENDED} && {IN_PART} && !{gated})");
+    // One expression, cheapest part first: the API server evaluates every condition of a list.
+    let concerned = format!(
+        "!({by_controller}) &&\n\
+         ({SUSPENDED} != {WAS_SUSPENDED} ||\n({SUSPENDED} && {IN_PART} && !{gated})) &&\n\
+         ({TOPMOST}) &&\n{asks}",
+        by_controller = cel::by_controller(),
+        asks = cel::asks_for_gpus(TEMPLATE, gpu_resource),
+    );
     mutating_policy(
         "prorata-jobs-updated",
         requests("batch", &["v1"], &["jobs"], &["UPDATE"]),
-        vec![
-            condition("suspend-or-gang-changes", changes),
-            condition(
-                "not-by-the-controller",
-                format!("!({})", cel::by_controller()),
-            ),
-            condition("topmost", TOPMOST),
-            condition("asks-for-gpus", cel::asks_for_gpus(TEMPLATE, gpu_resource)),
-        ],
+        vec![condition("is-held-or-let-go-by-its-user", concerned)],
         patch,
     )
 }

@@ -96,7 +96,6 @@ pub(super) fn close() -> ValidatingAdmissionPolicy {
         &mut constraints,
         requests("", &["v1"], &["pods"], &["UPDATE"]),
     );
-    let spec = format!("({SPEC})");
     let changes = |field: &str| {
         format!(
             "dyn(object).spec.?{field}.orValue(null) != dyn(oldObject).spec.?{field}.orValue(null)"
@@ -108,21 +107,26 @@ pub(super) fn close() -> ValidatingAdmissionPolicy {
         changes("nodeSelector"),
         changes("affinity"),
     );
-    let reaches = format!(
-        "{selects}.hasValue() ||\n\
-         {spec}.?tolerations.orValue([]).exists(t, t.?key.orValue('') in ['', '{NODE_POOL}']) ||\n\
-         {affinity}.exists(t, t.?matchExpressions.orValue([]).exists(e, e.key == '{NODE_POOL}')) ||\n\
-         (request.operation == 'CREATE' && has({spec}.nodeName))",
-        selects = selected(&spec),
-        affinity = terms(&spec),
+    let reaches = |spec: &str| {
+        format!(
+            "(has({spec}.nodeSelector) && {selects}.hasValue()) ||\n\
+             (has({spec}.tolerations) && {spec}.tolerations.exists(t, !has(t.key) || t.key in ['', '{NODE_POOL}'])) ||\n\
+             (has({spec}.affinity) &&\n{affinity}.exists(t, t.?matchExpressions.orValue([]).exists(e, e.key == '{NODE_POOL}'))) ||\n\
+             (request.operation == 'CREATE' && has({spec}.nodeName))",
+            selects = selected(spec),
+            affinity = terms(spec),
+        )
+    };
+    // One expression, since the API server evaluates every condition of a list.
+    let concerned = format!(
+        "({is_new}) &&\n(request.resource.resource == 'pods'\n  ? {}\n  : {})",
+        reaches("dyn(object).spec"),
+        reaches("dyn(object).spec.template.spec"),
     );
     let mut policy = validating_policy(
         CLOSED,
         constraints,
-        vec![
-            condition("is-about-nodes", is_new),
-            condition("reaches-for-a-pool", reaches),
-        ],
+        vec![condition("reaches-for-a-pool", concerned)],
         vec![
             variable("spec", SPEC),
             variable(

@@ -215,19 +215,27 @@ pub(super) const IS_CAP: &str =
 /// Whether the pod has a slot, or asks for one.
 fn has_slot(spec: &str, object: &str, holder: &str, gpu_resource: &str) -> String {
     format!(
-        "{} ||\n{at} >= 0",
+        "{spec}.containers.exists(c,\n  {}) ||\n{}",
+        names_slot(gpu_resource),
         says(&cel::annotations(object, holder)),
-        at = at(spec, gpu_resource)
+    )
+}
+
+/// Whether the container `c` names a slot.
+fn names_slot(gpu_resource: &str) -> String {
+    let slots = resources::slots(gpu_resource);
+    format!(
+        "'{slots}' in c.?resources.?limits.orValue({{}}) ||\n  \
+         '{slots}' in c.?resources.?requests.orValue({{}})"
     )
 }
 
 /// The first container of the pod spec at `spec` that names a slot, by its place from 0; -1 where
 /// none does.
 fn at(spec: &str, gpu_resource: &str) -> String {
-    let slots = resources::slots(gpu_resource);
     format!(
-        "{spec}.containers.map(c,\n  '{slots}' in c.?resources.?limits.orValue({{}}) ||\n  \
-         '{slots}' in c.?resources.?requests.orValue({{}})).indexOf(true)"
+        "{spec}.containers.map(c,\n  {}).indexOf(true)",
+        names_slot(gpu_resource)
     )
 }
 

@@ -62,13 +62,7 @@ impl Observed {
     pub(super) fn was_never_recorded(&self, view: &JobView, job: &Job) -> bool {
         let uid = view.id.uid();
         let is_to_leave = job.hold.is_some() || self.leavers.contains_key(uid);
-        let Some(plan) = self.plans.get(uid).filter(|_| is_to_leave) else {
-            return false;
-        };
-        let record = self.records.get(uid);
-        let admission = record.and_then(|record| record.spec.admission.as_ref());
-        let is_recorded = admission.is_some_and(|known| known.epoch == plan.epoch());
-        let waits = view.form.suspends() && view.is_suspended && view.epoch != Some(plan.epoch());
-        waits && !is_recorded && !self.is_let_go(uid)
+        let waits = view.form.suspends() && view.is_suspended;
+        is_to_leave && waits && self.plans.contains_key(uid) && !self.has_begun(uid)
     }
 }

@@ -6,16 +6,14 @@ use prorata::api::labels;
 use serde_json::Value;
 
 use super::batch::{is_over, owner};
+use super::faults::Faults;
 use super::scheduler::{capacity, gpus};
 use super::sets;
 use super::store::{
     Author, Change, Key, Kind, Object, Store, bool_at, has_condition, str_at, u64_at, uid,
 };
 use super::users::{FREE, is_held};
-use super::wire::Sent;
-
-/// Whoever starts a Job has heard, where news are not held up, what happened so long before.
-const NEWS_MS: u64 = 50;
+use super::wire::{Knew, Sent};
 
 /// What has been checked so far.
 #[derive(Debug, Default)]
@@ -26,17 +24,21 @@ pub(crate) struct Checks {
     /// Admissions by which a pod that waited by itself has found its place elsewhere, by job and epoch:
     /// what is held for it is no longer what its record says.
     moved: BTreeSet<(String, u64)>,
-    /// Since when each node has been ready, in Unix milliseconds.
+    /// Since which version each node has been ready.
     ready: BTreeMap<Key, u64>,
-    /// Whether nobody acts on what is long past.
-    is_strict: bool,
+    /// Up to which version whoever has just started a Job knew nodes, by the version of that.
+    knew: BTreeMap<u64, u64>,
+    /// Whether nobody acts on what is long past, and whether besides everybody hears of nodes.
+    is_recent: bool,
+    is_heard_of: bool,
 }
 
 impl Checks {
     /// Nothing has been checked yet.
-    pub(crate) fn new(is_strict: bool) -> Self {
+    pub(crate) fn new(faults: &Faults) -> Self {
         Self {
-            is_strict,
+            is_recent: faults.are_recent(),
+            is_heard_of: faults.are_heard_of(),
             ..Self::default()
         }
     }
@@ -53,27 +55,34 @@ impl Checks {
                     counts_each_eviction(change);
                 }
                 Kind::Pod => self.moved.extend(moved(store, change)),
-                Kind::Node => self.becomes_ready(store, change),
+                Kind::Node => self.becomes_ready(change),
                 _ => {}
             }
             room_changes |= matches!(change.key.kind, Kind::QueuedJob | Kind::Pod);
         }
         self.until = store.log.len();
+        self.knew.clear();
         if room_changes {
             self.nothing_is_given_twice(store);
         }
     }
 
+    /// Notes what the process knew that has made this change.
+    pub(crate) fn sent(&mut self, change: &Change, knew: Knew) {
+        self.knew.insert(change.version, knew.nodes);
+    }
+
     /// Notes since when a node is ready.
-    fn becomes_ready(&mut self, store: &Store, change: &Change) {
+    fn becomes_ready(&mut self, change: &Change) {
         let is_ready = |node: &Object| has_condition(node, "Ready");
         let was_ready = change.before.as_ref().is_some_and(is_ready);
         if !was_ready && change.after.as_ref().is_some_and(is_ready) {
-            self.ready.insert(change.key.clone(), store.now_ms);
+            self.ready.insert(change.key.clone(), change.version);
         }
     }
 
-    /// A Job starts by its record, and when Kubernetes has ended what it had before.
+    /// A Job starts by its record, and when Kubernetes has ended what it had before: on each node of
+    /// which whoever starts it has heard that it is ready.
     fn starts_as_it_may(&self, store: &Store, change: &Change) {
         let (Some(before), Some(after)) = (&change.before, &change.after) else {
             return;
@@ -82,18 +91,18 @@ impl Checks {
             return;
         }
         starts_by_its_record(store, change);
+        let knew = self.knew.get(&change.version).copied().unwrap_or_default();
         let holds = |pod: &Value| {
             let node_key = super::scheduler::node_key(str_at(pod, "/spec/nodeName"));
             let is_near = store.get(&node_key).is_some_and(|node| {
                 let since = self.ready.get(&node_key).copied().unwrap_or_default();
-                let is_known = since + NEWS_MS <= store.now_ms;
-                has_condition(node, "Ready") && is_known && is_bound_to(store, pod, node)
+                has_condition(node, "Ready") && since <= knew && is_bound_to(store, pod, node)
             });
             owner(pod) == uid(after) && is_near && !is_over(pod)
         };
         // What has just been started has none of its own yet.
         let is_new = change.version == store.version();
-        let mut pods = store.all(Kind::Pod).filter(|_| self.is_strict && is_new);
+        let mut pods = store.all(Kind::Pod).filter(|_| self.is_recent && is_new);
         let left = pods.find(|(_, pod)| holds(pod));
         assert!(
             left.is_none(),
@@ -123,8 +132,8 @@ impl Checks {
         }
     }
 
-    /// On each node the pods have no more GPUs than there are; nor, where nobody acts on what is long
-    /// past, do they together with the places of admissions in force whose pods are still to come.
+    /// On each node the pods have no more GPUs than there are; nor, where nobody acts on what is not so
+    /// any more, do they together with the places of admissions in force whose pods are still to come.
     fn nothing_is_given_twice(&self, store: &Store) {
         let places = places(store, &self.moved);
         for (key, node) in store.all(Kind::Node) {
@@ -146,7 +155,7 @@ impl Checks {
                 "node {}: pods have {taken} GPUs: {held:?}",
                 key.name
             );
-            for ((name, job), gpus) in places.iter().filter(|_| self.is_strict) {
+            for ((name, job), gpus) in places.iter().filter(|_| self.is_heard_of) {
                 if *name == key.name {
                     let holds = held.entry(job).or_default();
                     *holds = (*holds).max(*gpus);
@@ -179,7 +188,7 @@ pub(crate) fn nothing_is_overwritten_unseen(store: &Store, change: &Change, sent
     };
     let version = str_at(before, "/metadata/resourceVersion");
     let version: usize = version.parse().unwrap();
-    let is_known = version as u64 <= sent.knew || store.log[version - 1].by == change.by;
+    let is_known = version as u64 <= sent.knew.records || store.log[version - 1].by == change.by;
     let is_told = change.key.kind != Kind::QueuedJob || is_known;
     assert!(
         is_told,

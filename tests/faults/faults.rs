@@ -115,8 +115,11 @@ impl Faults {
             && self.lingers == 0
             && self.stale_lists == 0
             && self.events_missed == 0
-            // Who does not hear that a node is back does not wait for what is on it.
-            && (self.stalls == 0 || self.nodes_lost == 0)
+    }
+
+    /// Whether besides nobody plans with a node that is gone, or without one that is back.
+    pub(crate) const fn are_heard_of(&self) -> bool {
+        self.are_recent() && (self.stalls == 0 || self.nodes_lost == 0)
     }
 
     /// How long a request is on its way.

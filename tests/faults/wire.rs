@@ -24,9 +24,16 @@ pub(crate) struct Sent {
     query: String,
     pub(crate) media_type: String,
     pub(crate) body: Value,
-    /// Up to which version its sender knew records when it sent this.
-    pub(crate) knew: u64,
+    /// What its sender knew when it sent this.
+    pub(crate) knew: Knew,
     pub(crate) reply: oneshot::Sender<Response<Body>>,
+}
+
+/// Up to which version a process has been told of what there is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Knew {
+    pub(crate) records: u64,
+    pub(crate) nodes: u64,
 }
 
 impl Sent {
@@ -74,7 +81,7 @@ pub(crate) fn service(
                 query: parts.uri.query().unwrap_or_default().to_owned(),
                 media_type: media_type.unwrap_or_default().to_owned(),
                 body: serde_json::from_slice(&body).unwrap_or_default(),
-                knew: 0,
+                knew: Knew::default(),
                 reply,
             });
             let answer = answer.await;

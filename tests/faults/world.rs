@@ -18,7 +18,7 @@ use super::server::{self, Answer};
 use super::sets::Sets;
 use super::store::{Author, Kind, Store};
 use super::users;
-use super::wire::{Outbox, Sent, Stream, response};
+use super::wire::{Knew, Outbox, Sent, Stream, response};
 
 /// When it all begins.
 pub(crate) const BEGIN_MS: u64 = 1_800_000_000_000;
@@ -40,11 +40,12 @@ pub(crate) struct World {
     outbox: Outbox,
     /// Requests on their way, and when they arrive at the earliest.
     pub(crate) requests: Vec<(u64, Sent)>,
-    /// Answers on their way back.
-    replies: Vec<(oneshot::Sender<Response<Body>>, Response<Body>)>,
+    replies: Vec<Reply>,
     pub(crate) streams: Vec<Stream>,
     /// Up to which version each process has been told of a kind.
     told: BTreeMap<(usize, Kind), u64>,
+    /// The same of nodes, before the last step.
+    told_before: BTreeMap<usize, u64>,
     /// The extender does not answer.
     pub(crate) is_silent: bool,
     batch: Batch,
@@ -61,6 +62,24 @@ pub(crate) struct World {
     orphans: (u64, Vec<super::store::Key>),
     pub(crate) steps: u64,
     next_bookmark_ms: u64,
+}
+
+/// An answer on its way back.
+struct Reply {
+    to: oneshot::Sender<Response<Body>>,
+    response: Response<Body>,
+    /// What a list tells: to which process, of which kind, up to which version.
+    tells: Option<(usize, Kind, u64)>,
+}
+
+impl Reply {
+    const fn new(to: oneshot::Sender<Response<Body>>, response: Response<Body>) -> Self {
+        Self {
+            to,
+            response,
+            tells: None,
+        }
+    }
 }
 
 /// One thing that can happen.
@@ -87,7 +106,7 @@ impl World {
         Self {
             store,
             random,
-            checks: Checks::new(faults.are_recent()),
+            checks: Checks::new(&faults),
             drawn: faults.clone(),
             faults,
             processes: Vec::new(),
@@ -97,6 +116,7 @@ impl World {
             replies: Vec::new(),
             streams: Vec::new(),
             told: BTreeMap::new(),
+            told_before: BTreeMap::new(),
             is_silent: false,
             batch: Batch::default(),
             scheduler: Scheduler::default(),
@@ -197,6 +217,13 @@ impl World {
     fn step(&mut self) {
         self.steps += 1;
         self.collect();
+        let nodes = self
+            .told
+            .iter()
+            .filter(|((_, kind), _)| *kind == Kind::Node);
+        self.told_before = nodes
+            .map(|((process, _), told)| (*process, *told))
+            .collect();
         self.streams.retain(Stream::is_open);
         self.sets.delete_due(&mut self.store, self.faults.is_calm);
         self.bookmarks();
@@ -230,7 +257,12 @@ impl World {
     pub(crate) fn collect(&mut self) {
         let sent: Vec<Sent> = self.outbox.lock().unwrap().drain(..).collect();
         for mut sent in sent {
-            sent.knew = self.told(sent.process, Kind::QueuedJob);
+            // What has just been said may have come to it after it had sent this.
+            let nodes = self.told_before.get(&sent.process).copied();
+            sent.knew = Knew {
+                records: self.told(sent.process, Kind::QueuedJob),
+                nodes: nodes.unwrap_or_default(),
+            };
             let at = self.store.now_ms + self.faults.delay(&mut self.random);
             self.requests.push((at, sent));
         }
@@ -279,9 +311,12 @@ impl World {
                 self.arrive(sent);
             }
             Next::Answers(reply) => {
-                let (sender, response) = self.replies.swap_remove(reply);
+                let reply = self.replies.swap_remove(reply);
+                if let Some((process, kind, version)) = reply.tells {
+                    self.tell_of(process, kind, version);
+                }
                 // Whoever has given it up does not hear it.
-                let _ = sender.send(response);
+                let _ = reply.to.send(reply.response);
             }
             Next::Says(stream) => self.say(stream),
             Next::Syncs(job) => {
@@ -310,7 +345,8 @@ impl World {
     pub(crate) fn arrive(&mut self, sent: Sent) {
         if self.random.chance(self.faults.requests_fail) {
             let busy = server::status(503, "ServiceUnavailable", "etcd is away");
-            self.replies.push((sent.reply, response(503, &busy)));
+            self.replies
+                .push(Reply::new(sent.reply, response(503, &busy)));
             return;
         }
         if self.random.chance(self.faults.requests_lost) {
@@ -318,7 +354,8 @@ impl World {
         }
         if sent.path.ends_with("/eviction") && self.forbids_evictions() {
             let no = server::status(429, "TooManyRequests", "the disruption budget is spent");
-            self.replies.push((sent.reply, response(429, &no)));
+            self.replies
+                .push(Reply::new(sent.reply, response(429, &no)));
             return;
         }
         let stale = self.random.chance(self.faults.stale_lists);
@@ -333,16 +370,17 @@ impl World {
         let answer = server::answer(&mut self.store, &sent, as_of);
         for change in &self.store.log[usize::try_from(before).unwrap()..] {
             nothing_is_overwritten_unseen(&self.store, change, &sent);
+            self.checks.sent(change, sent.knew);
         }
         if is_write && self.random.chance(self.faults.replies_lost) {
             return;
         }
+        let mut tells = None;
         let response = match answer {
             Answer::Object(code, object) => {
-                if let Some(kind) = kind.filter(|_| !is_write) {
-                    let version = as_of.unwrap_or(self.store.version());
-                    self.tell_of(sent.process, kind, version);
-                }
+                let version = as_of.unwrap_or(self.store.version());
+                let lists = kind.filter(|_| !is_write);
+                tells = lists.map(|kind| (sent.process, kind, version));
                 response(code, &object)
             }
             Answer::Watch(..) if self.random.chance(self.faults.outdated) => response(
@@ -355,7 +393,11 @@ impl World {
                 response
             }
         };
-        self.replies.push((sent.reply, response));
+        self.replies.push(Reply {
+            to: sent.reply,
+            response,
+            tells,
+        });
     }
 
     /// Up to which version a process has been told of a kind.
