@@ -79,11 +79,12 @@ impl Setup {
 
 /// A control plane with nodes and all that a set-up consists of.
 pub(crate) struct Rig {
+    /// Goes before the API server that it watches.
+    _releaser: Option<Releaser>,
     pub(crate) cluster: Cluster,
     /// Ours, where it runs.
     pub(crate) controller: Option<Process>,
     _extender: Option<Extender>,
-    _releaser: Option<Releaser>,
     /// Goes after the process that it limits.
     limit: Option<Limit>,
 }
@@ -93,10 +94,10 @@ impl Rig {
     pub(crate) async fn start(setup: Setup, nodes: u32) -> Option<Self> {
         let cluster = Cluster::start(Options::default()).await?;
         let mut rig = Self {
+            _releaser: None,
             cluster,
             controller: None,
             _extender: None,
-            _releaser: None,
             limit: None,
         };
         match setup {
