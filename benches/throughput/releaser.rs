@@ -1,8 +1,9 @@
 //! The least that a queue can do which holds Jobs by `suspend`: it lets each go as soon as it is there.
 //!
 //! It keeps no record, plans nothing, and says nothing: what is lost against stock is what suspended
-//! Jobs cost the control plane by themselves, and no such queue can be faster on this machine.
+//! Jobs cost the control plane by themselves.
 
+use std::collections::HashSet;
 use std::pin::pin;
 
 use futures::StreamExt as _;
@@ -25,12 +26,15 @@ impl Releaser {
             let jobs: Api<Job> = Api::all(client.clone());
             let events = watcher(jobs, watcher::Config::default()).default_backoff();
             let mut events = pin!(events.applied_objects());
-            let mut releases = JoinSet::new();
+            let (mut seen, mut releases) = (HashSet::new(), JoinSet::new());
             while let Some(job) = events.next().await {
                 let job = job.unwrap();
-                let spec = job.spec.as_ref();
-                if spec.is_some_and(|spec| spec.suspend == Some(true)) {
+                // Kubernetes writes that it is suspended, too.
+                if seen.insert(job.uid()) {
                     releases.spawn(release(client.clone(), job));
+                }
+                while let Some(done) = releases.try_join_next() {
+                    done.unwrap();
                 }
             }
         });

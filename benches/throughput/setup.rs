@@ -31,7 +31,7 @@ pub(crate) enum Setup {
     Prorata,
     /// The first with pods instead of Jobs.
     StockPods,
-    /// The third with pods, which wait by a gate.
+    /// The fourth with pods, which wait by a gate.
     ProrataPods,
 }
 

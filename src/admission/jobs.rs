@@ -235,6 +235,11 @@ fn validations(gpu_resource: &str) -> Vec<Validation> {
         ),
         composites::owned_by_whom(),
         validation(
+            "!variables.claimed || variables.new || !variables.asksAnew || variables.operated || variables.trusted",
+            "the places of a part are those that its whole was admitted with: leave the resources of spec.template as \
+             they are, and say in the object that owns this Job what its parts are to have",
+        ),
+        validation(
             "!variables.gpu || variables.annotations[?'prorata.dev/gang'].orValue('none').matches('^(none|[1-9][0-9]{0,4})$')",
             "annotation prorata.dev/gang of a Job is `none` when each of its pods may start alone, or the number of \
              those that must start together; without it all do",

@@ -43,8 +43,8 @@ pub(super) fn queue_new(gpu_resource: &str) -> MutatingAdmissionPolicy {
     )
 }
 
-/// The last word on pods. The template of those that the Job controller makes has been looked at with
-/// their Job: of them, only what a Job older than its tenant could still say.
+/// The last word on pods. Of those that the Job controller makes, only what would take them past the
+/// queue, which a Job older than its tenant may say: the rest has been seen with their template.
 pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
     let gpu = cel::asks_for_gpus(SPEC, gpu_resource);
     let concerned = format!(

@@ -118,7 +118,20 @@ pub(super) fn variables(
         )
     };
     let slots = resources::slots(gpu_resource);
+    let asked = |spec: &str| {
+        format!(
+            "({spec}.containers + {spec}.?initContainers.orValue([])).map(c,\n  \
+             [c.?resources.?limits.orValue({{}}), c.?resources.?requests.orValue({{}})])"
+        )
+    };
+    // What waits may be edited.
+    let asks_anew = format!(
+        "variables.new ||\n{} !=\n{}",
+        asked(spec),
+        asked(&spec.replacen("object", "oldObject", 1))
+    );
     vec![
+        variable("asksAnew", asks_anew),
         variable("slot", has_slot(spec, "object", holder, gpu_resource)),
         variable("withSlot", named(&format!("k == '{slots}'"))),
         variable("withCard", named(&format!("k == '{gpu_resource}'"))),
@@ -154,7 +167,7 @@ pub(super) fn validations(now: &str, place: &str, gpu_resource: &str) -> Vec<Val
         ),
         validation(
             format!(
-                "!variables.new || size(variables.withSlot) == 0 ||\n\
+                "!variables.asksAnew || size(variables.withSlot) == 0 ||\n\
                  (size(variables.withSlot) == 1 && variables.withSlot.all(c, string(c.?resources.?limits[?'{slots}'].orValue(dyn('0'))) == '1'))"
             ),
             &said(
@@ -163,7 +176,7 @@ pub(super) fn validations(now: &str, place: &str, gpu_resource: &str) -> Vec<Val
             ),
         ),
         validation(
-            "!variables.new ||\n[size(variables.withSlot) > 0, size(variables.withCard) > 0, size(variables.withInstance) > 0].filter(b, b).size() <= 1",
+            "!variables.asksAnew ||\n[size(variables.withSlot) > 0, size(variables.withCard) > 0, size(variables.withInstance) > 0].filter(b, b).size() <= 1",
             &said(
                 "a pod has whole GPUs, a slot of one (limit SLOT, or annotation PLACE) or MIG instances: keep one of \
                  these in its containers' limits",

@@ -45,7 +45,8 @@ impl Driver {
             }
             if self.observed.is_overtaken(&uid) {
                 let epoch = self.next_epoch();
-                self.observed.renumber(&uid, epoch);
+                let news = self.observed.renumber(&uid, epoch);
+                self.learn(news);
             }
             let effect = desired::effect(
                 &self.observed,

@@ -21,6 +21,8 @@ const NOT_ADMITTED: &str = "Prorata: this pod's job has not been admitted";
 const ALL_TOLD: &str = "Prorata: the places of this pod's job are told to other pods, and it is to be seen whether all come";
 const ALL_TAKEN: &str = "Prorata: every place of this pod's job has its pod, and none has ended";
 const NOT_PLANNED: &str = "Prorata: this pod's job has its place on another node";
+const NOT_AS_PLANNED: &str =
+    "Prorata: this pod asks for more GPUs than its job has been admitted with";
 const NOT_DECIDED: &str =
     "Prorata: whose the room is that is free is not decided yet, while jobs wait for some";
 const NO_ROOM: &str = "Prorata: the GPUs here are taken or promised";
@@ -62,6 +64,8 @@ pub fn answer<'a>(
     };
     let pod = &args.pod;
     match Concern::of(view, pod) {
+        // A part of what was admitted as a whole may say something else by now.
+        Concern::Planned(plan) if asks_for_more(pod, policy, plan) => refuse(names, NOT_AS_PLANNED),
         Concern::Planned(plan) => planned(view, &told.seats, plan, pod, names),
         Concern::LetGo(plan) => let_go(view, told, policy, plan, pod, names),
         // It was started, so either the view is behind or it is about to end. kube-scheduler would
@@ -305,6 +309,12 @@ fn asks(pod: &Pod, policy: &FilterPolicy) -> bool {
     shape.task != Resources::ZERO || shape.needs.profile.is_some()
 }
 
+/// Whether the pod asks for more than its place has.
+fn asks_for_more(pod: &Pod, policy: &FilterPolicy, plan: &Plan) -> bool {
+    let asked = gpus(pod, &policy.gpu_resource).task;
+    asked.get(Resource::Gpu) > plan.shape().task.get(Resource::Gpu)
+}
+
 /// kube-scheduler is to ask again in a few seconds, whether or not anything happens.
 fn later<'a>(why: &'static str) -> FilterResult<'a> {
     FilterResult {
@@ -329,6 +339,7 @@ pub(super) fn refusal(answer: &FilterResult<'_>) -> Option<&'static str> {
             (ALL_TOLD, "PlacesTold"),
             (ALL_TAKEN, "PlacesTaken"),
             (NOT_PLANNED, "NotPlanned"),
+            (NOT_AS_PLANNED, "NotAsPlanned"),
             (NO_ROOM, "NoRoom"),
         ];
         let known = known.into_iter().find(|(known, _)| *known == text);

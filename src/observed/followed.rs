@@ -96,11 +96,15 @@ impl Observed {
     }
 
     /// The admission of this job, which is not on record, gets another number.
-    pub fn renumber(&mut self, uid: &str, epoch: i64) {
+    pub fn renumber(&mut self, uid: &str, epoch: i64) -> News {
+        let mut news = News::default();
         if let Some(plan) = self.plans.get(uid) {
             let plan = plan.renumbered(epoch);
             self.plans.insert_mut(uid.to_owned(), plan);
+            news.touched.insert(uid.to_owned());
+            self.tell(&mut news);
         }
+        news
     }
 
     /// Whether an admission has started a job, though it may not be known here yet: records and what

@@ -91,7 +91,7 @@ impl Checks {
             return;
         }
         starts_by_its_record(store, change);
-        let knew = self.knew.get(&change.version).copied().unwrap_or_default();
+        let knew = self.knew[&change.version];
         let holds = |pod: &Value| {
             let node_key = super::scheduler::node_key(str_at(pod, "/spec/nodeName"));
             let is_near = store.get(&node_key).is_some_and(|node| {

@@ -312,11 +312,11 @@ impl World {
             }
             Next::Answers(reply) => {
                 let reply = self.replies.swap_remove(reply);
-                if let Some((process, kind, version)) = reply.tells {
+                // Whoever has given it up does not hear it.
+                let is_heard = reply.to.send(reply.response).is_ok();
+                if let Some((process, kind, version)) = reply.tells.filter(|_| is_heard) {
                     self.tell_of(process, kind, version);
                 }
-                // Whoever has given it up does not hear it.
-                let _ = reply.to.send(reply.response);
             }
             Next::Says(stream) => self.say(stream),
             Next::Syncs(job) => {

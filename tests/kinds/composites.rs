@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use prorata::api::State;
@@ -127,6 +128,7 @@ pub(crate) async fn a_job_set_waits_and_starts_whole(world: &World) {
         })
         .await;
     assert!(running(world, "sets").await.is_empty());
+    its_parts_may_not_ask_for_more(world).await;
     world.complete("first", "before").await;
     running_when(world, "sets", 7).await;
     assert_as_planned(world, "sets", "train").await;
@@ -140,6 +142,20 @@ pub(crate) async fn a_job_set_waits_and_starts_whole(world: &World) {
         .until_stands("sets", "train", State::Finished, "Finished")
         .await;
     delete(world, "sets", "JobSet", "train").await;
+}
+
+/// What its parts ask for is decided with the whole, though Kubernetes lets a suspended Job be edited.
+async fn its_parts_may_not_ask_for_more(world: &World) {
+    let (jobs, as_user) = (world.jobs("sets"), PostParams::default());
+    for mut part in child_jobs(world, "sets").await {
+        let spec = part.spec.as_mut().unwrap().template.spec.as_mut().unwrap();
+        let resources = spec.containers[0].resources.get_or_insert_default();
+        let limits = resources.limits.get_or_insert_default();
+        limits.insert("nvidia.com/gpu".to_owned(), Quantity("8".to_owned()));
+        let name = part.name_any();
+        let error = jobs.replace(&name, &as_user, &part).await.unwrap_err();
+        assert!(message(&error).contains("leave the resources"), "{error}");
+    }
 }
 
 /// Its user holds and releases it by its own field, and starts it by none.

@@ -97,7 +97,7 @@ fn a_pod_of_a_part_is_told_its_place_in_the_whole() {
 #[test]
 fn a_pod_that_was_started_by_what_is_not_known_yet_asks_again() {
     let view = view(false);
-    let on = |node: &str, names: &[&str]| {
+    let asked = |gpus: &str, node: &str, names: &[&str]| {
         let terms = json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}]);
         let required =
             json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
@@ -109,7 +109,10 @@ fn a_pod_that_was_started_by_what_is_not_known_yet_asks_again() {
                         "namespace": "red", "uid": "p", "annotations": {COMPLETION_INDEX: "0"},
                         "ownerReferences": [owner],
                     },
-                    "spec": {"containers": [], "affinity": {"nodeAffinity": required}},
+                    "spec": {
+                        "containers": [{"name": "main", "resources": {"limits": {"nvidia.com/gpu": gpus}}}],
+                        "affinity": {"nodeAffinity": required},
+                    },
                 },
                 "NodeNames": names,
             })
@@ -121,7 +124,11 @@ fn a_pod_that_was_started_by_what_is_not_known_yet_asks_again() {
         };
         serde_json::to_value(answer(Some(&view), &Told::default(), &policy, &args)).unwrap()
     };
+    let on = |node: &str, names: &[&str]| asked("1", node, names);
     assert_eq!(on("a", &["a"])["NodeNames"], json!(["a"]));
+    // Its template has been edited since.
+    let refused = &asked("2", "a", &["a"])["FailedAndUnresolvableNodes"];
+    assert_eq!(*refused, json!({"a": NOT_AS_PLANNED}));
     assert_eq!(on("c", &["c"])["Error"], json!(NOT_ADMITTED));
     // kube-scheduler itself has something against the node, and knows when that has passed.
     let refused = on("a", &["b"]);
