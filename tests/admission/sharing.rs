@@ -174,11 +174,29 @@ pub(crate) async fn what_is_no_share_is_refused(cluster: &Cluster) {
     refused::<Pod>(&pods, &from(card_and_share), mixed).await;
     let slot_and_instance = limits(json!({ SLOT: "1", "nvidia.com/mig-1g.10gb": "1" }));
     refused::<Pod>(&pods, &from(slot_and_instance), mixed).await;
+    edits_are_looked_at(&jobs, [("2", "0", one), ("1", "1", mixed)]).await;
 
     let mut misplaced = json(&job("misplaced", 0));
     misplaced["metadata"]["annotations"] = json!({ GPU_SHARE: "250m" });
     let because = "write them in spec.template.metadata.annotations";
     refused::<Job>(&jobs, &from(misplaced), because).await;
+}
+
+/// Kubernetes lets the resources of a suspended Job be edited.
+async fn edits_are_looked_at(jobs: &Api<Job>, edits: [(&str, &str, &str); 2]) {
+    let stored = create(jobs, &from(job_asking("edited", &[(GPU_SHARE, "250m")]))).await;
+    for (slots, cards, because) in edits {
+        let mut edited = json(&stored);
+        edited["metadata"]["resourceVersion"] = Value::Null;
+        let container = &mut edited["spec"]["template"]["spec"]["containers"][0];
+        container["resources"] = json!({ "limits": { SLOT: slots } });
+        if cards != "0" {
+            container["resources"]["limits"]["nvidia.com/gpu"] = cards.into();
+        }
+        let (edited, as_user): (Job, _) = (from(edited), PostParams::default());
+        let error = jobs.replace("edited", &as_user, &edited).await.unwrap_err();
+        assert!(message(&error).contains(because), "{error}");
+    }
 }
 
 /// What MPS is told is ours to say, and a share stays what it was.
