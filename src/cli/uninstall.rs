@@ -114,8 +114,23 @@ async fn remove_the_rest(cluster: &Cluster) -> Result<(), Failure> {
     delete_ours::<ClusterRole>(cluster).await?;
     delete_ours_in::<RoleBinding>(cluster, "kube-system").await?;
     let namespaces = Api::<Namespace>::all(cluster.client().clone());
-    delete(&namespaces, labels::AGENT_NAMESPACE).await?;
-    delete(&namespaces, labels::NAMESPACE).await
+    let ours = [labels::AGENT_NAMESPACE, labels::NAMESPACE];
+    for name in ours {
+        delete(&namespaces, name).await?;
+    }
+    // Until then it could not be installed again.
+    held::until("namespaces and definitions are gone", async || {
+        for name in ours {
+            let namespace = namespaces.get_opt(name).await;
+            let namespace = namespace.map_err(|error| Failure::api("get namespaces", error))?;
+            if namespace.is_some() {
+                return Ok(false);
+            }
+        }
+        let definitions = cluster.list_all::<CustomResourceDefinition>().await?;
+        Ok(!definitions.iter().any(is_ours))
+    })
+    .await
 }
 
 /// Deletes every object of a kind that bears our label.
