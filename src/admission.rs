@@ -245,6 +245,13 @@ fn requests(
     }
 }
 
+/// One expression for all of these, cheapest first: the API server evaluates every condition of a list,
+/// and stops within an expression.
+fn all(name: &str, expressions: &[&str]) -> MatchCondition {
+    let parts: Vec<String> = expressions.iter().map(|e| format!("({e})")).collect();
+    condition(name, parts.join(" &&\n"))
+}
+
 fn condition(name: &str, expression: impl Into<String>) -> MatchCondition {
     MatchCondition {
         name: name.to_owned(),

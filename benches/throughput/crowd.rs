@@ -18,7 +18,7 @@ use crate::requests::Requests;
 use crate::workload::TEAMS;
 
 /// Until each Job more has its record.
-const PATIENCE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_millis(20);
 const AT_LEAST: Duration = Duration::from_secs(60);
 /// How long nothing may be written.
 const STEADY: Duration = Duration::from_secs(20);

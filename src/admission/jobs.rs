@@ -9,7 +9,9 @@ use k8s_openapi::api::admissionregistration::v1::{
 
 use super::composites;
 use super::sharing;
-use super::{cel, condition, mutating_policy, requests, validating_policy, validation, variable};
+use super::{
+    all, cel, condition, mutating_policy, requests, validating_policy, validation, variable,
+};
 use crate::api::labels::{CREATED_BY, HELD, POLICY_RESOURCE};
 
 /// The policy that has new Jobs wait, and says for which resource.
@@ -106,18 +108,17 @@ pub(super) fn queue_again(gpu_resource: &str) -> MutatingAdmissionPolicy {
         is_held = format!("'{HELD}' in object.metadata.?annotations.orValue({{}})"),
         gate = cel::add_gate(TEMPLATE, TEMPLATE_PATH),
     );
-    // One expression, cheapest part first: the API server evaluates every condition of a list.
-    let concerned = format!(
-        "!({by_controller}) &&\n\
-         ({SUSPENDED} != {WAS_SUSPENDED} ||\n({SUSPENDED} && {IN_PART} && !{gated})) &&\n\
-         ({TOPMOST}) &&\n{asks}",
-        by_controller = cel::by_controller(),
-        asks = cel::asks_for_gpus(TEMPLATE, gpu_resource),
-    );
+    let by_users = format!("!({})", cel::by_controller());
+    let changes =
+        format!("{SUSPENDED} != {WAS_SUSPENDED} ||\n({SUSPENDED} && {IN_PART} && !{gated})");
+    let asks = cel::asks_for_gpus(TEMPLATE, gpu_resource);
     mutating_policy(
         "prorata-jobs-updated",
         requests("batch", &["v1"], &["jobs"], &["UPDATE"]),
-        vec![condition("is-held-or-let-go-by-its-user", concerned)],
+        vec![all(
+            "is-held-or-let-go-by-its-user",
+            &[&by_users, &changes, TOPMOST, &asks],
+        )],
         patch,
     )
 }

@@ -6,7 +6,9 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 
 use super::sharing;
-use super::{cel, condition, mutating_policy, requests, validating_policy, validation, variable};
+use super::{
+    all, cel, condition, mutating_policy, requests, validating_policy, validation, variable,
+};
 use crate::api::labels::CREATED_BY;
 use crate::translate::JOB_CONTROLLER;
 
@@ -26,36 +28,36 @@ pub(super) fn queue_new(gpu_resource: &str) -> MutatingAdmissionPolicy {
     );
     // The Job controller and operators make pods of what the queue has started; those of a Job that
     // starts in part have the gate from its template. A pod with a node cannot have a gate: the guard
-    // sees to it. One expression, cheapest part first: the API server evaluates every condition of a
-    // list.
-    let by_itself = format!(
-        "({by_others} || {gated}) &&\n!has(object.spec.nodeName) &&\n({asks}) &&\n({gated} ||\n!({operated}))",
-        by_others = format_args!("request.userInfo.username != '{JOB_CONTROLLER}'"),
-        gated = cel::is_gated(SPEC),
-        asks = sharing::asks(SPEC, "", gpu_resource),
-        operated = cel::by_operator(),
-    );
+    // sees to it.
+    let gated = cel::is_gated(SPEC);
+    let by_others = format!("request.userInfo.username != '{JOB_CONTROLLER}' || {gated}");
+    let asks = sharing::asks(SPEC, "", gpu_resource);
+    let by_itself = format!("{gated} ||\n!({})", cel::by_operator());
     mutating_policy(
         "prorata-pods-created",
         requests("", &["v1"], &["pods"], &["CREATE"]),
-        vec![condition("asks-for-gpus-and-queues-by-itself", by_itself)],
+        vec![all(
+            "asks-for-gpus-and-queues-by-itself",
+            &[&by_others, "!has(object.spec.nodeName)", &asks, &by_itself],
+        )],
         patch,
     )
 }
 
-/// The last word on pods. Of those that the Job controller makes, only what would take them past the
-/// queue, which a Job older than its tenant may say: the rest has been seen with their template.
+/// The last word on pods. A pod with whole GPUs that the Job controller makes, without a node or claims,
+/// passes every rule: it is looked at no further.
 pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
     let gpu = cel::asks_for_gpus(SPEC, gpu_resource);
     let concerned = format!(
         "request.operation == 'CREATE' && request.userInfo.username == '{JOB_CONTROLLER}'\n  \
-         ? has(object.spec.nodeName) ||\n{has_claims}\n  \
+         ? has(object.spec.nodeName) ||\n{has_claims} ||\n{parts}\n  \
          : {gpu} ||\n{} ||\n{} ||\n{has_claims} ||\n{} ||\n{}",
         sharing::says(&cel::annotations("object", "")),
         cel::claims(),
         cel::has_internal(&cel::annotations("object", "")),
         cel::has_internal(&cel::annotations("oldObject", "")),
         has_claims = cel::has_claims(SPEC),
+        parts = sharing::has_parts(SPEC, "", gpu_resource),
     );
     let mut variables = vec![
         variable("trusted", cel::trusted()),

@@ -6,7 +6,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 
 use super::isolation::{extend, looks_up, trusted};
-use super::{condition, mutating_policy, requests, validating_policy, validation, variable};
+use super::{all, condition, mutating_policy, requests, validating_policy, validation, variable};
 use crate::api::GROUP;
 use crate::api::labels::NODE_POOL;
 
@@ -117,16 +117,15 @@ pub(super) fn close() -> ValidatingAdmissionPolicy {
             affinity = terms(spec),
         )
     };
-    // One expression, since the API server evaluates every condition of a list.
-    let concerned = format!(
-        "({is_new}) &&\n(request.resource.resource == 'pods'\n  ? {}\n  : {})",
+    let reaches = format!(
+        "request.resource.resource == 'pods'\n  ? {}\n  : {}",
         reaches("dyn(object).spec"),
         reaches("dyn(object).spec.template.spec"),
     );
     let mut policy = validating_policy(
         CLOSED,
         constraints,
-        vec![condition("reaches-for-a-pool", concerned)],
+        vec![all("reaches-for-a-pool", &[&is_new, &reaches])],
         vec![
             variable("spec", SPEC),
             variable(

@@ -234,6 +234,21 @@ fn has_slot(spec: &str, object: &str, holder: &str, gpu_resource: &str) -> Strin
     )
 }
 
+/// Whether the pod has anything else than whole GPUs, or asks for it.
+pub(super) fn has_parts(spec: &str, holder: &str, gpu_resource: &str) -> String {
+    let is_part = format!(
+        "k == '{}' || k.startsWith('{}')",
+        resources::slots(gpu_resource),
+        resources::INSTANCES
+    );
+    format!(
+        "({spec}.containers + {spec}.?initContainers.orValue([])).exists(c,\n  \
+         c.?resources.?limits.orValue({{}}).exists(k, {is_part}) ||\n  \
+         c.?resources.?requests.orValue({{}}).exists(k, {is_part})) ||\n{}",
+        says(&cel::annotations("object", holder)),
+    )
+}
+
 /// Whether the container `c` names a slot.
 fn names_slot(gpu_resource: &str) -> String {
     let slots = resources::slots(gpu_resource);

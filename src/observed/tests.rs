@@ -450,7 +450,7 @@ fn an_admission_whose_number_another_has_gets_a_new_one() {
     observed.apply(Change::Applied(Object::QueuedJob(Box::new(record.clone()))));
     assert!(observed.is_overtaken("j"));
     assert_eq!(observed.last_epoch(), 1);
-    let _ = observed.renumber("j", 2);
+    assert!(observed.renumber("j", 2).touched.contains("j"));
     assert!(!observed.is_overtaken("j"));
     assert_eq!(observed.plan("j").map(Plan::epoch), Some(2));
     // It may be over already, and its Job be heard of as it was before.

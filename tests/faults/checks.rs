@@ -28,9 +28,9 @@ pub(crate) struct Checks {
     ready: BTreeMap<Key, u64>,
     /// Up to which version whoever has just started a Job knew nodes, by the version of that.
     knew: BTreeMap<u64, u64>,
-    /// Whether nobody acts on what is long past, and whether besides everybody hears of nodes.
+    /// Whether nobody acts on what is long past, and whether besides everybody hears of nodes in time.
     is_recent: bool,
-    is_heard_of: bool,
+    hears_of_nodes: bool,
 }
 
 impl Checks {
@@ -38,7 +38,7 @@ impl Checks {
     pub(crate) fn new(faults: &Faults) -> Self {
         Self {
             is_recent: faults.are_recent(),
-            is_heard_of: faults.are_heard_of(),
+            hears_of_nodes: faults.let_nodes_be_heard_of(),
             ..Self::default()
         }
     }
@@ -155,7 +155,7 @@ impl Checks {
                 "node {}: pods have {taken} GPUs: {held:?}",
                 key.name
             );
-            for ((name, job), gpus) in places.iter().filter(|_| self.is_heard_of) {
+            for ((name, job), gpus) in places.iter().filter(|_| self.hears_of_nodes) {
                 if *name == key.name {
                     let holds = held.entry(job).or_default();
                     *holds = (*holds).max(*gpus);

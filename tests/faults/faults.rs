@@ -117,8 +117,8 @@ impl Faults {
             && self.events_missed == 0
     }
 
-    /// Whether besides nobody plans with a node that is gone, or without one that is back.
-    pub(crate) const fn are_heard_of(&self) -> bool {
+    /// Whether besides everybody hears in time that a node is gone, or back.
+    pub(crate) const fn let_nodes_be_heard_of(&self) -> bool {
         self.are_recent() && (self.stalls == 0 || self.nodes_lost == 0)
     }
 
