@@ -11,6 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use prorata_core::{Devices, Event, Job, JobId, Node, NodeId, Placement, Snapshot, TenantId, Time};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
+use crate::effects::PodName;
 use crate::plan::Plan;
 use crate::translate::{JobView, Part, PodView, RecordView, TenantView};
 use crate::watch::{Change, Kind, Object};
@@ -101,8 +102,12 @@ pub struct Observed {
 #[derive(Clone, Debug)]
 struct Unscheduled {
     job: Uid,
-    index: Option<u32>,
     why: String,
+    index: Option<u32>,
+    name: PodName,
+    nominated: Option<NodeId>,
+    /// The node of its place, where that has only not been looked at.
+    overlooked: Option<NodeId>,
 }
 
 /// What an administrator says of PriorityClasses, by name.
@@ -325,7 +330,14 @@ impl Observed {
     /// Takes up what a write of ours answered. A Job that is gone meanwhile stays gone.
     pub fn apply_written(&mut self, object: Object) -> News {
         let uid = object.key();
-        if self.jobs.contains_key(&uid) || self.pods.contains_key(&uid) {
+        let is_known = match &object {
+            // It may have a node meanwhile.
+            Object::Pod(pod) if pod.node.is_none() && pod.gated.is_none() => {
+                self.unscheduled.contains_key(&uid)
+            }
+            _ => self.jobs.contains_key(&uid) || self.pods.contains_key(&uid),
+        };
+        if is_known {
             self.apply(Change::Applied(object))
         } else {
             News::default()

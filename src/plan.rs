@@ -102,6 +102,15 @@ impl Plan {
         Some(&self.fixed.placement.slot(seat)?.node)
     }
 
+    /// The node of a place: where the pod was that had it before, for that is what is held for the next
+    /// one, unless it is none of the planned nodes, which the template may name.
+    #[must_use]
+    pub fn node_of<'a>(&'a self, held: &'a Placement, seat: u32) -> Option<&'a NodeId> {
+        let held = held.slot(seat).map(|slot| &slot.node);
+        held.filter(|node| self.is_on(node))
+            .or_else(|| self.node(seat))
+    }
+
     /// Whether any place is on this node.
     #[must_use]
     pub fn is_on(&self, node: &NodeId) -> bool {

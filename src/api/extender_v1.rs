@@ -4,6 +4,7 @@
 //! inside a pod is ordinary Kubernetes JSON. Unused fields arrive as `null`. Only what answers
 //! depend on is read: a pod has some 40 fields, and this is the hottest path there is.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,26 @@ pub struct Args {
     /// The nodes that kube-scheduler would take.
     #[serde(default)]
     pub node_names: Option<Vec<String>>,
+}
+
+/// What kube-scheduler is told of a pod, before the name of the node of its place, where that is not among
+/// those it asks about and it need not have looked at it: from 100 nodes on it looks for as many as it
+/// thinks enough. It writes that into the pod's condition, where the controller reads it.
+const OVERLOOKED: &str = "Prorata: kube-scheduler has not looked at this pod's node ";
+
+/// The same, with the name.
+#[must_use]
+pub fn overlooked(node: &str) -> String {
+    format!("{OVERLOOKED}{node}")
+}
+
+/// The node that a message says has been overlooked.
+#[must_use]
+pub fn overlooked_in(message: &str) -> Option<&str> {
+    let (_, name) = message.split_once(OVERLOOKED)?;
+    // What stands around it is kube-scheduler's.
+    let is_over = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
+    name.split(is_over).next()
 }
 
 /// What an answer depends on of a pod.
@@ -83,7 +104,7 @@ pub struct FilterResult<'a> {
     /// The same, where preemption cannot help.
     pub failed_and_unresolvable_nodes: BTreeMap<&'a str, &'static str>,
     /// What is wrong with the call itself.
-    pub error: &'static str,
+    pub error: Cow<'static, str>,
 }
 
 /// One node of the answer to `POST /prioritize`.
@@ -102,4 +123,18 @@ pub struct HostPriority<'a> {
 pub struct PreemptResult {
     /// Nodes with their victims.
     pub node_name_to_meta_victims: BTreeMap<String, ()>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_node_has_been_overlooked_is_read_from_what_stands_around_it() {
+        let told = overlooked("gpu-07.example");
+        assert_eq!(overlooked_in(&told), Some("gpu-07.example"));
+        let wrapped = format!("running extender: \"{told}\", skipped");
+        assert_eq!(overlooked_in(&wrapped), Some("gpu-07.example"));
+        assert_eq!(overlooked_in("0/3 nodes are available"), None);
+    }
 }

@@ -16,7 +16,7 @@ use crate::translate::{Form, Gated, JobView, PodView, RecordView};
 /// What is to be done to the pods of this job, if anything is.
 pub(super) fn write(observed: &Observed, snapshot: &Snapshot, view: &JobView) -> Option<PodsWrite> {
     if view.form.suspends() {
-        return None;
+        return nominate(observed, view);
     }
     let members = observed.members(view.id.uid());
     if let Some(leaver) = observed.leaver(view.id.uid()) {
@@ -31,6 +31,19 @@ pub(super) fn write(observed: &Observed, snapshot: &Snapshot, view: &JobView) ->
     let places = snapshot.placement(&view.id)?;
     let pods = let_go(plan, places, &members);
     (!pods.is_empty()).then_some(PodsWrite::LetGo(pods))
+}
+
+/// Tells pods of a Job their nodes that kube-scheduler has not looked at: it tries such a node first.
+fn nominate(observed: &Observed, view: &JobView) -> Option<PodsWrite> {
+    let uid = view.id.uid();
+    let plan = observed.plan(uid)?;
+    if view.is_suspended || observed.leaver(uid).is_some() {
+        return None;
+    }
+    let overlooked = observed.overlooked(uid);
+    let planned = overlooked.filter(|(_, node)| plan.is_on(node));
+    let pods: Vec<_> = planned.map(|(p, node)| (p.clone(), node.clone())).collect();
+    (!pods.is_empty()).then_some(PodsWrite::Nominate(pods))
 }
 
 /// Whether that lets the first pods of the job go.
@@ -50,8 +63,8 @@ fn let_go(
     let on_their_way = members
         .iter()
         .filter(|(pod, gated)| !gated.is_waiting && pod.node.is_none());
-    for (_, gated) in on_their_way {
-        let theirs = |seat: &u32| !taken.contains(seat) && node(*seat) == gated.nominated.as_ref();
+    for (pod, _) in on_their_way {
+        let theirs = |seat: &u32| !taken.contains(seat) && node(*seat) == pod.nominated.as_ref();
         taken.extend((0..plan.seats()).find(theirs));
     }
     let free = (0..plan.seats()).filter(|seat| !taken.contains(seat));
@@ -79,6 +92,7 @@ pub(super) fn about(observed: &Observed, view: &JobView) -> Option<PodName> {
 pub(super) fn notice(write: &PodsWrite, was_told: bool) -> Option<Notice> {
     let (reason, message) = match write {
         PodsWrite::LetGo(_) if !was_told => return None,
+        PodsWrite::Nominate(_) => return None,
         PodsWrite::LetGo(_) => (
             "Admitted",
             "its place is decided, and it is on its way there",

@@ -23,7 +23,9 @@ fn pod(uid: &str, gpus: u64) -> Object {
         takes: Resources::gpus(gpus),
         unit: Default::default(),
         others: Others::NONE,
+        nominated: None,
         unschedulable: None,
+        overlooked: None,
         is_over: false,
         gated: None,
     })

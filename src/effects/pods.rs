@@ -28,6 +28,8 @@ pub struct PodName {
 pub enum PodsWrite {
     /// Each is told its node and let go.
     LetGo(Vec<(PodName, NodeId)>),
+    /// Each is told its node: kube-scheduler tries it, and has not looked at that one.
+    Nominate(Vec<(PodName, NodeId)>),
     /// Each is asked to leave. A PodDisruptionBudget may say no for now.
     Evict(Vec<PodName>),
     /// Each is deleted: a PodDisruptionBudget has said no for long enough.
@@ -38,7 +40,7 @@ impl PodsWrite {
     /// How many requests it takes; to end a pod, two: it is told why.
     pub(super) fn requests(&self) -> u32 {
         let requests = match self {
-            Self::LetGo(pods) => pods.len(),
+            Self::LetGo(pods) | Self::Nominate(pods) => pods.len(),
             Self::Evict(pods) => pods.len(),
             Self::Delete(pods) => 2 * pods.len(),
         };
@@ -59,6 +61,10 @@ impl Writer {
                 let writes = pods.iter().map(|(pod, node)| self.let_go(&api, pod, node));
                 collect(writes).await
             }
+            PodsWrite::Nominate(pods) => {
+                let writes = pods.iter().map(|(pod, node)| self.told(&api, pod, node));
+                collect(writes).await
+            }
             PodsWrite::Evict(pods) => collect(pods.iter().map(|pod| evict(&api, pod))).await,
             PodsWrite::Delete(pods) => collect(pods.iter().map(|pod| delete(&api, pod))).await,
         }
@@ -71,13 +77,9 @@ impl Writer {
         pod: &PodName,
         node: &NodeId,
     ) -> kube::Result<Option<PodView>> {
+        nominate(api, pod, node).await?;
         let metadata = json!({"uid": pod.uid});
-        let nominated =
-            json!({"metadata": metadata, "status": {"nominatedNodeName": node.as_str()}});
         let params = PatchParams::default();
-        api.patch_status(&pod.name, &params, &Patch::Merge(nominated))
-            .await?;
-        fault::after_write();
         let gate = json!({"name": labels::GATE, "$patch": "delete"});
         let open = json!({"metadata": metadata, "spec": {"schedulingGates": [gate]}});
         let written = api
@@ -86,6 +88,30 @@ impl Writer {
         fault::after_write();
         Ok(Some(PodView::new(&written, &self.gpu_resource)))
     }
+
+    /// Whoever is gone need not be told.
+    async fn told(
+        &self,
+        api: &Api<Pod>,
+        pod: &PodName,
+        node: &NodeId,
+    ) -> kube::Result<Option<PodView>> {
+        match nominate(api, pod, node).await {
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
+            written => Ok(Some(PodView::new(&written?, &self.gpu_resource))),
+        }
+    }
+}
+
+async fn nominate(api: &Api<Pod>, pod: &PodName, node: &NodeId) -> kube::Result<Pod> {
+    let metadata = json!({"uid": pod.uid});
+    let nominated = json!({"metadata": metadata, "status": {"nominatedNodeName": node.as_str()}});
+    let params = PatchParams::default();
+    let written = api
+        .patch_status(&pod.name, &params, &Patch::Merge(nominated))
+        .await?;
+    fault::after_write();
+    Ok(written)
 }
 
 async fn evict(api: &Api<Pod>, pod: &PodName) -> kube::Result<Option<PodView>> {

@@ -1,14 +1,17 @@
 //! What the extender answers: a pure function of the view and the question.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::PodSpec;
 use prorata_core::job::Shape;
-use prorata_core::{Needs, NodeId, Placement, Resource, Resources};
+use prorata_core::{Needs, NodeId, Resource, Resources};
 use tokio::time::Instant;
 
 use super::{Offers, Seats};
-use crate::api::extender_v1::{Args, FilterResult, HostPriority, Owner, Pod};
+use crate::api::extender_v1::{
+    Args, FilterResult, HostPriority, Owner, Pod, overlooked, overlooked_in,
+};
 use crate::kinds::Composite;
 use crate::observed::topmost;
 use crate::plan::Plan;
@@ -29,6 +32,9 @@ const NO_ROOM: &str = "Prorata: the GPUs here are taken or promised";
 
 /// The best score that kube-scheduler expects.
 const SCORE_MAX: u8 = 10;
+
+/// Who is asked about fewer nodes has looked at all: kube-scheduler's `minFeasibleNodesToFind`.
+const SAMPLE_MIN: usize = 100;
 
 const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
 
@@ -152,17 +158,15 @@ fn let_go<'a>(
     // What a pod of the gang has found elsewhere is held there for the next one.
     let held = view.snapshot.placement(plan.job());
     let places = held.unwrap_or_else(|| plan.placement());
-    let status = pod.status.as_ref();
-    let nominated = status.and_then(|status| status.nominated_node_name.as_deref());
     let is_planned = |name: &&str| {
         let mut slots = places.slots();
         slots.any(|slot| slot.node.as_str() == *name)
     };
     let seat = || {
-        told.seats
-            .tell(plan, &pod.metadata.uid, &view.departed, Instant::now())
+        let (uid, now) = (&pod.metadata.uid, Instant::now());
+        told.seats.tell(plan, uid, |_| false, &view.departed, now)
     };
-    let node = match nominated.filter(is_planned) {
+    let node = match nominated(pod).filter(is_planned) {
         Some(node) => Some(NodeId::from(node)),
         None => seat().and_then(|seat| Some(places.slot(seat)?.node.clone())),
     };
@@ -175,6 +179,11 @@ fn let_go<'a>(
         },
         None => unmanaged(view, &told.offers, policy, pod, names),
     }
+}
+
+/// The node that it has been told to try first.
+fn nominated(pod: &Pod) -> Option<&str> {
+    pod.status.as_ref()?.nominated_node_name.as_deref()
 }
 
 /// Whether an object of this kind may hold pods back.
@@ -203,9 +212,16 @@ fn planned<'a>(
     };
     let index = pod.metadata.annotations.get(COMPLETION_INDEX);
     let index = index.and_then(|text| plan.seat_of_index(text.parse().ok()?));
-    let seat =
-        index.or_else(|| seats.tell(plan, &pod.metadata.uid, &view.departed, Instant::now()));
-    let Some(node) = seat.and_then(|seat| node_of(plan, places, seat)) else {
+    let nominated = nominated(pod);
+    let is_there = |seat: u32| plan.node_of(places, seat).map(NodeId::as_str) == nominated;
+    let tell = || {
+        let (uid, now) = (&pod.metadata.uid, Instant::now());
+        seats.tell(plan, uid, is_there, &view.departed, now)
+    };
+    let Some(node) = index
+        .or_else(tell)
+        .and_then(|seat| plan.node_of(places, seat))
+    else {
         // One that is gone may still be seen.
         return later(if plan.is_full() { ALL_TAKEN } else { ALL_TOLD });
     };
@@ -219,6 +235,9 @@ fn planned<'a>(
         None if is_of_another_plan(pod, node) => later(NOT_ADMITTED),
         // kube-scheduler knows the node already, or again.
         None if view.snapshot.unused(node).is_none() => later(NOT_READY),
+        None if gives && names.len() >= SAMPLE_MIN && nominated != Some(node.as_str()) => {
+            later(overlooked(node.as_str()))
+        }
         None => refuse(names, NOT_PLANNED),
     }
 }
@@ -228,14 +247,6 @@ fn planned<'a>(
 fn is_of_another_plan(pod: &Pod, node: &NodeId) -> bool {
     let spec: Option<PodSpec> = serde_json::from_str(pod.spec.get()).ok();
     spec.is_some_and(|spec| !translate::leads_to(&spec, node))
-}
-
-/// The node of a place: where the pod was that had it before, for that is what is held for the next
-/// one, unless the template, which names the planned nodes, would not have it there.
-fn node_of<'a>(plan: &'a Plan, places: &'a Placement, seat: u32) -> Option<&'a NodeId> {
-    let held = places.slot(seat).map(|slot| &slot.node);
-    held.filter(|node| plan.is_on(node))
-        .or_else(|| plan.node(seat))
 }
 
 /// A GPU pod that is not ours to queue: any room that is neither taken nor assumed. On nodes that
@@ -316,9 +327,9 @@ fn asks_for_more(pod: &Pod, policy: &FilterPolicy, plan: &Plan) -> bool {
 }
 
 /// kube-scheduler is to ask again in a few seconds, whether or not anything happens.
-fn later<'a>(why: &'static str) -> FilterResult<'a> {
+fn later<'a>(why: impl Into<Cow<'static, str>>) -> FilterResult<'a> {
     FilterResult {
-        error: why,
+        error: why.into(),
         ..FilterResult::default()
     }
 }
@@ -330,7 +341,7 @@ pub(super) fn refusal(answer: &FilterResult<'_>) -> Option<&'static str> {
     }
     let failed = answer.failed_nodes.values();
     let failed = failed.chain(answer.failed_and_unresolvable_nodes.values());
-    let texts = [answer.error].into_iter().chain(failed.copied());
+    let texts = [&*answer.error].into_iter().chain(failed.copied());
     let mut words = texts.filter_map(|text| {
         let known = [
             (NOT_READY, "NotReady"),
@@ -343,7 +354,8 @@ pub(super) fn refusal(answer: &FilterResult<'_>) -> Option<&'static str> {
             (NO_ROOM, "NoRoom"),
         ];
         let known = known.into_iter().find(|(known, _)| *known == text);
-        known.map(|(_, word)| word)
+        let known = known.map(|(_, word)| word);
+        known.or_else(|| overlooked_in(text).map(|_| "Overlooked"))
     });
     Some(words.next().unwrap_or("Other"))
 }

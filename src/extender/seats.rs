@@ -27,11 +27,13 @@ struct Told {
 
 impl Seats {
     /// The place of a pod of this plan's Job that is not bound yet; `None` while others may be on
-    /// their way to all that are free. Those that have `departed` are not.
+    /// their way to all that are free. Those that have `departed` are not. It is where the pod has been
+    /// told by the controller to go, if a place there is free.
     pub fn tell(
         &self,
         plan: &Plan,
         pod: &str,
+        is_nominated: impl Fn(u32) -> bool,
         departed: &RedBlackTreeSetSync<String>,
         now: Instant,
     ) -> Option<u32> {
@@ -57,8 +59,14 @@ impl Seats {
         // What a pod had that is over may be another job's by now.
         let is_new = |seat: &u32| free(seat) && !plan.was_taken(*seat);
         let seat = known
+            .filter(|seat| is_nominated(*seat))
+            .or_else(|| (0..plan.seats()).find(|seat| free(seat) && is_nominated(*seat)))
+            .or(known)
             .or_else(|| (0..plan.seats()).find(is_new))
             .or_else(|| (0..plan.seats()).find(free))?;
+        if let Some(known) = known {
+            told.pods.remove(&known);
+        }
         told.pods.insert(seat, (now, pod.to_owned()));
         Some(seat)
     }
@@ -97,10 +105,16 @@ mod tests {
             takes: Resources::ZERO,
             unit: Default::default(),
             others: Others::NONE,
+            nominated: None,
             unschedulable: None,
+            overlooked: None,
             is_over: false,
             gated: None,
         });
+    }
+
+    fn nowhere(_: u32) -> bool {
+        false
     }
 
     fn none() -> RedBlackTreeSetSync<String> {
@@ -112,55 +126,85 @@ mod tests {
         let (seats, mut plan) = (Seats::default(), plan(1));
         bound(&mut plan, "p");
         plan.leave("p");
-        let tell = |pod| seats.tell(&plan, pod, &none(), Instant::now());
+        let tell = |pod| seats.tell(&plan, pod, nowhere, &none(), Instant::now());
         assert_eq!([tell("q"), tell("r")], [Some(1), Some(0)]);
     }
 
     #[test]
     fn a_place_that_another_replica_has_told_meanwhile_is_not_told_again() {
         let (seats, mut plan) = (Seats::default(), plan(1));
-        assert_eq!(seats.tell(&plan, "q", &none(), Instant::now()), Some(0));
+        assert_eq!(
+            seats.tell(&plan, "q", nowhere, &none(), Instant::now()),
+            Some(0)
+        );
         bound(&mut plan, "p");
-        assert_eq!(seats.tell(&plan, "q", &none(), Instant::now()), Some(1));
+        assert_eq!(
+            seats.tell(&plan, "q", nowhere, &none(), Instant::now()),
+            Some(1)
+        );
     }
 
     #[test]
     fn whoever_has_departed_leaves_its_place_to_the_next() {
         let (seats, now) = (Seats::default(), Instant::now());
         let plan = plan(1);
-        seats.tell(&plan, "p", &none(), now);
-        seats.tell(&plan, "q", &none(), now);
-        assert_eq!(seats.tell(&plan, "r", &none(), now), None);
+        seats.tell(&plan, "p", nowhere, &none(), now);
+        seats.tell(&plan, "q", nowhere, &none(), now);
+        assert_eq!(seats.tell(&plan, "r", nowhere, &none(), now), None);
         let departed = none().insert("p".to_owned());
-        assert_eq!(seats.tell(&plan, "r", &departed, now), Some(0));
+        assert_eq!(seats.tell(&plan, "r", nowhere, &departed, now), Some(0));
     }
 
     #[test]
     fn each_pod_is_told_its_own_place_and_the_same_again() {
         let (seats, now) = (Seats::default(), Instant::now());
-        assert_eq!(seats.tell(&plan(1), "p", &none(), now), Some(0));
-        assert_eq!(seats.tell(&plan(1), "q", &none(), now), Some(1));
-        assert_eq!(seats.tell(&plan(1), "p", &none(), now), Some(0));
+        assert_eq!(seats.tell(&plan(1), "p", nowhere, &none(), now), Some(0));
+        assert_eq!(seats.tell(&plan(1), "q", nowhere, &none(), now), Some(1));
+        assert_eq!(seats.tell(&plan(1), "p", nowhere, &none(), now), Some(0));
     }
 
     #[test]
     fn a_pod_that_replaces_another_gets_its_place() {
         let (seats, now) = (Seats::default(), Instant::now());
         let mut plan = plan(1);
-        seats.tell(&plan, "p", &none(), now);
+        seats.tell(&plan, "p", nowhere, &none(), now);
         bound(&mut plan, "p");
-        seats.tell(&plan, "q", &none(), now);
+        seats.tell(&plan, "q", nowhere, &none(), now);
         // r comes in its stead if q is deleted before it is bound; or p has ended, and q is bound.
-        assert_eq!(seats.tell(&plan, "r", &none(), now), None);
-        assert_eq!(seats.tell(&plan, "r", &none(), now + BOUND_WITHIN), Some(1));
+        assert_eq!(seats.tell(&plan, "r", nowhere, &none(), now), None);
+        assert_eq!(
+            seats.tell(&plan, "r", nowhere, &none(), now + BOUND_WITHIN),
+            Some(1)
+        );
         plan.leave("p");
-        assert_eq!(seats.tell(&plan, "s", &none(), now + BOUND_WITHIN), Some(0));
+        assert_eq!(
+            seats.tell(&plan, "s", nowhere, &none(), now + BOUND_WITHIN),
+            Some(0)
+        );
+    }
+
+    #[test]
+    fn who_has_been_told_where_to_go_gets_a_place_there() {
+        let (seats, now) = (Seats::default(), Instant::now());
+        let plan = plan(1);
+        let tell = |pod, node: &str| {
+            let there = |seat| plan.node(seat).unwrap().as_str() == node;
+            seats.tell(&plan, pod, there, &none(), now)
+        };
+        assert_eq!(seats.tell(&plan, "p", nowhere, &none(), now), Some(0));
+        assert_eq!(
+            tell("p", "b"),
+            Some(1),
+            "it gives up what it was told before"
+        );
+        assert_eq!(tell("q", "b"), Some(0), "that is told to another");
+        assert_eq!([tell("p", "b"), tell("q", "a")], [Some(1), Some(0)]);
     }
 
     #[test]
     fn another_admission_starts_anew() {
         let (seats, now) = (Seats::default(), Instant::now());
-        seats.tell(&plan(1), "p", &none(), now);
-        assert_eq!(seats.tell(&plan(2), "q", &none(), now), Some(0));
+        seats.tell(&plan(1), "p", nowhere, &none(), now);
+        assert_eq!(seats.tell(&plan(2), "q", nowhere, &none(), now), Some(0));
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use prorata_core::{Event, NodeId, TenantId, Time};
 
 use super::evictions::Leaver;
-use super::{News, Observed, Uid};
+use super::{News, Observed, Uid, Unscheduled};
 
 /// How long what may pass by itself is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,8 +233,8 @@ impl Observed {
     }
 
     fn why_unplaced(&self, uid: &str) -> String {
-        let mut pods = self.unscheduled.values();
-        match pods.find(|pod| pod.job == uid) {
+        let pods = self.unscheduled.values().filter(|pod| pod.job == uid);
+        match pods.min_by_key(|pod| pod.overlooked.is_some()) {
             Some(pod) => format!(
                 "it was started, but kube-scheduler cannot place its pods: {}",
                 pod.why
@@ -248,7 +248,8 @@ impl Observed {
     /// Nodes where pods were to come that kube-scheduler does not place there, each with how many
     /// pods of the same job are on it.
     fn refusing_nodes(&self, uid: &str) -> BTreeMap<NodeId, u32> {
-        let refused = self.unscheduled.values().filter(|pod| pod.job == uid);
+        let is_refused = |pod: &&Unscheduled| pod.job == uid && pod.overlooked.is_none();
+        let refused = self.unscheduled.values().filter(is_refused);
         let Some(plan) = self.plans.get(uid).filter(|_| refused.clone().count() > 0) else {
             return BTreeMap::new();
         };

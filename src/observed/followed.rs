@@ -113,7 +113,7 @@ impl Observed {
         let by_one = |view: &JobView| view.epoch.is_some_and(|epoch| epoch > translate::FREED);
         let members = self.members(uid);
         let mut gone = members.iter().filter(|(_, gated)| !gated.is_waiting);
-        self.jobs.get(uid).is_some_and(by_one) || gone.any(|(_, gated)| gated.nominated.is_some())
+        self.jobs.get(uid).is_some_and(by_one) || gone.any(|(pod, _)| pod.nominated.is_some())
     }
 
     /// Forgets the job with its admission; it is told anew.

@@ -3,6 +3,7 @@
 use prorata_core::{Event, JobId, NodeId, PodId, Resource, Resources, TaskId};
 
 use super::{News, Observed, Uid, Unscheduled};
+use crate::effects::PodName;
 use crate::plan::Plan;
 use crate::translate::{Form, PodView};
 
@@ -45,10 +46,28 @@ impl Observed {
         });
         if let Some((job, why)) = job.zip(pod.unschedulable) {
             news.touched.insert(job.clone());
-            let index = pod.index;
-            let pod_now = Unscheduled { job, index, why };
+            let name = PodName {
+                name: pod.name,
+                uid: pod.uid.clone(),
+            };
+            let pod_now = Unscheduled {
+                job,
+                why,
+                index: pod.index,
+                name,
+                nominated: pod.nominated,
+                overlooked: pod.overlooked,
+            };
             self.unscheduled.insert(pod.uid, pod_now);
         }
+    }
+
+    /// The pods of a Job that kube-scheduler does not place because it has not looked at their nodes, each
+    /// with its node, unless it has been told that already.
+    pub fn overlooked(&self, job: &str) -> impl Iterator<Item = (&PodName, &NodeId)> {
+        let all = self.unscheduled.values().filter(move |pod| pod.job == job);
+        let untold = all.filter(|pod| pod.nominated != pod.overlooked);
+        untold.filter_map(|pod| Some((&pod.name, pod.overlooked.as_ref()?)))
     }
 
     /// The bound pods that have a seat in their job's plan.

@@ -48,7 +48,9 @@ fn pod(uid: &str, namespace: &str) -> Object {
         takes: Resources::gpus(1),
         unit: Default::default(),
         others: Others::NONE,
+        nominated: None,
         unschedulable: None,
+        overlooked: None,
         is_over: false,
         gated: None,
     })
@@ -191,6 +193,36 @@ fn a_pod_that_finds_no_place_has_its_job_wait_and_its_node_avoided() {
     assert!(observed.obstacle("j").unwrap().ends_with("no volume"));
     let wanted = observed.wanted("j").unwrap();
     assert!(!wanted.needs.allow(&Node::new("a")) && wanted.needs.allow(&Node::new("b")));
+}
+
+#[test]
+fn a_pod_whose_node_is_overlooked_is_told_it_once() {
+    let mut observed = observed();
+    let Object::Pod(bound) = pod("p", "red") else {
+        panic!("a pod")
+    };
+    let unbound = PodView {
+        node: None,
+        unschedulable: Some("overlooked".to_owned()),
+        overlooked: Some("a".into()),
+        ..bound.clone()
+    };
+    let told = Object::Pod(PodView {
+        nominated: Some("a".into()),
+        ..unbound.clone()
+    });
+    let nodes = |observed: &Observed| -> Vec<NodeId> {
+        let overlooked = observed.overlooked("j");
+        overlooked.map(|(_, node)| node.clone()).collect()
+    };
+    observed.apply(Change::Applied(Object::Pod(unbound)));
+    assert_eq!(nodes(&observed), ["a".into()]);
+    observed.apply_written(told.clone());
+    assert_eq!(nodes(&observed), []);
+    // What a write answers may be older than what the watch has told.
+    observed.apply(Change::Applied(Object::Pod(bound)));
+    observed.apply_written(told);
+    assert!(!observed.coming.has("red", "j"));
 }
 
 /// A PodDisruptionBudget may hold it back for longer than anyone waits.

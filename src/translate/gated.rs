@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as k8s;
 use kube::ResourceExt;
-use prorata_core::{JobId, Needs, NodeId, Resources, Time};
+use prorata_core::{JobId, Needs, Resources, Time};
 
 use super::job::{Form, JobView, Part, max_duration};
 use super::template::Template;
@@ -39,8 +39,6 @@ pub struct Gated {
     pub is_ready: bool,
     /// It is being deleted.
     pub is_leaving: bool,
-    /// Where it has been told to go.
-    pub nominated: Option<NodeId>,
     /// Whether it may be evicted.
     pub preemptible: bool,
     /// What it demands of its node.
@@ -74,7 +72,6 @@ impl Gated {
         };
         let controller = controller(metadata);
         let gates = || spec.scheduling_gates.iter().flatten();
-        let nominated = pod.status.as_ref()?.nominated_node_name.as_deref();
         asked.names_gpus.then_some(Self {
             name: pod.name_any(),
             version: version(metadata),
@@ -85,7 +82,6 @@ impl Gated {
             is_waiting: gates().any(|gate| gate.name == labels::GATE),
             is_ready: gates().all(|gate| gate.name == labels::GATE),
             is_leaving: metadata.deletion_timestamp.is_some(),
-            nominated: nominated.map(NodeId::from),
             preemptible: controller.is_some()
                 || annotation(metadata, labels::PREEMPTIBLE) == Some("true"),
             controller: controller.map(|owner| (owner.uid.clone(), owner.kind.clone())),

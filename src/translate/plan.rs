@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::{Form, JobView};
 use crate::api::labels;
 
-/// Beyond so many nodes the plan is not written into the template; Filter alone tells it.
+/// Beyond so many nodes the plan is not written into the template; Filter tells it, and the pod itself where
+/// kube-scheduler has not looked at its node.
 pub const AFFINITY_NODES_MAX: usize = 32;
 
 /// The field of a node that our terms match.
@@ -19,7 +20,7 @@ pub const NAME_FIELD: &str = "metadata.name";
 
 /// The one patch that starts a Job: a JSON Patch that unsuspends it and names its nodes. It
 /// applies only to this very Job as it was planned. In the templates of other kinds nobody may
-/// name nodes any more; their nodes are told by Filter alone.
+/// name nodes any more; their nodes are told as those of a plan that is too wide.
 #[must_use]
 pub fn release(job: &JobView, epoch: i64, placement: &Placement) -> Value {
     let suspend = suspend_path(job.form);

@@ -11,6 +11,7 @@ use prorata_simulator::quantity::{self, QuantityError};
 
 use super::asked::{self, Annotations, AskError, Unit};
 use super::{annotation, controller, gated::Gated, moment, node::counted};
+use crate::api::extender_v1::overlooked_in;
 use crate::api::resources;
 use crate::kinds::Composite;
 
@@ -47,8 +48,12 @@ pub struct PodView {
     pub unit: Unit,
     /// What else it takes there.
     pub others: Others,
+    /// Where it has been told to go.
+    pub nominated: Option<NodeId>,
     /// What kube-scheduler says of one that it cannot place.
     pub unschedulable: Option<String>,
+    /// The node of its place, where that is only that kube-scheduler has not looked at it.
+    pub overlooked: Option<NodeId>,
     /// Succeeded or failed: its containers are gone and its resources free.
     pub is_over: bool,
     /// More of it, if it came into the queue by itself.
@@ -79,6 +84,10 @@ impl PodView {
             asked.unwrap_or_else(|_| taken(spec, gpu_resource).unwrap_or(all))
         });
         let unit = spec.and_then(|spec| Some(asked::taken(spec, gpu_resource).ok()?.unit));
+        let status = pod.status.as_ref();
+        let nominated = status.and_then(|status| status.nominated_node_name.as_deref());
+        let unschedulable = unschedulable(pod);
+        let overlooked = unschedulable.as_deref().and_then(overlooked_in);
         Self {
             uid: pod.uid().unwrap_or_default(),
             namespace: pod.namespace().unwrap_or_default(),
@@ -95,7 +104,9 @@ impl PodView {
                 .as_ref()
                 .and_then(|spec| others(spec, gpu_resource).ok())
                 .unwrap_or_default(),
-            unschedulable: unschedulable(pod),
+            nominated: nominated.map(NodeId::from),
+            overlooked: overlooked.map(NodeId::from),
+            unschedulable,
             is_over: matches!(phase, Some("Succeeded" | "Failed")),
             gated,
         }
@@ -111,8 +122,9 @@ fn bound(pod: &k8s::Pod) -> Option<Time> {
 fn unschedulable(pod: &k8s::Pod) -> Option<String> {
     let mut conditions = pod.status.as_ref()?.conditions.iter().flatten();
     let scheduled = conditions.find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+    let message = scheduled.message.clone().unwrap_or_default();
     let is_so = scheduled.reason.as_deref() == Some("Unschedulable");
-    is_so.then(|| scheduled.message.clone().unwrap_or_default())
+    (is_so || overlooked_in(&message).is_some()).then_some(message)
 }
 
 /// What a pod of this spec with these annotations requests, as kube-scheduler counts it: containers

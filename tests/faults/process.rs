@@ -112,7 +112,7 @@ impl Process {
         let latest = self.views.latest();
         let view = latest.as_ref().as_ref().filter(|_| self.views.is_ready());
         let answer = answer(view, &self.told, &policy, args);
-        match answer.error {
+        match &*answer.error {
             "" => Ok(answer.node_names.iter().map(ToString::to_string).collect()),
             error => Err(error.to_owned()),
         }

@@ -2,6 +2,7 @@
 //! with a controller that ends after every single write. One node does not come to it, and holds
 //! nobody else up.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
@@ -270,11 +271,8 @@ async fn jobs_that_wait_get_a_node(world: &mut World) {
         .await;
     assert!(!is_cordoned(&node(world, free).await));
     assert_eq!(record(world, pinned).await, None);
-    let told = told(world, free).await;
-    assert_eq!(
-        told,
-        ["RepartitionBegan", "RepartitionProposed", "Repartitioned"]
-    );
+    let reasons = ["RepartitionBegan", "RepartitionProposed", "Repartitioned"];
+    until_told(world, free, &reasons).await;
     world.complete("red", "serve").await;
     drop(controller);
 }
@@ -298,11 +296,8 @@ async fn one_that_is_stuck_is_told_of_and_can_be_taken_back(world: &World) {
             record(world, STUCK).await.unwrap().step == Step::Done
         })
         .await;
-    let told = told(world, STUCK).await;
-    assert_eq!(
-        told,
-        ["RepartitionBegan", "RepartitionStalled", "Repartitioned"]
-    );
+    let reasons = ["RepartitionBegan", "RepartitionStalled", "Repartitioned"];
+    until_told(world, STUCK, &reasons).await;
     // What follows is about the two others.
     let nodes: Api<Node> = Api::all(world.cluster.admin.clone());
     let change = json!({ "spec": { "unschedulable": true } });
@@ -396,13 +391,14 @@ async fn noisy_cards_get_no_more_pods(world: &World) {
     world.until_running("red", "more", &[free; 4]).await;
 }
 
-/// The reasons of what was told of a node, each once.
-async fn told(world: &World, node: &str) -> Vec<String> {
-    let mut events = world.events_of("Node", "default", node).await;
-    events.retain(|(reason, _)| reason.starts_with("Repartition"));
-    let reasons = events.into_iter().map(|(reason, _)| reason);
-    let mut reasons: Vec<String> = reasons.collect();
-    reasons.sort();
-    reasons.dedup();
-    reasons
+/// Until that is what was told of a node, each reason once: an Event follows what it tells of.
+async fn until_told(world: &World, node: &str, reasons: &[&str]) {
+    world
+        .until(&format!("{node}: {reasons:?} are told"), async || {
+            let mut events = world.events_of("Node", "default", node).await;
+            events.retain(|(reason, _)| reason.starts_with("Repartition"));
+            let told: BTreeSet<&str> = events.iter().map(|(reason, _)| &**reason).collect();
+            told.iter().eq(reasons)
+        })
+        .await;
 }

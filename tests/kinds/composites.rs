@@ -87,7 +87,7 @@ fn places(nodes: &[(&'static str, usize)]) -> Vec<&'static str> {
 }
 
 /// Nodes of the pods with GPUs that are bound, in order: as the record plans them.
-async fn assert_as_planned(world: &World, namespace: &str, name: &str) {
+pub(crate) async fn assert_as_planned(world: &World, namespace: &str, name: &str) {
     let record = world.record(namespace, name).await.unwrap();
     let admission = record.spec.admission.unwrap();
     let mut planned: Vec<String> = admission.placement.into_iter().map(|p| p.node).collect();
@@ -132,11 +132,9 @@ pub(crate) async fn a_job_set_waits_and_starts_whole(world: &World) {
     world.complete("first", "before").await;
     running_when(world, "sets", 7).await;
     assert_as_planned(world, "sets", "train").await;
-    let told = world.events_of("JobSet", "sets", "train").await;
-    assert!(
-        told.iter().any(|(reason, _)| reason == "Admitted"),
-        "{told:?}"
-    );
+    world
+        .until_told_of("JobSet", "sets", "train", "Admitted", "")
+        .await;
     finish(world, "sets").await;
     world
         .until_stands("sets", "train", State::Finished, "Finished")
@@ -215,12 +213,9 @@ pub(crate) async fn a_lost_node_fails_nothing(world: &World) {
             all.iter().filter(|node| *node == NODES[1]).count() == 3
         })
         .await;
-    let told = world.events_of("JobSet", "sets", "strict").await;
-    assert!(
-        told.iter()
-            .any(|(reason, note)| reason == "Requeued" && note.contains("is lost")),
-        "{told:?}"
-    );
+    world
+        .until_told_of("JobSet", "sets", "strict", "Requeued", "is lost")
+        .await;
     set_ready(world, NODES[0], "True").await;
     until_running(world, "sets", &places(&[(NODES[1], 3)])).await;
     finish(world, "sets").await;

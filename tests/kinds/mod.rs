@@ -7,6 +7,7 @@ mod composites;
 mod evictions;
 mod families;
 mod operators;
+mod overlooked;
 mod parts;
 mod pods;
 mod removed;
@@ -101,6 +102,25 @@ async fn objects_of_operators_wait_run_and_leave_whole() {
     removed::begin(&world).await;
     controller.kill().unwrap();
     removed::what_waits_goes_free(&world).await;
+    operators.job_sets.check().unwrap();
+    world.assert_healthy();
+}
+
+/// A cluster of which kube-scheduler looks at a part for each pod.
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_whose_nodes_are_overlooked_are_told_them() {
+    let _turn = TURN.lock().await;
+    let Some(job_sets) = JobSets::find_or_skip() else {
+        return;
+    };
+    let fleet = overlooked::fleet();
+    let Some(mut world) = World::start_on(fleet, Duration::ZERO, "").await else {
+        return;
+    };
+    overlooked::look_at_a_part(&mut world).await;
+    let _controller = world.controller().await;
+    let mut operators = operators::start(&world, &job_sets).await;
+    overlooked::every_pod_comes_to_its_node(&world).await;
     operators.job_sets.check().unwrap();
     world.assert_healthy();
 }

@@ -117,10 +117,7 @@ pub(crate) async fn a_bare_pod_waits_runs_and_is_over(world: &World) {
     let gates = world.pod("bare", "third").await.spec.unwrap();
     assert_eq!(gates.scheduling_gates.unwrap()[0].name, "prorata.dev/queue");
     world
-        .until("an Event on the pod says why", async || {
-            let events = world.events_of("Pod", "bare", "third").await;
-            events.iter().any(|(reason, _)| reason == "CapacityFull")
-        })
+        .until_told_of("Pod", "bare", "third", "CapacityFull", "")
         .await;
 
     delete(world, "bare", "second").await;

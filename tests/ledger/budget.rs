@@ -163,8 +163,14 @@ async fn everybody_is_told(world: &World, heard: &Heard) {
             let percent: f64 = threshold.parse().unwrap();
             assert!(spent * 100.0 >= percent * budget, "{tenant}: {told:?}");
         }
+        let reasons = ["BudgetUsed80", "BudgetUsed90", "BudgetSpent"];
+        for reason in reasons {
+            world
+                .until_told_of("Tenant", "default", tenant, reason, "")
+                .await;
+        }
         let events = world.events_of("Tenant", "default", tenant).await;
-        for reason in ["BudgetUsed80", "BudgetUsed90", "BudgetSpent"] {
+        for reason in reasons {
             let count = events.iter().filter(|(of, _)| of == reason).count();
             assert_eq!(count, 1, "{reason}: {events:?}");
         }

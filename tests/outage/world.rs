@@ -253,6 +253,31 @@ impl World {
             .collect()
     }
 
+    /// Until an Event of ours tells of a Job for this reason, with this in its note. Events follow what
+    /// they tell of.
+    pub(crate) async fn until_told(&self, namespace: &str, job: &str, reason: &str, note: &str) {
+        self.until_told_of("Job", namespace, job, reason, note)
+            .await;
+    }
+
+    /// The same about an object of another kind.
+    pub(crate) async fn until_told_of(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        reason: &str,
+        note: &str,
+    ) {
+        let what = format!("{kind} {namespace}/{name} is told {reason}: {note}");
+        self.until(&what, async || {
+            let told = self.events_of(kind, namespace, name).await;
+            told.iter()
+                .any(|(because, of)| because == reason && of.contains(note))
+        })
+        .await;
+    }
+
     pub(crate) async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
         self.until_within(what, PATIENCE, holds).await;
     }

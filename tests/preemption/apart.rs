@@ -89,9 +89,12 @@ pub(crate) async fn a_node_whose_pods_repel_a_job_is_avoided(world: &World) {
     );
     world.submit("red", &quiet).await;
     world.until_running("red", "quiet", &[NODES[1]; 2]).await;
-    let said = world.events("red", "quiet").await;
-    let told = said.iter().any(|(_, note)| note.contains("anti-affinity"));
-    assert!(told, "its user is told why it was planned anew: {said:?}");
+    world
+        .until("its user is told why it was planned anew", async || {
+            let said = world.events("red", "quiet").await;
+            said.iter().any(|(_, note)| note.contains("anti-affinity"))
+        })
+        .await;
     world.complete("red", "quiet").await;
     pods.delete("noisy", &DeleteParams::default())
         .await

@@ -36,11 +36,7 @@ pub(crate) async fn a_guarantee_is_claimed_back(world: &World) {
     world.until_running("red", "claim-1", &[NODES[0]; 4]).await;
     let why = "it leaves for a job of tenant lab, whose tenant claims what it is guaranteed; \
          it queues again, with its age kept, once its pods have ended";
-    let said = world.events("red", "claim-2").await;
-    assert!(
-        said.contains(&("Evicted".to_owned(), why.to_owned())),
-        "{said:?}"
-    );
+    world.until_told("red", "claim-2", "Evicted", why).await;
     world
         .until("its condition says that it waits", async || {
             let condition = world.condition("red", "claim-2").await;
@@ -132,11 +128,8 @@ pub(crate) async fn a_tenant_with_less_of_its_share_gets_it(world: &World) {
     fill(world, "share").await;
     world.submit("blue", &gang("due", 4)).await;
     world.until_running("blue", "due", &[NODES[1]; 4]).await;
-    let said = world.events("red", "share-2").await;
-    let fair = |(reason, note): &(String, String)| {
-        reason == "Evicted" && note.contains("a job of tenant blue, whose tenant has less")
-    };
-    assert!(said.iter().any(fair), "{said:?}");
+    let why = "a job of tenant blue, whose tenant has less";
+    world.until_told("red", "share-2", "Evicted", why).await;
     // Each has half now: nobody leaves any more.
     world.submit("blue", &gang("more", 4)).await;
     world.until_waiting("blue", "more").await;
@@ -155,12 +148,7 @@ pub(crate) async fn a_higher_priority_of_the_same_tenant_goes_first(world: &Worl
         .await;
     world.until_running("red", "urgent", &[NODES[1]; 4]).await;
     let why = "it leaves for job urgent, which has a higher priority within the same tenant";
-    let said = world.events("red", "rank-2").await;
-    assert!(
-        said.iter()
-            .any(|(reason, note)| reason == "Evicted" && note.starts_with(why)),
-        "{said:?}"
-    );
+    world.until_told("red", "rank-2", "Evicted", why).await;
     world.complete("red", "urgent").await;
     world.until_running("red", "rank-2", &[NODES[1]; 4]).await;
     world.complete("red", "rank-1").await;

@@ -72,6 +72,7 @@ pub(crate) async fn what_if_tells_what_happens_then(world: &World) {
 
     world.submit("red", &urgent).await;
     world.until_running("red", "hurried", &nodes).await;
+    world.until_told("red", victim, "Evicted", "").await;
     for job in ["asked-1", "asked-2"] {
         let said = world.events("red", job).await;
         let left = said.iter().any(|(reason, _)| reason == "Evicted");

@@ -107,12 +107,9 @@ pub(crate) async fn a_node_is_lost_under_its_pods(world: &World) {
             all.iter().filter(|node| *node == NODES[1]).count() == 3
         })
         .await;
-    let said = world.events("red", "after").await;
-    assert!(
-        said.iter()
-            .any(|(reason, note)| reason == "Requeued" && note.contains("is lost")),
-        "{said:?}"
-    );
+    world
+        .until_told("red", "after", "Requeued", "is lost")
+        .await;
     nodes
         .delete(NODES[0], &DeleteParams::default())
         .await

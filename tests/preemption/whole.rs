@@ -216,11 +216,7 @@ pub(crate) async fn a_gang_of_64_that_a_node_refuses_is_whole_elsewhere(world: &
         moments.iter().any(|moment| moment.refused),
         "some were refused"
     );
-    let said = world.events("blue", "refused").await;
-    assert!(
-        said.iter().any(|(reason, _)| reason == "Requeued"),
-        "{said:?}"
-    );
+    world.until_told("blue", "refused", "Requeued", "").await;
     let pods: Api<Pod> = Api::namespaced(world.cluster.admin.clone(), "blue");
     let now = DeleteParams::default().grace_period(0);
     pods.delete("repels", &now).await.unwrap();

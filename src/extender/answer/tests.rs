@@ -181,6 +181,44 @@ fn whole_nodes_are_refused_with_a_remedy() {
     assert!(answer.error.contains("nodeCacheCapable: true"));
 }
 
+/// Of a large cluster kube-scheduler looks at a part, unless it has been told which node to try.
+#[test]
+fn a_pod_whose_node_may_not_have_been_looked_at_asks_again_until_it_is_told_it() {
+    let view = view(false);
+    let asked = |others: usize, nominated: &str| {
+        let owner = json!({"kind": "Job", "uid": "job-uid", "controller": true, "name": "train", "apiVersion": "batch/v1"});
+        let names: Vec<String> = (0..others).map(|number| format!("n{number}")).collect();
+        let args = json!({
+            "Pod": {
+                "metadata": {
+                    "namespace": "red", "uid": "p", "annotations": {COMPLETION_INDEX: "1"},
+                    "ownerReferences": [owner],
+                },
+                "spec": {"containers": []},
+                "status": {"nominatedNodeName": nominated},
+            },
+            "NodeNames": names,
+        });
+        let args: Args = serde_json::from_str(&args.to_string()).unwrap();
+        let policy = FilterPolicy {
+            gpu_resource: "nvidia.com/gpu".to_owned(),
+        };
+        let answer = answer(Some(&view), &Told::default(), &policy, &args);
+        let refused = answer.failed_and_unresolvable_nodes.len();
+        (
+            overlooked_in(&answer.error).map(str::to_owned),
+            refused,
+            refusal(&answer),
+        )
+    };
+    let overlooked = (Some("b".to_owned()), 0, Some("Overlooked"));
+    assert_eq!(asked(100, ""), overlooked);
+    assert_eq!(asked(100, "a"), overlooked);
+    // It has looked at that node, or at all there are, and has something against it.
+    assert_eq!(asked(100, "b"), (None, 100, Some("NotPlanned")));
+    assert_eq!(asked(99, ""), (None, 99, Some("NotPlanned")));
+}
+
 /// One node whose card is split in four, of which the gang `red/serve` of so many pods has slots.
 fn shared(slots: u32) -> View {
     let mut core = Scheduler::new(Policy::default());
