@@ -15,7 +15,7 @@ use prorata_core::{NodeId, Reason, Snapshot, Verdict};
 use serde_json::{Value, json};
 
 use crate::api::{Eviction, Forecast, QueuedJobSpec, QueuedJobStatus, State};
-use crate::effects::{Effect, Notice, PodsWrite, RecordWrite};
+use crate::effects::{Effect, Notice, RecordWrite};
 use crate::explained::Explained;
 use crate::observed::{Leaver, Observed};
 use crate::plan::Plan;
@@ -65,7 +65,6 @@ pub fn effect(
     let due = plan.filter(|plan| leaver.is_none() && is_due(view, plan));
     let begins = due.is_some() || pods::begins(pods.as_ref(), view);
     let standing = standing.held_back(begins && !may_start);
-    let pods = pods.filter(|pods| may_start || !matches!(pods, PodsWrite::LetGo(_)));
     let admission = plan.map(|plan| (plan.epoch(), plan.placement()));
     let spec = translate::desired_spec(job, view.form, admission, gpu_resource);
     let spec = record::whole(spec, observed, snapshot, view);
@@ -81,6 +80,7 @@ pub fn effect(
     } else {
         stop(view, plan, observed, snapshot)
     };
+    let pods = pods.filter(|pods| pods::may_be_made(pods, may_start, stop.is_some()));
     let is_news = is_news(&record, &standing);
     // That a Job waits no more is said when it has been started.
     let condition = condition(&standing, view, now).filter(|_| !starts);

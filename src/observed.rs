@@ -11,7 +11,6 @@ use k8s_openapi::jiff::Timestamp;
 use prorata_core::{Devices, Event, Job, JobId, Node, NodeId, Placement, Snapshot, TenantId, Time};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
-use crate::effects::PodName;
 use crate::plan::Plan;
 use crate::translate::{JobView, Part, PodView, RecordView, TenantView};
 use crate::watch::{Change, Kind, Object};
@@ -77,7 +76,7 @@ pub struct Observed {
     withdrawn: BTreeMap<(Uid, i64), Withdrawn>,
     /// Bound pods of Jobs that have no seat any more: nobody waits for their end.
     detached: BTreeSet<Uid>,
-    /// Pods of Jobs that kube-scheduler cannot place.
+    /// Pods of Jobs that kube-scheduler has not placed, as it says.
     unscheduled: BTreeMap<Uid, Unscheduled>,
     /// Started Jobs whose pods are not all made or placed, since when as far as anybody has
     /// looked at the clock.
@@ -98,15 +97,18 @@ pub struct Observed {
     waiting: Waiting,
 }
 
-/// A pod that kube-scheduler cannot place.
+/// A pod that kube-scheduler has not placed.
 #[derive(Clone, Debug)]
 struct Unscheduled {
     job: Uid,
-    why: String,
+    name: String,
+    version: u64,
     index: Option<u32>,
-    name: PodName,
+    /// What kube-scheduler says, if it cannot.
+    why: Option<String>,
+    /// Where it has been told to go.
     nominated: Option<NodeId>,
-    /// The node of its place, where that has only not been looked at.
+    /// The node of its place, if that has not been looked at.
     overlooked: Option<NodeId>,
 }
 

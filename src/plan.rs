@@ -111,6 +111,15 @@ impl Plan {
             .or_else(|| self.node(seat))
     }
 
+    /// Whether that is this node.
+    #[must_use]
+    pub fn is_at(&self, held: &Placement, seat: u32, node: &NodeId) -> bool {
+        // To ask it of all places must not take the square of their number.
+        let may_be =
+            self.node(seat) == Some(node) || held.slot(seat).is_some_and(|slot| slot.node == *node);
+        may_be && self.node_of(held, seat) == Some(node)
+    }
+
     /// Whether any place is on this node.
     #[must_use]
     pub fn is_on(&self, node: &NodeId) -> bool {

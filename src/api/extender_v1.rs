@@ -35,13 +35,13 @@ pub fn overlooked(node: &str) -> String {
     format!("{OVERLOOKED}{node}")
 }
 
-/// The node that a message says has been overlooked.
+/// The node that a message says has been overlooked. Of other pods of a group it says the same, with more
+/// around it.
 #[must_use]
 pub fn overlooked_in(message: &str) -> Option<&str> {
-    let (_, name) = message.split_once(OVERLOOKED)?;
-    // What stands around it is kube-scheduler's.
-    let is_over = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
-    name.split(is_over).next()
+    let name = message.strip_prefix(OVERLOOKED)?;
+    let is_of_a_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    name.chars().all(is_of_a_name).then_some(name)
 }
 
 /// What an answer depends on of a pod.
@@ -130,11 +130,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn which_node_has_been_overlooked_is_read_from_what_stands_around_it() {
+    fn which_node_has_been_overlooked_is_read_where_nothing_else_is_said() {
         let told = overlooked("gpu-07.example");
         assert_eq!(overlooked_in(&told), Some("gpu-07.example"));
-        let wrapped = format!("running extender: \"{told}\", skipped");
-        assert_eq!(overlooked_in(&wrapped), Some("gpu-07.example"));
-        assert_eq!(overlooked_in("0/3 nodes are available"), None);
+        let others = format!("failed to schedule other pod from a pod group: {told}");
+        assert_eq!(overlooked_in(&others), None);
+        assert_eq!(overlooked_in(&format!("{told}, and more")), None);
     }
 }

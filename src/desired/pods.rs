@@ -1,4 +1,5 @@
-//! What is to be done to pods that wait in the queue themselves.
+//! What is to be done to pods: to those that wait in the queue themselves, and to those of Jobs whose nodes
+//! kube-scheduler has overlooked.
 
 use std::collections::BTreeSet;
 
@@ -36,14 +37,27 @@ pub(super) fn write(observed: &Observed, snapshot: &Snapshot, view: &JobView) ->
 /// Tells pods of a Job their nodes that kube-scheduler has not looked at: it tries such a node first.
 fn nominate(observed: &Observed, view: &JobView) -> Option<PodsWrite> {
     let uid = view.id.uid();
-    let plan = observed.plan(uid)?;
+    let plan = observed.plan(uid).filter(|plan| !plan.is_full())?;
     if view.is_suspended || observed.leaver(uid).is_some() {
         return None;
     }
     let overlooked = observed.overlooked(uid);
-    let planned = overlooked.filter(|(_, node)| plan.is_on(node));
-    let pods: Vec<_> = planned.map(|(p, node)| (p.clone(), node.clone())).collect();
+    let planned = overlooked.filter(|(_, _, node)| plan.is_on(node));
+    let told = planned.map(|(uid, name, node)| {
+        let (name, uid) = (name.to_owned(), uid.clone());
+        (PodName { name, uid }, node.clone())
+    });
+    let pods: Vec<_> = told.collect();
     (!pods.is_empty()).then_some(PodsWrite::Nominate(pods))
+}
+
+/// Whether it is the time for that: the pods of a job that is stopped have just been ended.
+pub(super) const fn may_be_made(write: &PodsWrite, may_start: bool, stops: bool) -> bool {
+    match write {
+        PodsWrite::LetGo(_) => may_start,
+        PodsWrite::Nominate(_) => !stops,
+        PodsWrite::Evict(_) | PodsWrite::Delete(_) => true,
+    }
 }
 
 /// Whether that lets the first pods of the job go.

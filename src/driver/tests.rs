@@ -16,6 +16,7 @@ fn pod(uid: &str, gpus: u64) -> Object {
         uid: uid.to_owned(),
         namespace: "free".to_owned(),
         name: String::new(),
+        version: 0,
         bound: None,
         job: None,
         index: None,

@@ -1,4 +1,4 @@
-//! Writes about pods that wait in the queue themselves.
+//! Writes about pods: of those that wait in the queue themselves, and where others are to go.
 
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
@@ -62,7 +62,9 @@ impl Writer {
                 collect(writes).await
             }
             PodsWrite::Nominate(pods) => {
-                let writes = pods.iter().map(|(pod, node)| self.told(&api, pod, node));
+                let writes = pods
+                    .iter()
+                    .map(|(pod, node)| self.nominate_unbound(&api, pod, node));
                 collect(writes).await
             }
             PodsWrite::Evict(pods) => collect(pods.iter().map(|pod| evict(&api, pod))).await,
@@ -89,15 +91,18 @@ impl Writer {
         Ok(Some(PodView::new(&written, &self.gpu_resource)))
     }
 
-    /// Whoever is gone need not be told.
-    async fn told(
+    /// A pod that has a node by now takes no other: that is news to come, as if it had gone.
+    async fn nominate_unbound(
         &self,
         api: &Api<Pod>,
         pod: &PodName,
         node: &NodeId,
     ) -> kube::Result<Option<PodView>> {
         match nominate(api, pod, node).await {
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
+            Err(kube::Error::Api(mut status)) if status.code == 422 => {
+                status.code = 409;
+                Err(kube::Error::Api(status))
+            }
             written => Ok(Some(PodView::new(&written?, &self.gpu_resource))),
         }
     }

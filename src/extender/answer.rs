@@ -164,7 +164,8 @@ fn let_go<'a>(
     };
     let seat = || {
         let (uid, now) = (&pod.metadata.uid, Instant::now());
-        told.seats.tell(plan, uid, |_| false, &view.departed, now)
+        told.seats
+            .tell(plan, places, uid, None, &view.departed, now)
     };
     let node = match nominated(pod).filter(is_planned) {
         Some(node) => Some(NodeId::from(node)),
@@ -212,12 +213,9 @@ fn planned<'a>(
     };
     let index = pod.metadata.annotations.get(COMPLETION_INDEX);
     let index = index.and_then(|text| plan.seat_of_index(text.parse().ok()?));
-    let nominated = nominated(pod);
-    let is_there = |seat: u32| plan.node_of(places, seat).map(NodeId::as_str) == nominated;
-    let tell = || {
-        let (uid, now) = (&pod.metadata.uid, Instant::now());
-        seats.tell(plan, uid, is_there, &view.departed, now)
-    };
+    let (uid, now) = (&pod.metadata.uid, Instant::now());
+    let nominated = nominated(pod).map(NodeId::from);
+    let tell = || seats.tell(plan, places, uid, nominated.as_ref(), &view.departed, now);
     let Some(node) = index
         .or_else(tell)
         .and_then(|seat| plan.node_of(places, seat))
@@ -227,6 +225,7 @@ fn planned<'a>(
     };
     // How a node divides its GPUs may have changed since.
     let gives = view.snapshot.gives(node, plan.shape());
+    let was_tried = || seats.was_tried(plan, uid, node, nominated.as_ref() == Some(node));
     match names.iter().find(|name| gives && *name == node.as_str()) {
         Some(name) => FilterResult {
             node_names: vec![name],
@@ -235,7 +234,7 @@ fn planned<'a>(
         None if is_of_another_plan(pod, node) => later(NOT_ADMITTED),
         // kube-scheduler knows the node already, or again.
         None if view.snapshot.unused(node).is_none() => later(NOT_READY),
-        None if gives && names.len() >= SAMPLE_MIN && nominated != Some(node.as_str()) => {
+        None if gives && names.len() >= SAMPLE_MIN && !was_tried() => {
             later(overlooked(node.as_str()))
         }
         None => refuse(names, NOT_PLANNED),

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use prorata_core::{NodeId, Placement};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use tokio::time::Instant;
 
@@ -23,28 +24,39 @@ pub struct Seats(Mutex<BTreeMap<String, Told>>);
 struct Told {
     epoch: i64,
     pods: BTreeMap<u32, (Instant, String)>,
+    /// The node that kube-scheduler has tried in vain, by UID of the pod.
+    tried: BTreeMap<String, NodeId>,
+}
+
+impl Told {
+    /// What was told in the admission of this plan.
+    fn of<'a>(all: &'a mut BTreeMap<String, Self>, plan: &Plan) -> &'a mut Self {
+        let told = all.entry(plan.job().uid().to_owned()).or_default();
+        if told.epoch != plan.epoch() {
+            *told = Self {
+                epoch: plan.epoch(),
+                ..Self::default()
+            };
+        }
+        told
+    }
 }
 
 impl Seats {
     /// The place of a pod of this plan's Job that is not bound yet; `None` while others may be on
     /// their way to all that are free. Those that have `departed` are not. It is where the pod has been
-    /// told by the controller to go, if a place there is free.
+    /// told by the controller to go, if one of the places as they are `held` is there and free.
     pub fn tell(
         &self,
         plan: &Plan,
+        held: &Placement,
         pod: &str,
-        is_nominated: impl Fn(u32) -> bool,
+        nominated: Option<&NodeId>,
         departed: &RedBlackTreeSetSync<String>,
         now: Instant,
     ) -> Option<u32> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = all.entry(plan.job().uid().to_owned()).or_default();
-        if told.epoch != plan.epoch() {
-            *told = Told {
-                epoch: plan.epoch(),
-                ..Told::default()
-            };
-        }
+        let told = Told::of(&mut all, plan);
         told.pods.retain(|seat, (at, uid)| {
             let comes = !departed.contains(uid) && now.duration_since(*at) < BOUND_WITHIN;
             // Another replica may have told it to a pod that is bound by now.
@@ -55,12 +67,13 @@ impl Seats {
             .iter()
             .find(|(_, (_, uid))| uid == pod)
             .map(|(seat, _)| *seat);
+        let is_there = |seat: &u32| nominated.is_some_and(|node| plan.is_at(held, *seat, node));
         let free = |seat: &u32| !plan.is_taken(*seat) && !told.pods.contains_key(seat);
         // What a pod had that is over may be another job's by now.
         let is_new = |seat: &u32| free(seat) && !plan.was_taken(*seat);
         let seat = known
-            .filter(|seat| is_nominated(*seat))
-            .or_else(|| (0..plan.seats()).find(|seat| free(seat) && is_nominated(*seat)))
+            .filter(is_there)
+            .or_else(|| (0..plan.seats()).find(|seat| is_there(seat) && free(seat)))
             .or(known)
             .or_else(|| (0..plan.seats()).find(is_new))
             .or_else(|| (0..plan.seats()).find(free))?;
@@ -69,6 +82,17 @@ impl Seats {
         }
         told.pods.insert(seat, (now, pod.to_owned()));
         Some(seat)
+    }
+
+    /// Whether kube-scheduler has tried this pod on its node and has something against that: it has if it
+    /// is told so now, or was before. What preemption cannot help it forgets where to try first.
+    pub fn was_tried(&self, plan: &Plan, pod: &str, node: &NodeId, is_nominated: bool) -> bool {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = Told::of(&mut all, plan);
+        if is_nominated {
+            told.tried.insert(pod.to_owned(), node.clone());
+        }
+        told.tried.get(pod) == Some(node)
     }
 
     /// Forgets the Jobs that have no plan any more.
@@ -98,6 +122,7 @@ mod tests {
             uid: pod.to_owned(),
             namespace: "red".to_owned(),
             name: String::new(),
+            version: 0,
             bound: None,
             job: Some("j".to_owned()),
             index: None,
@@ -113,8 +138,14 @@ mod tests {
         });
     }
 
-    fn nowhere(_: u32) -> bool {
-        false
+    fn tell(
+        seats: &Seats,
+        plan: &Plan,
+        pod: &str,
+        departed: &RedBlackTreeSetSync<String>,
+        now: Instant,
+    ) -> Option<u32> {
+        seats.tell(plan, plan.placement(), pod, None, departed, now)
     }
 
     fn none() -> RedBlackTreeSetSync<String> {
@@ -126,59 +157,53 @@ mod tests {
         let (seats, mut plan) = (Seats::default(), plan(1));
         bound(&mut plan, "p");
         plan.leave("p");
-        let tell = |pod| seats.tell(&plan, pod, nowhere, &none(), Instant::now());
-        assert_eq!([tell("q"), tell("r")], [Some(1), Some(0)]);
+        let told = |pod| tell(&seats, &plan, pod, &none(), Instant::now());
+        assert_eq!([told("q"), told("r")], [Some(1), Some(0)]);
     }
 
     #[test]
     fn a_place_that_another_replica_has_told_meanwhile_is_not_told_again() {
         let (seats, mut plan) = (Seats::default(), plan(1));
-        assert_eq!(
-            seats.tell(&plan, "q", nowhere, &none(), Instant::now()),
-            Some(0)
-        );
+        assert_eq!(tell(&seats, &plan, "q", &none(), Instant::now()), Some(0));
         bound(&mut plan, "p");
-        assert_eq!(
-            seats.tell(&plan, "q", nowhere, &none(), Instant::now()),
-            Some(1)
-        );
+        assert_eq!(tell(&seats, &plan, "q", &none(), Instant::now()), Some(1));
     }
 
     #[test]
     fn whoever_has_departed_leaves_its_place_to_the_next() {
         let (seats, now) = (Seats::default(), Instant::now());
         let plan = plan(1);
-        seats.tell(&plan, "p", nowhere, &none(), now);
-        seats.tell(&plan, "q", nowhere, &none(), now);
-        assert_eq!(seats.tell(&plan, "r", nowhere, &none(), now), None);
+        tell(&seats, &plan, "p", &none(), now);
+        tell(&seats, &plan, "q", &none(), now);
+        assert_eq!(tell(&seats, &plan, "r", &none(), now), None);
         let departed = none().insert("p".to_owned());
-        assert_eq!(seats.tell(&plan, "r", nowhere, &departed, now), Some(0));
+        assert_eq!(tell(&seats, &plan, "r", &departed, now), Some(0));
     }
 
     #[test]
     fn each_pod_is_told_its_own_place_and_the_same_again() {
         let (seats, now) = (Seats::default(), Instant::now());
-        assert_eq!(seats.tell(&plan(1), "p", nowhere, &none(), now), Some(0));
-        assert_eq!(seats.tell(&plan(1), "q", nowhere, &none(), now), Some(1));
-        assert_eq!(seats.tell(&plan(1), "p", nowhere, &none(), now), Some(0));
+        assert_eq!(tell(&seats, &plan(1), "p", &none(), now), Some(0));
+        assert_eq!(tell(&seats, &plan(1), "q", &none(), now), Some(1));
+        assert_eq!(tell(&seats, &plan(1), "p", &none(), now), Some(0));
     }
 
     #[test]
     fn a_pod_that_replaces_another_gets_its_place() {
         let (seats, now) = (Seats::default(), Instant::now());
         let mut plan = plan(1);
-        seats.tell(&plan, "p", nowhere, &none(), now);
+        tell(&seats, &plan, "p", &none(), now);
         bound(&mut plan, "p");
-        seats.tell(&plan, "q", nowhere, &none(), now);
+        tell(&seats, &plan, "q", &none(), now);
         // r comes in its stead if q is deleted before it is bound; or p has ended, and q is bound.
-        assert_eq!(seats.tell(&plan, "r", nowhere, &none(), now), None);
+        assert_eq!(tell(&seats, &plan, "r", &none(), now), None);
         assert_eq!(
-            seats.tell(&plan, "r", nowhere, &none(), now + BOUND_WITHIN),
+            tell(&seats, &plan, "r", &none(), now + BOUND_WITHIN),
             Some(1)
         );
         plan.leave("p");
         assert_eq!(
-            seats.tell(&plan, "s", nowhere, &none(), now + BOUND_WITHIN),
+            tell(&seats, &plan, "s", &none(), now + BOUND_WITHIN),
             Some(0)
         );
     }
@@ -187,24 +212,30 @@ mod tests {
     fn who_has_been_told_where_to_go_gets_a_place_there() {
         let (seats, now) = (Seats::default(), Instant::now());
         let plan = plan(1);
-        let tell = |pod, node: &str| {
-            let there = |seat| plan.node(seat).unwrap().as_str() == node;
-            seats.tell(&plan, pod, there, &none(), now)
+        let there = |pod, node: &str| {
+            seats.tell(
+                &plan,
+                plan.placement(),
+                pod,
+                Some(&node.into()),
+                &none(),
+                now,
+            )
         };
-        assert_eq!(seats.tell(&plan, "p", nowhere, &none(), now), Some(0));
+        assert_eq!(tell(&seats, &plan, "p", &none(), now), Some(0));
         assert_eq!(
-            tell("p", "b"),
+            there("p", "b"),
             Some(1),
             "it gives up what it was told before"
         );
-        assert_eq!(tell("q", "b"), Some(0), "that is told to another");
-        assert_eq!([tell("p", "b"), tell("q", "a")], [Some(1), Some(0)]);
+        assert_eq!(there("q", "b"), Some(0), "that is told to another");
+        assert_eq!([there("p", "b"), there("q", "a")], [Some(1), Some(0)]);
     }
 
     #[test]
     fn another_admission_starts_anew() {
         let (seats, now) = (Seats::default(), Instant::now());
-        seats.tell(&plan(1), "p", nowhere, &none(), now);
-        assert_eq!(seats.tell(&plan(2), "q", nowhere, &none(), now), Some(0));
+        tell(&seats, &plan(1), "p", &none(), now);
+        assert_eq!(tell(&seats, &plan(2), "q", &none(), now), Some(0));
     }
 }

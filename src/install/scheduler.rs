@@ -99,9 +99,9 @@ impl SchedulerConfig {
         election
     }
 
-    /// The plan arrives in the pod, so the extender has nothing to bind. Node sampling stays as it is: a
-    /// pod whose node is overlooked is told it. The extender scores nodes only for pods that are not the queue's. Without it no GPU pod
-    /// starts: passing it by would break every promise about shares.
+    /// The plan arrives in the pod, so the extender has nothing to bind; it scores nodes only for pods
+    /// that are not the queue's. Node sampling stays as it is: a pod whose node is overlooked is told it.
+    /// Without the extender no GPU pod starts: passing it by would break every promise about shares.
     fn extender(&self) -> Value {
         let file = |file: &str| json!(Path::new(&self.tls_dir).join(file));
         let mut tls = json!({

@@ -2,7 +2,7 @@
 //! that kube-scheduler cannot place. Time is an argument. It frees nothing: pods that are no
 //! longer waited for take their room until they are gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -232,13 +232,18 @@ impl Observed {
         }
     }
 
+    /// The pods of a job that kube-scheduler cannot place.
+    fn refused_of(&self, uid: &str) -> impl Iterator<Item = &Unscheduled> + Clone {
+        let all = self.unscheduled.values();
+        all.filter(move |pod| pod.job == uid && pod.why.is_some())
+    }
+
     fn why_unplaced(&self, uid: &str) -> String {
-        let pods = self.unscheduled.values().filter(|pod| pod.job == uid);
-        match pods.min_by_key(|pod| pod.overlooked.is_some()) {
-            Some(pod) => format!(
-                "it was started, but kube-scheduler cannot place its pods: {}",
-                pod.why
-            ),
+        let mut refused = self.refused_of(uid);
+        match refused.find_map(|pod| pod.why.as_ref()) {
+            Some(why) => {
+                format!("it was started, but kube-scheduler cannot place its pods: {why}")
+            }
             None => "it was started, but not all of its pods are made: its Events say why, such \
                  as a ResourceQuota of its namespace"
                 .to_owned(),
@@ -248,15 +253,22 @@ impl Observed {
     /// Nodes where pods were to come that kube-scheduler does not place there, each with how many
     /// pods of the same job are on it.
     fn refusing_nodes(&self, uid: &str) -> BTreeMap<NodeId, u32> {
-        let is_refused = |pod: &&Unscheduled| pod.job == uid && pod.overlooked.is_none();
-        let refused = self.unscheduled.values().filter(is_refused);
-        let Some(plan) = self.plans.get(uid).filter(|_| refused.clone().count() > 0) else {
+        let refused = self.refused_of(uid);
+        let Some(plan) = self
+            .plans
+            .get(uid)
+            .filter(|_| refused.clone().next().is_some())
+        else {
             return BTreeMap::new();
         };
         let mut nodes = BTreeMap::new();
+        let others = self.unscheduled.values().filter(|pod| pod.job == uid);
+        let theirs: BTreeSet<&NodeId> = others.filter_map(|pod| pod.overlooked.as_ref()).collect();
+        let is_theirs = |seat: &u32| plan.node(*seat).is_some_and(|node| theirs.contains(node));
         for pod in refused {
             let own = pod.index.and_then(|index| plan.seat_of_index(index));
             let open = (0..plan.seats()).filter(|seat| own.is_none() && !plan.is_taken(*seat));
+            let open = open.filter(|seat| !is_theirs(seat));
             let planned = own
                 .into_iter()
                 .chain(open)
@@ -287,7 +299,8 @@ impl Observed {
             self.unplaced.remove(uid);
             return;
         }
-        let refused = self.unscheduled.values().any(|pod| pod.job == uid);
+        // One whose node is overlooked is told it, and comes.
+        let refused = self.refused_of(uid).next().is_some();
         if refused || view.active.max(self.active_parts(uid)) < self.remaining(view) {
             self.incomplete.entry(uid.to_owned()).or_default();
         } else {

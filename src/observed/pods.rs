@@ -3,7 +3,6 @@
 use prorata_core::{Event, JobId, NodeId, PodId, Resource, Resources, TaskId};
 
 use super::{News, Observed, Uid, Unscheduled};
-use crate::effects::PodName;
 use crate::plan::Plan;
 use crate::translate::{Form, PodView};
 
@@ -12,9 +11,9 @@ impl Observed {
         let uid = pod.uid.clone();
         self.unscheduled.remove(&uid);
         self.coming.end(&uid);
-        let version = |pod: &PodView| pod.gated.as_ref().map(|gated| gated.version);
         let known = self.pods.get(&uid);
-        if known.is_some_and(|known| version(known) > version(&pod)) {
+        let is_newer = |known: &PodView| known.gated.is_some() && known.version > pod.version;
+        if known.is_some_and(is_newer) {
             return;
         }
         // Whoever was a Job's stays so, even if the Job is deleted without its pods.
@@ -32,6 +31,10 @@ impl Observed {
 
     /// Of pods without a node only those matter that kube-scheduler cannot place.
     pub(super) fn put_unbound(&mut self, pod: PodView, news: &mut News) {
+        let known = self.unscheduled.get(&pod.uid);
+        if known.is_some_and(|known| known.version > pod.version) {
+            return;
+        }
         let owner = pod.job.map(|owner| self.top(&owner));
         let before = self.unscheduled.remove(&pod.uid);
         news.touched.extend(before.map(|pod| pod.job));
@@ -44,17 +47,15 @@ impl Observed {
             let view = self.jobs.get(job);
             view.is_some_and(|view| view.id.namespace() == pod.namespace)
         });
-        if let Some((job, why)) = job.zip(pod.unschedulable) {
+        let is_unplaced = pod.unschedulable.is_some() || pod.overlooked.is_some();
+        if let Some(job) = job.filter(|_| is_unplaced) {
             news.touched.insert(job.clone());
-            let name = PodName {
-                name: pod.name,
-                uid: pod.uid.clone(),
-            };
             let pod_now = Unscheduled {
                 job,
-                why,
+                name: pod.name,
+                version: pod.version,
                 index: pod.index,
-                name,
+                why: pod.unschedulable,
                 nominated: pod.nominated,
                 overlooked: pod.overlooked,
             };
@@ -62,12 +63,15 @@ impl Observed {
         }
     }
 
-    /// The pods of a Job that kube-scheduler does not place because it has not looked at their nodes, each
-    /// with its node, unless it has been told that already.
-    pub fn overlooked(&self, job: &str) -> impl Iterator<Item = (&PodName, &NodeId)> {
-        let all = self.unscheduled.values().filter(move |pod| pod.job == job);
-        let untold = all.filter(|pod| pod.nominated != pod.overlooked);
-        untold.filter_map(|pod| Some((&pod.name, pod.overlooked.as_ref()?)))
+    /// UID and name of each pod of a Job that kube-scheduler does not place because it has not looked at its
+    /// node, and that node, unless the pod has been told it already.
+    pub fn overlooked(&self, job: &str) -> impl Iterator<Item = (&Uid, &str, &NodeId)> {
+        let all = self
+            .unscheduled
+            .iter()
+            .filter(move |(_, pod)| pod.job == job);
+        let untold = all.filter(|(_, pod)| pod.nominated != pod.overlooked);
+        untold.filter_map(|(uid, pod)| Some((uid, &*pod.name, pod.overlooked.as_ref()?)))
     }
 
     /// The bound pods that have a seat in their job's plan.

@@ -10,7 +10,7 @@ use prorata_core::{JobId, Needs, Resources, Time};
 
 use super::job::{Form, JobView, Part, max_duration};
 use super::template::Template;
-use super::{PodView, annotation, controller, created, version};
+use super::{PodView, annotation, controller, created};
 use crate::api::labels;
 
 /// The Job controller as the API server sees it.
@@ -21,8 +21,6 @@ pub const JOB_CONTROLLER: &str = "system:serviceaccount:kube-system:job-controll
 pub struct Gated {
     /// Its name.
     pub name: String,
-    /// Grows with each change.
-    pub version: u64,
     /// When it was created.
     pub created: Time,
     /// Who created it: what its owner references say of that may be forged.
@@ -74,7 +72,6 @@ impl Gated {
         let gates = || spec.scheduling_gates.iter().flatten();
         asked.names_gpus.then_some(Self {
             name: pod.name_any(),
-            version: version(metadata),
             created: created(metadata),
             creator,
             gang,

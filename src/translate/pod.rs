@@ -10,7 +10,7 @@ use prorata_core::{NodeId, Others, Resource, Resources, Time};
 use prorata_simulator::quantity::{self, QuantityError};
 
 use super::asked::{self, Annotations, AskError, Unit};
-use super::{annotation, controller, gated::Gated, moment, node::counted};
+use super::{annotation, controller, gated::Gated, moment, node::counted, version};
 use crate::api::extender_v1::overlooked_in;
 use crate::api::resources;
 use crate::kinds::Composite;
@@ -33,6 +33,8 @@ pub struct PodView {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// Its resourceVersion.
+    pub version: u64,
     /// UID of the Job, or object of an operator's, that controls it; of one that came into the queue by itself, of what it
     /// queues as.
     pub job: Option<String>,
@@ -52,7 +54,7 @@ pub struct PodView {
     pub nominated: Option<NodeId>,
     /// What kube-scheduler says of one that it cannot place.
     pub unschedulable: Option<String>,
-    /// The node of its place, where that is only that kube-scheduler has not looked at it.
+    /// The node of its place, where kube-scheduler has not looked at it.
     pub overlooked: Option<NodeId>,
     /// Succeeded or failed: its containers are gone and its resources free.
     pub is_over: bool,
@@ -86,12 +88,11 @@ impl PodView {
         let unit = spec.and_then(|spec| Some(asked::taken(spec, gpu_resource).ok()?.unit));
         let status = pod.status.as_ref();
         let nominated = status.and_then(|status| status.nominated_node_name.as_deref());
-        let unschedulable = unschedulable(pod);
-        let overlooked = unschedulable.as_deref().and_then(overlooked_in);
         Self {
             uid: pod.uid().unwrap_or_default(),
             namespace: pod.namespace().unwrap_or_default(),
             name: pod.name_any(),
+            version: version(&pod.metadata),
             job: job.map(|owner| owner.uid.clone()),
             index: index.and_then(|text| text.parse().ok()),
             node: node.map(NodeId::from),
@@ -105,8 +106,10 @@ impl PodView {
                 .and_then(|spec| others(spec, gpu_resource).ok())
                 .unwrap_or_default(),
             nominated: nominated.map(NodeId::from),
-            overlooked: overlooked.map(NodeId::from),
-            unschedulable,
+            unschedulable: unplaced(pod, "Unschedulable").map(str::to_owned),
+            overlooked: unplaced(pod, "SchedulerError")
+                .and_then(overlooked_in)
+                .map(NodeId::from),
             is_over: matches!(phase, Some("Succeeded" | "Failed")),
             gated,
         }
@@ -119,12 +122,12 @@ fn bound(pod: &k8s::Pod) -> Option<Time> {
     scheduled.last_transition_time.as_ref().map(moment)
 }
 
-fn unschedulable(pod: &k8s::Pod) -> Option<String> {
+/// What kube-scheduler says of a pod that it has not placed for this reason.
+fn unplaced<'a>(pod: &'a k8s::Pod, reason: &str) -> Option<&'a str> {
     let mut conditions = pod.status.as_ref()?.conditions.iter().flatten();
     let scheduled = conditions.find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
-    let message = scheduled.message.clone().unwrap_or_default();
-    let is_so = scheduled.reason.as_deref() == Some("Unschedulable");
-    (is_so || overlooked_in(&message).is_some()).then_some(message)
+    let is_so = scheduled.reason.as_deref() == Some(reason);
+    is_so.then(|| scheduled.message.as_deref().unwrap_or_default())
 }
 
 /// What a pod of this spec with these annotations requests, as kube-scheduler counts it: containers

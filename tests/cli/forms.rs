@@ -1,6 +1,7 @@
 //! Each form of output of all commands that have them and ask a cluster alone (others want a ledger, or a
 //! driver), and the name by which kubectl finds us.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 
 use k8s_openapi::api::batch::v1::Job;
@@ -111,4 +112,83 @@ pub(crate) async fn kubectl_finds_us_by_a_link(world: &World) {
     let listed = String::from_utf8(output.stdout).unwrap();
     assert_eq!(listed, world.alice("list -A -o name").await.good());
     assert!(listed.contains("job.batch/waits\n"), "{listed}");
+}
+
+/// Our objects in kubectl's own tables: a column whose path leads nowhere would be empty.
+pub(crate) async fn kubectl_shows_our_objects(world: &World) {
+    let records = [
+        ("TENANT", "/spec/tenant"),
+        ("GPUS", "/spec/gpus"),
+        ("PRIORITY", "/spec/priority"),
+        ("STATE", "/status/state"),
+        ("REASON", "/status/reason"),
+    ];
+    let (shown, waits) = tabled(world, "queuedjobs -n red", "waits").await;
+    assert_columns(&shown, &waits, &records);
+    assert_eq!(shown["STATE"], "Waiting");
+    assert!(
+        shown.contains_key("STARTS") && !shown["AGE"].is_empty(),
+        "{shown:?}"
+    );
+
+    let tenants = [
+        ("WEIGHT", "/spec/weight"),
+        ("GUARANTEED", "/spec/guaranteed/gpu"),
+        ("USED", "/status/used/gpu"),
+        ("SHARE", "/status/share"),
+        ("RUNNING", "/status/running"),
+        ("WAITING", "/status/waiting"),
+    ];
+    let (shown, red) = tabled(world, "tenants", "red").await;
+    assert_columns(&shown, &red, &tenants);
+    assert_eq!(shown["READY"], "True", "{shown:?}");
+}
+
+fn assert_columns(shown: &BTreeMap<String, String>, object: &Value, columns: &[(&str, &str)]) {
+    for (column, path) in columns {
+        let there = match object.pointer(path) {
+            Some(Value::String(text)) => text.clone(),
+            Some(number) => number.to_string(),
+            None => panic!("no {path} in {object}"),
+        };
+        assert_eq!(shown[*column], there, "{column}: {shown:?}");
+    }
+}
+
+/// The row of the object whose name has this in it, by column, and the object.
+async fn tabled(world: &World, what: &str, name: &str) -> (BTreeMap<String, String>, Value) {
+    let table = kubectl_get(world, what).await;
+    let (header, rows) = table.split_once('\n').unwrap();
+    let is_it = |row: &&str| {
+        row.split_whitespace()
+            .next()
+            .is_some_and(|n| n.contains(name))
+    };
+    let row = rows.lines().find(is_it).unwrap();
+    let mut starts: Vec<usize> = Vec::new();
+    let bytes = header.as_bytes();
+    starts.extend(
+        (0..bytes.len()).filter(|at| bytes[*at] != b' ' && (*at == 0 || bytes[at - 1] == b' ')),
+    );
+    let ends = starts.iter().skip(1).copied().chain([usize::MAX]);
+    let cut = |text: &str, (from, to): (usize, usize)| {
+        let to = to.min(text.len());
+        text.get(from.min(to)..to).unwrap().trim().to_owned()
+    };
+    let spans = starts.iter().copied().zip(ends);
+    let shown = spans.map(|span| (cut(header, span), cut(row, span)));
+    let found = row.split_whitespace().next().unwrap();
+    let (kind, rest) = what.split_once(' ').unwrap_or((what, ""));
+    let object = kubectl_get(world, &format!("{kind} {found} {rest} -o json")).await;
+    (shown.collect(), serde_json::from_str(&object).unwrap())
+}
+
+async fn kubectl_get(world: &World, what: &str) -> String {
+    let mut kubectl = world.cluster.plane.kubectl(User::Admin);
+    kubectl.arg("get").args(what.split_whitespace());
+    let output = tokio::task::spawn_blocking(move || kubectl.output().unwrap());
+    let output = output.await.unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{what}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
 }

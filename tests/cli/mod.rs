@@ -49,6 +49,7 @@ async fn work_with_the_queue() {
     looking::shares_are_shown_as_a_tree(&world).await;
     forms::every_form_is_what_it_says(&world).await;
     forms::kubectl_finds_us_by_a_link(&world).await;
+    forms::kubectl_shows_our_objects(&world).await;
     wrong::missing_rights_are_named(&world).await;
     wrong::an_unknown_job_is_told_as_such(&world).await;
     looking::who_is_ahead_is_named_with_a_moment(&world).await;

@@ -199,7 +199,7 @@ fn pods_keep_the_restricted_standard(cluster: &Cluster, chart: &Chart) {
     }
 }
 
-fn team() -> String {
+pub(super) fn team() -> String {
     let tenant = json!({ "apiVersion": "prorata.dev/v1alpha1", "kind": "Tenant", "metadata": { "name": "red" }, "spec": {} });
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "red", "labels": { "prorata.dev/tenant": "red" } } });
     format!("{tenant}\n---\n{namespace}\n")
@@ -228,7 +228,7 @@ fn of_the_team(cluster: &Cluster) -> (Api<Job>, Api<Pod>) {
 }
 
 /// The UIDs of the pods that run, in order.
-async fn running_pods(pods: &Api<Pod>) -> Vec<String> {
+pub(super) async fn running_pods(pods: &Api<Pod>) -> Vec<String> {
     let all = pods.list(&ListParams::default()).await.unwrap();
     let runs = |pod: &Pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
     let mut uids: Vec<String> = all

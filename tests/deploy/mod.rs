@@ -4,6 +4,7 @@
 
 mod cluster_wide;
 mod image;
+mod kubeadm;
 mod other_resource;
 pub(crate) mod removed;
 mod rendered;

@@ -70,7 +70,7 @@ fn kubeconfig(cluster: &Cluster) -> PathBuf {
 }
 
 /// The files of a Secret, in a directory of its name.
-async fn secret(cluster: &Cluster, name: &str, directory: &Path) -> PathBuf {
+pub(super) async fn secret(cluster: &Cluster, name: &str, directory: &Path) -> PathBuf {
     let secrets: Api<Secret> = Api::namespaced(cluster.admin.clone(), "prorata-system");
     let directory = directory.join(name);
     fs::create_dir_all(&directory).unwrap();
@@ -86,14 +86,14 @@ async fn config_map(cluster: &Cluster, name: &str, key: &str) -> String {
 }
 
 /// Replaces what must be there.
-fn replaced(text: String, pairs: &[(&str, &str)]) -> String {
+pub(super) fn replaced(text: String, pairs: &[(&str, &str)]) -> String {
     pairs.iter().fold(text, |text, (from, to)| {
         assert!(text.contains(from), "no {from} in {text}");
         text.replace(from, to)
     })
 }
 
-fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
+pub(super) fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
     let path = directory.join(name);
     fs::write(&path, text).unwrap();
     path

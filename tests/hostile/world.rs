@@ -22,7 +22,7 @@ use crate::cluster::{Cluster, from};
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
     _kubelet: Kubelet,
-    _controller: Process,
+    pub(crate) controller: Process,
 }
 
 /// What blue has: if any of it moves, an attack has succeeded.
@@ -87,7 +87,7 @@ impl World {
         let world = Self {
             cluster,
             _kubelet: kubelet,
-            _controller: controller,
+            controller,
         };
         for (tenant, gpus) in [("blue", 6), ("red", 8)] {
             create(&world.admins::<Job>(tenant), &job("runs", gpus)).await;

@@ -114,13 +114,15 @@ async fn pods_whose_nodes_are_overlooked_are_told_them() {
         return;
     };
     let fleet = overlooked::fleet();
-    let Some(mut world) = World::start_on(fleet, Duration::ZERO, "").await else {
+    let Some(mut world) = World::start_on(fleet, Duration::ZERO, "bindingTimeout: 10s\n").await
+    else {
         return;
     };
     overlooked::look_at_a_part(&mut world).await;
     let _controller = world.controller().await;
     let mut operators = operators::start(&world, &job_sets).await;
     overlooked::every_pod_comes_to_its_node(&world).await;
+    overlooked::a_node_that_is_refused_is_avoided(&world).await;
     operators.job_sets.check().unwrap();
     world.assert_healthy();
 }

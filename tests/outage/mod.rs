@@ -5,6 +5,7 @@
 
 mod away;
 mod queue;
+mod victims;
 pub(crate) mod world;
 
 use std::time::Duration;

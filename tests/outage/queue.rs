@@ -10,6 +10,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use prorata::api::State;
 use serde_json::json;
 
+use super::victims;
 use super::world::{NODES, TERMINATION, World, gang, is_complete, node, phase, stored, with};
 use crate::cluster::requests::{patch, suspend, suspended};
 
@@ -77,6 +78,7 @@ pub(crate) async fn gpu_jobs_without_tenant_take_only_what_is_not_promised(world
         [NODES[1]; 4],
         "the fifth has taken no promised room"
     );
+    victims::kube_scheduler_names_none(world).await;
     world.complete("promised", "gated").await;
     world
         .until("the fifth has run", async || {

@@ -253,6 +253,23 @@ impl World {
             .collect()
     }
 
+    /// A pod on a node, beside which no pod of this Job may be.
+    pub(crate) async fn repel(&self, namespace: &str, job: &str, node: &str) {
+        let gang = json!({ "matchLabels": { "batch.kubernetes.io/job-name": job } });
+        let term = json!({ "labelSelector": gang, "topologyKey": "kubernetes.io/hostname" });
+        let mut repels = manifest(&pod("repels", 0));
+        repels["spec"]["nodeName"] = json!(node);
+        repels["spec"]["affinity"] = json!({
+            "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [term] },
+        });
+        let pods: Api<Pod> = Api::namespaced(self.cluster.admin.clone(), namespace);
+        create(&pods, &from(repels)).await;
+        self.until("it runs there", async || {
+            phase(&self.pod(namespace, "repels").await) == "Running"
+        })
+        .await;
+    }
+
     /// Until an Event of ours tells of a Job for this reason, with this in its note. Events follow what
     /// they tell of.
     pub(crate) async fn until_told(&self, namespace: &str, job: &str, reason: &str, note: &str) {

@@ -4,7 +4,6 @@
 mod standing;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -19,8 +18,8 @@ use standing::{Standing, namespace, told};
 
 /// The story takes more writes than the one, and fewer than the other.
 const WRITES: (u32, u32) = (25, 80);
-/// A crash after the first write, and after each so many more; `PRORATA_CRASH_FROM` and
-/// `PRORATA_CRASH_EVERY` say otherwise.
+/// A crash after the first write, and after each so many more, in one world or the other; by
+/// `PRORATA_CRASH_EVERY` after each so many in each of them, and by `PRORATA_CRASH_FROM` not before.
 const EVERY: u32 = 3;
 /// Pods of each Job, which start together, by world. A node has as many GPUs.
 pub(crate) const GANGS: [usize; 2] = [4, 64];
@@ -61,61 +60,48 @@ struct Story {
 /// Plays the story in all worlds at the same time, one crash after the other in each.
 pub(crate) async fn a_crash_after_any_write_changes_nothing(worlds: &[World]) {
     let number = |variable| std::env::var(variable).ok()?.parse().ok();
-    let from = number("PRORATA_CRASH_FROM").unwrap_or(1);
-    let crashes = Crashes {
-        step: number("PRORATA_CRASH_EVERY").unwrap_or(EVERY),
-        next: AtomicU32::new(from),
-        made: AtomicU32::new(0),
-        is_over: AtomicBool::new(false),
+    let from: u32 = number("PRORATA_CRASH_FROM").unwrap_or(1);
+    // Whoever says how often has all of them in each world; otherwise the worlds take turns.
+    let (step, apart) = match number("PRORATA_CRASH_EVERY") {
+        Some(every) => (every, 0),
+        None => (EVERY * 2, EVERY),
     };
-    let worlds = worlds.iter().zip(GANGS);
-    join_all(worlds.map(|(world, gang)| crashes.play(world, gang))).await;
-    let made = crashes.made.load(Ordering::SeqCst);
+    let worlds = (0..).zip(worlds.iter().zip(GANGS));
+    let plays =
+        worlds.map(|(number, (world, pods))| play(world, pods, from + number * apart, step));
+    let made: u32 = join_all(plays).await.into_iter().sum();
     eprintln!("{made} crashes came to the same");
-    let last = from + made * crashes.step;
-    assert!(last > WRITES.0, "the story takes more writes than that");
 }
 
-/// After how many writes there is a crash in the next story.
-struct Crashes {
-    step: u32,
-    next: AtomicU32,
-    /// Stories with a crash.
-    made: AtomicU32,
-    /// A story has ended without a crash.
-    is_over: AtomicBool,
-}
-
-impl Crashes {
-    async fn play(&self, world: &World, pods: usize) {
-        let story = Teller {
-            world,
-            pods,
-            whole: None,
-        };
-        let (whole, crashed) = story.tell("whole", None).await;
-        assert!(!crashed);
-        let story = Teller {
-            whole: Some(whole),
-            ..story
-        };
-        while !self.is_over.load(Ordering::SeqCst) {
-            let writes = self.next.fetch_add(self.step, Ordering::SeqCst);
-            assert!(
-                writes <= WRITES.1,
-                "the story takes fewer than {writes} writes"
-            );
-            let began = Instant::now();
-            let name = format!("after{writes}");
-            let (_, crashed) = story.tell(&name, Some(writes)).await;
-            let took = began.elapsed();
-            eprintln!("gangs of {pods}, after {writes} writes: crashed={crashed}, {took:?}");
-            if crashed {
-                self.made.fetch_add(1, Ordering::SeqCst);
-            } else {
-                self.is_over.store(true, Ordering::SeqCst);
-            }
+/// A crash after so many writes, after so many more, and so on until the story takes no more; how many
+/// there were.
+async fn play(world: &World, pods: usize, from: u32, step: u32) -> u32 {
+    let story = Teller {
+        world,
+        pods,
+        whole: None,
+    };
+    let (whole, crashed) = story.tell("whole", None).await;
+    assert!(!crashed);
+    let story = Teller {
+        whole: Some(whole),
+        ..story
+    };
+    let (mut writes, mut made) = (from, 0);
+    loop {
+        assert!(
+            writes <= WRITES.1,
+            "the story takes fewer than {writes} writes"
+        );
+        let began = Instant::now();
+        let (_, crashed) = story.tell(&format!("after{writes}"), Some(writes)).await;
+        let took = began.elapsed();
+        eprintln!("gangs of {pods}, after {writes} writes: crashed={crashed}, {took:?}");
+        if !crashed {
+            assert!(writes > WRITES.0, "the story takes more writes than that");
+            return made;
         }
+        (writes, made) = (writes + step, made + 1);
     }
 }
 

@@ -15,9 +15,9 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::loss::{gated, open};
-use crate::cluster::requests::{create, json as manifest};
-use crate::cluster::{from, pod};
-use crate::outage::world::{NODES, World, gang, node, phase};
+use crate::cluster::from;
+use crate::cluster::requests::json as manifest;
+use crate::outage::world::{NODES, World, gang, node};
 
 const GANG: usize = 64;
 /// What the design gives a gang from its first pod on, until all that can be bound are.
@@ -186,7 +186,7 @@ pub(crate) async fn a_gang_of_64_that_a_node_refuses_is_whole_elsewhere(world: &
     let record = world.record("blue", "refused").await.unwrap();
     let placement = record.spec.admission.unwrap().placement;
     let refusing = &placement.last().unwrap().node;
-    repel(world, refusing).await;
+    world.repel("blue", "refused", refusing).await;
     let patience = Duration::from_secs(90);
     world
         .until_within("all 64 run elsewhere", patience, async || {
@@ -223,22 +223,4 @@ pub(crate) async fn a_gang_of_64_that_a_node_refuses_is_whole_elsewhere(world: &
     world.complete("blue", "refused").await;
     let job = world.job("blue", "refused").await;
     assert_eq!(job.status.unwrap().failed, None, "no pod counts as failed");
-}
-
-/// A pod without GPUs on a node, beside which no pod of the gang may be.
-async fn repel(world: &World, node: &str) {
-    let gang = json!({ "matchLabels": { "batch.kubernetes.io/job-name": "refused" } });
-    let term = json!({ "labelSelector": gang, "topologyKey": "kubernetes.io/hostname" });
-    let mut repels = manifest(&pod("repels", 0));
-    repels["spec"]["nodeName"] = json!(node);
-    repels["spec"]["affinity"] = json!({
-        "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [term] },
-    });
-    let pods: Api<Pod> = Api::namespaced(world.cluster.admin.clone(), "blue");
-    create(&pods, &from(repels)).await;
-    world
-        .until("it runs there", async || {
-            phase(&world.pod("blue", "repels").await) == "Running"
-        })
-        .await;
 }

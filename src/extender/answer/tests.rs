@@ -184,7 +184,7 @@ fn whole_nodes_are_refused_with_a_remedy() {
 /// Of a large cluster kube-scheduler looks at a part, unless it has been told which node to try.
 #[test]
 fn a_pod_whose_node_may_not_have_been_looked_at_asks_again_until_it_is_told_it() {
-    let view = view(false);
+    let (view, told) = (view(false), Told::default());
     let asked = |others: usize, nominated: &str| {
         let owner = json!({"kind": "Job", "uid": "job-uid", "controller": true, "name": "train", "apiVersion": "batch/v1"});
         let names: Vec<String> = (0..others).map(|number| format!("n{number}")).collect();
@@ -203,7 +203,7 @@ fn a_pod_whose_node_may_not_have_been_looked_at_asks_again_until_it_is_told_it()
         let policy = FilterPolicy {
             gpu_resource: "nvidia.com/gpu".to_owned(),
         };
-        let answer = answer(Some(&view), &Told::default(), &policy, &args);
+        let answer = answer(Some(&view), &told, &policy, &args);
         let refused = answer.failed_and_unresolvable_nodes.len();
         (
             overlooked_in(&answer.error).map(str::to_owned),
@@ -214,9 +214,15 @@ fn a_pod_whose_node_may_not_have_been_looked_at_asks_again_until_it_is_told_it()
     let overlooked = (Some("b".to_owned()), 0, Some("Overlooked"));
     assert_eq!(asked(100, ""), overlooked);
     assert_eq!(asked(100, "a"), overlooked);
-    // It has looked at that node, or at all there are, and has something against it.
-    assert_eq!(asked(100, "b"), (None, 100, Some("NotPlanned")));
-    assert_eq!(asked(99, ""), (None, 99, Some("NotPlanned")));
+    // It has looked at all there are, or at that node, and has something against it.
+    let refused = |names| (None, names, Some("NotPlanned"));
+    assert_eq!(asked(99, ""), refused(99));
+    assert_eq!(asked(100, "b"), refused(100));
+    assert_eq!(
+        asked(100, ""),
+        refused(100),
+        "it forgets what it was told, and we do not"
+    );
 }
 
 /// One node whose card is split in four, of which the gang `red/serve` of so many pods has slots.
