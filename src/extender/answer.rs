@@ -225,7 +225,8 @@ fn planned<'a>(
     };
     // How a node divides its GPUs may have changed since.
     let gives = view.snapshot.gives(node, plan.shape());
-    let was_tried = || seats.was_tried(plan, uid, node, nominated.as_ref() == Some(node));
+    let is_nominated = nominated.as_ref() == Some(node);
+    let was_tried = || seats.was_tried(plan, uid, node, is_nominated, now);
     match names.iter().find(|name| gives && *name == node.as_str()) {
         Some(name) => FilterResult {
             node_names: vec![name],

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use prorata_core::{NodeId, Placement};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
@@ -14,6 +15,10 @@ use tokio::time::Instant;
 
 use super::BOUND_WITHIN;
 use crate::plan::Plan;
+
+/// After this long a node is tried again that kube-scheduler has tried in vain: what was against it may
+/// have passed.
+const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(15);
 
 /// Places told so far, by UID of the Job.
 #[derive(Debug, Default)]
@@ -24,8 +29,8 @@ pub struct Seats(Mutex<BTreeMap<String, Told>>);
 struct Told {
     epoch: i64,
     pods: BTreeMap<u32, (Instant, String)>,
-    /// The node that kube-scheduler has tried in vain, by UID of the pod.
-    tried: BTreeMap<String, NodeId>,
+    /// The node that kube-scheduler has tried in vain, and when, by UID of the pod.
+    tried: BTreeMap<String, (NodeId, Instant)>,
 }
 
 impl Told {
@@ -39,6 +44,33 @@ impl Told {
             };
         }
         told
+    }
+
+    /// Who is bound has the first free place on its node. Whoever was told that one has the one instead
+    /// that was told to who is bound.
+    fn settle(&mut self, plan: &Plan) {
+        let told: BTreeMap<&str, u32> = self
+            .pods
+            .iter()
+            .map(|(seat, (_, uid))| (uid.as_str(), *seat))
+            .collect();
+        let bound: Vec<(String, u32)> = plan
+            .seated()
+            .filter(|(_, uid)| told.contains_key(uid.as_str()))
+            .map(|(seat, uid)| (uid.clone(), seat))
+            .collect();
+        for (uid, seat) in bound {
+            let theirs = self.pods.iter().find(|(_, (_, pod))| *pod == uid);
+            let Some(left) = theirs.map(|(left, _)| *left) else {
+                continue;
+            };
+            self.pods.remove(&left);
+            if plan.node(left) == plan.node(seat)
+                && let Some(displaced) = self.pods.remove(&seat)
+            {
+                self.pods.insert(left, displaced);
+            }
+        }
     }
 }
 
@@ -57,6 +89,7 @@ impl Seats {
     ) -> Option<u32> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let told = Told::of(&mut all, plan);
+        told.settle(plan);
         told.pods.retain(|seat, (at, uid)| {
             let comes = !departed.contains(uid) && now.duration_since(*at) < BOUND_WITHIN;
             // Another replica may have told it to a pod that is bound by now.
@@ -84,15 +117,25 @@ impl Seats {
         Some(seat)
     }
 
-    /// Whether kube-scheduler has tried this pod on its node and has something against that: it has if it
-    /// is told so now, or was before. What preemption cannot help it forgets where to try first.
-    pub fn was_tried(&self, plan: &Plan, pod: &str, node: &NodeId, is_nominated: bool) -> bool {
+    /// Whether kube-scheduler has tried this pod on its node lately, and has something against that: it has
+    /// if it has been told that node now, or had. Where preemption cannot help, it forgets what it was told.
+    pub fn was_tried(
+        &self,
+        plan: &Plan,
+        pod: &str,
+        node: &NodeId,
+        is_nominated: bool,
+        now: Instant,
+    ) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let told = Told::of(&mut all, plan);
         if is_nominated {
-            told.tried.insert(pod.to_owned(), node.clone());
+            told.tried.insert(pod.to_owned(), (node.clone(), now));
         }
-        told.tried.get(pod) == Some(node)
+        let is_it = |(tried, at): &(NodeId, Instant)| {
+            tried == node && now.duration_since(*at) < TRIED_AGAIN_AFTER
+        };
+        told.tried.get(pod).is_some_and(is_it)
     }
 
     /// Forgets the Jobs that have no plan any more.
@@ -230,6 +273,25 @@ mod tests {
         );
         assert_eq!(there("q", "b"), Some(0), "that is told to another");
         assert_eq!([there("p", "b"), there("q", "a")], [Some(1), Some(0)]);
+    }
+
+    #[test]
+    fn whoever_is_displaced_on_its_node_has_the_other_place_there() {
+        let (seats, now) = (Seats::default(), Instant::now());
+        let slot = |node: &str| Slot::whole(node.into(), Devices::default());
+        let job = Job::new(
+            JobId::new("red", "train", "j"),
+            "red".into(),
+            2,
+            Resources::gpus(1),
+        );
+        let mut plan = Plan::new(&job, 1, ["a", "a"].map(slot).into_iter().collect(), false);
+        assert_eq!(tell(&seats, &plan, "p", &none(), now), Some(0));
+        assert_eq!(tell(&seats, &plan, "q", &none(), now), Some(1));
+        bound(&mut plan, "q");
+        assert_eq!(plan.seat_of("q"), Some(0), "what comes first there");
+        assert_eq!(tell(&seats, &plan, "r", &none(), now), None);
+        assert_eq!(tell(&seats, &plan, "p", &none(), now), Some(1));
     }
 
     #[test]

@@ -244,6 +244,10 @@ impl Observed {
             Some(why) => {
                 format!("it was started, but kube-scheduler cannot place its pods: {why}")
             }
+            None if self.unscheduled.values().any(|pod| pod.job == uid) => {
+                "it was started, but kube-scheduler has not come to look at the nodes of its pods"
+                    .to_owned()
+            }
             None => "it was started, but not all of its pods are made: its Events say why, such \
                  as a ResourceQuota of its namespace"
                 .to_owned(),
@@ -262,7 +266,8 @@ impl Observed {
             return BTreeMap::new();
         };
         let mut nodes = BTreeMap::new();
-        let others = self.unscheduled.values().filter(|pod| pod.job == uid);
+        let others = self.unscheduled.values();
+        let others = others.filter(|pod| pod.job == uid && pod.why.is_none());
         let theirs: BTreeSet<&NodeId> = others.filter_map(|pod| pod.overlooked.as_ref()).collect();
         let is_theirs = |seat: &u32| plan.node(*seat).is_some_and(|node| theirs.contains(node));
         for pod in refused {
@@ -299,9 +304,8 @@ impl Observed {
             self.unplaced.remove(uid);
             return;
         }
-        // One whose node is overlooked is told it, and comes.
-        let refused = self.refused_of(uid).next().is_some();
-        if refused || view.active.max(self.active_parts(uid)) < self.remaining(view) {
+        let is_unplaced = self.unscheduled.values().any(|pod| pod.job == uid);
+        if is_unplaced || view.active.max(self.active_parts(uid)) < self.remaining(view) {
             self.incomplete.entry(uid.to_owned()).or_default();
         } else {
             self.incomplete.remove(uid);

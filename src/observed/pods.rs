@@ -37,7 +37,8 @@ impl Observed {
         }
         let owner = pod.job.map(|owner| self.top(&owner));
         let before = self.unscheduled.remove(&pod.uid);
-        news.touched.extend(before.map(|pod| pod.job));
+        news.touched
+            .extend(before.as_ref().map(|pod| pod.job.clone()));
         match &owner {
             Some(job) => self.coming.note(&pod.uid, &pod.namespace, job),
             // What its Job left behind is anybody's pod from now on.
@@ -50,12 +51,14 @@ impl Observed {
         let is_unplaced = pod.unschedulable.is_some() || pod.overlooked.is_some();
         if let Some(job) = job.filter(|_| is_unplaced) {
             news.touched.insert(job.clone());
+            // What was said against its node lasts while it is only not looked at again.
+            let why = pod.unschedulable.or_else(|| before.and_then(|b| b.why));
             let pod_now = Unscheduled {
                 job,
                 name: pod.name,
                 version: pod.version,
                 index: pod.index,
-                why: pod.unschedulable,
+                why,
                 nominated: pod.nominated,
                 overlooked: pod.overlooked,
             };
@@ -170,6 +173,8 @@ impl Observed {
                 news.facts.push(Event::TaskBound(task, node.clone()));
                 news.touched.insert(job.to_owned());
                 self.plans.insert_mut(job.to_owned(), plan);
+                // The others are waited for anew.
+                self.incomplete.remove(job);
                 news.facts.extend(self.seen_on(&node));
                 // Before its plan was known it may have counted as somebody else's.
                 news.facts.push(Event::PodGone(uid.into()));

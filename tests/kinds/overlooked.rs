@@ -16,12 +16,12 @@ use crate::outage::world::{World, gang, with};
 /// Of these kube-scheduler looks for 100 that would do, as large a part as it does by itself of 5,000.
 const FLEET: usize = 1_000;
 const PART: &str = "percentageOfNodesToScore: 10\n";
-/// More than are written into a template.
-const WIDE: usize = 40;
-/// Nodes of one GPU each.
+/// These are on more nodes than are written into a template.
+const WIDE: usize = 80;
+/// Nodes of two GPUs each.
 pub(crate) fn fleet() -> impl Iterator<Item = (String, Shape)> {
     let shape = Shape {
-        gpus: 1,
+        gpus: 2,
         ..Shape::default()
     };
     (0..FLEET).map(move |number| (format!("node-{number:04}"), shape.clone()))
