@@ -142,19 +142,38 @@ fn sentence(reason: &Reason) -> String {
             format!("its {gang} pods must start together, and some are still to be made")
         }
         Reason::WaitingForPreemption { gang, .. } => {
-            format!("jobs are ending to make room for its {gang} pods")
+            format!("jobs are ending to make room for {}", pods(*gang))
         }
         Reason::BackoffAfterPreemption { gang, .. } => format!(
-            "it was evicted, and too little is free for its {gang} pods to start together again"
+            "it was evicted, and too little is free for {} to start{} again",
+            pods(*gang),
+            together(*gang)
         ),
         Reason::NoSuchResource { .. } | Reason::ResourceFull { .. } => of_others(reason),
         Reason::Fragmented { request, gang, .. } => format!(
-            "{} GPUs are free, but not where its {gang} pods could start together",
-            Amount(Gpu, *request)
+            "{} GPUs are free, but not where {} could start{}",
+            Amount(Gpu, *request),
+            pods(*gang),
+            together(*gang)
         ),
         Reason::CapacityFull { gang, .. } => {
-            format!("too little is free for its {gang} pods to start together")
+            let (pods, together) = (pods(*gang), together(*gang));
+            format!("too little is free for {pods} to start{together}")
         }
+    }
+}
+
+fn pods(gang: u32) -> String {
+    match gang {
+        1 => "its pod".to_owned(),
+        more => format!("its {more} pods"),
+    }
+}
+
+const fn together(gang: u32) -> &'static str {
+    match gang {
+        1 => "",
+        _ => " together",
     }
 }
 

@@ -350,7 +350,7 @@ mod tests {
         assert_eq!(
             told.render(Timestamp::UNIX_EPOCH),
             "red/train\n  Starts  as likely as not within 1h, nine times out of ten within 2h30m\n  \
-             Waits   CapacityFull: too little is free for its 1 pods to start together\n"
+             Waits   CapacityFull: too little is free for its pod to start\n"
         );
         let value = serde_json::to_value(&told).unwrap();
         assert_eq!(value["startsNow"], json!(false));
