@@ -295,6 +295,18 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_was_tried_in_vain_is_tried_again_later() {
+        let (seats, now, plan) = (Seats::default(), Instant::now(), plan(1));
+        let (a, b): (NodeId, NodeId) = ("a".into(), "b".into());
+        let was_tried =
+            |node, is_nominated, now| seats.was_tried(&plan, "p", node, is_nominated, now);
+        assert!(!was_tried(&a, false, now));
+        assert!(was_tried(&a, true, now) && was_tried(&a, false, now));
+        assert!(!was_tried(&b, false, now), "that is another node");
+        assert!(!was_tried(&a, false, now + TRIED_AGAIN_AFTER));
+    }
+
+    #[test]
     fn another_admission_starts_anew() {
         let (seats, now) = (Seats::default(), Instant::now());
         tell(&seats, &plan(1), "p", &none(), now);

@@ -78,6 +78,16 @@ pub(crate) async fn attack(world: &World) -> Vec<Row> {
         after.until_let_go < 2 * let_go_before[0] + SLACK_AFTER,
         "{after:?}"
     );
+    // So few hold nobody up in the Job controller's queue.
+    if count <= JOBS {
+        let ([median, slowest], [median_before, _]) = (started, started_before);
+        assert!(median < SLOWER * median_before + SLACK);
+        assert!(slowest < SLOWEST);
+        assert!(
+            after.until_started < 2 * median_before + SLACK_AFTER,
+            "{after:?}"
+        );
+    }
     assert_eq!(
         world.running("red").await.len(),
         1,

@@ -36,7 +36,12 @@ pub(crate) async fn a_guarantee_is_claimed_back(world: &World) {
     world.until_running("red", "claim-1", &[NODES[0]; 4]).await;
     let why = "it leaves for a job of tenant lab, whose tenant claims what it is guaranteed; \
          it queues again, with its age kept, once its pods have ended";
-    world.until_told("red", "claim-2", "Evicted", why).await;
+    let told = ("Evicted".to_owned(), why.to_owned());
+    world
+        .until("who left is told for whom", async || {
+            world.events("red", "claim-2").await.contains(&told)
+        })
+        .await;
     world
         .until("its condition says that it waits", async || {
             let condition = world.condition("red", "claim-2").await;
@@ -148,7 +153,13 @@ pub(crate) async fn a_higher_priority_of_the_same_tenant_goes_first(world: &Worl
         .await;
     world.until_running("red", "urgent", &[NODES[1]; 4]).await;
     let why = "it leaves for job urgent, which has a higher priority within the same tenant";
-    world.until_told("red", "rank-2", "Evicted", why).await;
+    world
+        .until("who left is told for whom", async || {
+            let said = world.events("red", "rank-2").await;
+            said.iter()
+                .any(|(reason, note)| reason == "Evicted" && note.starts_with(why))
+        })
+        .await;
     world.complete("red", "urgent").await;
     world.until_running("red", "rank-2", &[NODES[1]; 4]).await;
     world.complete("red", "rank-1").await;
