@@ -46,12 +46,13 @@ type Amounts<L> = Family<L, Gauge<f64, AtomicU64>>;
 pub(super) fn registry(metrics: &Metrics, views: &Views) -> Registry {
     let mut registry = Registry::with_prefix("prorata");
     let ages = Amounts::<Watched>::default();
-    for kind in Kind::ALL {
+    let expected = |kind: &Kind| views.heard().is_expected(*kind);
+    for kind in Kind::ALL.into_iter().filter(expected) {
         let age = views.heard().last(kind).elapsed().as_secs_f64();
         let kind = kind.to_string();
         ages.get_or_create(&Watched { kind }).set(age);
     }
-    let help = "Since the API server was last heard about a kind";
+    let help = "Since the API server was last heard about a kind that it serves";
     registry.register_with_unit("watch_age", help, Unit::Seconds, ages);
     forecasts(&mut registry, views.scored().get());
     if let Some(view) = views.latest().as_ref() {
@@ -244,5 +245,36 @@ mod tests {
             text.contains("prorata_pending_longest_seconds{tenant=\"blue\"} 1"),
             "{text}"
         );
+    }
+
+    /// Or whoever is woken by old news would be, wherever an operator is not installed.
+    #[test]
+    fn of_kinds_that_are_not_served_nothing_is_shown() {
+        let views = Views::default();
+        let ages = || {
+            let text = Metrics::default().render(&views).unwrap();
+            let of = |line: &&str| line.starts_with("prorata_watch_age_seconds{");
+            text.lines()
+                .filter(of)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let own = Kind::ALL
+            .into_iter()
+            .filter(|kind| kind.composite().is_none());
+        assert_eq!(ages().len(), own.count());
+        let operators = Kind::ALL
+            .into_iter()
+            .find(|kind| kind.composite().is_some());
+        let kind = operators.unwrap();
+        views.heard().serves(kind, true);
+        let label = format!("kind=\"{kind}\"");
+        assert!(
+            ages().iter().any(|line| line.contains(&label)),
+            "{:?}",
+            ages()
+        );
+        views.heard().serves(kind, false);
+        assert!(!ages().iter().any(|line| line.contains(&label)));
     }
 }

@@ -2,7 +2,7 @@
 //! looks like one where nothing happens.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -24,6 +24,8 @@ struct Times {
     start: Instant,
     /// Milliseconds since the start, by kind.
     last: [AtomicU64; Kind::ALL.len()],
+    /// Whether the API server serves a kind of operators, by kind.
+    served: [AtomicBool; Kind::ALL.len()],
 }
 
 impl Default for Heard {
@@ -31,6 +33,7 @@ impl Default for Heard {
         Self(Arc::new(Times {
             start: Instant::now(),
             last: Default::default(),
+            served: Default::default(),
         }))
     }
 }
@@ -41,6 +44,18 @@ impl Heard {
         let now = self.0.start.elapsed().as_millis();
         let now = u64::try_from(now).unwrap_or(u64::MAX);
         self.0.last[kind.index()].store(now, Ordering::Relaxed);
+    }
+
+    /// The API server serves a kind of operators from now on, or does not any more.
+    pub fn serves(&self, kind: Kind, is_served: bool) {
+        self.word(kind);
+        self.0.served[kind.index()].store(is_served, Ordering::Relaxed);
+    }
+
+    /// Whether there is anything to be heard of a kind: those of operators come and go.
+    #[must_use]
+    pub fn is_expected(&self, kind: Kind) -> bool {
+        kind.composite().is_none() || self.0.served[kind.index()].load(Ordering::Relaxed)
     }
 
     /// When it last did; as if at the start, if never.

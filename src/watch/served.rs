@@ -191,6 +191,7 @@ impl Optional {
         loop {
             if self.is_among(&known(&mut served)) != was_there {
                 was_there = !was_there;
+                self.heard.serves(self.kind, was_there);
                 info!(kind = %self.kind, is_there = was_there, "the API server has changed what it serves");
             }
             if was_there && self.follow(&mut served).await == End::Unwanted {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
+use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Api;
@@ -10,6 +11,11 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::world::World;
+use crate::cluster::from;
+use crate::cluster::requests::create;
+
+/// What the documentation of NVIDIA's container toolkit has for it.
+const GUARD: &str = "ACCEPT_NVIDIA_VISIBLE_DEVICES_ENVVAR_WHEN_UNPRIVILEGED";
 
 pub(crate) async fn a_cluster_without_us_fails(world: &World) {
     let ran = world.admin("doctor -o json").await;
@@ -55,10 +61,43 @@ pub(crate) async fn a_sound_installation_passes(world: &World) {
     ] {
         assert_eq!(found[check], "ok", "{check}: {}", ran.out);
     }
-    // Here it is a process on this machine, and no card is a card.
-    assert_eq!(found["container-runtime"], "warn");
+    what_no_policy_can_see_is_told(world, ran.good()).await;
     let table = world.admin("doctor").await;
     assert!(table.good().starts_with("VERDICT   CHECK "), "{table:?}");
+}
+
+/// An image can name every card of a node, unless the runtime is told not to listen.
+async fn what_no_policy_can_see_is_told(world: &World, without: &str) {
+    let runtime = |json: &str| {
+        let found: Vec<Value> = serde_json::from_str(json).unwrap();
+        let of = |finding: &&Value| finding["check"] == "container-runtime";
+        found.iter().find(of).unwrap().clone()
+    };
+    let told = runtime(without);
+    let seen = told["seen"].as_str().unwrap();
+    assert_eq!(told["verdict"], "warn");
+    assert!(
+        seen.contains("an image whose environment says NVIDIA_VISIBLE_DEVICES=all"),
+        "{seen}"
+    );
+    let labels = json!({"app": "toolkit"});
+    let env = json!([{"name": GUARD, "value": "false"}]);
+    let toolkit = json!({
+        "metadata": {"name": "toolkit"},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "toolkit", "image": "none", "env": env}]},
+            },
+        },
+    });
+    let sets: Api<DaemonSet> = Api::default_namespaced(world.cluster.admin.clone());
+    create(&sets, &from(toolkit)).await;
+    let ran = world.admin("doctor -o json").await;
+    let told = runtime(ran.good());
+    assert_eq!(told["verdict"], "ok");
+    assert_eq!(told["seen"], format!("{GUARD}=false in DaemonSet toolkit"));
 }
 
 pub(crate) async fn what_is_wrong_is_found(world: &World) {

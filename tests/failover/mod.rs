@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod history;
 mod pair;
 mod proxy;
 mod trouble;
@@ -15,6 +16,7 @@ use kube::api::ListParams;
 use prorata_controlplane::Options;
 
 use crate::outage::world::{World, gang, is_complete};
+use history::History;
 use pair::Pair;
 use proxy::Mode;
 
@@ -26,6 +28,7 @@ async fn no_gpu_is_given_twice_and_no_job_is_lost() {
     let Some(mut world) = World::start(Duration::ZERO).await else {
         return;
     };
+    let history = History::begin(&world.cluster.admin);
     let mut pair = Pair::start(&world).await;
     world.namespace("red", Some("red")).await;
 
@@ -43,6 +46,8 @@ async fn no_gpu_is_given_twice_and_no_job_is_lost() {
     trouble::all_goes_on_when_both_are_back(&world, &mut pair).await;
     pair.check();
     assert_truth(&mut world).await;
+    let admissions = history.assert_nothing_is_given_twice();
+    assert!(admissions >= 4 + 3 * 4 + 6 + 2 + trouble::JOBS);
     pair.replay(world.cluster.plane.directory());
 }
 

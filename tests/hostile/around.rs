@@ -7,25 +7,29 @@ use prorata::api::Tenant;
 use prorata::api::labels::{GATE, GPU_SHARE, MPS_THREADS};
 use serde_json::{Value, json};
 
+use super::Row;
 use super::world::{World, job_manifest, pod_manifest, refusal};
-use super::{Row, row};
 use crate::cluster::from;
 use crate::cluster::requests::{create, eventually};
 
 pub(crate) async fn attacks(world: &World) -> Vec<Row> {
     let mut rows = priorities(world).await;
     rows.extend(ephemeral_containers(world).await);
-    rows.extend(claims(world).await);
+    rows.extend(super::claims::attacks(world).await);
     rows.extend(shares(world).await);
     rows.push(pretended(world).await);
     let mut owned = job_manifest("owned", 8);
     owned["metadata"]["ownerReferences"] = json!([{
         "apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "name": "none", "uid": "none", "controller": true,
     }]);
-    rows.push(row(
-        "a Job that claims to be a JobSet's",
-        world.refused::<Job>(owned).await,
-    ));
+    rows.push(
+        world
+            .row(
+                "a Job that claims to be a JobSet's",
+                world.refused::<Job>(owned).await,
+            )
+            .await,
+    );
     rows
 }
 
@@ -56,24 +60,30 @@ async fn priorities(world: &World) -> Vec<Row> {
         .await;
     }
     vec![
-        row(
-            "a PriorityClass that its Tenant does not name, on a Job",
-            world
-                .refused::<Job>(of(job_manifest("urgent", 8), job, "urgent"))
-                .await,
-        ),
-        row(
-            "on a pod without GPUs, before which kube-scheduler would evict others",
-            world
-                .refused::<Pod>(of(pod_manifest("urgent", 0), pod, "urgent"))
-                .await,
-        ),
-        row(
-            "`system-node-critical` on a pod",
-            world
-                .refused::<Pod>(of(pod_manifest("critical", 0), pod, "system-node-critical"))
-                .await,
-        ),
+        world
+            .row(
+                "a PriorityClass that its Tenant does not name, on a Job",
+                world
+                    .refused::<Job>(of(job_manifest("urgent", 8), job, "urgent"))
+                    .await,
+            )
+            .await,
+        world
+            .row(
+                "on a pod without GPUs, before which kube-scheduler would evict others",
+                world
+                    .refused::<Pod>(of(pod_manifest("urgent", 0), pod, "urgent"))
+                    .await,
+            )
+            .await,
+        world
+            .row(
+                "`system-node-critical` on a pod",
+                world
+                    .refused::<Pod>(of(pod_manifest("critical", 0), pod, "system-node-critical"))
+                    .await,
+            )
+            .await,
     ]
 }
 
@@ -92,22 +102,28 @@ async fn ephemeral_containers(world: &World) -> Vec<Row> {
     let mut named = pod_manifest("named", 0);
     named["spec"]["containers"][0]["env"] = all.clone();
     let rows = vec![
-        row(
-            "an ephemeral container with GPUs",
-            added(world, with("resources", limits)).await,
-        ),
-        row(
-            "an ephemeral container with `NVIDIA_VISIBLE_DEVICES`",
-            added(
-                world,
-                json!({ "name": "late", "image": "none", "env": all }),
+        world
+            .row(
+                "an ephemeral container with GPUs",
+                added(world, with("resources", limits)).await,
             )
             .await,
-        ),
-        row(
-            "a pod with `NVIDIA_VISIBLE_DEVICES`",
-            world.refused::<Pod>(named).await,
-        ),
+        world
+            .row(
+                "an ephemeral container with `NVIDIA_VISIBLE_DEVICES`",
+                added(
+                    world,
+                    json!({ "name": "late", "image": "none", "env": all }),
+                )
+                .await,
+            )
+            .await,
+        world
+            .row(
+                "a pod with `NVIDIA_VISIBLE_DEVICES`",
+                world.refused::<Pod>(named).await,
+            )
+            .await,
     ];
     world.take_back(right).await;
     world.remove::<Pod>("plain").await;
@@ -131,25 +147,6 @@ async fn added(world: &World, container: Value) -> String {
     }
 }
 
-async fn claims(world: &World) -> Vec<Row> {
-    let claims = json!([{ "name": "gpu", "resourceClaimTemplateName": "gpu" }]);
-    let mut pod = pod_manifest("claims", 0);
-    pod["spec"]["resourceClaims"] = claims.clone();
-    let mut job = job_manifest("claims", 0);
-    job["spec"]["template"]["spec"]["resourceClaims"] = claims;
-    let mut derived = pod_manifest("derived", 0);
-    derived["spec"]["containers"][0]["resources"] =
-        json!({ "limits": { "deviceclass.resource.kubernetes.io/gpu": "1" } });
-    vec![
-        row("a DRA claim in a pod", world.refused::<Pod>(pod).await),
-        row("a DRA claim in a Job", world.refused::<Job>(job).await),
-        row(
-            "a DeviceClass by its resource name",
-            world.refused::<Pod>(derived).await,
-        ),
-    ]
-}
-
 /// More of a card than its part, or a part that nobody counts.
 async fn shares(world: &World) -> Vec<Row> {
     let limits = |limits: Value| {
@@ -169,32 +166,42 @@ async fn shares(world: &World) -> Vec<Row> {
     let mut forged = pod_manifest("forged", 0);
     forged["metadata"]["annotations"] = json!({ MPS_THREADS: "100" });
     let rows = vec![
-        row(
-            "a MIG instance by its resource name",
-            "accepted, and gated as any other",
-        ),
-        row(
-            "two slots of a shared GPU in a pod",
-            world
-                .refused::<Pod>(limits(json!({ "nvidia.com/gpu.shared": "2" })))
-                .await,
-        ),
-        row(
-            "a larger share of a GPU for a pod that is there",
-            world
-                .refused_change::<Pod>("small", change(GPU_SHARE, "500m"))
-                .await,
-        ),
-        row(
-            "what MPS is told of its pod",
-            world
-                .refused_change::<Pod>("small", change(MPS_THREADS, "100"))
-                .await,
-        ),
-        row(
-            "the same on a pod without a share",
-            world.refused::<Pod>(forged).await,
-        ),
+        world
+            .row(
+                "a MIG instance by its resource name",
+                "accepted, and gated as any other",
+            )
+            .await,
+        world
+            .row(
+                "two slots of a shared GPU in a pod",
+                world
+                    .refused::<Pod>(limits(json!({ "nvidia.com/gpu.shared": "2" })))
+                    .await,
+            )
+            .await,
+        world
+            .row(
+                "a larger share of a GPU for a pod that is there",
+                world
+                    .refused_change::<Pod>("small", change(GPU_SHARE, "500m"))
+                    .await,
+            )
+            .await,
+        world
+            .row(
+                "what MPS is told of its pod",
+                world
+                    .refused_change::<Pod>("small", change(MPS_THREADS, "100"))
+                    .await,
+            )
+            .await,
+        world
+            .row(
+                "the same on a pod without a share",
+                world.refused::<Pod>(forged).await,
+            )
+            .await,
     ];
     world.remove::<Pod>("small").await;
     rows
@@ -217,8 +224,10 @@ async fn pretended(world: &World) -> Row {
         .admins::<Pod>("red")
         .delete("pretended", &kube::api::DeleteParams::default())
         .await;
-    row(
-        "a pod that claims to be a running Job's",
-        "accepted, and gated as any other: it joins no gang",
-    )
+    world
+        .row(
+            "a pod that claims to be a running Job's",
+            "accepted, and gated as any other: it joins no gang",
+        )
+        .await
 }

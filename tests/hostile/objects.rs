@@ -8,8 +8,8 @@ use kube::api::{Api, DeleteParams, PostParams};
 use prorata::api::{QueuedJob, Tenant};
 use serde_json::{Value, json};
 
+use super::Row;
 use super::world::{World, refusal};
-use super::{Row, row};
 use crate::cluster::requests::patch;
 use crate::cluster::{from, queued_job};
 
@@ -25,31 +25,45 @@ pub(crate) async fn attacks(world: &World) -> Vec<Row> {
     let bypass = json!({ "metadata": { "name": "bypass" }, "rules": bypass });
     let anonymous = |text: String| text.replace(&name, "…");
     vec![
-        row(
-            "writing a QueuedJob",
-            world.refused::<QueuedJob>(face).await,
-        ),
-        row("deleting its QueuedJob", anonymous(deleted)),
-        row(
-            "raising its own guarantee",
-            refusal(patch(&tenants, "red", richer).await),
-        ),
-        row(
-            "granting itself the right to break the glass",
-            grant(world, bypass).await,
-        ),
-        row(
-            "a namespace of its own, without tenant",
-            refusal(new_namespace(world).await),
-        ),
-        row(
-            "speaking as the controller",
-            refusal(impersonate(world).await),
-        ),
-        row(
-            "a token of the controller's account",
-            refusal(token(world).await),
-        ),
+        world
+            .row(
+                "writing a QueuedJob",
+                world.refused::<QueuedJob>(face).await,
+            )
+            .await,
+        world
+            .row("deleting its QueuedJob", anonymous(deleted))
+            .await,
+        world
+            .row(
+                "raising its own guarantee",
+                refusal(patch(&tenants, "red", richer).await),
+            )
+            .await,
+        world
+            .row(
+                "granting itself the right to break the glass",
+                grant(world, bypass).await,
+            )
+            .await,
+        world
+            .row(
+                "a namespace of its own, without tenant",
+                refusal(new_namespace(world).await),
+            )
+            .await,
+        world
+            .row(
+                "speaking as the controller",
+                refusal(impersonate(world).await),
+            )
+            .await,
+        world
+            .row(
+                "a token of the controller's account",
+                refusal(token(world).await),
+            )
+            .await,
     ]
 }
 

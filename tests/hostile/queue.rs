@@ -7,8 +7,8 @@ use kube::api::{Api, Patch, PatchParams};
 use prorata::api::labels::{EPOCH, GATE};
 use serde_json::{Value, json};
 
+use super::Row;
 use super::world::{World, job_manifest, pod_manifest, refusal};
-use super::{Row, row};
 use crate::cluster::from;
 use crate::cluster::requests::{create, eventually, patch, pinned_to, suspend, suspended};
 
@@ -17,10 +17,14 @@ pub(crate) async fn attacks(world: &World) -> Vec<Row> {
     assert!(is_gated(&gated));
     let mut rows = vec![unsuspend(world).await];
     let ungated = json!({ "spec": { "schedulingGates": null } });
-    rows.push(row(
-        "removing the gate of its pod",
-        world.refused_change::<Pod>("gated", ungated).await,
-    ));
+    rows.push(
+        world
+            .row(
+                "removing the gate of its pod",
+                world.refused_change::<Pod>("gated", ungated).await,
+            )
+            .await,
+    );
     rows.extend(nodes(world).await);
     rows.extend(bindings(world).await);
     rows.extend(forgeries(world).await);
@@ -33,10 +37,12 @@ pub(crate) async fn attacks(world: &World) -> Vec<Row> {
 async fn unsuspend(world: &World) -> Row {
     let started = suspend(&world.hers::<Job>(), "waits", false).await;
     assert!(suspended(&started));
-    row(
-        "un-suspending its Job",
-        "accepted, and changes nothing: `suspend` is `true` again, and it waits",
-    )
+    world
+        .row(
+            "un-suspending its Job",
+            "accepted, and changes nothing: `suspend` is `true` again, and it waits",
+        )
+        .await
 }
 
 async fn nodes(world: &World) -> Vec<Row> {
@@ -47,24 +53,32 @@ async fn nodes(world: &World) -> Vec<Row> {
     let mut pinned = job_manifest("pinned", 8);
     pinned["spec"]["template"]["spec"]["affinity"] = pinned_to("node-0001");
     vec![
-        row(
-            "`spec.nodeName` on a pod",
-            world.refused::<Pod>(bound).await,
-        ),
-        row(
-            "`spec.nodeName` in the template of a Job",
-            world.refused::<Job>(in_template).await,
-        ),
-        row(
-            "a node's name in the affinity of a Job",
-            world.refused::<Job>(pinned).await,
-        ),
+        world
+            .row(
+                "`spec.nodeName` on a pod",
+                world.refused::<Pod>(bound).await,
+            )
+            .await,
+        world
+            .row(
+                "`spec.nodeName` in the template of a Job",
+                world.refused::<Job>(in_template).await,
+            )
+            .await,
+        world
+            .row(
+                "a node's name in the affinity of a Job",
+                world.refused::<Job>(pinned).await,
+            )
+            .await,
     ]
 }
 
 /// By her own rights; and with a right that nobody should give her.
 async fn bindings(world: &World) -> Vec<Row> {
-    let first = row("creating a binding", refusal(bind(world).await));
+    let first = world
+        .row("creating a binding", refusal(bind(world).await))
+        .await;
     world.grant("pods/binding", "create").await;
     let allowed = || async { !refusal(bind(world).await).contains("alice") };
     eventually("the right is in force", allowed).await;
@@ -72,7 +86,9 @@ async fn bindings(world: &World) -> Vec<Row> {
     world.take_back("pods/binding").await;
     vec![
         first,
-        row("the same with the right to create bindings", second),
+        world
+            .row("the same with the right to create bindings", second)
+            .await,
     ]
 }
 
@@ -98,19 +114,27 @@ async fn forgeries(world: &World) -> Vec<Row> {
         .patch_status("gated", &params, &patch)
         .await;
     vec![
-        row(
-            "forging our annotations on its Job",
-            world.refused_change::<Job>("waits", mark.clone()).await,
-        ),
-        row(
-            "on its pod",
-            world.refused_change::<Pod>("gated", mark).await,
-        ),
-        row(
-            "on the template of a Job",
-            world.refused::<Job>(on_template).await,
-        ),
-        row("naming a node in its pod's status", refusal(nominated)),
+        world
+            .row(
+                "forging our annotations on its Job",
+                world.refused_change::<Job>("waits", mark.clone()).await,
+            )
+            .await,
+        world
+            .row(
+                "on its pod",
+                world.refused_change::<Pod>("gated", mark).await,
+            )
+            .await,
+        world
+            .row(
+                "on the template of a Job",
+                world.refused::<Job>(on_template).await,
+            )
+            .await,
+        world
+            .row("naming a node in its pod's status", refusal(nominated))
+            .await,
     ]
 }
 
@@ -132,14 +156,18 @@ async fn labels(world: &World) -> Vec<Row> {
     let relabel = json!({ "metadata": { "labels": { "prorata.dev/tenant": "blue" } } });
     let relabelled = patch(&namespaces, "red", relabel).await;
     vec![
-        row(
-            "another tenant's label on its Job and pods",
-            "accepted, and means nothing: the Job waits as its namespace's tenant",
-        ),
-        row(
-            "another tenant's label on its namespace",
-            refusal(relabelled),
-        ),
+        world
+            .row(
+                "another tenant's label on its Job and pods",
+                "accepted, and means nothing: the Job waits as its namespace's tenant",
+            )
+            .await,
+        world
+            .row(
+                "another tenant's label on its namespace",
+                refusal(relabelled),
+            )
+            .await,
     ]
 }
 
@@ -155,10 +183,12 @@ async fn other_scheduler(world: &World) -> Row {
     ));
     world.remove::<Job>("elsewhere").await;
     world.remove::<Pod>("elsewhere").await;
-    row(
-        "another `schedulerName`",
-        "accepted, and changes nothing: the Job is suspended and the pod gated as any other",
-    )
+    world
+        .row(
+            "another `schedulerName`",
+            "accepted, and changes nothing: the Job is suspended and the pod gated as any other",
+        )
+        .await
 }
 
 fn is_gated(pod: &Pod) -> bool {

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::{Row, row};
 use crate::cluster::controller::Site;
 use crate::cluster::requests::{create, eventually, message};
 use crate::cluster::{Cluster, from};
@@ -23,6 +24,8 @@ pub(crate) struct World {
     pub(crate) cluster: Cluster,
     _kubelet: Kubelet,
     pub(crate) controller: Process,
+    /// Of blue, before the first attempt.
+    before: Option<Victim>,
 }
 
 /// What blue has: if any of it moves, an attack has succeeded.
@@ -84,10 +87,11 @@ impl World {
         cluster.plane.start_scheduler(&config).await.unwrap();
         let kubelet = Kubelet::start(cluster.admin.clone(), KubeletOptions::default());
         let controller = site.start(&cluster.plane).await;
-        let world = Self {
+        let mut world = Self {
             cluster,
             _kubelet: kubelet,
             controller,
+            before: None,
         };
         for (tenant, gpus) in [("blue", 6), ("red", 8)] {
             create(&world.admins::<Job>(tenant), &job("runs", gpus)).await;
@@ -107,6 +111,7 @@ impl World {
             world.used("blue").await.as_deref() == Some("6")
         })
         .await;
+        world.before = Some(world.victim().await);
         Some(world)
     }
 
@@ -129,6 +134,17 @@ impl World {
     /// red's user.
     pub(crate) fn user(&self) -> &Client {
         &self.cluster.alice
+    }
+
+    /// What came of an attempt, by which blue has lost nothing.
+    pub(crate) async fn row(&self, attack: &str, observed: impl Into<String>) -> Row {
+        self.assert_unharmed(attack).await;
+        row(attack, observed)
+    }
+
+    /// Blue has what it had before the first attempt.
+    pub(crate) async fn assert_unharmed(&self, after: &str) {
+        assert_eq!(Some(self.victim().await), self.before, "after {after}");
     }
 
     /// What blue has.

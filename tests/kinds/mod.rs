@@ -6,10 +6,11 @@
 mod composites;
 mod evictions;
 mod families;
+mod lost;
 mod operators;
 mod overlooked;
 mod parts;
-mod pods;
+pub(crate) mod pods;
 mod removed;
 mod table;
 
@@ -50,6 +51,7 @@ async fn every_kind_waits_runs_and_leaves() {
     pods::pods_of_a_deployment_start_one_by_one(&world).await;
     pods::a_stateful_set_starts_as_a_gang(&world).await;
     pods::a_forged_owner_joins_no_gang(&world).await;
+    pods::a_pod_without_tenant_goes_where_little_is_left(&world).await;
     parts::each_pod_of_a_job_may_start_alone(&world).await;
     parts::a_minimum_starts_together_and_the_others_follow(&world).await;
     parts::a_job_that_is_too_large_is_told_so_and_may_start_in_part(&world).await;
@@ -124,5 +126,21 @@ async fn pods_whose_nodes_are_overlooked_are_told_them() {
     overlooked::every_pod_comes_to_its_node(&world).await;
     overlooked::a_node_that_is_refused_is_avoided(&world).await;
     operators.job_sets.check().unwrap();
+    world.assert_healthy();
+}
+
+/// A control plane that finds out by itself which nodes are there.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_outlives_its_node() {
+    let _turn = TURN.lock().await;
+    let Some(mut world) = lost::start().await else {
+        return;
+    };
+    let _controller = world.controller().await;
+    lost::begin(&world).await;
+    lost::a_node_that_is_silent_for_a_moment_keeps_its_pods(&world).await;
+    lost::what_ran_on_a_silent_node_runs_elsewhere(&world).await;
+    lost::what_is_known_to_be_off_is_made_anew(&world).await;
+    lost::a_node_that_is_back_is_used_again(&world).await;
     world.assert_healthy();
 }

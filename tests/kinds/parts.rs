@@ -15,7 +15,7 @@ use crate::cluster::{from, job};
 use crate::outage::world::{NODES, World, gang, is_complete};
 
 /// So many pods of one GPU, of which so many start together.
-fn in_part(name: &str, pods: usize, least: &str) -> Job {
+pub(crate) fn in_part(name: &str, pods: usize, least: &str) -> Job {
     let mut job = manifest(&gang(name, pods));
     job["metadata"]["annotations"] = json!({ "prorata.dev/gang": least });
     from(job)

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::requests::{create, json as manifest, patch};
 use crate::cluster::{from, pod};
-use crate::outage::world::{NODES, World, node, phase};
+use crate::outage::world::{NODES, World, gang, node, phase};
 
 /// A pod of so many GPUs with these annotations, which runs until it is deleted.
 pub(crate) fn annotated(name: &str, gpus: u32, annotations: &Value) -> Pod {
@@ -308,6 +308,28 @@ pub(crate) async fn a_forged_owner_joins_no_gang(world: &World) {
         .unwrap();
     delete(world, "forged", "forged").await;
     until_empty(world, "forged").await;
+}
+
+/// Nobody plans for it, and kube-scheduler would choose the emptier node: Prorata says which leaves more
+/// room for gangs.
+pub(crate) async fn a_pod_without_tenant_goes_where_little_is_left(world: &World) {
+    world.namespace("first", Some("red")).await;
+    world.submit("first", &gang("first", 2)).await;
+    until_running(world, "first", &[NODES[0]; 2]).await;
+    world.namespace("nobody", None).await;
+    let pods = Api::<Pod>::namespaced(world.cluster.admin.clone(), "nobody");
+    for (name, on) in [("second", &[NODES[0]; 1][..]), ("third", &[NODES[0]; 2])] {
+        create(&pods, &pod(name, 1)).await;
+        until_running(world, "nobody", on).await;
+    }
+    create(&pods, &pod("fourth", 1)).await;
+    until_running(world, "nobody", &[NODES[0], NODES[0], NODES[1]]).await;
+    let now = DeleteParams::default().grace_period(0);
+    for name in ["second", "third", "fourth"] {
+        pods.delete(name, &now).await.unwrap();
+    }
+    until_empty(world, "nobody").await;
+    world.complete("first", "first").await;
 }
 
 /// A gang runs, and a pod waits.

@@ -59,7 +59,18 @@ impl World {
         termination: Duration,
         configuration: &str,
     ) -> Option<Self> {
-        let mut options = Options::default();
+        Self::start_as(Options::default(), fleet, termination, configuration).await
+    }
+
+    /// The same in a control plane that is like this.
+    pub(crate) async fn start_as(
+        mut options: Options,
+        fleet: impl IntoIterator<Item = (String, nodes::Shape)>,
+        termination: Duration,
+        configuration: &str,
+    ) -> Option<Self> {
+        // As every kubelet does by default, of the time after which it is lost.
+        let heartbeat = options.nodes_lost_after.map(|after| after / 5);
         let more = [
             "replicaset-controller",
             "deployment-controller",
@@ -82,6 +93,7 @@ impl World {
             .unwrap();
         let options = KubeletOptions {
             termination,
+            heartbeat,
             ..KubeletOptions::default()
         };
         let kubelet = Kubelet::start(cluster.admin.clone(), options);

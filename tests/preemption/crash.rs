@@ -1,6 +1,7 @@
 //! The controller ends after its first write, after a later one, and so on through all that a
 //! story takes. Another one takes over each time, and the story comes to the same as without.
 
+mod pods;
 mod standing;
 
 use std::collections::BTreeSet;
@@ -67,14 +68,18 @@ pub(crate) async fn a_crash_after_any_write_changes_nothing(worlds: &[World]) {
         None => (EVERY * 2, EVERY),
     };
     let worlds = (0..).zip(worlds.iter().zip(GANGS));
-    let plays =
-        worlds.map(|(number, (world, pods))| play(world, pods, from + number * apart, step));
+    let plays = worlds.map(async |(number, (world, pods))| {
+        let from = from + number * apart;
+        let mut made = play(world, pods, from, step).await;
+        if pods == GANGS[0] {
+            made += pods::a_crash_after_any_write_changes_nothing(world, from, step).await;
+        }
+        made
+    });
     let made: u32 = join_all(plays).await.into_iter().sum();
     eprintln!("{made} crashes came to the same");
 }
 
-/// A crash after so many writes, after so many more, and so on until the story takes no more; how many
-/// there were.
 async fn play(world: &World, pods: usize, from: u32, step: u32) -> u32 {
     let story = Teller {
         world,
@@ -87,22 +92,51 @@ async fn play(world: &World, pods: usize, from: u32, step: u32) -> u32 {
         whole: Some(whole),
         ..story
     };
+    let tell = async |name: &str, writes: u32| story.tell(name, Some(writes)).await.1;
+    every(&format!("gangs of {pods}"), (from, step), WRITES, tell).await
+}
+
+/// A crash after so many writes, after so many more, and so on until the story takes no more; how many
+/// there were. Whoever tells it answers whether there was one.
+async fn every(
+    what: &str,
+    (from, step): (u32, u32),
+    bounds: (u32, u32),
+    tell: impl AsyncFn(&str, u32) -> bool,
+) -> u32 {
     let (mut writes, mut made) = (from, 0);
     loop {
         assert!(
-            writes <= WRITES.1,
+            writes <= bounds.1,
             "the story takes fewer than {writes} writes"
         );
         let began = Instant::now();
-        let (_, crashed) = story.tell(&format!("after{writes}"), Some(writes)).await;
+        let crashed = tell(&format!("after{writes}"), writes).await;
         let took = began.elapsed();
-        eprintln!("gangs of {pods}, after {writes} writes: crashed={crashed}, {took:?}");
+        eprintln!("{what}, after {writes} writes: crashed={crashed}, {took:?}");
         if !crashed {
-            assert!(writes > WRITES.0, "the story takes more writes than that");
+            assert!(writes > bounds.0, "the story takes more writes than that");
             return made;
         }
         (writes, made) = (writes + step, made + 1);
     }
+}
+
+/// What has the controller end after so many writes.
+fn variable(crash: Option<u32>) -> Option<(&'static str, String)> {
+    crash.map(|writes| ("PRORATA_CRASH_AFTER_WRITES", writes.to_string()))
+}
+
+/// Ends whoever runs now; answers whether there was a crash.
+async fn gone_with_its_end(process: Mutex<(Process, bool)>) -> bool {
+    let (mut process, mut crashed) = process.into_inner();
+    // What is said last may be said a moment later.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    crashed |= process.check().is_err();
+    // Its end is waited for, but not by the other worlds.
+    let gone = tokio::task::spawn_blocking(move || drop(process));
+    gone.await.unwrap();
+    crashed
 }
 
 /// Our controller, and the one that takes over.
@@ -158,9 +192,13 @@ impl Watchdog<'_> {
 
     /// What stands when it is as it is to be; as it is when nothing changes any more, where nobody
     /// says how it is to be.
-    async fn standing(&self, wanted: Option<&Standing>) -> Standing {
+    async fn standing(
+        &self,
+        wanted: Option<&Standing>,
+        read: impl AsyncFn() -> Standing,
+    ) -> Standing {
         let began = Instant::now();
-        let (mut last, mut since) = (Standing::read(self.world, self.story).await, Instant::now());
+        let (mut last, mut since) = (read().await, Instant::now());
         loop {
             if wanted == Some(&last) {
                 return last;
@@ -173,7 +211,7 @@ impl Watchdog<'_> {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
             self.watch().await;
-            let now = Standing::read(self.world, self.story).await;
+            let now = read().await;
             if now != last {
                 (last, since) = (now, Instant::now());
             }
@@ -193,9 +231,8 @@ struct Teller<'a> {
 impl Teller<'_> {
     /// Plays it, with a crash after so many writes; answers too whether there was one.
     async fn tell(&self, name: &str, crash: Option<u32>) -> (Story, bool) {
-        let text = crash.map(|writes| writes.to_string());
-        let variable = text.as_deref();
-        let variable = variable.map(|text| ("PRORATA_CRASH_AFTER_WRITES", text));
+        let variable = variable(crash);
+        let variable = variable.as_ref().map(|(name, value)| (*name, &**value));
         let (site, plane) = (&self.world.site, &self.world.cluster.plane);
         let dog = Watchdog {
             world: self.world,
@@ -205,13 +242,7 @@ impl Teller<'_> {
         };
         let story = self.play(&dog).await;
         assert_told(self.world, name).await;
-        let (mut process, mut crashed) = dog.process.into_inner();
-        // What is said last may be said a moment later.
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        crashed |= process.check().is_err();
-        // Its end is waited for, but not by the other worlds.
-        let gone = tokio::task::spawn_blocking(move || drop(process));
-        gone.await.unwrap();
+        let crashed = gone_with_its_end(dog.process).await;
         clear(self.world, name).await;
         (story, crashed)
     }
@@ -234,12 +265,13 @@ impl Teller<'_> {
             })
         })
         .await;
-        let waiting = dog.standing(whole.map(|whole| &whole.waiting)).await;
+        let read = async || Standing::read(world, dog.story).await;
+        let waiting = dog.standing(whole.map(|whole| &whole.waiting), read).await;
         dog.complete("claims").await;
         dog.until_running("leaves", NODES[1]).await;
         dog.complete("leaves").await;
         dog.complete("stays").await;
-        let over = dog.standing(whole.map(|whole| &whole.over)).await;
+        let over = dog.standing(whole.map(|whole| &whole.over), read).await;
         Story { waiting, over }
     }
 }
@@ -268,6 +300,10 @@ async fn clear(world: &World, story: &str) {
             .await
             .unwrap();
     }
+    until_cleared(world).await;
+}
+
+async fn until_cleared(world: &World) {
     let patience = Duration::from_secs(60);
     let is_cleared = async || {
         let mut left = 0;

@@ -8,7 +8,9 @@ mod churn;
 mod crash;
 mod eviction;
 mod foretold;
+mod kept;
 mod loss;
+mod measured;
 mod whole;
 
 use std::time::Duration;
@@ -29,6 +31,9 @@ nodeLostAfter: 1s
 bindingTimeout: 4s
 decisionLog: {path: DIRECTORY/decisions.jsonl, files: 99}
 ";
+
+/// For how long nobody has to leave who has started, in the last of these stories.
+const MIN_RUNTIME: Duration = Duration::from_secs(8);
 
 /// Tenants beside the one that every world has, which is guaranteed nothing.
 const TENANTS: &str = "\
@@ -67,6 +72,7 @@ async fn jobs_leave_for_others_and_nothing_is_lost() {
     foretold::what_if_tells_what_happens_then(&world).await;
     eviction::a_class_that_is_not_allowed_is_told(&world).await;
     eviction::a_victim_that_does_not_end_blocks_nobody_else(&world).await;
+    kept::room_that_is_being_left_is_kept(&world).await;
     loss::a_node_is_lost_before_its_pods_come(&world).await;
     loss::a_node_is_lost_while_its_pods_come(&world).await;
     loss::a_node_is_lost_under_its_pods(&world).await;
@@ -79,11 +85,17 @@ async fn jobs_leave_for_others_and_nothing_is_lost() {
     whole::a_gang_of_64_that_a_node_refuses_is_whole_elsewhere(&world).await;
     whole::remove_nodes(&world, &more).await;
     churn::nothing_flaps(&world).await;
+    measured::a_forecast_is_scored_when_its_job_starts(&world).await;
+    let starts = starts(&world).await;
+    measured::all_that_happened_was_measured(&world, starts).await;
+    drop(controller);
+    kept::let_everybody_run_for_a_while(&world);
+    let controller = world.controller().await;
+    kept::who_has_just_started_stays_for_a_while(&world).await;
     world.assert_healthy();
     drop(controller);
     let replayed = replay_all(world.cluster.plane.directory(), "decisions.jsonl");
     eprintln!("replayed {replayed:?} decisions");
-    let starts = starts(&world).await;
     eprintln!("{starts} starts");
     assert!(
         replayed.iter().sum::<usize>() >= starts,

@@ -25,6 +25,9 @@ pub struct Options {
     pub controllers: Vec<String>,
     /// Whether the API server writes an audit log of who asked for what.
     pub audit: bool,
+    /// After how long without a heartbeat a node is lost, in whole seconds; its pods are deleted as
+    /// long after that. Without it nobody but the test says how nodes are.
+    pub nodes_lost_after: Option<Duration>,
 }
 
 /// A running control plane. Dropping it ends every program and removes every file.
@@ -83,6 +86,7 @@ impl Default for Options {
         Self {
             controllers: CONTROLLERS.map(str::to_owned).to_vec(),
             audit: false,
+            nodes_lost_after: None,
         }
     }
 }

@@ -51,16 +51,32 @@ impl Site {
             flags.push(file("audit-policy-file", &self.audit_policy));
             flags.push(file("audit-log-path", &self.audit_log));
         }
+        if let Some(after) = options.nodes_lost_after {
+            let seconds = after.as_secs();
+            let tolerated = |what| format!("--default-{what}-toleration-seconds={seconds}");
+            flags.extend(["not-ready", "unreachable"].map(tolerated));
+        }
         flags
     }
 
     pub(crate) fn controller_manager(&self, options: &Options, kubeconfig: &Path) -> Vec<String> {
         let mut flags = self.serving(self.ports.controller_manager);
+        let mut controllers = options.controllers.clone();
+        if let Some(after) = options.nodes_lost_after {
+            controllers.extend(NODE_CONTROLLERS.map(str::to_owned));
+            let seconds = after.as_secs();
+            flags.extend([
+                format!("--node-monitor-grace-period={seconds}s"),
+                "--node-monitor-period=1s".to_owned(),
+                // One node at a time would be lost ten seconds after another.
+                "--node-eviction-rate=10".to_owned(),
+            ]);
+        }
         flags.extend([
             file("kubeconfig", kubeconfig),
             file("service-account-private-key-file", &self.token_keys.private),
             file("root-ca-file", &self.authority),
-            format!("--controllers={}", options.controllers.join(",")),
+            format!("--controllers={}", controllers.join(",")),
             "--leader-elect=false".to_owned(),
             // Its own user may not create pods; the Job controller's service account may.
             "--use-service-account-credentials=true".to_owned(),
@@ -86,6 +102,9 @@ impl Site {
         ]
     }
 }
+
+/// What says that a node is lost, and deletes its pods.
+const NODE_CONTROLLERS: [&str; 2] = ["node-lifecycle-controller", "taint-eviction-controller"];
 
 /// What the API server gets in every test.
 const API_SERVER: [&str; 9] = [

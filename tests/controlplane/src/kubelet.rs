@@ -2,18 +2,20 @@
 
 mod actor;
 mod devices;
+mod heartbeat;
 mod life;
 mod status;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt as _};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub use devices::{Allocation, Grant, Rejection};
@@ -21,6 +23,7 @@ pub use devices::{Allocation, Grant, Rejection};
 use crate::error::{Error, Result};
 use actor::{Actor, Finish};
 use devices::Devices;
+use writer::Writer;
 
 /// The annotation of a pod that ends by itself: after how many seconds, as a decimal number.
 pub const RUN_SECONDS: &str = "prorata.dev/test-run-seconds";
@@ -38,6 +41,8 @@ pub struct KubeletOptions {
     pub writes_in_flight: usize,
     /// How slots are chosen of cards that are split.
     pub allocation: Allocation,
+    /// How often each node tells that it is there, if at all.
+    pub heartbeat: Option<Duration>,
 }
 
 /// Plays the kubelet of every node: runs pods that are bound, ends them on demand or after the
@@ -48,8 +53,12 @@ pub struct Kubelet {
     requests: mpsc::UnboundedSender<Finish>,
     rejections: Arc<Mutex<Vec<Rejection>>>,
     devices: Arc<Mutex<Devices>>,
-    task: JoinHandle<()>,
+    cut_off: watch::Sender<CutOff>,
+    _tasks: JoinSet<()>,
 }
+
+/// The nodes that reach the API server no more.
+type CutOff = BTreeSet<String>;
 
 /// How long the watch may lag behind the API server.
 const FINISH_WITHIN: Duration = Duration::from_secs(30);
@@ -60,6 +69,7 @@ impl Default for KubeletOptions {
             termination: Duration::ZERO,
             writes_in_flight: 16,
             allocation: Allocation::default(),
+            heartbeat: None,
         }
     }
 }
@@ -76,15 +86,37 @@ impl Kubelet {
         let rejections = Arc::default();
         let devices = Arc::new(Mutex::new(Devices::new(options.allocation)));
         let (known, handed_out) = (Arc::clone(&rejections), Arc::clone(&devices));
-        let actor = Actor::new(client.clone(), options, known, handed_out);
-        let task = tokio::spawn(actor.run(client.clone(), inbox));
+        let cut_off = watch::Sender::new(CutOff::new());
+        let writer = Writer::new(
+            client.clone(),
+            options.writes_in_flight,
+            cut_off.subscribe(),
+        );
+        let mut tasks = JoinSet::new();
+        if let Some(every) = options.heartbeat {
+            tasks.spawn(heartbeat::run(client.clone(), every, cut_off.subscribe()));
+        }
+        let actor = Actor::new(writer, options, known, handed_out);
+        tasks.spawn(actor.run(client.clone(), inbox));
         Self {
             client,
             requests,
             rejections,
             devices,
-            task,
+            cut_off,
+            _tasks: tasks,
         }
+    }
+
+    /// Cuts a node off the network: it tells nothing more, and its pods run on.
+    pub fn cut_off(&self, node: &str) {
+        self.cut_off
+            .send_modify(|nodes| _ = nodes.insert(node.to_owned()));
+    }
+
+    /// Ends that: what the node has to tell is told.
+    pub fn reconnect(&self, node: &str) {
+        self.cut_off.send_modify(|nodes| _ = nodes.remove(node));
     }
 
     /// Which devices each pod has now.
@@ -148,12 +180,5 @@ impl Kubelet {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
-    }
-}
-
-impl Drop for Kubelet {
-    fn drop(&mut self) {
-        // The tasks of the pods belong to this one and end with it.
-        self.task.abort();
     }
 }

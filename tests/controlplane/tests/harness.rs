@@ -68,6 +68,7 @@ async fn a_pod_that_is_bound_to_a_full_node_is_rejected_and_recorded() {
     let options = Options {
         controllers: Vec::new(),
         audit: true,
+        ..Options::default()
     };
     let Some(plane) = ControlPlane::start_or_skip(options).await else {
         return;

@@ -73,6 +73,11 @@ impl Standing {
             let name = tenant.metadata.name.clone().unwrap();
             all.insert(format!("tenant {name}"), json!(tenant.status));
         }
+        Self::of(all, story)
+    }
+
+    /// What stands there, without what differs between any two stories.
+    pub(super) fn of(mut all: BTreeMap<String, Value>, story: &str) -> Self {
         for value in all.values_mut() {
             forget_what_always_differs(value);
             forget(value, story);

@@ -58,12 +58,12 @@ struct Life {
 
 impl Actor {
     pub(super) fn new(
-        client: Client,
+        writer: Writer,
         options: KubeletOptions,
         rejections: Arc<Mutex<Vec<Rejection>>>,
         devices: Arc<Mutex<Devices>>,
     ) -> Self {
-        let writer = Arc::new(Writer::new(client, options.writes_in_flight));
+        let writer = Arc::new(writer);
         Self {
             shared: Shared { writer, devices },
             options,

@@ -7,12 +7,15 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+
+use super::{CutOff, life};
 
 /// Writes for every node.
 pub(super) struct Writer {
     client: Client,
     permits: Semaphore,
+    cut_off: watch::Receiver<CutOff>,
 }
 
 enum Write {
@@ -24,10 +27,11 @@ enum Write {
 const ATTEMPTS: u32 = 5;
 
 impl Writer {
-    pub(super) fn new(client: Client, in_flight: usize) -> Self {
+    pub(super) fn new(client: Client, in_flight: usize, cut_off: watch::Receiver<CutOff>) -> Self {
         Self {
             client,
             permits: Semaphore::new(in_flight),
+            cut_off,
         }
     }
 
@@ -41,8 +45,13 @@ impl Writer {
         self.insist(pod, Write::Delete).await;
     }
 
-    /// Repeats a write until it succeeds or has become pointless.
+    /// Repeats a write until it succeeds or has become pointless, once the pod's node is on the network.
     async fn insist(&self, pod: &Pod, write: Write) {
+        let mut cut_off = self.cut_off.clone();
+        // Whoever could reconnect it is gone, and this task ends next.
+        let _ = cut_off
+            .wait_for(|nodes| !nodes.contains(life::node(pod)))
+            .await;
         let _permit = self.permits.acquire().await;
         for attempt in 1..=ATTEMPTS {
             match self.attempt(pod, &write).await {
