@@ -3,13 +3,13 @@
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use prorata::api::{QueuedJob, State};
 use serde_json::{Value, json};
 
 use crate::cluster::requests::{create, json as manifest, patch};
 use crate::cluster::{from, pod};
-use crate::outage::world::{NODES, World, gang, node, phase};
+use crate::outage::world::{NODES, World, gang, node, phase, with};
 
 /// A pod of so many GPUs with these annotations, which runs until it is deleted.
 pub(crate) fn annotated(name: &str, gpus: u32, annotations: &Value) -> Pod {
@@ -330,6 +330,40 @@ pub(crate) async fn a_pod_without_tenant_goes_where_little_is_left(world: &World
     }
     until_empty(world, "nobody").await;
     world.complete("first", "first").await;
+}
+
+/// What runs may get more CPU in its place: it is counted as it is now.
+pub(crate) async fn what_is_resized_in_place_counts_as_it_is_now(world: &World) {
+    world.namespace("resized", None).await;
+    let pods = Api::<Pod>::namespaced(world.cluster.admin.clone(), "resized");
+    let cpu = |amount: &str| json!({ "requests": { "cpu": amount }, "limits": { "cpu": amount } });
+    let mut grows = manifest(&pod("grows", 0));
+    grows["spec"]["nodeName"] = json!(NODES[0]);
+    grows["spec"]["containers"][0]["resources"] = cpu("1");
+    create(&pods, &from(grows)).await;
+    until_running(world, "resized", &[NODES[0]]).await;
+    world.namespace("sized", Some("red")).await;
+    // As much CPU as all that a node of 128 has to spare beside the other.
+    let asks = json!({ "cpu": "64", "nvidia.com/gpu": "1" });
+    let container = "/spec/template/spec/containers/0";
+    let asks = json!({ "requests": asks, "limits": asks });
+    let job = |name: &str| with(&gang(name, 1), &[(container, "resources", asks.clone())]);
+    world.submit("sized", &job("before")).await;
+    until_running(world, "sized", &[NODES[0]]).await;
+    world.complete("sized", "before").await;
+
+    let larger = json!({ "name": "main", "resources": cpu("100") });
+    let change = Patch::Strategic(json!({ "spec": { "containers": [larger] } }));
+    let params = PatchParams::default();
+    pods.patch_subresource("resize", "grows", &params, &change)
+        .await
+        .unwrap();
+    world.submit("sized", &job("after")).await;
+    until_running(world, "sized", &[NODES[1]]).await;
+    world.complete("sized", "after").await;
+    let now = DeleteParams::default().grace_period(0);
+    pods.delete("grows", &now).await.unwrap();
+    until_empty(world, "resized").await;
 }
 
 /// A gang runs, and a pod waits.

@@ -78,6 +78,8 @@ fn containers(pod: &Pod, running: bool, state: &Value) -> Vec<Value> {
             "started": running,
             "restartCount": 0,
             "state": state,
+            // Whose container says what it has may get more in its place.
+            "resources": container.resources,
         })
     });
     status.collect()
