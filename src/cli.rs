@@ -23,6 +23,7 @@ mod object;
 pub(crate) mod output;
 pub(crate) mod queue;
 pub(crate) mod remedy;
+mod report;
 mod reprioritise;
 pub(crate) mod share;
 pub(crate) mod shares;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
@@ -15,7 +15,8 @@ use super::cluster::{Cluster, ClusterArgs, Scope};
 use super::failure::Failure;
 use super::object::Target;
 use super::queue::{self, Entry};
-use super::{output, words};
+use super::report::{Object, Outcome, Report, ReportArgs};
+use super::words;
 use crate::api::State;
 use crate::duration;
 
@@ -36,7 +37,8 @@ It takes the rights to change nodes, and Jobs in every namespace, and to evict p
 
 Examples:
   prorata drain node-07
-  prorata drain node-07 --dry-run")]
+  prorata drain node-07 --dry-run
+  prorata drain node-07 --timeout 2h -o json      what was done until then, for programs")]
 pub struct Args {
     /// The node
     #[arg(value_name = "NODE")]
@@ -48,24 +50,42 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     timeout: Option<Duration>,
     #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
 pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
+    let mut report = Report::new(args.report);
+    let ended = match args.dry_run {
+        true => foretell(args, &mut report).await,
+        false => drain(args, &mut report).await,
+    };
+    report.end(ended)
+}
+
+/// Says what would be done.
+async fn foretell(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
-    let jobs = on_node(&cluster, &args.node).await?;
-    if args.dry_run {
-        let line = |job: &Entry| {
-            let what = match is_of_pods(job) {
-                true => "would lose its pods there",
-                false => "would queue again",
-            };
-            format!("{}/{} {what}\n", job.namespace, job.name)
+    for job in on_node(&cluster, &args.node).await? {
+        let (outcome, words) = match is_of_pods(&job) {
+            true => (Outcome::WouldBeEvicted, "would lose its pods there"),
+            false => (Outcome::WouldBeRequeued, "would queue again"),
         };
-        return output::print(&jobs.iter().map(line).collect::<String>());
+        let message = format!("{}/{} {words}", job.namespace, job.name);
+        report.tell(Object::of(&job), outcome, message)?;
     }
+    Ok(())
+}
+
+async fn drain(args: &Args, report: &mut Report) -> Result<(), Failure> {
+    let cluster = Cluster::connect(&args.cluster).await?;
+    // Whoever may not read the queue leaves the node as it is.
+    on_node(&cluster, &args.node).await?;
     cordon(&cluster, &args.node).await?;
-    output::print(&format!("node {} takes no new work\n", args.node))?;
+    let node = Object::named::<Node>(None, &args.node);
+    let message = format!("node {} takes no new work", args.node);
+    report.tell(node.clone(), Outcome::Cordoned, message)?;
     let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
     let mut told = Vec::new();
     // Until the cordon is known to the queue, it may still give places there.
@@ -74,22 +94,37 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
         for job in &left {
             let key = job.key_of_admission();
             if is_of_pods(job) {
-                for pod in pods::evict(&cluster, job, &args.node).await? {
-                    output::print(&format!("{}/{pod} is evicted\n", job.namespace))?;
-                }
+                evict(&cluster, job, &args.node, report).await?;
             } else if !told.contains(&key) && requeue(&cluster, job).await? {
-                output::print(&format!("{}/{} queues again\n", job.namespace, job.name))?;
+                let message = format!("{}/{} queues again", job.namespace, job.name);
+                report.tell(Object::of(job), Outcome::Requeued, message)?;
                 told.push(key);
             }
         }
         if left.is_empty() {
-            return output::print(&format!("node {} is free of queued jobs\n", args.node));
+            let message = format!("node {} is free of queued jobs", args.node);
+            return report.tell(node, Outcome::Drained, message);
         }
         if deadline.is_some_and(|deadline| Instant::now() > deadline) {
             return Err(late(&args.node, &left));
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Evicts the pods of the job that are on the node.
+async fn evict(
+    cluster: &Cluster,
+    job: &Entry,
+    node: &str,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    for pod in pods::evict(cluster, job, node).await? {
+        let message = format!("{}/{pod} is evicted", job.namespace);
+        let pod = Object::named::<Pod>(Some(&job.namespace), &pod);
+        report.tell(pod, Outcome::Evicted, message)?;
+    }
+    Ok(())
 }
 
 fn late(node: &str, left: &[Entry]) -> Failure {

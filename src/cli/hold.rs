@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::cluster::{Cluster, ClusterArgs};
 use super::failure::Failure;
 use super::object::Target;
-use super::output;
+use super::report::{Outcome, Report, ReportArgs};
 use crate::api::labels;
 
 /// Options of `hold`.
@@ -17,7 +17,8 @@ its GPUs: its pods end, and what they have not saved is lost; that takes --stop.
 
 Examples:
   prorata hold train-7
-  prorata hold train-7 --stop")]
+  prorata hold train-7 --stop
+  prorata hold train-7 train-8 -o json        what was done, for programs")]
 pub struct HoldArgs {
     /// The jobs, as NAME or job/NAME
     #[arg(value_name = "JOB", required = true)]
@@ -25,6 +26,8 @@ pub struct HoldArgs {
     /// Also where the job runs: its pods end
     #[arg(long)]
     stop: bool,
+    #[command(flatten)]
+    report: ReportArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
@@ -34,17 +37,26 @@ pub struct HoldArgs {
 #[command(after_help = "\
 The job waits for its turn again, with the age that it has.
 
-Example:
-  prorata resume train-7")]
+Examples:
+  prorata resume train-7
+  prorata resume train-7 -o json              what was done, for programs")]
 pub struct ResumeArgs {
     /// The jobs, as NAME or job/NAME
     #[arg(value_name = "JOB", required = true)]
     jobs: Vec<String>,
     #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
 pub(super) async fn hold(args: &HoldArgs) -> Result<(), Failure> {
+    let mut report = Report::new(args.report);
+    let ended = hold_all(args, &mut report).await;
+    report.end(ended)
+}
+
+async fn hold_all(args: &HoldArgs, report: &mut Report) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
     for job in &args.jobs {
         let target = Target::find(&cluster, job).await?;
@@ -58,25 +70,31 @@ pub(super) async fn hold(args: &HoldArgs) -> Result<(), Failure> {
             );
         }
         hold_one(&target, args.stop).await?;
-        let stopped = if target.is_admitted() {
-            "; its pods are ending"
+        let words = if target.is_admitted() {
+            "is on hold; its pods are ending"
         } else {
-            ""
+            "is on hold"
         };
-        output::print(&format!("{} is on hold{stopped}\n", target.full_name()))?;
+        target.report(report, Outcome::Held, words)?;
     }
     Ok(())
 }
 
 pub(super) async fn resume(args: &ResumeArgs) -> Result<(), Failure> {
+    let mut report = Report::new(args.report);
+    let ended = resume_all(args, &mut report).await;
+    report.end(ended)
+}
+
+async fn resume_all(args: &ResumeArgs, report: &mut Report) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
     for job in &args.jobs {
         let target = Target::find(&cluster, job).await?;
         if target.is_held() {
             target.merge("resume", target.suspend(false)?).await?;
-            output::print(&format!("{} waits for its turn\n", target.full_name()))?;
+            target.report(report, Outcome::Resumed, "waits for its turn")?;
         } else {
-            output::print(&format!("{} is not on hold\n", target.full_name()))?;
+            target.report(report, Outcome::Unchanged, "is not on hold")?;
         }
     }
     Ok(())

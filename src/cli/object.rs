@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::cluster::{Cluster, Scope, if_allowed};
 use super::failure::Failure;
 use super::queue::{self, Entry};
+use super::report::{self, Object, Outcome, Report};
 use crate::api::{State, labels};
 
 /// An object that exists, and where it stands in the queue.
@@ -86,6 +87,23 @@ impl Target {
     pub(super) fn full_name(&self) -> String {
         let namespace = self.object.namespace().unwrap_or_default();
         format!("{namespace}/{}", self.object.name_any())
+    }
+
+    /// Reports what was done to it, in words that follow its name.
+    pub(super) fn report(
+        &self,
+        report: &mut Report,
+        outcome: Outcome,
+        words: &str,
+    ) -> Result<(), Failure> {
+        let types = self.object.types.clone().unwrap_or_default();
+        let object = Object {
+            api_version: types.api_version,
+            kind: self.kind.clone(),
+            namespace: self.object.namespace(),
+            name: self.object.name_any(),
+        };
+        report.tell(object, outcome, format!("{} {words}", self.full_name()))
     }
 
     /// Whether its user holds it.
@@ -218,10 +236,5 @@ fn no_such_kind(what: &str) -> Failure {
 /// `job.batch/name` of any object, as kubectl prints it.
 pub(super) fn resource_name(object: &DynamicObject) -> String {
     let types = object.types.clone().unwrap_or_default();
-    let group = types
-        .api_version
-        .split_once('/')
-        .map(|(group, _)| format!(".{group}"));
-    let kind = types.kind.to_lowercase();
-    format!("{kind}{}/{}", group.unwrap_or_default(), object.name_any())
+    report::resource_name(&types.api_version, &types.kind, &object.name_any())
 }

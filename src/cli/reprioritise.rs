@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::cluster::{Cluster, ClusterArgs, if_allowed};
 use super::failure::Failure;
 use super::object::Target;
-use super::output;
+use super::report::{Outcome, Report, ReportArgs};
 use crate::api::labels;
 
 /// Options of `reprioritise`.
@@ -25,7 +25,8 @@ keep their own: it counts where a node runs out of memory, and nowhere in the qu
 
 Examples:
   prorata reprioritise train-7 --class high
-  prorata reprioritise train-7 --own          as its pod template says")]
+  prorata reprioritise train-7 --own          as its pod template says
+  prorata reprioritise train-7 train-8 --class high -o json")]
 pub struct Args {
     /// The jobs, as NAME or job/NAME
     #[arg(value_name = "JOB", required = true)]
@@ -37,10 +38,18 @@ pub struct Args {
     #[arg(long)]
     own: bool,
     #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
 pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
+    let mut report = Report::new(args.report);
+    let ended = reprioritise(args, &mut report).await;
+    report.end(ended)
+}
+
+async fn reprioritise(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
     let value = match &args.class {
         Some(class) => value(&cluster, class).await?,
@@ -56,10 +65,8 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
         target
             .merge("reprioritise", change(args.class.as_deref()))
             .await?;
-        let name = target.full_name();
-        output::print(&format!(
-            "{name} stands in the queue by {place} from now on\n"
-        ))?;
+        let words = format!("stands in the queue by {place} from now on");
+        target.report(report, Outcome::Reprioritised, &words)?;
     }
     Ok(())
 }

@@ -79,7 +79,7 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
     }
     show(&created, args.output, "")?;
     match args.wait {
-        Some(milestone) => wait_for_all(&cluster, &created, milestone, args.timeout).await,
+        Some(milestone) => wait_for_all(args, &cluster, &created, milestone).await,
         None => Ok(()),
     }
 }
@@ -207,18 +207,26 @@ fn fate(object: &DynamicObject) -> &'static str {
     }
 }
 
+/// How far they have come is part of the output for people; others read the objects there, alone.
 async fn wait_for_all(
+    args: &Args,
     cluster: &Cluster,
     created: &[DynamicObject],
     milestone: Milestone,
-    timeout: Option<Duration>,
 ) -> Result<(), Failure> {
-    let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
+    let deadline = args
+        .timeout
+        .map(|timeout| tokio::time::Instant::now() + timeout);
     for object in created {
         let kind = object.types.as_ref().map(|types| types.kind.as_str());
         if kind == Some("Job") || object.annotations().contains_key(labels::CREATED_BY) {
             let target = Target::created(cluster, object).await?;
-            wait::until(&target, milestone, deadline).await?;
+            let reached = wait::until(&target, milestone, deadline).await?;
+            let line = format!("{} {reached}\n", target.full_name());
+            match args.output.output {
+                Format::Table | Format::Wide => output::print(&line)?,
+                Format::Json | Format::Yaml | Format::Name => eprint!("{line}"),
+            }
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 mod others;
 
+use std::fmt;
 use std::time::Duration;
 
 use futures::{StreamExt, pin_mut};
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use super::cluster::{Cluster, ClusterArgs};
 use super::failure::Failure;
 use super::object::Target;
-use super::output;
+use super::report::{Outcome, Report, ReportArgs};
 use crate::duration;
 use crate::translate::JOB_CONDITION;
 
@@ -29,6 +30,19 @@ pub(super) enum Milestone {
     Finished,
 }
 
+/// How far a job has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// Its places are decided.
+    Admitted,
+    /// All its pods run.
+    Running,
+    /// It is over, and all is done.
+    Complete,
+    /// It is over, and why it has failed.
+    Failed(String),
+}
+
 /// Options of `wait`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -39,7 +53,8 @@ until they are admitted or finished, a pod also until it runs.
 Examples:
   prorata wait train-7                               until its places are decided
   prorata wait train-7 --for running --timeout 1h
-  prorata wait train-7 --for finished && ./evaluate.sh")]
+  prorata wait train-7 --for finished && ./evaluate.sh
+  prorata wait train-7 -o name | xargs kubectl describe")]
 pub struct Args {
     /// The job, as NAME or job/NAME
     #[arg(value_name = "JOB")]
@@ -56,22 +71,53 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     timeout: Option<Duration>,
     #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
 pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
+    let mut report = Report::new(args.report);
+    let ended = wait(args, &mut report).await;
+    report.end(ended)
+}
+
+async fn wait(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
     let cluster = Cluster::connect(&args.cluster).await?;
     let target = Target::find(&cluster, &args.job).await?;
-    until(&target, args.milestone, deadline).await
+    let reached = until(&target, args.milestone, deadline).await?;
+    target.report(report, reached.outcome(), &reached.to_string())
 }
 
-/// Waits until the job has come so far, and says so.
+impl Reached {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Admitted => Outcome::Admitted,
+            Self::Running => Outcome::Running,
+            Self::Complete => Outcome::Complete,
+            Self::Failed(_) => Outcome::Failed,
+        }
+    }
+}
+
+impl fmt::Display for Reached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Admitted => f.write_str("is admitted"),
+            Self::Running => f.write_str("runs"),
+            Self::Complete => f.write_str("is complete"),
+            Self::Failed(why) => write!(f, "has failed: {why}"),
+        }
+    }
+}
+
+/// Waits until the job has come so far, and says how far that is.
 pub(super) async fn until(
     target: &Target,
     milestone: Milestone,
     deadline: Option<Instant>,
-) -> Result<(), Failure> {
+) -> Result<Reached, Failure> {
     let name = target.full_name();
     let mut last = String::new();
     let wait = async {
@@ -85,7 +131,7 @@ pub(super) async fn until(
         None => Ok(wait.await),
     };
     match outcome {
-        Ok(outcome) => outcome.and_then(|told| output::print(&format!("{name} {told}\n"))),
+        Ok(outcome) => outcome,
         Err(_) => Err(
             Failure::new(format!("{name} has not come so far in time: it {last}")).help(format!(
                 "`prorata explain {}` says why",
@@ -100,7 +146,7 @@ async fn follow(
     target: &Target,
     milestone: Milestone,
     last: &mut String,
-) -> Result<String, Failure> {
+) -> Result<Reached, Failure> {
     let name = target.object.name_any();
     let one = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let api: Api<DynamicObject> = target.api.clone();
@@ -126,8 +172,8 @@ async fn follow(
         let job: Job = object
             .try_parse()
             .map_err(|error| Failure::new(format!("{name}: {error}")))?;
-        if let Some(told) = reached(&job, milestone)? {
-            return Ok(told);
+        if let Some(reached) = reached(&job, milestone)? {
+            return Ok(reached);
         }
         tell(&job, &target.full_name(), last);
     }
@@ -145,18 +191,18 @@ fn refused(error: watcher::Error, what: &str) -> Result<(), Failure> {
     }
 }
 
-/// What is told when the job has come so far.
-fn reached(job: &Job, milestone: Milestone) -> Result<Option<String>, Failure> {
+/// How far the job has come, if that is far enough.
+fn reached(job: &Job, milestone: Milestone) -> Result<Option<Reached>, Failure> {
     let status = job.status.clone().unwrap_or_default();
     if let Some(why) = ended(&status, "Failed") {
         let name = job.name_any();
         return match milestone {
             Milestone::Finished => Err(Failure::new(format!("{name} has failed: {why}"))),
-            _ => Ok(Some(format!("has failed: {why}"))),
+            _ => Ok(Some(Reached::Failed(why))),
         };
     }
     if ended(&status, "Complete").is_some() {
-        return Ok(Some("is complete".to_owned()));
+        return Ok(Some(Reached::Complete));
     }
     let spec = job.spec.clone().unwrap_or_default();
     let released = spec.suspend != Some(true);
@@ -166,8 +212,8 @@ fn reached(job: &Job, milestone: Milestone) -> Result<Option<String>, Failure> {
         .min(spec.completions.unwrap_or(i32::MAX));
     let running = status.ready.unwrap_or_default() + status.succeeded.unwrap_or_default();
     Ok(match milestone {
-        Milestone::Admitted if released => Some("is admitted".to_owned()),
-        Milestone::Running if released && running >= pods => Some("runs".to_owned()),
+        Milestone::Admitted if released => Some(Reached::Admitted),
+        Milestone::Running if released && running >= pods => Some(Reached::Running),
         _ => None,
     })
 }
@@ -210,7 +256,11 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn told(status: Value, suspend: bool, milestone: Milestone) -> Result<Option<String>, Failure> {
+    fn told(
+        status: Value,
+        suspend: bool,
+        milestone: Milestone,
+    ) -> Result<Option<Reached>, Failure> {
         let job = json!({
             "metadata": {"name": "train"},
             "spec": {"suspend": suspend, "parallelism": 4, "completions": 2, "template": {}},
@@ -224,12 +274,15 @@ mod tests {
         let at = |status: Value, suspend, milestone| told(status, suspend, milestone).unwrap();
         assert_eq!(at(json!({}), true, Milestone::Admitted), None);
         assert_eq!(
-            at(json!({}), false, Milestone::Admitted).unwrap(),
-            "is admitted"
+            at(json!({}), false, Milestone::Admitted),
+            Some(Reached::Admitted)
         );
         assert_eq!(at(json!({"ready": 1}), false, Milestone::Running), None);
         let half = json!({"ready": 1, "succeeded": 1});
-        assert_eq!(at(half.clone(), false, Milestone::Running).unwrap(), "runs");
+        assert_eq!(
+            at(half.clone(), false, Milestone::Running),
+            Some(Reached::Running)
+        );
         assert_eq!(at(half, false, Milestone::Finished), None);
     }
 
@@ -242,7 +295,11 @@ mod tests {
                 .what()
                 .ends_with("has failed: BackoffLimitExceeded: too often")
         );
-        let told = told(failed, false, Milestone::Running).unwrap();
-        assert!(told.unwrap().starts_with("has failed"));
+        let told = told(failed, false, Milestone::Running).unwrap().unwrap();
+        assert_eq!(told.outcome(), Outcome::Failed);
+        assert_eq!(
+            told.to_string(),
+            "has failed: BackoffLimitExceeded: too often"
+        );
     }
 }

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::world::{World, run};
 use crate::cluster::from;
@@ -25,6 +25,18 @@ spec:
       restartPolicy: Never
       containers: [{name: main, image: none, resources: {limits: {nvidia.com/gpu: 2}}}]
 ";
+
+/// What a changing command says of a Job to programs.
+fn done(namespace: &str, name: &str, outcome: &str, words: &str) -> Value {
+    json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "namespace": namespace,
+        "name": name,
+        "outcome": outcome,
+        "message": format!("{namespace}/{name} {words}"),
+    })
+}
 
 pub(crate) async fn a_file_is_submitted_whole_or_not_at_all(world: &World) {
     let train = |name: &str| TRAIN.replace("NAME", name);
@@ -74,11 +86,19 @@ pub(crate) async fn a_file_is_submitted_whole_or_not_at_all(world: &World) {
         .to_string();
     let line = format!("submit - -n blue -o name --kubeconfig {kubeconfig}");
     let ran = run(
-        &line,
+        &format!("{line} --wait --timeout 60s"),
         &train("piped").replace("{name: piped}", "{generateName: piped-}"),
     )
     .await;
-    assert!(ran.good().starts_with("job.batch/piped-"), "{ran:?}");
+    let name = ran.good().trim_end().strip_prefix("job.batch/").unwrap();
+    assert!(
+        name.starts_with("piped-") && !name.contains('\n'),
+        "{ran:?}"
+    );
+    assert!(
+        ran.err.ends_with(&format!("blue/{name} is admitted\n")),
+        "{ran:?}"
+    );
     run(&line, "kind: Job\n")
         .await
         .failed(2, "standard input:1:1: apiVersion: is missing");
@@ -111,6 +131,9 @@ pub(crate) async fn a_job_is_waited_for(world: &World) {
         finish
     );
     assert_eq!(ran.good(), "red/one is complete\n");
+    let ran = world.alice("wait one -n red --for finished -o json").await;
+    let complete = done("red", "one", "Complete", "is complete");
+    assert_eq!(ran.json(), json!([complete]));
     world.until("red", "one", "Finished").await;
     world.clear("red").await;
 }
@@ -130,6 +153,12 @@ pub(crate) async fn a_job_is_held_and_resumed(world: &World) {
         1,
         "red/first has started: to hold it ends its pods\n  help: add --stop",
     );
+    // What was done before one fails is told as it would be without that.
+    let ran = world.alice("hold second first -n red -o json").await;
+    let printed: Value = serde_json::from_str(&ran.out).unwrap();
+    let held = done("red", "second", "Held", "is on hold");
+    assert_eq!((ran.code, printed), (1, json!([held])), "{ran:?}");
+    assert!(ran.err.contains("error: red/first has started"), "{ran:?}");
     let ran = world.alice("hold first -n red --stop").await;
     assert_eq!(ran.good(), "red/first is on hold; its pods are ending\n");
     world.until("red", "first", "Suspended").await;
@@ -190,7 +219,8 @@ pub(crate) async fn a_job_gets_another_place_in_the_queue(world: &World) {
         order.good(),
         "job.batch/first\njob.batch/third\njob.batch/second\n"
     );
-    world.admin("reprioritise third -n red --own").await.good();
+    let ran = world.admin("reprioritise third -n red --own -o name").await;
+    assert_eq!(ran.good(), "job.batch/third\n");
     world
         .until_field("red", "third", "priority", &json!(0))
         .await;
@@ -205,7 +235,23 @@ pub(crate) async fn a_job_gets_another_place_in_the_queue(world: &World) {
         .alice("cancel nobody -n red")
         .await
         .failed(1, "there is no job nobody");
+    what_was_done_before_one_fails_is_told(world).await;
     world.clear("red").await;
+}
+
+/// Leaves one more job in red, cancelled.
+async fn what_was_done_before_one_fails_is_told(world: &World) {
+    world.submit("red", "fourth", 1, 4).await;
+    let ran = world.alice("cancel fourth nobody -n red -o yaml").await;
+    let printed: Value = serde_saphyr::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (ran.code, &printed[0]["name"], &printed[0]["outcome"]),
+        (1, &json!("fourth"), &json!("Cancelled")),
+        "{ran:?}"
+    );
+    assert_eq!(printed.as_array().unwrap().len(), 1, "{ran:?}");
+    let ran = world.alice("cancel nobody fourth -n red -o json").await;
+    assert_eq!((ran.code, ran.out.as_str()), (1, "[]\n"), "{ran:?}");
 }
 
 pub(crate) async fn a_node_is_drained(world: &World) {
@@ -234,6 +280,7 @@ pub(crate) async fn a_node_is_drained(world: &World) {
             "node {node} takes no new work\nred/wide queues again\nnode {node} is free of queued jobs\n"
         )
     );
+    a_drained_node_stays_so(world, node).await;
     let nodes: Api<Node> = Api::all(world.cluster.admin.clone());
     let cordoned = nodes.get(node).await.unwrap().spec.unwrap().unschedulable;
     assert_eq!(cordoned, Some(true));
@@ -254,4 +301,18 @@ pub(crate) async fn a_node_is_drained(world: &World) {
         .admin("drain nowhere")
         .await
         .failed(1, "cannot cordon node nowhere: there is none of this name");
+}
+
+/// To drain it again does nothing more, and is told in the forms for programs.
+async fn a_drained_node_stays_so(world: &World, node: &str) {
+    let ran = world.admin(&format!("drain {node} -o name")).await;
+    assert_eq!(ran.good(), format!("node/{node}\n"));
+    let again = world.admin(&format!("drain {node} -o json")).await.json();
+    let outcomes: Vec<&Value> = again
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["outcome"])
+        .collect();
+    assert_eq!(outcomes, ["Cordoned", "Drained"], "{again}");
 }

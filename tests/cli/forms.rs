@@ -20,12 +20,21 @@ pub(crate) async fn every_form_is_what_it_says(world: &World) {
     let draft = world.file("draft.json", &typed(&gang("draft", 1, 1)).to_string());
     let what_if = format!("what-if {} -n red", file.display());
     let submit = format!("submit {} -n red --dry-run", draft.display());
-    let all: [(&str, i32, Names); 8] = [
+    // Those of the commands that change something leave this queue as it is.
+    let all: [(&str, i32, Names); 12] = [
         ("list -A", 0, Some("job.batch/")),
         ("explain waits -n red", 0, Some("job.batch/waits")),
         ("share", 0, Some("tenant.prorata.dev/")),
         (&what_if, 0, Some("job.batch/asked")),
         (&submit, 0, Some("job.batch/draft")),
+        ("wait runs -n red", 0, Some("job.batch/runs")),
+        ("resume waits -n red", 0, Some("job.batch/waits")),
+        (
+            "reprioritise waits runs -n red --own",
+            0,
+            Some("job.batch/"),
+        ),
+        ("drain node-0001 --dry-run", 0, Some("job.batch/runs")),
         ("gpus", 0, None),
         ("noise", 0, None),
         ("doctor", 1, Some("")),

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use kube::ResourceExt;
 use prorata::tenancy::Kind;
 use prorata_controlplane::User;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cluster::requests::eventually;
 use crate::tenancy::world::{World, tenant};
@@ -39,7 +39,8 @@ pub(crate) async fn plan_apply_adopt_export_and_delete(world: &World) {
     let told = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{told}");
     assert!(told.contains("Namespace speech-legacy"), "{told}");
-    text(&prorata(world, &["adopt", "speech", "prod"]));
+    let adopted = prorata(world, &["adopt", "speech", "prod", "-o", "json"]);
+    assert_eq!(outcomes(&adopted), ["Namespace speech-legacy Adopted"]);
     world.until_provisioned("speech").await;
     let applied = text(&prorata(world, &["apply", file]));
     assert_eq!(
@@ -71,7 +72,9 @@ async fn delete(world: &World) {
     let unsure = prorata(world, &["delete", "speech"]);
     assert_eq!(unsure.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&unsure.stdout).contains("namespace/speech-legacy is kept"));
-    text(&prorata(world, &["delete", "speech", "--yes"]));
+    let deleted = prorata(world, &["delete", "speech", "--yes", "-o", "json"]);
+    let (kept, gone) = ("Namespace speech-legacy Kept", "Tenant speech Deleted");
+    assert_eq!(outcomes(&deleted), [kept, gone]);
     let bindings = world.objects(Kind::RoleBinding, Some("speech-legacy"));
     eventually("nobody gets in any more", || async {
         bindings
@@ -89,7 +92,15 @@ async fn delete(world: &World) {
         .unwrap();
     assert!(namespace.metadata.deletion_timestamp.is_none());
     assert_eq!(namespace.labels()["prorata.dev/team"], "speech");
-    text(&prorata(world, &["delete", "speech", "--yes", "--data"]));
+    let deleted = prorata(
+        world,
+        &["delete", "speech", "--yes", "--data", "-o", "json"],
+    );
+    let (told, gone) = (
+        "Namespace speech-legacy ToBeDeleted",
+        "Namespace speech-legacy Deleted",
+    );
+    assert_eq!(outcomes(&deleted), [told, gone]);
     let namespaces = world.objects(Kind::Namespace, None);
     eventually("its namespace goes", || async {
         namespaces.get_opt("speech-legacy").await.unwrap().is_none()
@@ -104,6 +115,17 @@ fn prorata(world: &World, arguments: &[&str]) -> Output {
         .arg("--kubeconfig")
         .arg(world.cluster.plane.kubeconfig(User::Admin));
     command.output().unwrap()
+}
+
+/// Which object, and what became of it, of each in a report for programs.
+fn outcomes(output: &Output) -> Vec<String> {
+    let report: Vec<Value> = serde_json::from_str(&text(output)).unwrap();
+    let line = |done: &Value| {
+        ["kind", "name", "outcome"]
+            .map(|field| done[field].as_str().unwrap())
+            .join(" ")
+    };
+    report.iter().map(line).collect()
 }
 
 fn text(output: &Output) -> String {

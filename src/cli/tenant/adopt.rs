@@ -1,5 +1,6 @@
 //! `tenant adopt`: a namespace that exists becomes one of a Tenant's environments.
 
+use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -8,7 +9,7 @@ use super::kept;
 use crate::api::{Tenant, labels};
 use crate::cli::cluster::{Cluster, ClusterArgs};
 use crate::cli::failure::Failure;
-use crate::cli::output;
+use crate::cli::report::{Object, Outcome, Report, ReportArgs};
 use crate::tenancy::Kind;
 
 /// Options of `tenant adopt`.
@@ -32,10 +33,18 @@ pub struct Args {
     #[arg(value_name = "ENVIRONMENT")]
     environment: String,
     #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
 pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
+    let mut report = Report::new(args.report);
+    let ended = adopt(args, &mut report).await;
+    report.end(ended)
+}
+
+async fn adopt(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
     let namespace = planned(&cluster, args).await?;
     let api = kept::objects(&cluster, Kind::Namespace);
@@ -63,10 +72,12 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
         .patch(&namespace, &PatchParams::default(), &Patch::Merge(patch))
         .await;
     patched.map_err(|error| Failure::api(&format!("label namespace {namespace}"), error))?;
-    output::print(&format!(
-        "namespace/{namespace} is environment {} of Tenant {} from now on\n",
+    let message = format!(
+        "namespace/{namespace} is environment {} of Tenant {} from now on",
         args.environment, args.tenant
-    ))
+    );
+    let namespace = Object::named::<Namespace>(None, &namespace);
+    report.tell(namespace, Outcome::Adopted, message)
 }
 
 /// The namespace that the Tenant names for this environment.

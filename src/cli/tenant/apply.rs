@@ -10,7 +10,7 @@ use super::file::{self, Described};
 use crate::api::Tenant;
 use crate::cli::cluster::{Cluster, ClusterArgs};
 use crate::cli::failure::Failure;
-use crate::cli::output;
+use crate::cli::report::{Object, Outcome, Report, ReportArgs};
 use crate::duration;
 
 /// The field manager of what people apply.
@@ -32,10 +32,18 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration::parse)]
     timeout: Duration,
     #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
 pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
+    let mut report = Report::new(args.report);
+    let ended = apply_all(args, &mut report).await;
+    report.end(ended)
+}
+
+async fn apply_all(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let described = file::read(&args.file)?;
     let cluster = Cluster::connect(&args.cluster).await?;
     let mut generations = Vec::new();
@@ -44,14 +52,17 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
     }
     for (tenant, generation) in described.iter().zip(generations) {
         let name = tenant.name();
-        if tenant.tenant.spec.environments.is_empty() {
-            output::print(&format!(
-                "tenant.prorata.dev/{name} applied; it has no environments\n"
-            ))?;
-            continue;
-        }
-        let message = settled(&cluster, &name, generation, args.timeout).await?;
-        output::print(&format!("tenant.prorata.dev/{name} applied: {message}\n"))?;
+        let message = if tenant.tenant.spec.environments.is_empty() {
+            format!("tenant.prorata.dev/{name} applied; it has no environments")
+        } else {
+            let told = settled(&cluster, &name, generation, args.timeout).await?;
+            format!("tenant.prorata.dev/{name} applied: {told}")
+        };
+        report.tell(
+            Object::named::<Tenant>(None, &name),
+            Outcome::Applied,
+            message,
+        )?;
     }
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! `tenant delete`: a Tenant goes; its data stay unless told otherwise.
 
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::DeleteParams;
 
 use super::kept;
+use crate::api::Tenant;
 use crate::cli::cluster::{Cluster, ClusterArgs};
 use crate::cli::failure::Failure;
-use crate::cli::output;
+use crate::cli::report::{Object, Outcome, Report, ReportArgs};
 use crate::tenancy::Kind;
 
 /// Options of `tenant delete`.
@@ -29,10 +31,18 @@ pub struct Args {
     #[arg(long)]
     data: bool,
     #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
     cluster: ClusterArgs,
 }
 
 pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
+    let mut report = Report::new(args.report);
+    let ended = delete_all(args, &mut report).await;
+    report.end(ended)
+}
+
+async fn delete_all(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
     let name = &args.name;
     let tenant = kept::tenant(&cluster, name).await?;
@@ -44,11 +54,17 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
     let left = kept::of(&cluster, name).await?.left(name);
     let namespaces = left.iter().filter_map(|left| left.namespace.as_deref());
     let namespaces: Vec<&str> = namespaces.collect();
-    let fate = if args.data { "deleted" } else { "kept" };
+    let (fate, outcome) = match args.data {
+        true => ("deleted", Outcome::ToBeDeleted),
+        false => ("kept", Outcome::Kept),
+    };
     for namespace in &namespaces {
-        output::print(&format!(
-            "namespace/{namespace} is {fate} with all that is in it\n"
-        ))?;
+        let message = format!("namespace/{namespace} is {fate} with all that is in it");
+        report.tell(
+            Object::named::<Namespace>(None, namespace),
+            outcome,
+            message,
+        )?;
     }
     if !args.yes {
         return Err(Failure::input(
@@ -58,11 +74,21 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
     }
     if tenant.is_some() {
         delete(&cluster, Kind::Tenant, name).await?;
-        output::print(&format!("tenant.prorata.dev/{name} deleted\n"))?;
+        let message = format!("tenant.prorata.dev/{name} deleted");
+        report.tell(
+            Object::named::<Tenant>(None, name),
+            Outcome::Deleted,
+            message,
+        )?;
     }
     for namespace in namespaces.iter().filter(|_| args.data) {
         delete(&cluster, Kind::Namespace, namespace).await?;
-        output::print(&format!("namespace/{namespace} deleted\n"))?;
+        let message = format!("namespace/{namespace} deleted");
+        report.tell(
+            Object::named::<Namespace>(None, namespace),
+            Outcome::Deleted,
+            message,
+        )?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use kube::api::{Api, DynamicObject};
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::Value;
 
-use super::{Milestone, Target, refused, tell_change};
+use super::{Milestone, Reached, Target, refused, tell_change};
 use crate::api::{QueuedJob, State, labels};
 use crate::cli::failure::Failure;
 use crate::cli::queue::Entry;
@@ -16,7 +16,7 @@ pub(super) async fn follow(
     target: &Target,
     milestone: Milestone,
     last: &mut String,
-) -> Result<String, Failure> {
+) -> Result<Reached, Failure> {
     if milestone == Milestone::Running && target.kind != "Pod" {
         let what = format!("nobody says when a {} runs", target.kind);
         let help = "wait --for admitted or finished; `kubectl wait` waits for its own conditions";
@@ -47,7 +47,7 @@ pub(super) async fn follow(
             _ if is_gone => return end(target, milestone).await,
             State::Finished => return end(target, milestone).await,
             State::Admitted if milestone == Milestone::Admitted => {
-                return Ok("is admitted".to_owned());
+                return Ok(Reached::Admitted);
             }
             State::Admitted if milestone == Milestone::Running => return runs(target).await,
             State::Admitted => tell_change("is admitted".to_owned(), &target.full_name(), last),
@@ -69,7 +69,7 @@ fn is_of(record: &QueuedJob, object: &DynamicObject) -> bool {
 }
 
 /// An admitted pod starts soon, or is over.
-async fn runs(target: &Target) -> Result<String, Failure> {
+async fn runs(target: &Target) -> Result<Reached, Failure> {
     let name = target.object.name_any();
     let one = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let events = watcher(target.api.clone(), one).default_backoff();
@@ -78,7 +78,7 @@ async fn runs(target: &Target) -> Result<String, Failure> {
         match event {
             Ok(watcher::Event::InitApply(pod) | watcher::Event::Apply(pod)) => {
                 match pod.data["status"]["phase"].as_str() {
-                    Some("Running") => return Ok("runs".to_owned()),
+                    Some("Running") => return Ok(Reached::Running),
                     Some("Succeeded" | "Failed") => return told(&pod, target, Milestone::Running),
                     _ => {}
                 }
@@ -92,7 +92,7 @@ async fn runs(target: &Target) -> Result<String, Failure> {
 }
 
 /// It is over: well, or not.
-async fn end(target: &Target, milestone: Milestone) -> Result<String, Failure> {
+async fn end(target: &Target, milestone: Milestone) -> Result<Reached, Failure> {
     let read = target.api.get_opt(&target.object.name_any()).await;
     let read = read.map_err(|error| Failure::api(&format!("get {}", target.full_name()), error))?;
     match read.filter(|object| object.uid() == target.object.uid()) {
@@ -104,14 +104,14 @@ async fn end(target: &Target, milestone: Milestone) -> Result<String, Failure> {
     }
 }
 
-fn told(object: &DynamicObject, target: &Target, milestone: Milestone) -> Result<String, Failure> {
+fn told(object: &DynamicObject, target: &Target, milestone: Milestone) -> Result<Reached, Failure> {
     match failed(&object.data["status"]) {
-        None => Ok("is complete".to_owned()),
+        None => Ok(Reached::Complete),
         Some(why) if milestone == Milestone::Finished => Err(Failure::new(format!(
             "{} has failed: {why}",
             target.full_name()
         ))),
-        Some(why) => Ok(format!("has failed: {why}")),
+        Some(why) => Ok(Reached::Failed(why)),
     }
 }
 
