@@ -1,14 +1,16 @@
-//! The demo, where standard output is no terminal: it shows the queue at work, and leaves nothing behind.
+//! The demo: it shows the queue at work, in plain lines and on a terminal, and leaves nothing behind.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use prorata_controlplane::{Binaries, Error};
+
+use super::terminal::Terminal;
 
 /// How long it may take until something is admitted, on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -17,12 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(180);
 const END_WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) fn the_demo_runs_and_leaves_nothing_behind() {
-    let binaries = match Binaries::find_or_build() {
-        Err(error @ Error::Missing) if std::env::var_os("CI").is_none() => {
-            eprintln!("\nSKIPPED, NOT TESTED: {error}\n");
-            return;
-        }
-        found => found.unwrap(),
+    let Some(binaries) = binaries() else {
+        return;
     };
     let mut demo = Command::new(env!("CARGO_BIN_EXE_prorata"))
         .args(["demo", "--nodes", "2"])
@@ -49,18 +47,91 @@ pub(crate) fn the_demo_runs_and_leaves_nothing_behind() {
         .arg(demo.id().to_string())
         .status();
     assert!(interrupt.unwrap().success());
+    assert_eq!(ended(&mut demo).code(), Some(130));
+    assert_nothing_is_left(directory);
+}
+
+/// Two frames of it differ in the shares and in the queue; keys do what the foot says.
+pub(crate) fn a_terminal_shows_shares_and_queue_live() {
+    if binaries().is_none() {
+        return;
+    }
+    // What is said of the terminal when the demo is over shows that it is as it was.
+    let shell = "\"$PRORATA\" demo --nodes 2; code=$?; stty --all; exit $code";
+    let mut terminal = Terminal::run(shell, (30, 120));
+    let first = terminal.until(PATIENCE, "both parts", |shown| {
+        let parts = ["TEAM         HELD", "audio", "TEAM      JOB", "q quit"];
+        parts.iter().all(|part| shown.contains(part))
+    });
+    assert!(terminal.is_taken(), "{first}");
+    let later = terminal.until(PATIENCE, "something new of both", |shown| {
+        let new = |part| lines_of(shown, part) != lines_of(&first, part);
+        new("Shares") && new("Queue") && lines_of(shown, "Queue").contains("Admitted")
+    });
+    let held = lines_of(&later, "Shares");
+    assert!(
+        held.contains('█') && later.contains(" of 16 GPUs in use"),
+        "{later}"
+    );
+    let places = lines_of(&later, "Queue");
+    assert!(places.contains("node-000"), "{later}");
+    let kubeconfig = later
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("export KUBECONFIG="));
+    let directory = Path::new(kubeconfig.unwrap()).parent().unwrap().to_owned();
+    assert!(directory.exists() && !processes(&directory).is_empty());
+
+    terminal.press("p");
+    terminal.until(END_WITHIN, "the pause", |shown| {
+        shown.contains("arrivals are paused")
+    });
+    terminal.press("q");
+    let (status, left) = terminal.end(END_WITHIN);
+    assert_eq!(status.code(), Some(0), "{left}");
+    assert!(!terminal.is_taken(), "{left}");
+    assert!(left.contains("demo: starting etcd"), "{left}");
+    assert!(
+        left.contains(" icanon") && left.contains(" echo "),
+        "{left}"
+    );
+    assert_nothing_is_left(&directory);
+}
+
+/// The part of the screen that begins with this title.
+fn lines_of(shown: &str, title: &str) -> String {
+    let lines = shown.lines().skip_while(|line| !line.contains(title));
+    lines.take_while(|line| !line.starts_with('└')).collect()
+}
+
+/// The real control plane, unless this machine has none.
+fn binaries() -> Option<Binaries> {
+    match Binaries::find_or_build() {
+        Err(error @ Error::Missing) if std::env::var_os("CI").is_none() => {
+            eprintln!("\nSKIPPED, NOT TESTED: {error}\n");
+            None
+        }
+        found => Some(found.unwrap()),
+    }
+}
+
+/// How a command ends that has been told to.
+fn ended(demo: &mut Child) -> ExitStatus {
     let deadline = Instant::now() + END_WITHIN;
-    let status = loop {
+    loop {
         if let Some(status) = demo.try_wait().unwrap() {
-            break status;
+            return status;
         }
         if Instant::now() > deadline {
             demo.kill().unwrap();
             panic!("it does not end");
         }
         thread::sleep(Duration::from_millis(50));
-    };
-    assert_eq!(status.code(), Some(130));
+    }
+}
+
+/// No file of a demo that has ended, and no process.
+fn assert_nothing_is_left(directory: &Path) {
+    let deadline = Instant::now() + END_WITHIN;
     assert!(
         !directory.exists(),
         "{} is still there",

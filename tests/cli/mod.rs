@@ -7,6 +7,7 @@ mod demo;
 mod doctoring;
 mod forms;
 mod looking;
+mod terminal;
 pub(crate) mod world;
 mod wrong;
 
@@ -23,6 +24,14 @@ fn a_newcomer_sees_the_demo() {
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
     demo::the_demo_runs_and_leaves_nothing_behind();
+}
+
+#[test]
+fn a_newcomer_sees_the_demo_on_a_terminal() {
+    let _machine = MACHINE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    demo::a_terminal_shows_shares_and_queue_live();
 }
 
 /// One control plane for all of it, with our controller running.
