@@ -75,15 +75,17 @@ enum Display {
 
 pub(super) async fn execute(args: &Args) -> Result<ExitCode, Failure> {
     let listen = |kind| signal(kind).map_err(|error| Failure::new(format!("signals: {error}")));
-    let (mut interrupt, mut terminate) = (
+    let (mut interrupt, mut terminate, mut hang_up) = (
         listen(SignalKind::interrupt())?,
         listen(SignalKind::terminate())?,
+        listen(SignalKind::hangup())?,
     );
     // What is left behind by an interrupted play is dropped with it: no process stays.
     tokio::select! {
         played = play(args) => played.map(|()| ExitCode::SUCCESS),
         _ = interrupt.recv() => Ok(ExitCode::from(INTERRUPTED)),
         _ = terminate.recv() => Ok(ExitCode::from(INTERRUPTED)),
+        _ = hang_up.recv() => Ok(ExitCode::from(INTERRUPTED)),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
@@ -68,12 +68,15 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
 async fn foretell(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
     for job in on_node(&cluster, &args.node).await? {
-        let (outcome, words) = match is_of_pods(&job) {
-            true => (Outcome::WouldBeEvicted, "would lose its pods there"),
-            false => (Outcome::WouldBeRequeued, "would queue again"),
-        };
-        let message = format!("{}/{} {words}", job.namespace, job.name);
-        report.tell(Object::of(&job), outcome, message)?;
+        if !is_of_pods(&job) {
+            let message = format!("{}/{} would queue again", job.namespace, job.name);
+            report.tell(Object::of(&job), Outcome::WouldBeRequeued, message)?;
+            continue;
+        }
+        for pod in pods::on_node(&cluster, &job, &args.node).await? {
+            let outcome = Outcome::WouldBeEvicted;
+            pods::tell(report, &pod, outcome, "would be evicted")?;
+        }
     }
     Ok(())
 }
@@ -94,8 +97,8 @@ async fn drain(args: &Args, report: &mut Report) -> Result<(), Failure> {
         for job in &left {
             let key = job.key_of_admission();
             if is_of_pods(job) {
-                evict(&cluster, job, &args.node, report).await?;
-            } else if !told.contains(&key) && requeue(&cluster, job).await? {
+                pods::evict(&cluster, job, &args.node, report).await?;
+            } else if !told.contains(&key) && requeue(&cluster, job, report).await? {
                 let message = format!("{}/{} queues again", job.namespace, job.name);
                 report.tell(Object::of(job), Outcome::Requeued, message)?;
                 told.push(key);
@@ -110,21 +113,6 @@ async fn drain(args: &Args, report: &mut Report) -> Result<(), Failure> {
         }
         tokio::time::sleep(LOOK).await;
     }
-}
-
-/// Evicts the pods of the job that are on the node.
-async fn evict(
-    cluster: &Cluster,
-    job: &Entry,
-    node: &str,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    for pod in pods::evict(cluster, job, node).await? {
-        let message = format!("{}/{pod} is evicted", job.namespace);
-        let pod = Object::named::<Pod>(Some(&job.namespace), &pod);
-        report.tell(pod, Outcome::Evicted, message)?;
-    }
-    Ok(())
 }
 
 fn late(node: &str, left: &[Entry]) -> Failure {
@@ -170,7 +158,7 @@ async fn cordon(cluster: &Cluster, node: &str) -> Result<(), Failure> {
 
 /// Stops a job and lets it wait anew: held, and at once no longer. Whether it was still as the queue
 /// says; if not, the next look finds out.
-async fn requeue(cluster: &Cluster, entry: &Entry) -> Result<bool, Failure> {
+async fn requeue(cluster: &Cluster, entry: &Entry, report: &mut Report) -> Result<bool, Failure> {
     let target = Target::of(cluster, entry).await?;
     let Some(target) = target.filter(|target| !target.is_suspended()) else {
         return Ok(false);
@@ -186,7 +174,9 @@ async fn requeue(cluster: &Cluster, entry: &Entry) -> Result<bool, Failure> {
         Err(failure) => return Err(failure),
     }
     let resumed = target.merge("queue", target.suspend(false)?).await;
-    resumed
-        .map_err(|failure| failure.help(format!("{name} is on hold now: `prorata resume` it")))?;
-    Ok(true)
+    resumed.map(|_| true).map_err(|failure| {
+        let held = format!("{name} is on hold now");
+        report.note(Object::of(entry), Outcome::Held, held.clone());
+        failure.help(format!("{held}: `prorata resume` it"))
+    })
 }

@@ -75,7 +75,11 @@ async fn hold_all(args: &HoldArgs, report: &mut Report) -> Result<(), Failure> {
         } else {
             "is on hold"
         };
-        target.report(report, Outcome::Held, words)?;
+        let outcome = match target.is_held() {
+            true => Outcome::Unchanged,
+            false => Outcome::Held,
+        };
+        target.report(report, outcome, words)?;
     }
     Ok(())
 }

@@ -96,14 +96,19 @@ impl Target {
         outcome: Outcome,
         words: &str,
     ) -> Result<(), Failure> {
+        let message = format!("{} {words}", self.full_name());
+        report.tell(self.reported(), outcome, message)
+    }
+
+    /// It, as a report names it.
+    pub(super) fn reported(&self) -> Object {
         let types = self.object.types.clone().unwrap_or_default();
-        let object = Object {
+        Object {
             api_version: types.api_version,
             kind: self.kind.clone(),
             namespace: self.object.namespace(),
             name: self.object.name_any(),
-        };
-        report.tell(object, outcome, format!("{} {words}", self.full_name()))
+        }
     }
 
     /// Whether its user holds it.

@@ -10,10 +10,10 @@ use crate::install::to_yaml;
 /// In which form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
-    /// Columns for people.
+    /// For people.
     #[default]
     Table,
-    /// More columns.
+    /// For people, with more where there is more.
     Wide,
     /// For programs.
     Json,

@@ -158,6 +158,15 @@ impl Report {
         line.map_or(Ok(()), |line| output::print(&(line + "\n")))
     }
 
+    /// Takes down what became of an object where the command's error tells people.
+    pub(super) fn note(&mut self, object: Object, outcome: Outcome, message: String) {
+        self.done.push(Done {
+            object,
+            outcome,
+            message,
+        });
+    }
+
     /// What is printed at once. Names are told once, whatever happens to an object after that.
     fn line(&self, done: &Done) -> Option<String> {
         let is_known = || self.done.iter().any(|known| known.object == done.object);
@@ -235,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_fails_on_its_way_fails_after_its_report() {
+    fn a_command_that_fails_fails_whatever_it_has_reported() {
         let ended = report(Format::Name).end(Err(Failure::new("lost")));
         assert_eq!(ended.unwrap_err().what(), "lost");
         report(Format::Name).end(Ok(())).unwrap();

@@ -223,6 +223,9 @@ async fn wait_for_all(
             let target = Target::created(cluster, object).await?;
             let reached = wait::until(&target, milestone, deadline).await?;
             let line = format!("{} {reached}\n", target.full_name());
+            if let Some(failure) = reached.failure(&target.full_name(), milestone) {
+                return Err(failure);
+            }
             match args.output.output {
                 Format::Table | Format::Wide => output::print(&line)?,
                 Format::Json | Format::Yaml | Format::Name => eprint!("{line}"),

@@ -87,10 +87,22 @@ async fn wait(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.cluster).await?;
     let target = Target::find(&cluster, &args.job).await?;
     let reached = until(&target, args.milestone, deadline).await?;
+    let name = target.full_name();
+    if let Some(failure) = reached.failure(&name, args.milestone) {
+        let message = format!("{name} {reached}");
+        report.note(target.reported(), reached.outcome(), message);
+        return Err(failure);
+    }
     target.report(report, reached.outcome(), &reached.to_string())
 }
 
 impl Reached {
+    /// Whoever waits for the end waits for a good one.
+    pub(super) fn failure(&self, name: &str, milestone: Milestone) -> Option<Failure> {
+        let is_bad = matches!(self, Self::Failed(_)) && milestone == Milestone::Finished;
+        is_bad.then(|| Failure::new(format!("{name} {self}")))
+    }
+
     fn outcome(&self) -> Outcome {
         match self {
             Self::Admitted => Outcome::Admitted,
@@ -172,7 +184,7 @@ async fn follow(
         let job: Job = object
             .try_parse()
             .map_err(|error| Failure::new(format!("{name}: {error}")))?;
-        if let Some(reached) = reached(&job, milestone)? {
+        if let Some(reached) = reached(&job, milestone) {
             return Ok(reached);
         }
         tell(&job, &target.full_name(), last);
@@ -192,17 +204,13 @@ fn refused(error: watcher::Error, what: &str) -> Result<(), Failure> {
 }
 
 /// How far the job has come, if that is far enough.
-fn reached(job: &Job, milestone: Milestone) -> Result<Option<Reached>, Failure> {
+fn reached(job: &Job, milestone: Milestone) -> Option<Reached> {
     let status = job.status.clone().unwrap_or_default();
     if let Some(why) = ended(&status, "Failed") {
-        let name = job.name_any();
-        return match milestone {
-            Milestone::Finished => Err(Failure::new(format!("{name} has failed: {why}"))),
-            _ => Ok(Some(Reached::Failed(why))),
-        };
+        return Some(Reached::Failed(why));
     }
     if ended(&status, "Complete").is_some() {
-        return Ok(Some(Reached::Complete));
+        return Some(Reached::Complete);
     }
     let spec = job.spec.clone().unwrap_or_default();
     let released = spec.suspend != Some(true);
@@ -211,11 +219,11 @@ fn reached(job: &Job, milestone: Milestone) -> Result<Option<Reached>, Failure> 
         .unwrap_or(1)
         .min(spec.completions.unwrap_or(i32::MAX));
     let running = status.ready.unwrap_or_default() + status.succeeded.unwrap_or_default();
-    Ok(match milestone {
+    match milestone {
         Milestone::Admitted if released => Some(Reached::Admitted),
         Milestone::Running if released && running >= pods => Some(Reached::Running),
         _ => None,
-    })
+    }
 }
 
 /// Why a Job has ended so, if it has.
@@ -256,11 +264,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn told(
-        status: Value,
-        suspend: bool,
-        milestone: Milestone,
-    ) -> Result<Option<Reached>, Failure> {
+    fn told(status: Value, suspend: bool, milestone: Milestone) -> Option<Reached> {
         let job = json!({
             "metadata": {"name": "train"},
             "spec": {"suspend": suspend, "parallelism": 4, "completions": 2, "template": {}},
@@ -271,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_job_comes_so_far_and_no_farther() {
-        let at = |status: Value, suspend, milestone| told(status, suspend, milestone).unwrap();
+        let at = told;
         assert_eq!(at(json!({}), true, Milestone::Admitted), None);
         assert_eq!(
             at(json!({}), false, Milestone::Admitted),
@@ -289,17 +293,13 @@ mod tests {
     #[test]
     fn a_failed_job_is_a_failure_for_whoever_waits_for_its_end() {
         let failed = json!({"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"}]});
-        let failure = told(failed.clone(), false, Milestone::Finished).unwrap_err();
-        assert!(
-            failure
-                .what()
-                .ends_with("has failed: BackoffLimitExceeded: too often")
-        );
-        let told = told(failed, false, Milestone::Running).unwrap().unwrap();
+        let told = told(failed, false, Milestone::Finished).unwrap();
         assert_eq!(told.outcome(), Outcome::Failed);
+        let failure = told.failure("red/train", Milestone::Finished).unwrap();
         assert_eq!(
-            told.to_string(),
-            "has failed: BackoffLimitExceeded: too often"
+            failure.what(),
+            "red/train has failed: BackoffLimitExceeded: too often"
         );
+        assert!(told.failure("red/train", Milestone::Running).is_none());
     }
 }

@@ -135,6 +135,15 @@ pub(crate) async fn a_job_is_waited_for(world: &World) {
     let complete = done("red", "one", "Complete", "is complete");
     assert_eq!(ran.json(), json!([complete]));
     world.until("red", "one", "Finished").await;
+    let late = TRAIN.replace("NAME", "late");
+    let late = late.replace("spec:\n  par", "spec:\n  activeDeadlineSeconds: 1\n  par");
+    let file = world.file("late.yaml", &late).display().to_string();
+    world.alice(&format!("submit {file} -n red")).await.good();
+    let ran = world.alice("wait late -n red --for finished -o json").await;
+    let why = "error: red/late has failed: DeadlineExceeded: ";
+    assert!(ran.code == 1 && ran.err.contains(why), "{ran:?}");
+    let told: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(told[0]["outcome"], "Failed", "{ran:?}");
     world.clear("red").await;
 }
 

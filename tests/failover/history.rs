@@ -23,13 +23,16 @@ use crate::outage::world::{is_complete, node, phase};
 /// What a node has.
 const GPUS: usize = 4;
 
-/// What has been seen, by version: of Jobs of which each pod has one GPU.
+/// What has been seen: of Jobs of which each pod has one GPU.
 #[derive(Default)]
 struct Seen {
-    states: BTreeMap<u64, State>,
+    /// With the version of each.
+    states: Vec<(u64, State)>,
     /// From which version until which something may have been missed: a watch that is too old for the API
     /// server starts from a list, and knows no more what came before it.
     missed: Vec<(u64, u64)>,
+    /// The newest version that each watch has told, by kind.
+    newest: BTreeMap<String, u64>,
 }
 
 /// What an object says.
@@ -72,23 +75,28 @@ impl History {
         }
     }
 
-    /// Goes through all of it in its order. How many admissions there were.
+    /// Goes through all of it in its order, as far as every watch has come. How many admissions it has
+    /// looked at.
     pub(crate) fn assert_nothing_is_given_twice(&self) -> usize {
-        let seen = self.seen.lock().unwrap();
-        let mut now = Now::default();
+        let mut seen = self.seen.lock().unwrap();
+        seen.states.sort_by_key(|(version, _)| *version);
+        let all = *seen.newest.values().min().unwrap();
+        let (mut now, mut checked) = (Now::default(), 0);
         let mut admissions = BTreeSet::new();
         for (version, state) in &seen.states {
+            now.change(state);
+            let is_known = |(from, until): &(u64, u64)| version <= from || version > until;
+            if *version > all || !seen.missed.iter().all(is_known) {
+                continue;
+            }
             if let State::Record(_, Some(given)) = state {
                 admissions.insert(given.epoch);
             }
-            now.change(state);
-            let is_known = |(from, until): &(u64, u64)| version <= from || version > until;
-            if seen.missed.iter().all(is_known) {
-                now.check(*version);
-            }
+            now.check(*version);
+            checked += 1;
         }
         eprintln!(
-            "{} states, {} admissions, unseen {:?}",
+            "{checked} of {} states, {} admissions, unseen {:?}",
             seen.states.len(),
             admissions.len(),
             seen.missed
@@ -104,34 +112,62 @@ where
 {
     let events = watcher(Api::<K>::all(client), watcher::Config::default());
     let mut events = pin!(events.default_backoff());
-    // The newest version that this watch has told, and those of a list that is being read.
-    let (mut newest, mut listed) = (0, 0);
+    let kind = K::kind(&()).into_owned();
+    // What there is as far as this watch knows, and what a list that is being read has of it.
+    let (mut known, mut listed) = (BTreeSet::<String>::new(), BTreeSet::new());
+    // What it had told when that list was begun.
+    let mut told = None;
     while let Some(event) = events.next().await {
         let Ok(event) = event else {
             continue;
         };
         let mut seen = seen.lock().unwrap();
-        match &event {
-            Event::Init => listed = newest,
-            Event::InitDone => {
-                if newest > 0 && listed > newest {
-                    seen.missed.push((newest, listed));
-                }
-                newest = listed;
+        match event {
+            Event::Init => {
+                listed.clear();
+                told = seen.newest.get(&kind).copied();
             }
-            Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => {
-                let version = object.resource_version().unwrap().parse().unwrap();
-                match event {
-                    Event::InitApply(_) => listed = listed.max(version),
-                    _ => newest = newest.max(version),
+            Event::InitApply(object) => {
+                listed.insert(object.uid().unwrap());
+                seen.tell(&kind, version(&object), state(&object));
+            }
+            Event::InitDone => {
+                let now = seen.states.iter().map(|(version, _)| *version).max();
+                let now = now.unwrap_or_default();
+                seen.missed.extend(told.map(|told| (told, now)));
+                for uid in known.difference(&listed) {
+                    seen.tell(&kind, now, Some(State::Gone(uid.clone())));
                 }
-                let state = match event {
-                    Event::Delete(_) => object.uid().map(State::Gone),
-                    _ => state(object),
-                };
-                seen.states.extend(state.map(|state| (version, state)));
+                known.clone_from(&listed);
+            }
+            Event::Apply(object) => {
+                known.insert(object.uid().unwrap());
+                seen.tell(&kind, version(&object), state(&object));
+            }
+            Event::Delete(object) => {
+                let uid = object.uid().unwrap();
+                known.remove(&uid);
+                seen.tell(&kind, version(&object), Some(State::Gone(uid)));
             }
         }
+    }
+}
+
+fn version(object: &impl Resource) -> u64 {
+    object
+        .meta()
+        .resource_version
+        .as_ref()
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+impl Seen {
+    fn tell(&mut self, kind: &str, version: u64, state: Option<State>) {
+        let newest = self.newest.entry(kind.to_owned()).or_default();
+        *newest = version.max(*newest);
+        self.states.extend(state.map(|state| (version, state)));
     }
 }
 

@@ -38,16 +38,22 @@ async fn graces(world: &World) -> Vec<Row> {
     };
     let pods = world.hers::<Pod>();
     vec![
-        row("a week of grace in a Job", world.refused::<Job>(job).await),
-        row("in a pod", world.refused::<Pod>(pod).await),
-        row(
-            "deleting its pod with a week of grace",
-            refusal(pods.delete(&running, &deletion).await),
-        ),
-        row(
-            "evicting its pod with a week of grace",
-            refusal(evict(world, &running).await),
-        ),
+        world
+            .row("a week of grace in a Job", world.refused::<Job>(job).await)
+            .await,
+        world.row("in a pod", world.refused::<Pod>(pod).await).await,
+        world
+            .row(
+                "deleting its pod with a week of grace",
+                refusal(pods.delete(&running, &deletion).await),
+            )
+            .await,
+        world
+            .row(
+                "evicting its pod with a week of grace",
+                refusal(evict(world, &running).await),
+            )
+            .await,
     ]
 }
 

@@ -6,8 +6,8 @@ use kube::api::PostParams;
 use prorata::api::labels::NODE_POOL;
 use serde_json::{Value, json};
 
+use super::Row;
 use super::world::{World, job_manifest, pod_manifest};
-use super::{Row, row};
 use crate::cluster::from;
 use crate::cluster::requests::{create, eventually};
 
@@ -64,19 +64,27 @@ pub(crate) async fn attacks(world: &World) -> Vec<Row> {
         &json!("node-0001"),
     );
     vec![
-        row(
-            "a toleration of every taint, where another tenant has nodes alone",
-            world.refused::<Pod>(tolerant).await,
-        ),
-        row("the same in a Job", world.refused::<Job>(job).await),
-        row(
-            "the label of those nodes in `nodeSelector`",
-            world.refused::<Pod>(selects).await,
-        ),
-        row(
-            "`nodeName`, which asks no taint",
-            world.refused::<Pod>(named).await,
-        ),
+        world
+            .row(
+                "a toleration of every taint, where another tenant has nodes alone",
+                world.refused::<Pod>(tolerant).await,
+            )
+            .await,
+        world
+            .row("the same in a Job", world.refused::<Job>(job).await)
+            .await,
+        world
+            .row(
+                "the label of those nodes in `nodeSelector`",
+                world.refused::<Pod>(selects).await,
+            )
+            .await,
+        world
+            .row(
+                "`nodeName`, which asks no taint",
+                world.refused::<Pod>(named).await,
+            )
+            .await,
         added(world).await,
     ]
 }
@@ -90,10 +98,12 @@ async fn added(world: &World) -> Row {
         .unwrap()
         .push(json!({ "operator": "Exists" }));
     let change = json!({ "spec": { "tolerations": more } });
-    let added = row(
-        "tolerations added to a pod that is there",
-        world.refused_change::<Pod>("plain", change).await,
-    );
+    let added = world
+        .row(
+            "tolerations added to a pod that is there",
+            world.refused_change::<Pod>("plain", change).await,
+        )
+        .await;
     world.remove::<Pod>("plain").await;
     added
 }

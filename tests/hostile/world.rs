@@ -1,6 +1,8 @@
 //! Two tenants on two nodes: `red`, whose user is hostile, and `blue`, who must not feel it.
 
 use std::fmt::Debug;
+use std::sync::Mutex;
+use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
@@ -24,8 +26,8 @@ pub(crate) struct World {
     pub(crate) cluster: Cluster,
     _kubelet: Kubelet,
     pub(crate) controller: Process,
-    /// Of blue, before the first attempt.
-    before: Option<Victim>,
+    /// Of blue, before the next attempt.
+    before: Mutex<Option<Victim>>,
 }
 
 /// What blue has: if any of it moves, an attack has succeeded.
@@ -87,11 +89,11 @@ impl World {
         cluster.plane.start_scheduler(&config).await.unwrap();
         let kubelet = Kubelet::start(cluster.admin.clone(), KubeletOptions::default());
         let controller = site.start(&cluster.plane).await;
-        let mut world = Self {
+        let world = Self {
             cluster,
             _kubelet: kubelet,
             controller,
-            before: None,
+            before: Mutex::default(),
         };
         for (tenant, gpus) in [("blue", 6), ("red", 8)] {
             create(&world.admins::<Job>(tenant), &job("runs", gpus)).await;
@@ -111,7 +113,7 @@ impl World {
             world.used("blue").await.as_deref() == Some("6")
         })
         .await;
-        world.before = Some(world.victim().await);
+        world.remember().await;
         Some(world)
     }
 
@@ -142,9 +144,21 @@ impl World {
         row(attack, observed)
     }
 
-    /// Blue has what it had before the first attempt.
-    pub(crate) async fn assert_unharmed(&self, after: &str) {
-        assert_eq!(Some(self.victim().await), self.before, "after {after}");
+    /// Blue has what it had before, also when whoever decides has had its time.
+    pub(crate) async fn assert_unharmed_later(&self, after: &str) {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        self.assert_unharmed(after).await;
+    }
+
+    async fn assert_unharmed(&self, after: &str) {
+        let now = Some(self.victim().await);
+        assert_eq!(now, *self.before.lock().unwrap(), "after {after}");
+    }
+
+    /// From now on blue is to have what it has now.
+    pub(crate) async fn remember(&self) {
+        let now = self.victim().await;
+        *self.before.lock().unwrap() = Some(now);
     }
 
     /// What blue has.

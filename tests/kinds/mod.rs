@@ -132,7 +132,7 @@ async fn pods_whose_nodes_are_overlooked_are_told_them() {
 
 /// A control plane that finds out by itself which nodes are there.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_kind_outlives_its_node() {
+async fn kinds_of_kubernetes_outlive_their_node() {
     let _turn = TURN.lock().await;
     let Some(mut world) = lost::start().await else {
         return;

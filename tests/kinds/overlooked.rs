@@ -2,6 +2,7 @@
 //! a Job that is too wide to name them, and those of an operator's object, need not be among these.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, ListParams};
@@ -18,6 +19,9 @@ const FLEET: usize = 1_000;
 const PART: &str = "percentageOfNodesToScore: 10\n";
 /// These are on more nodes than are written into a template.
 const WIDE: usize = 80;
+/// The time for a start begins anew with each pod that is told its node, a second or two after the last.
+const REFUSED_WITHIN: Duration = Duration::from_secs(150);
+
 /// Nodes of two GPUs each.
 pub(crate) fn fleet() -> impl Iterator<Item = (String, Shape)> {
     let shape = Shape {
@@ -62,11 +66,16 @@ pub(crate) async fn a_node_that_is_refused_is_avoided(world: &World) {
     world.submit("repelled", &wide("second")).await;
     let again = planned(world, "second").await;
     assert_eq!(again, nodes, "it is planned as the one before it");
+    let refused = "cannot place its pods";
     world
-        .until_told("repelled", "second", "Requeued", "cannot place its pods")
+        .until_within(refused, REFUSED_WITHIN, async || {
+            let told = world.events_of("Job", "repelled", "second").await;
+            told.iter()
+                .any(|(why, note)| why == "Requeued" && note.contains(refused))
+        })
         .await;
     world
-        .until("it runs elsewhere", async || {
+        .until_within("it runs elsewhere", REFUSED_WITHIN, async || {
             let on = world.nodes_of("repelled", "second").await;
             on.len() == WIDE && !on.contains(&nodes[0])
         })

@@ -122,23 +122,6 @@ async fn every(
     }
 }
 
-/// What has the controller end after so many writes.
-fn variable(crash: Option<u32>) -> Option<(&'static str, String)> {
-    crash.map(|writes| ("PRORATA_CRASH_AFTER_WRITES", writes.to_string()))
-}
-
-/// Ends whoever runs now; answers whether there was a crash.
-async fn gone_with_its_end(process: Mutex<(Process, bool)>) -> bool {
-    let (mut process, mut crashed) = process.into_inner();
-    // What is said last may be said a moment later.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    crashed |= process.check().is_err();
-    // Its end is waited for, but not by the other worlds.
-    let gone = tokio::task::spawn_blocking(move || drop(process));
-    gone.await.unwrap();
-    crashed
-}
-
 /// Our controller, and the one that takes over.
 struct Watchdog<'a> {
     world: &'a World,
@@ -148,7 +131,33 @@ struct Watchdog<'a> {
     process: Mutex<(Process, bool)>,
 }
 
-impl Watchdog<'_> {
+impl<'a> Watchdog<'a> {
+    /// Starts our controller, which is to end after so many writes.
+    fn start(world: &'a World, story: &'a str, pods: usize, crash: Option<u32>) -> Self {
+        let text = crash.map(|writes| writes.to_string());
+        let variable = text.as_deref();
+        let variable = variable.map(|text| ("PRORATA_CRASH_AFTER_WRITES", text));
+        let (site, plane) = (&world.site, &world.cluster.plane);
+        Self {
+            world,
+            story,
+            pods,
+            process: Mutex::new((site.launch_in(plane, variable.as_slice()), false)),
+        }
+    }
+
+    /// Ends whoever runs now; answers whether there was a crash.
+    async fn end(self) -> bool {
+        let (mut process, mut crashed) = self.process.into_inner();
+        // What is said last may be said a moment later.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        crashed |= process.check().is_err();
+        // Its end is waited for, but not by the other worlds.
+        let gone = tokio::task::spawn_blocking(move || drop(process));
+        gone.await.unwrap();
+        crashed
+    }
+
     async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
         self.world
             .until_within(what, STEP_WITHIN, async || {
@@ -231,18 +240,10 @@ struct Teller<'a> {
 impl Teller<'_> {
     /// Plays it, with a crash after so many writes; answers too whether there was one.
     async fn tell(&self, name: &str, crash: Option<u32>) -> (Story, bool) {
-        let variable = variable(crash);
-        let variable = variable.as_ref().map(|(name, value)| (*name, &**value));
-        let (site, plane) = (&self.world.site, &self.world.cluster.plane);
-        let dog = Watchdog {
-            world: self.world,
-            story: name,
-            pods: self.pods,
-            process: Mutex::new((site.launch_in(plane, variable.as_slice()), false)),
-        };
+        let dog = Watchdog::start(self.world, name, self.pods, crash);
         let story = self.play(&dog).await;
         assert_told(self.world, name).await;
-        let crashed = gone_with_its_end(dog.process).await;
+        let crashed = dog.end().await;
         clear(self.world, name).await;
         (story, crashed)
     }

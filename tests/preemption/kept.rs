@@ -2,15 +2,13 @@
 //! stays for a while.
 
 use std::fs;
-use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::jiff::Timestamp;
-use prorata::api::State;
 use serde_json::json;
 
+use super::MIN_RUNTIME;
 use super::eviction::{delete, fill};
-use super::{MIN_RUNTIME, PATIENCE};
 use crate::cluster::requests::suspended;
 use crate::outage::world::{NODES, World, gang, with};
 
@@ -24,7 +22,7 @@ fn ending_after(job: &Job, seconds: &str) -> Job {
 pub(crate) async fn room_that_is_being_left_is_kept(world: &World) {
     world.submit("red", &gang("kept-old", 4)).await;
     world.until_running("red", "kept-old", &[NODES[0]; 4]).await;
-    for (name, seconds) in [("kept-soon", "0"), ("kept-late", "4")] {
+    for (name, seconds) in [("kept-soon", "0"), ("kept-late", "15")] {
         let job = ending_after(&gang(name, 2), seconds);
         world.submit("red", &job).await;
         world.until_running("red", name, &[NODES[1]; 2]).await;
@@ -41,6 +39,7 @@ pub(crate) async fn room_that_is_being_left_is_kept(world: &World) {
     assert_eq!(kept, [NODES[1]; 4]);
     world.submit("red", &gang("kept-from", 1)).await;
     world.until_waiting("red", "kept-from").await;
+    assert_eq!(world.pods_of("red", "kept-late").await, 2, "in time");
     world
         .until("it is started on all four", async || {
             let small = world.job("red", "kept-from").await;
@@ -60,13 +59,14 @@ pub(crate) async fn room_that_is_being_left_is_kept(world: &World) {
     world.complete("lab", "kept-for").await;
 }
 
-/// Lets the next controller know that nobody has to leave right after its start.
-pub(crate) fn let_everybody_run_for_a_while(world: &World) {
+/// Lets the next controller know how it is to evict.
+pub(crate) fn configure(world: &World, preemption: &str) {
     let text = fs::read_to_string(&world.site.config).unwrap();
-    let hasty = "preemption: {";
-    assert!(PATIENCE.starts_with(hasty) && text.contains(hasty));
-    let patient = format!("{hasty}minRuntime: {}s, ", MIN_RUNTIME.as_secs());
-    fs::write(&world.site.config, text.replace(hasty, &patient)).unwrap();
+    let is_other = |line: &&str| !line.starts_with("preemption:");
+    let others: Vec<&str> = text.lines().filter(is_other).collect();
+    assert_eq!(others.len() + 1, text.lines().count());
+    let text = format!("{}\npreemption: {preemption}\n", others.join("\n"));
+    fs::write(&world.site.config, text).unwrap();
 }
 
 /// Its guarantee is claimed at once, and given when the first has run for long enough.
@@ -74,17 +74,15 @@ pub(crate) async fn who_has_just_started_stays_for_a_while(world: &World) {
     fill(world, "young").await;
     let started = started(world, "young-1").await;
     world.submit("lab", &gang("early", 4)).await;
-    world
-        .until_stands("lab", "early", State::Waiting, "CapacityFull")
-        .await;
+    world.until_waiting("lab", "early").await;
     world.until_running("lab", "early", &[NODES[0]; 4]).await;
     world.until_running("red", "young-2", &[NODES[1]; 4]).await;
     let left = world.record("red", "young-1").await.unwrap().spec;
     let at = left.eviction.expect("it waits for other room").at.0;
-    let ran = at.duration_since(started).unsigned_abs();
+    let ran = at.duration_since(started);
     // Kubernetes keeps whole seconds.
-    let least = MIN_RUNTIME.saturating_sub(Duration::from_secs(1));
-    assert!(ran >= least, "it left after {ran:?}");
+    let least = i64::try_from(MIN_RUNTIME.as_secs()).unwrap() - 1;
+    assert!(ran.as_secs() >= least, "it left after {ran:?}");
     delete(world, "red", "young-1").await;
     world.complete("red", "young-2").await;
     world.complete("lab", "early").await;

@@ -72,7 +72,6 @@ async fn jobs_leave_for_others_and_nothing_is_lost() {
     foretold::what_if_tells_what_happens_then(&world).await;
     eviction::a_class_that_is_not_allowed_is_told(&world).await;
     eviction::a_victim_that_does_not_end_blocks_nobody_else(&world).await;
-    kept::room_that_is_being_left_is_kept(&world).await;
     loss::a_node_is_lost_before_its_pods_come(&world).await;
     loss::a_node_is_lost_while_its_pods_come(&world).await;
     loss::a_node_is_lost_under_its_pods(&world).await;
@@ -89,13 +88,19 @@ async fn jobs_leave_for_others_and_nothing_is_lost() {
     let starts = starts(&world).await;
     measured::all_that_happened_was_measured(&world, starts).await;
     drop(controller);
-    kept::let_everybody_run_for_a_while(&world);
+    kept::configure(&world, "{victimTimeout: 60s}");
+    let controller = world.controller().await;
+    kept::room_that_is_being_left_is_kept(&world).await;
+    drop(controller);
+    let rule = format!("{{minRuntime: {}s}}", MIN_RUNTIME.as_secs());
+    kept::configure(&world, &rule);
     let controller = world.controller().await;
     kept::who_has_just_started_stays_for_a_while(&world).await;
     world.assert_healthy();
     drop(controller);
     let replayed = replay_all(world.cluster.plane.directory(), "decisions.jsonl");
     eprintln!("replayed {replayed:?} decisions");
+    let starts = self::starts(&world).await;
     eprintln!("{starts} starts");
     assert!(
         replayed.iter().sum::<usize>() >= starts,

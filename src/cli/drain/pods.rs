@@ -7,6 +7,7 @@ use kube::api::{Api, ListParams};
 use super::super::cluster::{Cluster, Scope};
 use super::super::failure::Failure;
 use super::super::queue::Entry;
+use super::super::report::{Object, Outcome, Report};
 use crate::effects;
 use crate::translate::{PodView, gang_uid_of_job};
 
@@ -22,14 +23,14 @@ pub(super) async fn on_node(
     Ok(pods)
 }
 
-/// Evicts them, and gives the names of those that now leave. The next look finds the others.
+/// Evicts them, and reports those that now leave. The next look finds the others.
 pub(super) async fn evict(
     cluster: &Cluster,
     entry: &Entry,
     node: &str,
-) -> Result<Vec<String>, Failure> {
+    report: &mut Report,
+) -> Result<(), Failure> {
     let api: Api<Pod> = Api::namespaced(cluster.client().clone(), &entry.namespace);
-    let mut evicted = Vec::new();
     for pod in on_node(cluster, entry, node).await? {
         if pod.metadata.deletion_timestamp.is_some() {
             continue;
@@ -37,7 +38,7 @@ pub(super) async fn evict(
         let name = pod.name_any();
         let uid = pod.uid().unwrap_or_default();
         match effects::evict(&api, &name, &uid).await {
-            Ok(()) => evicted.push(name),
+            Ok(()) => tell(report, &pod, Outcome::Evicted, "is evicted")?,
             // Gone, another by now, or put off by its PodDisruptionBudget.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 429) => {}
             Err(error) => {
@@ -46,7 +47,19 @@ pub(super) async fn evict(
             }
         }
     }
-    Ok(evicted)
+    Ok(())
+}
+
+/// Reports what became of a pod, in words that follow its name.
+pub(super) fn tell(
+    report: &mut Report,
+    pod: &Pod,
+    outcome: Outcome,
+    words: &str,
+) -> Result<(), Failure> {
+    let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+    let object = Object::named::<Pod>(Some(&namespace), &name);
+    report.tell(object, outcome, format!("{namespace}/{name} {words}"))
 }
 
 /// Whether the pod is queued as this: alone, or in its gang.

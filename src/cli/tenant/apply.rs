@@ -46,25 +46,32 @@ pub(super) async fn execute(args: &Args) -> Result<(), Failure> {
 async fn apply_all(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let described = file::read(&args.file)?;
     let cluster = Cluster::connect(&args.cluster).await?;
-    let mut generations = Vec::new();
+    let (mut applied, mut ended) = (Vec::new(), Ok(()));
     for tenant in &described {
-        generations.push(apply(&cluster, tenant).await?);
+        match apply(&cluster, tenant).await {
+            Ok(generation) => applied.push((tenant, generation)),
+            Err(failure) => {
+                ended = Err(failure);
+                break;
+            }
+        }
     }
-    for (tenant, generation) in described.iter().zip(generations) {
+    for (tenant, generation) in applied {
         let name = tenant.name();
-        let message = if tenant.tenant.spec.environments.is_empty() {
-            format!("tenant.prorata.dev/{name} applied; it has no environments")
-        } else {
-            let told = settled(&cluster, &name, generation, args.timeout).await?;
-            format!("tenant.prorata.dev/{name} applied: {told}")
-        };
-        report.tell(
-            Object::named::<Tenant>(None, &name),
-            Outcome::Applied,
-            message,
-        )?;
+        let mut message = format!("tenant.prorata.dev/{name} applied");
+        // After a failure nothing is waited for, but all that was written is told.
+        if ended.is_ok() && tenant.tenant.spec.environments.is_empty() {
+            message += "; it has no environments";
+        } else if ended.is_ok() {
+            match settled(&cluster, &name, generation, args.timeout).await {
+                Ok(told) => message = format!("{message}: {told}"),
+                Err(failure) => ended = Err(failure),
+            }
+        }
+        let object = Object::named::<Tenant>(None, &name);
+        report.tell(object, Outcome::Applied, message)?;
     }
-    Ok(())
+    ended
 }
 
 async fn apply(cluster: &Cluster, described: &Described) -> Result<i64, Failure> {

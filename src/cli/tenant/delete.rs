@@ -58,15 +58,19 @@ async fn delete_all(args: &Args, report: &mut Report) -> Result<(), Failure> {
         true => ("deleted", Outcome::ToBeDeleted),
         false => ("kept", Outcome::Kept),
     };
-    for namespace in &namespaces {
+    // What is deleted is told when it is.
+    let is_told = !(args.yes && args.data);
+    for namespace in namespaces.iter().filter(|_| is_told) {
         let message = format!("namespace/{namespace} is {fate} with all that is in it");
-        report.tell(
-            Object::named::<Namespace>(None, namespace),
-            outcome,
-            message,
-        )?;
+        let object = Object::named::<Namespace>(None, namespace);
+        report.tell(object, outcome, message)?;
     }
     if !args.yes {
+        if tenant.is_some() {
+            let object = Object::named::<Tenant>(None, name);
+            let message = format!("tenant.prorata.dev/{name} is deleted");
+            report.tell(object, Outcome::ToBeDeleted, message)?;
+        }
         return Err(Failure::input(
             "nothing has been done",
             "add --yes to delete",

@@ -44,8 +44,8 @@ pub(super) async fn follow(
         }
         let entry = Entry::new(&record);
         match entry.state {
-            _ if is_gone => return end(target, milestone).await,
-            State::Finished => return end(target, milestone).await,
+            _ if is_gone => return end(target).await,
+            State::Finished => return end(target).await,
             State::Admitted if milestone == Milestone::Admitted => {
                 return Ok(Reached::Admitted);
             }
@@ -79,11 +79,11 @@ async fn runs(target: &Target) -> Result<Reached, Failure> {
             Ok(watcher::Event::InitApply(pod) | watcher::Event::Apply(pod)) => {
                 match pod.data["status"]["phase"].as_str() {
                     Some("Running") => return Ok(Reached::Running),
-                    Some("Succeeded" | "Failed") => return told(&pod, target, Milestone::Running),
+                    Some("Succeeded" | "Failed") => return Ok(told(&pod)),
                     _ => {}
                 }
             }
-            Ok(watcher::Event::Delete(_)) => return end(target, Milestone::Finished).await,
+            Ok(watcher::Event::Delete(_)) => return end(target).await,
             Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
             Err(error) => refused(error, "pods")?,
         }
@@ -92,11 +92,11 @@ async fn runs(target: &Target) -> Result<Reached, Failure> {
 }
 
 /// It is over: well, or not.
-async fn end(target: &Target, milestone: Milestone) -> Result<Reached, Failure> {
+async fn end(target: &Target) -> Result<Reached, Failure> {
     let read = target.api.get_opt(&target.object.name_any()).await;
     let read = read.map_err(|error| Failure::api(&format!("get {}", target.full_name()), error))?;
     match read.filter(|object| object.uid() == target.object.uid()) {
-        Some(object) => told(&object, target, milestone),
+        Some(object) => Ok(told(&object)),
         None => Err(Failure::new(format!(
             "{} has been deleted",
             target.full_name()
@@ -104,15 +104,8 @@ async fn end(target: &Target, milestone: Milestone) -> Result<Reached, Failure> 
     }
 }
 
-fn told(object: &DynamicObject, target: &Target, milestone: Milestone) -> Result<Reached, Failure> {
-    match failed(&object.data["status"]) {
-        None => Ok(Reached::Complete),
-        Some(why) if milestone == Milestone::Finished => Err(Failure::new(format!(
-            "{} has failed: {why}",
-            target.full_name()
-        ))),
-        Some(why) => Ok(Reached::Failed(why)),
-    }
+fn told(object: &DynamicObject) -> Reached {
+    failed(&object.data["status"]).map_or(Reached::Complete, Reached::Failed)
 }
 
 /// Why it has failed, if it has, by what its status says: a pod's phase, or a condition.

@@ -108,7 +108,7 @@ impl Kubelet {
         }
     }
 
-    /// Cuts a node off the network: it tells nothing more, and its pods run on.
+    /// Cuts a node off the network: it tells nothing and hears nothing, and its pods run on.
     pub fn cut_off(&self, node: &str) {
         self.cut_off
             .send_modify(|nodes| _ = nodes.insert(node.to_owned()));

@@ -9,10 +9,9 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams};
 use prorata::api::State;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 
 use super::standing::Standing;
-use super::{Watchdog, every, gone_with_its_end, variable};
+use super::{Watchdog, every};
 use crate::cluster::requests::create;
 use crate::kinds::pods::stateful_set;
 use crate::outage::world::{NODES, World, gang, is_complete, node, phase, with};
@@ -20,7 +19,8 @@ use crate::outage::world::{NODES, World, gang, is_complete, node, phase, with};
 /// The story takes more writes than the one, and fewer than the other.
 const WRITES: (u32, u32) = (20, 90);
 /// Of the set, and of each Job.
-const PODS: usize = 4;
+const SIZE: u32 = 4;
+const PODS: usize = SIZE as usize;
 
 /// What a story came to: while the set waits, and when it runs again.
 type Story = [Standing; 2];
@@ -47,19 +47,10 @@ async fn tell(
     crash: Option<u32>,
     whole: Option<&Story>,
 ) -> (Story, bool) {
-    let variable = variable(crash);
-    let variable = variable.as_ref().map(|(name, value)| (*name, &**value));
-    let (site, plane) = (&world.site, &world.cluster.plane);
-    let process = site.launch_in(plane, variable.as_slice());
     let name = format!("set-{name}");
-    let dog = Watchdog {
-        world,
-        story: &name,
-        pods: PODS,
-        process: Mutex::new((process, false)),
-    };
+    let dog = Watchdog::start(world, &name, PODS, crash);
     let story = play(&dog, whole).await;
-    let crashed = gone_with_its_end(dog.process).await;
+    let crashed = dog.end().await;
     clear(world, &name).await;
     (story, crashed)
 }
@@ -74,7 +65,7 @@ async fn play(dog: &Watchdog<'_>, whole: Option<&Story>) -> Story {
     let stays = with(&gang(&dog.name("stays"), PODS), &urgent);
     world.submit("red", &stays).await;
     dog.until_running("stays", NODES[0]).await;
-    create(&sets(world), &stateful_set(&ranks, 4)).await;
+    create(&sets(world), &stateful_set(&ranks, SIZE)).await;
     let on = async |node: &str| placed(world, &ranks).await == [node; PODS];
     dog.until("the set runs", async || on(NODES[1]).await).await;
     world.submit("lab", &gang(&dog.name("claims"), PODS)).await;
@@ -100,7 +91,9 @@ async fn placed(world: &World, ranks: &str) -> Vec<String> {
     let pods = world.pods("red").await;
     let runs = |pod: &&Pod| pod.name_any().starts_with(ranks) && phase(pod) == "Running";
     let nodes = pods.iter().filter(runs).filter_map(node);
-    nodes.map(str::to_owned).collect()
+    let mut nodes: Vec<String> = nodes.map(str::to_owned).collect();
+    nodes.sort();
+    nodes
 }
 
 /// The set's pods and its record.

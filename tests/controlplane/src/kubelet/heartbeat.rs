@@ -11,6 +11,7 @@ use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 use super::CutOff;
 
@@ -23,6 +24,7 @@ pub(super) async fn run(client: Client, every: Duration, cut_off: watch::Receive
     let nodes: Api<Node> = Api::all(client.clone());
     let leases: Api<Lease> = Api::namespaced(client, LEASES);
     let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         // Whoever does not reach the API server tries again.

@@ -41,6 +41,7 @@ impl Shared {
         ip: Ipv4Addr,
         mut finish: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
     ) {
+        self.writer.connected(&pod).await;
         if phase(&pod) != "Running" {
             self.writer
                 .patch_status(&pod, status::running(&pod, ip))
@@ -61,6 +62,7 @@ impl Shared {
 
     /// Ends and removes a pod that was deleted.
     pub(super) async fn leave(self, pod: Pod, termination: Duration) {
+        self.writer.connected(&pod).await;
         let own = seconds(&pod, TERMINATION_SECONDS);
         tokio::time::sleep(own.unwrap_or(termination)).await;
         self.release(&pod);

@@ -45,15 +45,20 @@ impl Writer {
         self.insist(pod, Write::Delete).await;
     }
 
-    /// Repeats a write until it succeeds or has become pointless, once the pod's node is on the network.
-    async fn insist(&self, pod: &Pod, write: Write) {
+    /// Waits until the pod's node is on the network.
+    pub(super) async fn connected(&self, pod: &Pod) {
         let mut cut_off = self.cut_off.clone();
         // Whoever could reconnect it is gone, and this task ends next.
         let _ = cut_off
             .wait_for(|nodes| !nodes.contains(life::node(pod)))
             .await;
-        let _permit = self.permits.acquire().await;
+    }
+
+    /// Repeats a write until it succeeds or has become pointless, while the pod's node is on the network.
+    async fn insist(&self, pod: &Pod, write: Write) {
         for attempt in 1..=ATTEMPTS {
+            self.connected(pod).await;
+            let _permit = self.permits.acquire().await;
             match self.attempt(pod, &write).await {
                 Ok(()) => return,
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return,
