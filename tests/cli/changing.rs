@@ -165,7 +165,7 @@ pub(crate) async fn a_job_is_held_and_resumed(world: &World) {
     // What was done before one fails is told as it would be without that.
     let ran = world.alice("hold second first -n red -o json").await;
     let printed: Value = serde_json::from_str(&ran.out).unwrap();
-    let held = done("red", "second", "Held", "is on hold");
+    let held = done("red", "second", "Unchanged", "is on hold");
     assert_eq!((ran.code, printed), (1, json!([held])), "{ran:?}");
     assert!(ran.err.contains("error: red/first has started"), "{ran:?}");
     let ran = world.alice("hold first -n red --stop").await;
