@@ -88,12 +88,19 @@ impl Terminal {
         (self.script.wait().unwrap(), shown)
     }
 
-    /// Whether a program has the screen to itself: the alternate one, without a cursor.
-    pub(crate) fn is_taken(&self) -> bool {
-        let screen = self.emulator.screen();
-        let (alternate, hidden) = (screen.alternate_screen(), screen.hide_cursor());
-        assert_eq!(alternate, hidden, "half taken:\n{}", self.text());
-        alternate
+    /// Waits until a program has the screen to itself, or has given it back: the alternate one, without a
+    /// cursor.
+    pub(crate) fn until_taken(&mut self, patience: Duration, is_taken: bool) {
+        let deadline = Instant::now() + patience;
+        loop {
+            let screen = self.emulator.screen();
+            let now = [screen.alternate_screen(), screen.hide_cursor()];
+            if now == [is_taken; 2] {
+                return;
+            }
+            let ended = self.read_until(deadline);
+            assert!(ended.is_none(), "{ended:?}: {now:?}\n{}", self.text());
+        }
     }
 
     /// Takes in what is written next, or says why nothing is.
