@@ -19,7 +19,7 @@ use crate::cluster::controller::Site;
 
 const TENANT: &str = "openb";
 /// So many pods, unless `PRORATA_OPENB` says how many.
-const PODS: usize = 250;
+const PODS: usize = 2_000;
 /// For each pod: a loaded machine starts a few each second.
 const PATIENCE_EACH: Duration = Duration::from_millis(500);
 const PATIENCE_AT_LEAST: Duration = Duration::from_secs(180);
