@@ -76,15 +76,18 @@ impl History {
     }
 
     /// Goes through all of it in its order, as far as every watch has come. How many admissions it has
-    /// looked at.
-    pub(crate) fn assert_nothing_is_given_twice(&self) -> usize {
+    /// looked at, and how many there were.
+    pub(crate) fn assert_nothing_is_given_twice(&self) -> [usize; 2] {
         let mut seen = self.seen.lock().unwrap();
         seen.states.sort_by_key(|(version, _)| *version);
         let all = *seen.newest.values().min().unwrap();
         let (mut now, mut checked) = (Now::default(), 0);
-        let mut admissions = BTreeSet::new();
+        let (mut admissions, mut all_admissions) = (BTreeSet::new(), BTreeSet::new());
         for (version, state) in &seen.states {
             now.change(state);
+            if let State::Record(_, Some(given)) = state {
+                all_admissions.insert(given.epoch);
+            }
             let is_known = |(from, until): &(u64, u64)| version <= from || version > until;
             if *version > all || !seen.missed.iter().all(is_known) {
                 continue;
@@ -101,7 +104,7 @@ impl History {
             admissions.len(),
             seen.missed
         );
-        admissions.len()
+        [admissions.len(), all_admissions.len()]
     }
 }
 

@@ -24,10 +24,7 @@ pub(crate) async fn attacks(world: &World) -> Vec<Row> {
     }]);
     rows.push(
         world
-            .row(
-                "a Job that claims to be a JobSet's",
-                world.refused::<Job>(owned).await,
-            )
+            .refuses::<Job>("a Job that claims to be a JobSet's", owned)
             .await,
     );
     rows
@@ -61,27 +58,21 @@ async fn priorities(world: &World) -> Vec<Row> {
     }
     vec![
         world
-            .row(
+            .refuses::<Job>(
                 "a PriorityClass that its Tenant does not name, on a Job",
-                world
-                    .refused::<Job>(of(job_manifest("urgent", 8), job, "urgent"))
-                    .await,
+                of(job_manifest("urgent", 8), job, "urgent"),
             )
             .await,
         world
-            .row(
+            .refuses::<Pod>(
                 "on a pod without GPUs, before which kube-scheduler would evict others",
-                world
-                    .refused::<Pod>(of(pod_manifest("urgent", 0), pod, "urgent"))
-                    .await,
+                of(pod_manifest("urgent", 0), pod, "urgent"),
             )
             .await,
         world
-            .row(
+            .refuses::<Pod>(
                 "`system-node-critical` on a pod",
-                world
-                    .refused::<Pod>(of(pod_manifest("critical", 0), pod, "system-node-critical"))
-                    .await,
+                of(pod_manifest("critical", 0), pod, "system-node-critical"),
             )
             .await,
     ]
@@ -119,10 +110,7 @@ async fn ephemeral_containers(world: &World) -> Vec<Row> {
             )
             .await,
         world
-            .row(
-                "a pod with `NVIDIA_VISIBLE_DEVICES`",
-                world.refused::<Pod>(named).await,
-            )
+            .refuses::<Pod>("a pod with `NVIDIA_VISIBLE_DEVICES`", named)
             .await,
     ];
     world.take_back(right).await;
@@ -173,11 +161,9 @@ async fn shares(world: &World) -> Vec<Row> {
             )
             .await,
         world
-            .row(
+            .refuses::<Pod>(
                 "two slots of a shared GPU in a pod",
-                world
-                    .refused::<Pod>(limits(json!({ "nvidia.com/gpu.shared": "2" })))
-                    .await,
+                limits(json!({ "nvidia.com/gpu.shared": "2" })),
             )
             .await,
         world
@@ -197,10 +183,7 @@ async fn shares(world: &World) -> Vec<Row> {
             )
             .await,
         world
-            .row(
-                "the same on a pod without a share",
-                world.refused::<Pod>(forged).await,
-            )
+            .refuses::<Pod>("the same on a pod without a share", forged)
             .await,
     ];
     world.remove::<Pod>("small").await;

@@ -27,17 +27,10 @@ pub(crate) async fn attacks(world: &World) -> Vec<Row> {
     derived["spec"]["containers"][0]["resources"] =
         json!({ "limits": { "deviceclass.resource.kubernetes.io/gpu": "1" } });
     vec![
+        world.refuses::<Pod>("a DRA claim in a pod", pod).await,
+        world.refuses::<Job>("a DRA claim in a Job", job).await,
         world
-            .row("a DRA claim in a pod", world.refused::<Pod>(pod).await)
-            .await,
-        world
-            .row("a DRA claim in a Job", world.refused::<Job>(job).await)
-            .await,
-        world
-            .row(
-                "a DeviceClass by its resource name",
-                world.refused::<Pod>(derived).await,
-            )
+            .refuses::<Pod>("a DeviceClass by its resource name", derived)
             .await,
         world
             .row(

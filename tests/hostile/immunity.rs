@@ -38,10 +38,8 @@ async fn graces(world: &World) -> Vec<Row> {
     };
     let pods = world.hers::<Pod>();
     vec![
-        world
-            .row("a week of grace in a Job", world.refused::<Job>(job).await)
-            .await,
-        world.row("in a pod", world.refused::<Pod>(pod).await).await,
+        world.refuses::<Job>("a week of grace in a Job", job).await,
+        world.refuses::<Pod>("in a pod", pod).await,
         world
             .row(
                 "deleting its pod with a week of grace",

@@ -26,10 +26,7 @@ pub(crate) async fn attacks(world: &World) -> Vec<Row> {
     let anonymous = |text: String| text.replace(&name, "…");
     vec![
         world
-            .row(
-                "writing a QueuedJob",
-                world.refused::<QueuedJob>(face).await,
-            )
+            .refuses::<QueuedJob>("writing a QueuedJob", face)
             .await,
         world
             .row("deleting its QueuedJob", anonymous(deleted))

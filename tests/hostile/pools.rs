@@ -65,25 +65,17 @@ pub(crate) async fn attacks(world: &World) -> Vec<Row> {
     );
     vec![
         world
-            .row(
+            .refuses::<Pod>(
                 "a toleration of every taint, where another tenant has nodes alone",
-                world.refused::<Pod>(tolerant).await,
+                tolerant,
             )
             .await,
+        world.refuses::<Job>("the same in a Job", job).await,
         world
-            .row("the same in a Job", world.refused::<Job>(job).await)
+            .refuses::<Pod>("the label of those nodes in `nodeSelector`", selects)
             .await,
         world
-            .row(
-                "the label of those nodes in `nodeSelector`",
-                world.refused::<Pod>(selects).await,
-            )
-            .await,
-        world
-            .row(
-                "`nodeName`, which asks no taint",
-                world.refused::<Pod>(named).await,
-            )
+            .refuses::<Pod>("`nodeName`, which asks no taint", named)
             .await,
         added(world).await,
     ]

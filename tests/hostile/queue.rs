@@ -54,22 +54,13 @@ async fn nodes(world: &World) -> Vec<Row> {
     pinned["spec"]["template"]["spec"]["affinity"] = pinned_to("node-0001");
     vec![
         world
-            .row(
-                "`spec.nodeName` on a pod",
-                world.refused::<Pod>(bound).await,
-            )
+            .refuses::<Pod>("`spec.nodeName` on a pod", bound)
             .await,
         world
-            .row(
-                "`spec.nodeName` in the template of a Job",
-                world.refused::<Job>(in_template).await,
-            )
+            .refuses::<Job>("`spec.nodeName` in the template of a Job", in_template)
             .await,
         world
-            .row(
-                "a node's name in the affinity of a Job",
-                world.refused::<Job>(pinned).await,
-            )
+            .refuses::<Job>("a node's name in the affinity of a Job", pinned)
             .await,
     ]
 }
@@ -127,10 +118,7 @@ async fn forgeries(world: &World) -> Vec<Row> {
             )
             .await,
         world
-            .row(
-                "on the template of a Job",
-                world.refused::<Job>(on_template).await,
-            )
+            .refuses::<Job>("on the template of a Job", on_template)
             .await,
         world
             .row("naming a node in its pod's status", refusal(nominated))

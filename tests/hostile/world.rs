@@ -144,6 +144,15 @@ impl World {
         row(attack, observed)
     }
 
+    /// Creates an object as red's user, is refused, and has harmed nobody.
+    pub(crate) async fn refuses<R>(&self, attack: &str, manifest: Value) -> Row
+    where
+        R: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        R: Clone + Serialize + DeserializeOwned + Debug,
+    {
+        self.row(attack, self.refused::<R>(manifest).await).await
+    }
+
     /// Blue has what it had before, also when whoever decides has had its time.
     pub(crate) async fn assert_unharmed_later(&self, after: &str) {
         tokio::time::sleep(Duration::from_secs(2)).await;
