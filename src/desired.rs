@@ -125,7 +125,7 @@ fn standing(
         return Some(Standing::leaving(&leaver.eviction));
     }
     if observed.is_stopping(uid) && !view.is_held {
-        return Some(Standing::stopping());
+        return Some(Standing::stopping(observed.lost_and_awaited(uid)));
     }
     let verdict = explained.verdict(snapshot, &view.id)?;
     let job = snapshot.job(&view.id);

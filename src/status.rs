@@ -5,7 +5,7 @@
 
 use prorata_core::reason::Outlook;
 use prorata_core::resource::Amount;
-use prorata_core::{Reason, Resource, Verdict};
+use prorata_core::{NodeId, Reason, Resource, Verdict};
 
 use crate::api::{Eviction, State};
 
@@ -64,11 +64,19 @@ impl Standing {
 
     /// Where a job stands that was suspended, while its pods end.
     #[must_use]
-    pub fn stopping() -> Self {
+    pub fn stopping(on_lost: Option<&NodeId>) -> Self {
+        let message = match on_lost {
+            None => "its pods are ending; then it queues again, with its age kept".to_owned(),
+            Some(node) => format!(
+                "its pods on node {node}, which is lost, are not known to have ended, and no others are \
+                 made before: if that machine is off, delete the node, or give it the taint \
+                 node.kubernetes.io/out-of-service"
+            ),
+        };
         Self {
             state: State::Waiting,
             reason: "Stopping".to_owned(),
-            message: "its pods are ending; then it queues again, with its age kept".to_owned(),
+            message,
         }
     }
 

@@ -87,8 +87,9 @@ async fn measure(options: &Options, nodes: u32, setup: Setup, round: usize) -> O
     warm_up.create(&rig.cluster.alice).await;
     bound.until(warm_up.pods()).await;
     meter::until_idle(&mut rig).await;
-    let jobs = options.jobs.min(workload::jobs_on(nodes));
-    let work = Workload::measured(setup.form(), jobs);
+    let wide = options.pods_per_job;
+    let jobs = options.jobs.min(workload::jobs_on(nodes, wide));
+    let work = Workload::measured(setup.form(), jobs, wide);
     let clock = meter::Clock::start(&rig).await;
     work.create(&rig.cluster.alice).await;
     bound.until(warm_up.pods() + work.pods()).await;

@@ -11,6 +11,7 @@ Examples:
   cargo bench --bench throughput -- --nodes 500,2000,5000 --rounds 3
   cargo bench --bench throughput -- --nodes 100 --setups stock-pods,prorata-pods
   cargo bench --bench throughput -- --nodes 5000 --setups stock,prorata --scheduler-cores 0.2
+  cargo bench --bench throughput -- --nodes 5000 --setups stock,prorata --jobs 32 --pods-per-job 32
   cargo bench --bench throughput -- --latency 200 --nodes 100
   cargo bench --bench throughput -- --admissions 5000
   cargo bench --bench throughput -- --queue 100000
@@ -27,9 +28,12 @@ pub(crate) struct Options {
     /// Measurements of each set-up with each number of nodes
     #[arg(long, default_value_t = 3, value_parser = at_least_one)]
     pub(crate) rounds: usize,
-    /// Jobs in each measurement, of 4 pods with 1 GPU each; or as many as the nodes hold
+    /// Jobs in each measurement, of pods with 1 GPU each; or as many as the nodes hold
     #[arg(long, default_value_t = 250, value_parser = at_least_one)]
     pub(crate) jobs: usize,
+    /// Pods of each of these Jobs: what a Job costs is shared by so many
+    #[arg(long, default_value_t = workload::PODS_PER_JOB, value_parser = at_least_one)]
+    pub(crate) pods_per_job: usize,
     /// Set-ups that are measured
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Setup::ALL)]
     pub(crate) setups: Vec<Setup>,
@@ -59,7 +63,7 @@ impl Options {
         if let Some(few) = self
             .nodes
             .iter()
-            .find(|nodes| workload::jobs_on(**nodes) == 0)
+            .find(|nodes| workload::jobs_on(**nodes, self.pods_per_job) == 0)
         {
             let problem = format!("--nodes {few}: too few for the warm-up and a Job");
             Self::command()

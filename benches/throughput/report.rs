@@ -29,6 +29,7 @@ pub(crate) struct Sample {
 pub(crate) struct Report {
     machine: Machine,
     jobs: usize,
+    pods_per_job: usize,
     /// What kube-scheduler may use of the cores.
     scheduler_cores: Option<f64>,
     samples: Vec<Sample>,
@@ -83,6 +84,7 @@ impl Report {
         Self {
             machine: Machine::this(),
             jobs: options.jobs,
+            pods_per_job: options.pods_per_job,
             scheduler_cores: options.scheduler_cores,
             samples: Vec::new(),
         }
@@ -107,10 +109,10 @@ impl Report {
             format!(" of which kube-scheduler may use {cores}")
         });
         let intro = format!(
-            "{} Jobs × 4 pods of 1 GPU, or as many as the nodes hold; {cores} × {processor}{limit}. \
+            "{} Jobs × {} pods of 1 GPU, or as many as the nodes hold; {cores} × {processor}{limit}. \
              Median (least–most); milliseconds of processor time and \
              everybody's writes per pod; memory is the peak, in MiB.",
-            self.jobs
+            self.jobs, self.pods_per_job
         );
         let figures = table(["nodes", "set-up"], &self.rows());
         let ratios = table(["nodes", "against stock"], &self.ratios());

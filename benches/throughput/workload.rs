@@ -24,7 +24,8 @@ use crate::cluster::from;
 /// The namespaces of the Jobs, and the tenants where there are any.
 pub(crate) const TEAMS: [&str; 4] = ["audio", "nlp", "robots", "vision"];
 
-const PODS_PER_JOB: usize = 4;
+/// Of a Job, unless the command line says otherwise.
+pub(crate) const PODS_PER_JOB: usize = 4;
 const GPUS_PER_NODE: usize = 8;
 /// They make connections, caches and heaps, and stay.
 const WARM_UP_JOBS: usize = 12;
@@ -34,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// What is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// Jobs of four pods, which start together.
+    /// Jobs whose pods start together.
     Jobs,
     /// The same, created suspended.
     SuspendedJobs,
@@ -47,6 +48,7 @@ pub(crate) struct Workload {
     form: Form,
     prefix: &'static str,
     jobs: usize,
+    pods_per_job: usize,
 }
 
 impl Workload {
@@ -55,19 +57,21 @@ impl Workload {
             form,
             prefix: "warm-up",
             jobs: WARM_UP_JOBS,
+            pods_per_job: PODS_PER_JOB,
         }
     }
 
-    pub(crate) const fn measured(form: Form, jobs: usize) -> Self {
+    pub(crate) const fn measured(form: Form, jobs: usize, pods_per_job: usize) -> Self {
         Self {
             form,
             prefix: "train",
             jobs,
+            pods_per_job,
         }
     }
 
     pub(crate) const fn pods(&self) -> usize {
-        self.jobs * PODS_PER_JOB
+        self.jobs * self.pods_per_job
     }
 
     /// How many objects its users create.
@@ -84,8 +88,10 @@ impl Workload {
             let name = format!("{}-{number:04}", self.prefix);
             let team = TEAMS[number % TEAMS.len()];
             match self.form {
-                Form::Jobs => create(client, team, &job(&name, PODS_PER_JOB)).await,
-                Form::SuspendedJobs => create(client, team, &suspended_job(&name)).await,
+                Form::Jobs => create(client, team, &job(&name, self.pods_per_job)).await,
+                Form::SuspendedJobs => {
+                    create(client, team, &suspended_job(&name, self.pods_per_job)).await
+                }
                 Form::Pods => create(client, team, &pod(&name)).await,
             }
         };
@@ -104,10 +110,10 @@ where
     api.create(&PostParams::default(), object).await.unwrap();
 }
 
-/// How many Jobs find room on so many nodes beside the warm-up.
-pub(crate) const fn jobs_on(nodes: u32) -> usize {
-    let pods = nodes as usize * GPUS_PER_NODE;
-    (pods / PODS_PER_JOB).saturating_sub(WARM_UP_JOBS)
+/// How many Jobs of so many pods find room on so many nodes beside the warm-up.
+pub(crate) const fn jobs_on(nodes: u32, pods_per_job: usize) -> usize {
+    let pods = (nodes as usize * GPUS_PER_NODE).saturating_sub(WARM_UP_JOBS * PODS_PER_JOB);
+    pods / pods_per_job
 }
 
 /// The manifests of the tenants.
@@ -170,8 +176,8 @@ pub(crate) fn job(name: &str, pods: usize) -> Job {
     }))
 }
 
-fn suspended_job(name: &str) -> Job {
-    let mut job = job(name, PODS_PER_JOB);
+fn suspended_job(name: &str, pods: usize) -> Job {
+    let mut job = job(name, pods);
     job.spec.get_or_insert_default().suspend = Some(true);
     job
 }

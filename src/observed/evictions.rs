@@ -11,7 +11,7 @@ use super::deadlines::decided;
 use super::{News, Observed, Uid};
 use crate::api::{Admission, Eviction, Place};
 use crate::plan::Plan;
-use crate::translate::{Form, JobView, PodView};
+use crate::translate::{Form, JobView};
 
 /// A Job that has to leave for another.
 #[derive(Clone, Debug, PartialEq)]
@@ -313,7 +313,7 @@ impl Observed {
             let plan = self.plans.get(uid);
             let is_planned = plan.is_some_and(|plan| view.epoch != Some(plan.epoch()));
             let rests = view.is_suspended && !view.has_ended && !is_planned;
-            was_started && rests && self.has_pods_left(uid)
+            was_started && rests && self.comes_too_soon(uid)
         });
         was_started || self.leavers.contains_key(uid) || self.runs_unplanned(uid)
     }
@@ -324,21 +324,37 @@ impl Observed {
     pub fn is_outlasted(&self, uid: &str) -> bool {
         let rests = |view: &JobView| view.form.suspends() && view.is_suspended;
         let was_started = |view: &JobView| view.epoch.is_some() && rests(view);
-        self.jobs.get(uid).is_some_and(was_started) && self.has_pods_left(uid)
+        self.jobs.get(uid).is_some_and(was_started) && self.comes_too_soon(uid)
     }
 
     /// Whether a suspended Job has pods of its last start that may still end: not those on nodes
     /// that are lost.
     pub(super) fn has_pods_left(&self, uid: &str) -> bool {
-        let view = self.jobs.get(uid);
-        let on_live_node = |pod: &PodView| {
-            let node = pod.node.as_ref();
-            let is_near = view.is_none_or(|view| view.id.namespace() == pod.namespace);
-            is_near
-                && pod.job.as_deref() == Some(uid)
-                && node.is_some_and(|node| !self.is_lost(node))
-        };
-        self.may_have_unseen_pods(uid) || self.pods.values().any(on_live_node)
+        let mut nodes = self.nodes_of_pods(uid);
+        self.may_have_unseen_pods(uid) || nodes.any(|node| !self.is_lost(node))
+    }
+
+    /// A lost node with a pod that whoever makes the next ones waits for.
+    #[must_use]
+    pub fn lost_and_awaited(&self, uid: &str) -> Option<&NodeId> {
+        self.jobs.get(uid).filter(|view| view.awaits_ends)?;
+        let mut nodes = self.nodes_of_pods(uid);
+        nodes.find(|node| self.is_lost(node))
+    }
+
+    /// Whether pods that are made now would be made beside those of the last start, or not at all.
+    fn comes_too_soon(&self, uid: &str) -> bool {
+        self.has_pods_left(uid) || self.lost_and_awaited(uid).is_some()
+    }
+
+    /// Where the pods of a Job are.
+    fn nodes_of_pods(&self, uid: &str) -> impl Iterator<Item = &NodeId> {
+        let namespace = self.jobs.get(uid).map(|view| view.id.namespace());
+        let theirs = self.pods.values().filter(move |pod| {
+            let is_near = namespace.is_none_or(|namespace| namespace == pod.namespace);
+            is_near && pod.job.as_deref() == Some(uid)
+        });
+        theirs.filter_map(|pod| pod.node.as_ref())
     }
 
     /// Whether a suspended Job may have pods on nodes that nobody has told of yet: the watches of Jobs

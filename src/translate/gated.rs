@@ -171,6 +171,7 @@ pub fn group(uid: &str, name: Option<&str>, size: u32, pods: &[(&PodView, &Gated
         is_quiet: true,
         active: 0,
         terminating: 0,
+        awaits_ends: false,
         checkpointed: None,
         creator: Some(asked.creator.clone()),
         begun: None,

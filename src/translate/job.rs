@@ -108,6 +108,9 @@ pub struct JobView {
     pub active: u32,
     /// Pods that are leaving, as Kubernetes counts them. Those of operators' objects nobody counts.
     pub terminating: u32,
+    /// Whether a pod is made anew only once the one before it is known to have ended, and not as soon as
+    /// that one is told to leave.
+    pub awaits_ends: bool,
     /// When it last saved its work.
     pub checkpointed: Option<Time>,
     /// It is being deleted; its pods may still run.
@@ -197,6 +200,7 @@ impl JobView {
             is_quiet: progress::is_quiet(job),
             active: progress::active(job),
             terminating: progress::terminating(job),
+            awaits_ends: spec.is_some_and(awaits_ends),
             checkpointed: progress::saved(job),
             is_leaving: metadata.deletion_timestamp.is_some(),
             gang: spec.map_or(1, gang),
@@ -251,6 +255,11 @@ pub(super) fn gang(spec: &k8s::JobSpec) -> u32 {
     let parallelism = spec.parallelism.unwrap_or(1);
     let completions = spec.completions.unwrap_or(parallelism);
     u32::try_from(parallelism.min(completions)).unwrap_or_default()
+}
+
+/// Kubernetes says so of every Job that has a `podFailurePolicy`; a template may leave it to that.
+pub(super) fn awaits_ends(spec: &k8s::JobSpec) -> bool {
+    spec.pod_replacement_policy.as_deref() == Some("Failed") || spec.pod_failure_policy.is_some()
 }
 
 /// Whether each pod that runs has an index of its own below the number of those that run together.
@@ -327,6 +336,17 @@ mod tests {
         assert!(!owned("JobSet"));
         let plain = json!({"template": {"spec": {"containers": [{"name": "c"}]}}});
         assert!(!view(json!({}), plain, json!({})).is_queued);
+    }
+
+    #[test]
+    fn whether_the_end_of_a_pod_is_waited_for_is_for_its_spec_to_say() {
+        let awaits = |extra| view(json!({}), spec(extra), json!({})).awaits_ends;
+        assert!(!awaits(json!({})));
+        assert!(!awaits(
+            json!({"podReplacementPolicy": "TerminatingOrFailed"})
+        ));
+        assert!(awaits(json!({"podReplacementPolicy": "Failed"})));
+        assert!(awaits(json!({"podFailurePolicy": {"rules": []}})));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(crate) fn template(gpus: u32) -> Value {
 }
 
 /// Jobs of a JobSet: so many, each of so many pods.
-fn jobs(name: &str, replicas: u32, pods: u32, gpus: u32) -> Value {
+pub(crate) fn jobs(name: &str, replicas: u32, pods: u32, gpus: u32) -> Value {
     json!({
         "name": name, "replicas": replicas,
         "template": {"spec": {
@@ -31,7 +31,7 @@ fn jobs(name: &str, replicas: u32, pods: u32, gpus: u32) -> Value {
 }
 
 /// What the project's webhook would fill in is written out.
-fn job_set(jobs: &[Value]) -> Value {
+pub(crate) fn job_set(jobs: &[Value]) -> Value {
     json!({
         "replicatedJobs": jobs,
         "successPolicy": {"operator": "All"},

@@ -1,5 +1,5 @@
-//! A node falls silent, and Kubernetes' own controllers find out: what becomes of Kubernetes' own kinds
-//! that had pods there, as the table in docs/kinds.md has it.
+//! A node falls silent, and Kubernetes' own controllers find out: what becomes of each kind that had pods
+//! there, as the table in docs/kinds.md has it.
 
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use prorata::api::State;
 use prorata_controlplane::{Options, nodes};
 use serde_json::json;
 
+use super::composites::{job_set, jobs as part, submit, template};
+use super::operators::of;
 use super::parts::in_part;
 use super::pods::{annotated, deployment, stateful_set, until_empty};
 use crate::cluster::requests::{create, patch};
@@ -24,13 +26,19 @@ const COLLECTED_WITHIN: Duration = Duration::from_secs(90);
 /// The node that falls silent.
 const SILENT: &str = NODES[0];
 
-/// Two nodes of eight GPUs, of which all that runs needs one.
+const GPUS: u32 = 12;
+
+/// Two nodes, of which all that runs needs one.
 pub(crate) async fn start() -> Option<World> {
     let options = Options {
         nodes_lost_after: Some(LOST_AFTER),
         ..Options::default()
     };
-    let fleet = NODES.map(|name| (name.to_owned(), nodes::Shape::default()));
+    let shape = nodes::Shape {
+        gpus: GPUS,
+        ..nodes::Shape::default()
+    };
+    let fleet = NODES.map(|name| (name.to_owned(), shape.clone()));
     let world = World::start_as(options, fleet, Duration::ZERO, "nodeLostAfter: 3s\n").await?;
     world.namespace("lost", Some("red")).await;
     Some(world)
@@ -49,9 +57,27 @@ fn deployments(world: &World) -> Api<Deployment> {
     Api::namespaced(world.cluster.admin.clone(), "lost")
 }
 
+/// Its own rule about failures has Kubernetes wait for the end of a pod before it makes another.
+fn with_policy(job: &Job) -> Job {
+    let rule = json!({
+        "action": "Ignore",
+        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+    });
+    let policy = json!({ "rules": [rule] });
+    with(job, &[("/spec", "podFailurePolicy", policy)])
+}
+
 /// One of each kind, on the same node.
 pub(crate) async fn begin(world: &World) {
     world.submit("lost", &strict(&gang("whole", 1))).await;
+    world
+        .submit("lost", &with_policy(&strict(&gang("ruled", 1))))
+        .await;
+    let set = job_set(&[part("workers", 1, 2, 1)]);
+    submit(world, "lost", "JobSet", "set", &set).await;
+    let net =
+        json!({ "pytorchReplicaSpecs": {"Worker": {"replicas": 1, "template": template(1)}} });
+    submit(world, "lost", "PyTorchJob", "net", &net).await;
     for (name, pods, least) in [("alone", 1, "none"), ("least", 2, "2")] {
         let job = in_part(name, pods, least);
         world.submit("lost", &strict(&job)).await;
@@ -63,7 +89,7 @@ pub(crate) async fn begin(world: &World) {
     create(&pods, &annotated("bare", 1, &free)).await;
     world
         .until("all run on one node", async || {
-            running(world, "").await == [SILENT; 8]
+            running(world, "").await == [SILENT; GPUS as usize]
         })
         .await;
 }
@@ -124,9 +150,17 @@ pub(crate) async fn what_ran_on_a_silent_node_runs_elsewhere(world: &World) {
         .await;
     let patience = Duration::from_secs(40);
     until_on(world, "whole", &NODES[1..], patience).await;
-    world
-        .until_told("lost", "whole", "Requeued", "is lost")
-        .await;
+    until_on(world, "set", &[NODES[1]; 2], patience).await;
+    for (kind, name) in [
+        ("Job", "whole"),
+        ("Job", "ruled"),
+        ("JobSet", "set"),
+        ("PyTorchJob", "net"),
+    ] {
+        world
+            .until_told_of(kind, "lost", name, "Requeued", "is lost")
+            .await;
+    }
     until_on(world, "serve", &NODES[1..], patience).await;
     world
         .until("all that was there is told to leave", async || {
@@ -138,18 +172,44 @@ pub(crate) async fn what_ran_on_a_silent_node_runs_elsewhere(world: &World) {
             there
                 .filter(|pod| pod.meta().deletion_timestamp.is_some())
                 .count()
-                == 8
+                == GPUS as usize
         })
         .await;
     // Nobody knows whether they have ended, so that Kubernetes makes no others yet.
     let stay = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none();
     for _ in 0..10 {
         let pods = world.pods("lost").await;
-        let mut made: Vec<String> = pods.iter().filter(stay).map(Pod::name_any).collect();
-        made.retain(|name| !name.starts_with("whole") && !name.starts_with("serve"));
-        assert_eq!(made, [""; 0]);
+        let made = pods.iter().filter(stay).map(Pod::name_any);
+        let others = made.filter(|name| {
+            let mut at_once = ["whole", "serve", "set"].iter();
+            !at_once.any(|prefix| name.starts_with(prefix))
+        });
+        assert_eq!(others.collect::<Vec<_>>(), [""; 0]);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// What waits for the end of its pods says so, and keeps no room from others.
+pub(crate) async fn what_cannot_be_made_anew_takes_no_room(world: &World) {
+    for name in ["ruled", "net"] {
+        world
+            .until(&format!("{name} says what it waits for"), async || {
+                let record = world.record("lost", name).await.unwrap();
+                let told = record.status.unwrap_or_default().message;
+                told.contains(&format!("on node {SILENT}, which is lost"))
+                    && told.contains("node.kubernetes.io/out-of-service")
+            })
+            .await;
+    }
+    let free = GPUS as usize - running(world, "").await.len();
+    world.submit("lost", &gang("fills", free)).await;
+    let patience = Duration::from_secs(40);
+    until_on(world, "fills", &[NODES[1]].repeat(free), patience).await;
+    world.complete("lost", "fills").await;
+    let jobs = world.jobs("lost");
+    jobs.delete("fills", &DeleteParams::background())
+        .await
+        .unwrap();
 }
 
 /// Its administrator knows that the machine is off, and says so by the taint that Kubernetes has for
@@ -165,7 +225,13 @@ pub(crate) async fn what_is_known_to_be_off_is_made_anew(world: &World) {
     patch::<Node>(&nodes, SILENT, json!({ "spec": { "taints": taints } }))
         .await
         .unwrap();
-    for (name, pods) in [("alone", 1), ("least", 2), ("ranks", 2)] {
+    for (name, pods) in [
+        ("alone", 1),
+        ("least", 2),
+        ("ranks", 2),
+        ("net", 1),
+        ("ruled", 1),
+    ] {
         until_on(world, name, &[NODES[1]; 2][..pods], COLLECTED_WITHIN).await;
     }
     world
@@ -176,7 +242,7 @@ pub(crate) async fn what_is_known_to_be_off_is_made_anew(world: &World) {
                 && over.is_none_or(|(state, _)| state == State::Finished)
         })
         .await;
-    assert_eq!(running(world, "").await, [NODES[1]; 7]);
+    assert_eq!(running(world, "").await, [NODES[1]; GPUS as usize - 1]);
 }
 
 /// What it has is given away again, and no Job has failed.
@@ -186,9 +252,17 @@ pub(crate) async fn a_node_that_is_back_is_used_again(world: &World) {
         .await
         .unwrap();
     world.kubelet.reconnect(SILENT);
-    world.submit("lost", &strict(&gang("back", 8))).await;
-    until_on(world, "back", &[SILENT; 8], Duration::from_secs(40)).await;
-    for name in ["back", "whole", "alone", "least"] {
+    world
+        .submit("lost", &strict(&gang("back", GPUS as usize)))
+        .await;
+    until_on(
+        world,
+        "back",
+        &[SILENT; GPUS as usize],
+        Duration::from_secs(40),
+    )
+    .await;
+    for name in ["back", "whole", "ruled", "alone", "least", "set-workers-0"] {
         world.kubelet.finish("lost", name).await.unwrap();
         world
             .until(&format!("{name} is complete"), async || {
@@ -202,7 +276,11 @@ pub(crate) async fn a_node_that_is_back_is_used_again(world: &World) {
     sets(world).delete("ranks", &background).await.unwrap();
     let all = deployments(world);
     all.delete("serve", &background).await.unwrap();
-    for name in ["back", "whole", "alone", "least"] {
+    for (kind, name) in [("JobSet", "set"), ("PyTorchJob", "net")] {
+        let all = of(&world.cluster.admin, "lost", kind);
+        all.delete(name, &background).await.unwrap();
+    }
+    for name in ["back", "whole", "ruled", "alone", "least"] {
         let jobs = world.jobs("lost");
         jobs.delete(name, &background).await.unwrap();
     }

@@ -132,16 +132,22 @@ async fn pods_whose_nodes_are_overlooked_are_told_them() {
 
 /// A control plane that finds out by itself which nodes are there.
 #[tokio::test(flavor = "multi_thread")]
-async fn kinds_of_kubernetes_outlive_their_node() {
+async fn every_kind_outlives_its_node() {
     let _turn = TURN.lock().await;
+    let Some(job_sets) = JobSets::find_or_skip() else {
+        return;
+    };
     let Some(mut world) = lost::start().await else {
         return;
     };
     let _controller = world.controller().await;
+    let mut operators = operators::start(&world, &job_sets).await;
     lost::begin(&world).await;
     lost::a_node_that_is_silent_for_a_moment_keeps_its_pods(&world).await;
     lost::what_ran_on_a_silent_node_runs_elsewhere(&world).await;
+    lost::what_cannot_be_made_anew_takes_no_room(&world).await;
     lost::what_is_known_to_be_off_is_made_anew(&world).await;
     lost::a_node_that_is_back_is_used_again(&world).await;
+    operators.job_sets.check().unwrap();
     world.assert_healthy();
 }

@@ -177,3 +177,23 @@ fn a_start_awaits_pods_of_the_last_one_on_a_node_that_is_back() {
     observed.apply(Change::Deleted(pod("p", "red")));
     assert!(!observed.is_outlasted("j"));
 }
+
+/// Kubernetes makes no others before those on the lost node are known to have ended: to plan it would
+/// only take room from others.
+#[test]
+fn who_awaits_the_end_of_its_pods_awaits_it_on_a_lost_node_too() {
+    let mut observed = running();
+    let node = observed.node(&"a".into()).unwrap().clone();
+    let mut view = observed.jobs["j"].clone();
+    (view.is_suspended, view.is_quiet, view.awaits_ends) = (true, true, true);
+    observed.apply(Change::Applied(Object::Job(Box::new(view))));
+    assert_eq!(observed.lost_and_awaited("j"), None);
+    observed.apply(Change::Applied(Object::Node(node, false)));
+    observed.expire(at(0));
+    observed.expire(at(60));
+    assert_eq!(observed.lost_and_awaited("j"), Some(&"a".into()));
+    assert!(observed.is_stopping("j") && observed.is_outlasted("j"));
+    observed.apply(Change::Deleted(pod("p", "red")));
+    assert_eq!(observed.lost_and_awaited("j"), None);
+    assert!(!observed.is_stopping("j") && !observed.is_outlasted("j"));
+}
