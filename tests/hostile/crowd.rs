@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use prorata::api::QueuedJob;
+use serde_json::json;
 
 use super::world::{World, job};
 use super::{Row, row};
+use crate::cluster::from;
 use crate::cluster::requests::{create, eventually, suspended};
 
 /// How many in CI.
@@ -35,6 +38,9 @@ const SLOWEST: Duration = Duration::from_secs(30);
 
 /// However many Jobs Kubernetes looks at first.
 const STARTED_WITHIN: Duration = Duration::from_secs(300);
+
+/// Kubernetes has nothing else to do when it makes the pod of a Deployment within this time.
+const CALM: Duration = Duration::from_secs(5);
 
 /// How long a Job took from its creation.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +102,7 @@ pub(crate) async fn attack(world: &World) -> Vec<Row> {
     let deadline = Instant::now() + Duration::from_secs(60) + Duration::from_millis(50) * count;
     recede(&jobs, deadline).await;
     until_over(world, deadline).await;
+    until_calm(world, deadline).await;
     vec![row(
         "a flood of Jobs: 300 in CI, as many as `PRORATA_HOSTILE_JOBS` says",
         "accepted, and wait: another tenant's jobs are let go meanwhile, half of them within three times what it took before, and each within 30 seconds (a ResourceQuota `count/jobs.batch` bounds them, and with them what Kubernetes' Job controller has to look at before it makes the pods of others)",
@@ -146,6 +153,37 @@ async fn until_over(world: &World, deadline: Instant) {
     while is_long().await || world.waiting("red").await != ["waits"] {
         assert!(Instant::now() < deadline, "the flood is not over");
         tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Kubernetes' own controllers have more to tidy up after a large one, and what is tried next needs
+/// them.
+async fn until_calm(world: &World, deadline: Instant) {
+    let all = world.admins::<Deployment>("default");
+    let spec = json!({
+        "selector": { "matchLabels": { "app": "calm" } },
+        "template": {
+            "metadata": { "labels": { "app": "calm" } },
+            "spec": { "containers": [{ "name": "main", "image": "calm" }] },
+        },
+    });
+    for number in 0.. {
+        let name = format!("calm-{number}");
+        let clock = Instant::now();
+        let made = json!({ "metadata": { "name": name }, "spec": spec });
+        create(&all, &from::<Deployment>(made)).await;
+        let pods = async || all.get(&name).await.unwrap().status?.replicas;
+        while pods().await != Some(1) {
+            assert!(Instant::now() < deadline, "Kubernetes makes no pods");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let took = clock.elapsed();
+        let background = DeleteParams::background();
+        all.delete(&name, &background).await.unwrap();
+        if took < CALM {
+            return;
+        }
+        eprintln!("a Deployment's pod took {took:?}");
     }
 }
 
