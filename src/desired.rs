@@ -125,7 +125,8 @@ fn standing(
         return Some(Standing::leaving(&leaver.eviction));
     }
     if observed.is_stopping(uid) && !view.is_held {
-        return Some(Standing::stopping(observed.lost_and_awaited(uid)));
+        let lost = observed.lost_and_awaited(uid);
+        return Some(lost.map_or_else(Standing::stopping, Standing::stopping_on));
     }
     let verdict = explained.verdict(snapshot, &view.id)?;
     let job = snapshot.job(&view.id);
@@ -341,7 +342,11 @@ fn take_back(
         format!("node {node}, where it was to run, does not take its pods any more")
     } else {
         let node = observed.lost_node(uid)?;
-        format!("node {node}, where it ran, is lost; it queues again with its age kept")
+        let when = match observed.lost_and_awaited(uid) {
+            Some(_) => ", once its pods there are known to have ended",
+            None => "",
+        };
+        format!("node {node}, where it ran, is lost; it queues again with its age kept{when}")
     };
     let notice = Notice {
         reason: "Requeued".to_owned(),

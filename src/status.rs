@@ -12,6 +12,9 @@ use crate::api::{Eviction, State};
 /// The code of what has its places and is not started, because the extender does not answer.
 pub const EXTENDER_DOWN: &str = "ExtenderDown";
 
+/// The code of what cannot go on before its pods on a node that is lost are known to have ended.
+pub const NODE_LOST: &str = "NodeLost";
+
 /// Where a job stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -64,19 +67,24 @@ impl Standing {
 
     /// Where a job stands that was suspended, while its pods end.
     #[must_use]
-    pub fn stopping(on_lost: Option<&NodeId>) -> Self {
-        let message = match on_lost {
-            None => "its pods are ending; then it queues again, with its age kept".to_owned(),
-            Some(node) => format!(
-                "its pods on node {node}, which is lost, are not known to have ended, and no others are \
-                 made before: if that machine is off, delete the node, or give it the taint \
-                 node.kubernetes.io/out-of-service"
-            ),
-        };
+    pub fn stopping() -> Self {
         Self {
             state: State::Waiting,
             reason: "Stopping".to_owned(),
-            message,
+            message: "its pods are ending; then it queues again, with its age kept".to_owned(),
+        }
+    }
+
+    /// The same, where no others are made before it is known that those on a lost node have ended.
+    #[must_use]
+    pub fn stopping_on(lost: &NodeId) -> Self {
+        Self {
+            state: State::Waiting,
+            reason: NODE_LOST.to_owned(),
+            message: format!(
+                "node {lost} is lost, and its pods there are not known to have ended; then it queues \
+                 again, with its age kept"
+            ),
         }
     }
 

@@ -1,9 +1,9 @@
 //! What helps a job that waits: one table for every code that a [`Reason`](prorata_core::Reason)
-//! can have, and for that of a start that is put off.
+//! can have, for that of a start that is put off, and for that of pods that are not known to have ended.
 
 use prorata_core::reason::Outlook;
 
-use crate::status::EXTENDER_DOWN;
+use crate::status::{EXTENDER_DOWN, NODE_LOST};
 
 /// A code, what it means for whoever waits, and what would help.
 struct Remedy {
@@ -200,6 +200,13 @@ const TABLE: &[Remedy] = &[
             "an administrator runs `prorata doctor`, and reads ProrataExtenderDown in docs/runbook.md",
         ],
     ),
+    held(
+        NODE_LOST,
+        &[
+            "an administrator who knows that the machine is off deletes the node, or gives it the taint node.kubernetes.io/out-of-service",
+            "a Job without podFailurePolicy does not wait for it with `podReplacementPolicy: TerminatingOrFailed`",
+        ],
+    ),
 ];
 
 #[cfg(test)]
@@ -210,7 +217,7 @@ mod tests {
     #[test]
     fn every_code_has_its_remedy_and_nothing_else_has() {
         let codes: Vec<_> = TABLE.iter().map(|remedy| remedy.code).collect();
-        let known = Reason::CODES.into_iter().chain([EXTENDER_DOWN]);
+        let known = Reason::CODES.into_iter().chain([EXTENDER_DOWN, NODE_LOST]);
         assert_eq!(codes, known.collect::<Vec<_>>());
         for code in codes {
             let steps = steps(code, "lab", "train", "vision");

@@ -19,6 +19,7 @@ fn pod(uid: &str, gpus: u64) -> Object {
         version: 0,
         bound: None,
         job: None,
+        maker: None,
         index: None,
         node: Some("a".into()),
         takes: Resources::gpus(gpus),

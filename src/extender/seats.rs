@@ -168,6 +168,7 @@ mod tests {
             version: 0,
             bound: None,
             job: Some("j".to_owned()),
+            maker: Some("j".to_owned()),
             index: None,
             node: Some("a".into()),
             takes: Resources::ZERO,

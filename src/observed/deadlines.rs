@@ -158,7 +158,7 @@ impl Observed {
         }
     }
 
-    /// Whether pods on a node are not waited for: it does not exist, or was not ready for long.
+    /// Whether nobody knows of pods on a node: it does not exist, or was not ready for long.
     pub(super) fn is_lost(&self, node: &NodeId) -> bool {
         self.lost.contains(node) || !self.nodes.contains_key(node)
     }

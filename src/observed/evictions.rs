@@ -11,7 +11,7 @@ use super::deadlines::decided;
 use super::{News, Observed, Uid};
 use crate::api::{Admission, Eviction, Place};
 use crate::plan::Plan;
-use crate::translate::{Form, JobView};
+use crate::translate::{Form, JobView, PodView};
 
 /// A Job that has to leave for another.
 #[derive(Clone, Debug, PartialEq)]
@@ -319,7 +319,7 @@ impl Observed {
     }
 
     /// Whether pods of an earlier start are on a node that was lost when this start was planned, and is
-    /// back; or are of this start, and seen before it.
+    /// back, or are waited for there; or are of this start, and seen before it.
     #[must_use]
     pub fn is_outlasted(&self, uid: &str) -> bool {
         let rests = |view: &JobView| view.form.suspends() && view.is_suspended;
@@ -330,31 +330,38 @@ impl Observed {
     /// Whether a suspended Job has pods of its last start that may still end: not those on nodes
     /// that are lost.
     pub(super) fn has_pods_left(&self, uid: &str) -> bool {
-        let mut nodes = self.nodes_of_pods(uid);
-        self.may_have_unseen_pods(uid) || nodes.any(|node| !self.is_lost(node))
+        let mut pods = self.bound_pods_of(uid);
+        self.may_have_unseen_pods(uid) || pods.any(|(_, node)| !self.is_lost(node))
     }
 
-    /// A lost node with a pod that whoever makes the next ones waits for.
+    /// A lost node with a pod that whoever makes the next one waits for; of several the first by name.
     #[must_use]
     pub fn lost_and_awaited(&self, uid: &str) -> Option<&NodeId> {
-        self.jobs.get(uid).filter(|view| view.awaits_ends)?;
-        let mut nodes = self.nodes_of_pods(uid);
-        nodes.find(|node| self.is_lost(node))
+        let pods = self.bound_pods_of(uid);
+        let pods = pods.filter(|(pod, node)| self.is_lost(node) && self.is_awaited(pod));
+        pods.map(|(_, node)| node).min()
     }
 
     /// Whether pods that are made now would be made beside those of the last start, or not at all.
     fn comes_too_soon(&self, uid: &str) -> bool {
-        self.has_pods_left(uid) || self.lost_and_awaited(uid).is_some()
+        let mut pods = self.bound_pods_of(uid);
+        self.may_have_unseen_pods(uid)
+            || pods.any(|(pod, node)| !self.is_lost(node) || self.is_awaited(pod))
     }
 
-    /// Where the pods of a Job are.
-    fn nodes_of_pods(&self, uid: &str) -> impl Iterator<Item = &NodeId> {
+    fn is_awaited(&self, pod: &PodView) -> bool {
+        let maker = pod.maker.as_ref().and_then(|maker| self.jobs.get(maker));
+        maker.is_some_and(|maker| maker.awaits_ends)
+    }
+
+    /// The bound pods of a Job, or of an object of an operator's and its parts, each with its node.
+    fn bound_pods_of(&self, uid: &str) -> impl Iterator<Item = (&PodView, &NodeId)> {
         let namespace = self.jobs.get(uid).map(|view| view.id.namespace());
         let theirs = self.pods.values().filter(move |pod| {
             let is_near = namespace.is_none_or(|namespace| namespace == pod.namespace);
             is_near && pod.job.as_deref() == Some(uid)
         });
-        theirs.filter_map(|pod| pod.node.as_ref())
+        theirs.filter_map(|pod| Some((pod, pod.node.as_ref()?)))
     }
 
     /// Whether a suspended Job may have pods on nodes that nobody has told of yet: the watches of Jobs

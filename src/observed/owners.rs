@@ -124,7 +124,6 @@ impl Observed {
             (view.gang, view.remaining) = (made.gang, made.remaining);
             (view.task, view.needs) = (made.task, made.needs);
             view.active = view.active.max(made.active);
-            view.awaits_ends = made.awaits_ends;
             view.obstacle = view.obstacle.take().or(made.obstacle);
             view.priority_class = view.priority_class.take().or(made.priority_class);
         }

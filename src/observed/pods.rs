@@ -152,9 +152,10 @@ impl Observed {
         if self.detached.contains(uid) || has_ended {
             plan = None;
         }
-        // The template of a Job names the nodes of its admission: a pod elsewhere is of an earlier
-        // one, and still ending. In a seat it would free the place of the pod that it belongs to.
-        let is_earlier = |plan: &Plan| is_job && !plan.is_on(&node);
+        // Pods of what is suspended come to the nodes of its admission alone: one elsewhere is of an
+        // earlier one, and still ending. In a seat it would free the place of the pod that it belongs to.
+        let is_suspendable = view.is_some_and(|view| view.form.suspends());
+        let is_earlier = |plan: &Plan| is_suspendable && !plan.is_on(&node);
         if plan.as_ref().is_some_and(is_earlier) {
             plan = None;
         }

@@ -45,6 +45,7 @@ fn pod(uid: &str, namespace: &str) -> Object {
         version: 0,
         bound: None,
         job: Some("j".to_owned()),
+        maker: Some("j".to_owned()),
         index: Some(0),
         node: Some("a".into()),
         takes: Resources::gpus(1),

@@ -151,7 +151,10 @@ impl Observed {
         // Edited before it was started: it is planned anew as it is now.
         let is_on_its_way = is_released || self.is_let_go(uid);
         let outdated = |plan: &Plan| !is_on_its_way && !plan.shape().asks_as(&job.shape());
-        if self.plans.get(uid).is_some_and(outdated) {
+        // Nobody would make its pods.
+        let is_futile = || !is_on_its_way && self.lost_and_awaited(uid).is_some();
+        let is_planned = |plan: &Plan| outdated(plan) || is_futile();
+        if self.plans.get(uid).is_some_and(is_planned) {
             facts.push(Event::DecisionFailed(job.id.clone()));
         }
         facts.extend(is_released.then(|| Event::JobReleased(job.id.clone())));

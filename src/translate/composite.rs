@@ -12,7 +12,7 @@ use prorata_core::{JobId, Needs, Others, Resource, Resources};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::job::{Form, JobView, Part, awaits_ends, gang, max_duration};
+use super::job::{Form, JobView, Part, gang, max_duration};
 use super::progress::checkpointed;
 use super::template::Template;
 use super::{annotation, composite_owner, controller, created, version};
@@ -30,7 +30,6 @@ struct Group {
     count: u32,
     /// How many of them are over for good.
     over: u32,
-    awaits_ends: bool,
     spec: PodSpec,
     metadata: Option<ObjectMeta>,
 }
@@ -45,7 +44,6 @@ struct Asked {
     task: Resources,
     needs: Arc<Needs>,
     skew: Option<NonZeroU32>,
-    awaits_ends: bool,
     obstacle: Option<String>,
     priority_class: Option<String>,
 }
@@ -100,7 +98,8 @@ impl JobView {
                 active
             },
             terminating: 0,
-            awaits_ends: asked.awaits_ends,
+            // Its pods have the names of those before them.
+            awaits_ends: matches!(kind.templates, Templates::Replicas(_)),
             checkpointed: checkpointed(metadata),
             is_leaving: metadata.deletion_timestamp.is_some(),
             gang: asked.gang,
@@ -127,11 +126,10 @@ impl JobView {
 }
 
 impl Group {
-    fn new(count: u32, over: u32, awaits_ends: bool, template: PodTemplateSpec) -> Self {
+    fn new(count: u32, over: u32, template: PodTemplateSpec) -> Self {
         Self {
             count,
             over,
-            awaits_ends,
             spec: template.spec.unwrap_or_default(),
             metadata: template.metadata,
         }
@@ -175,7 +173,6 @@ impl Asked {
         self.priority_class = self.priority_class.take().or(template.priority_class);
         self.needs = needs.into();
         self.skew = strictest(self.skew, template.skew);
-        self.awaits_ends |= group.awaits_ends;
         self.names_gpus = true;
     }
 
@@ -214,8 +211,7 @@ fn groups(kind: &Composite, content: &Value) -> Result<Vec<Group>, String> {
                     let spec: JobSpec = read(spec, &format!("spec.{field}[{at}].template"))?;
                     let count = gang(&spec).saturating_mul(replicas(job));
                     // Its Jobs say themselves how many of theirs are over.
-                    let awaits_ends = awaits_ends(&spec);
-                    Ok(Group::new(count, 0, awaits_ends, spec.template))
+                    Ok(Group::new(count, 0, spec.template))
                 })
                 .collect()
         }
@@ -226,8 +222,7 @@ fn groups(kind: &Composite, content: &Value) -> Result<Vec<Group>, String> {
                 let template: PodTemplateSpec = read(&group["template"], &path)?;
                 let over = content["status"]["replicaStatuses"][role]["succeeded"].as_u64();
                 let over = u32::try_from(over.unwrap_or_default()).unwrap_or(u32::MAX);
-                // The next one has its name.
-                Ok(Group::new(replicas(group), over, true, template))
+                Ok(Group::new(replicas(group), over, template))
             })
             .collect()
         }
@@ -362,19 +357,9 @@ mod tests {
         );
         assert_eq!(view.max_duration.map(|span| span.as_secs()), Some(60));
         assert!(view.is_suspended && !view.is_quiet && view.active == 1);
-        assert!(view.awaits_ends);
-    }
-
-    #[test]
-    fn a_job_of_a_job_set_that_awaits_ends_has_the_whole_await_them() {
-        let with = |gpus, policy: Value| {
-            let mut workers = jobs("workers", 2, 3, template(gpus, 2));
-            workers["template"]["spec"]["podFailurePolicy"] = policy;
-            job_set(&[jobs("leader", 1, 1, template(1, 8)), workers]).awaits_ends
-        };
-        assert!(!with(1, Value::Null));
-        assert!(with(1, json!({"rules": []})));
-        assert!(!with(0, json!({"rules": []})), "its pods have no places");
+        assert!(view.awaits_ends, "the next pod has the name of this one");
+        let set = job_set(&[jobs("workers", 1, 1, template(1, 1))]);
+        assert!(!set.awaits_ends, "it makes no pods");
     }
 
     #[test]

@@ -108,8 +108,8 @@ pub struct JobView {
     pub active: u32,
     /// Pods that are leaving, as Kubernetes counts them. Those of operators' objects nobody counts.
     pub terminating: u32,
-    /// Whether a pod is made anew only once the one before it is known to have ended, and not as soon as
-    /// that one is told to leave.
+    /// Whether a pod that it makes itself is made anew only once the one before it is known to have ended,
+    /// and not as soon as that one is told to leave.
     pub awaits_ends: bool,
     /// When it last saved its work.
     pub checkpointed: Option<Time>,
@@ -200,7 +200,9 @@ impl JobView {
             is_quiet: progress::is_quiet(job),
             active: progress::active(job),
             terminating: progress::terminating(job),
-            awaits_ends: spec.is_some_and(awaits_ends),
+            // Kubernetes says so of each that has a podFailurePolicy.
+            awaits_ends: spec
+                .is_some_and(|spec| spec.pod_replacement_policy.as_deref() == Some("Failed")),
             checkpointed: progress::saved(job),
             is_leaving: metadata.deletion_timestamp.is_some(),
             gang: spec.map_or(1, gang),
@@ -255,11 +257,6 @@ pub(super) fn gang(spec: &k8s::JobSpec) -> u32 {
     let parallelism = spec.parallelism.unwrap_or(1);
     let completions = spec.completions.unwrap_or(parallelism);
     u32::try_from(parallelism.min(completions)).unwrap_or_default()
-}
-
-/// Kubernetes says so of every Job that has a `podFailurePolicy`; a template may leave it to that.
-pub(super) fn awaits_ends(spec: &k8s::JobSpec) -> bool {
-    spec.pod_replacement_policy.as_deref() == Some("Failed") || spec.pod_failure_policy.is_some()
 }
 
 /// Whether each pod that runs has an index of its own below the number of those that run together.
@@ -346,7 +343,6 @@ mod tests {
             json!({"podReplacementPolicy": "TerminatingOrFailed"})
         ));
         assert!(awaits(json!({"podReplacementPolicy": "Failed"})));
-        assert!(awaits(json!({"podFailurePolicy": {"rules": []}})));
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct PodView {
     /// UID of the Job, or object of an operator's, that controls it; of one that came into the queue by itself, of what it
     /// queues as.
     pub job: Option<String>,
+    /// UID of the Job, or object of an operator's, that made it, whatever that is a part of.
+    pub maker: Option<String>,
     /// Its completion index, if the Job is indexed.
     pub index: Option<u32>,
     /// Where it is bound.
@@ -94,6 +96,7 @@ impl PodView {
             name: pod.name_any(),
             version: version(&pod.metadata),
             job: job.map(|owner| owner.uid.clone()),
+            maker: job.map(|owner| owner.uid.clone()),
             index: index.and_then(|text| text.parse().ok()),
             node: node.map(NodeId::from),
             bound: bound(pod),

@@ -41,6 +41,7 @@ const STARTED_WITHIN: Duration = Duration::from_secs(300);
 
 /// Kubernetes has nothing else to do when it makes the pod of a Deployment within this time.
 const CALM: Duration = Duration::from_secs(5);
+const CALM_WITHIN: Duration = Duration::from_secs(900);
 
 /// How long a Job took from its creation.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +103,7 @@ pub(crate) async fn attack(world: &World) -> Vec<Row> {
     let deadline = Instant::now() + Duration::from_secs(60) + Duration::from_millis(50) * count;
     recede(&jobs, deadline).await;
     until_over(world, deadline).await;
-    until_calm(world, deadline).await;
+    until_calm(world).await;
     vec![row(
         "a flood of Jobs: 300 in CI, as many as `PRORATA_HOSTILE_JOBS` says",
         "accepted, and wait: another tenant's jobs are let go meanwhile, half of them within three times what it took before, and each within 30 seconds (a ResourceQuota `count/jobs.batch` bounds them, and with them what Kubernetes' Job controller has to look at before it makes the pods of others)",
@@ -158,7 +159,8 @@ async fn until_over(world: &World, deadline: Instant) {
 
 /// Kubernetes' own controllers have more to tidy up after a large one, and what is tried next needs
 /// them.
-async fn until_calm(world: &World, deadline: Instant) {
+async fn until_calm(world: &World) {
+    let deadline = Instant::now() + CALM_WITHIN;
     let all = world.admins::<Deployment>("default");
     let spec = json!({
         "selector": { "matchLabels": { "app": "calm" } },

@@ -23,6 +23,8 @@ use crate::outage::world::{NODES, World, gang, is_complete, phase, with};
 const LOST_AFTER: Duration = Duration::from_secs(10);
 /// Its garbage collector of pods looks every 20 s.
 const COLLECTED_WITHIN: Duration = Duration::from_secs(90);
+/// And after how long the queue does.
+const NODE_LOST_AFTER: Duration = Duration::from_secs(3);
 /// The node that falls silent.
 const SILENT: &str = NODES[0];
 
@@ -39,7 +41,8 @@ pub(crate) async fn start() -> Option<World> {
         ..nodes::Shape::default()
     };
     let fleet = NODES.map(|name| (name.to_owned(), shape.clone()));
-    let world = World::start_as(options, fleet, Duration::ZERO, "nodeLostAfter: 3s\n").await?;
+    let lost_after = format!("nodeLostAfter: {}s\n", NODE_LOST_AFTER.as_secs());
+    let world = World::start_as(options, fleet, Duration::ZERO, &lost_after).await?;
     world.namespace("lost", Some("red")).await;
     Some(world)
 }
@@ -193,13 +196,15 @@ pub(crate) async fn what_ran_on_a_silent_node_runs_elsewhere(world: &World) {
 pub(crate) async fn what_cannot_be_made_anew_takes_no_room(world: &World) {
     for name in ["ruled", "net"] {
         world
-            .until(&format!("{name} says what it waits for"), async || {
-                let record = world.record("lost", name).await.unwrap();
-                let told = record.status.unwrap_or_default().message;
-                told.contains(&format!("on node {SILENT}, which is lost"))
-                    && told.contains("node.kubernetes.io/out-of-service")
-            })
+            .until_stands("lost", name, State::Waiting, "NodeLost")
             .await;
+        let record = world.record("lost", name).await.unwrap();
+        assert!(record.spec.admission.is_none(), "{name}: {record:?}");
+        let told = record.status.unwrap_or_default().message;
+        assert!(
+            told.starts_with(&format!("node {SILENT} is lost")),
+            "{told}"
+        );
     }
     let free = GPUS as usize - running(world, "").await.len();
     world.submit("lost", &gang("fills", free)).await;
@@ -210,6 +215,35 @@ pub(crate) async fn what_cannot_be_made_anew_takes_no_room(world: &World) {
     jobs.delete("fills", &DeleteParams::background())
         .await
         .unwrap();
+    world
+        .until("its pods are gone", async || {
+            let pods = world.pods("lost").await;
+            !pods.iter().any(|pod| pod.name_any().starts_with("fills"))
+        })
+        .await;
+}
+
+/// What went elsewhere stays there, though its pods on the silent node are still on record.
+pub(crate) async fn a_restart_moves_nothing(world: &World, before: &[String]) {
+    let clock = tokio::time::Instant::now();
+    while clock.elapsed() < 3 * NODE_LOST_AFTER {
+        assert_eq!(stayed(world).await, before);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    for name in ["ruled", "net"] {
+        world
+            .until_stands("lost", name, State::Waiting, "NodeLost")
+            .await;
+    }
+}
+
+/// UIDs of the pods that are not told to leave.
+pub(crate) async fn stayed(world: &World) -> Vec<String> {
+    let pods = world.pods("lost").await;
+    let stay = pods
+        .iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    stay.filter_map(|pod| pod.uid()).collect()
 }
 
 /// Its administrator knows that the machine is off, and says so by the taint that Kubernetes has for

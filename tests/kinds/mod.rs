@@ -140,12 +140,16 @@ async fn every_kind_outlives_its_node() {
     let Some(mut world) = lost::start().await else {
         return;
     };
-    let _controller = world.controller().await;
+    let mut controller = world.controller().await;
     let mut operators = operators::start(&world, &job_sets).await;
     lost::begin(&world).await;
     lost::a_node_that_is_silent_for_a_moment_keeps_its_pods(&world).await;
     lost::what_ran_on_a_silent_node_runs_elsewhere(&world).await;
     lost::what_cannot_be_made_anew_takes_no_room(&world).await;
+    let before = lost::stayed(&world).await;
+    controller.kill().unwrap();
+    let _controller = world.controller().await;
+    lost::a_restart_moves_nothing(&world, &before).await;
     lost::what_is_known_to_be_off_is_made_anew(&world).await;
     lost::a_node_that_is_back_is_used_again(&world).await;
     operators.job_sets.check().unwrap();

@@ -242,7 +242,7 @@ async fn make_pods(
         }
     }
     let is_over = over || succeeded == wanted;
-    let active = if is_over { 0 } else { there.len() };
+    let active = if is_over || suspended { 0 } else { there.len() };
     let status = json!({
         "conditions": [
             {"type": "Suspended", "status": if suspended { "True" } else { "False" }},

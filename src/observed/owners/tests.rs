@@ -136,6 +136,43 @@ fn it_is_stopping_until_its_parts_are_quiet() {
     assert_eq!(observed.top("job"), "job");
 }
 
+/// Of an earlier start, and left on a node that nobody knows of: a controller that begins must not take it
+/// for one of those that run.
+#[test]
+fn a_pod_on_a_node_that_was_not_planned_takes_no_place() {
+    let mut observed = observed();
+    observed.apply(Change::Applied(job(false)));
+    let Object::Pod(mut left) = pod("left", 1) else {
+        panic!("a pod")
+    };
+    left.node = Some("b".into());
+    let left = Object::Pod(left);
+    assert_eq!(bound(&observed.apply(Change::Applied(left))), 0);
+    for uid in ["one", "two"] {
+        assert_eq!(bound(&observed.apply(Change::Applied(pod(uid, 1)))), 1);
+    }
+}
+
+#[test]
+fn who_made_a_pod_says_whether_its_end_is_awaited() {
+    let mut observed = observed();
+    let mut apply = |mut object: Object, awaits_ends: bool| {
+        if let Object::Job(view) = &mut object {
+            (view.epoch, view.awaits_ends) = (Some(1), awaits_ends);
+        }
+        observed.apply(Change::Applied(object));
+        observed.lost_and_awaited("set").cloned()
+    };
+    let quiet = json!([{"type": "Suspended", "status": "True"}]);
+    apply(set(2, true, quiet), false);
+    assert_eq!(apply(pod("left", 1), false), None);
+    assert_eq!(apply(job(true), false), None);
+    assert_eq!(apply(job(true), true), Some("a".into()));
+    assert!(observed.is_stopping("set"));
+    observed.apply(Change::Listed(Kind::Job, Vec::new()));
+    assert_eq!(observed.lost_and_awaited("set"), None, "nobody waits");
+}
+
 /// What was taken up anew knows only the pods that still run.
 #[test]
 fn pods_of_its_jobs_that_are_over_are_not_missed() {

@@ -1,6 +1,6 @@
 //! Who leaves for what is no job.
 
-use prorata_core::{Policy, Scheduler};
+use prorata_core::{Hold, Policy, Scheduler};
 
 use super::*;
 
@@ -184,16 +184,45 @@ fn a_start_awaits_pods_of_the_last_one_on_a_node_that_is_back() {
 fn who_awaits_the_end_of_its_pods_awaits_it_on_a_lost_node_too() {
     let mut observed = running();
     let node = observed.node(&"a".into()).unwrap().clone();
-    let mut view = observed.jobs["j"].clone();
-    (view.is_suspended, view.is_quiet, view.awaits_ends) = (true, true, true);
-    observed.apply(Change::Applied(Object::Job(Box::new(view))));
+    stop(&mut observed, true);
     assert_eq!(observed.lost_and_awaited("j"), None);
-    observed.apply(Change::Applied(Object::Node(node, false)));
+    observed.apply(Change::Applied(Object::Node(node.clone(), false)));
     observed.expire(at(0));
     observed.expire(at(60));
     assert_eq!(observed.lost_and_awaited("j"), Some(&"a".into()));
     assert!(observed.is_stopping("j") && observed.is_outlasted("j"));
+    assert!(
+        !observed.has_pods_left("j"),
+        "whoever it left for need not wait"
+    );
+    let hold = |observed: &Observed| observed.wanted("j").unwrap().hold;
+    assert_eq!(hold(&observed), Some(Hold::Dependency));
+    observed.apply(Change::Deleted(Object::Node(node, false)));
+    assert_eq!(observed.lost_and_awaited("j"), Some(&"a".into()));
     observed.apply(Change::Deleted(pod("p", "red")));
     assert_eq!(observed.lost_and_awaited("j"), None);
     assert!(!observed.is_stopping("j") && !observed.is_outlasted("j"));
+    assert_eq!(hold(&observed), None);
+}
+
+#[test]
+fn what_was_planned_before_it_was_known_whose_end_it_awaits_gives_its_places_back() {
+    let mut observed = running();
+    let job = observed.wanted("j").unwrap();
+    stop(&mut observed, false);
+    let gone = Object::Node(observed.node(&"a".into()).unwrap().clone(), false);
+    observed.apply(Change::Deleted(gone));
+    assert!(!observed.is_stopping("j"));
+    let slot = prorata_core::Slot::whole("b".into(), [0].into_iter().collect());
+    observed.admit(&job, 2, [slot].into_iter().collect());
+    let failed = Event::DecisionFailed(job.id);
+    assert!(!stop(&mut observed, false).facts.contains(&failed));
+    assert!(stop(&mut observed, true).facts.contains(&failed));
+}
+
+/// Its Job has been suspended, and Kubernetes has told its pods to leave.
+fn stop(observed: &mut Observed, awaits_ends: bool) -> News {
+    let mut view = observed.jobs["j"].clone();
+    (view.is_suspended, view.is_quiet, view.awaits_ends) = (true, true, awaits_ends);
+    observed.apply(Change::Applied(Object::Job(Box::new(view))))
 }
