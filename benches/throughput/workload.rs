@@ -87,11 +87,10 @@ impl Workload {
         let create = |number: usize| async move {
             let name = format!("{}-{number:04}", self.prefix);
             let team = TEAMS[number % TEAMS.len()];
+            let pods = self.pods_per_job;
             match self.form {
-                Form::Jobs => create(client, team, &job(&name, self.pods_per_job)).await,
-                Form::SuspendedJobs => {
-                    create(client, team, &suspended_job(&name, self.pods_per_job)).await
-                }
+                Form::Jobs => create(client, team, &job(&name, pods)).await,
+                Form::SuspendedJobs => create(client, team, &suspended_job(&name, pods)).await,
                 Form::Pods => create(client, team, &pod(&name)).await,
             }
         };
