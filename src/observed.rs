@@ -104,6 +104,8 @@ struct Unscheduled {
     name: String,
     version: u64,
     index: Option<u32>,
+    /// Whether it asks for GPUs, and so has a place.
+    asks: bool,
     /// What kube-scheduler says, if it cannot.
     why: Option<String>,
     /// Where it has been told to go.

@@ -133,15 +133,27 @@ impl Plan {
     }
 
     /// A planned node that the pod that is still to come to it cannot have any more, where
-    /// `expected` pods are to run at the same time.
+    /// `expected` pods are to run at the same time, and so many are `unplaced`: those that are made anew
+    /// need a place that another had before.
     #[must_use]
-    pub fn lost_node(&self, expected: u32, has: impl Fn(&NodeId) -> bool) -> Option<&NodeId> {
+    pub fn lost_node(
+        &self,
+        expected: u32,
+        unplaced: usize,
+        has: impl Fn(&NodeId) -> bool,
+    ) -> Option<&NodeId> {
         if usize::try_from(expected).is_ok_and(|expected| self.pods.len() >= expected) {
             return None;
         }
         let coming = (0..self.seats()).filter(|seat| !self.visited.contains(seat));
         let mut nodes = coming.filter_map(|seat| self.node(seat));
-        nodes.find(|node| !has(node))
+        nodes.find(|node| !has(node)).or_else(|| {
+            let free = (0..self.seats()).filter(|seat| !self.is_taken(*seat));
+            let nodes = free.filter_map(|seat| self.node(seat));
+            let usable = nodes.clone().filter(|node| has(node)).count();
+            let mut lost = nodes.filter(|node| !has(node));
+            lost.next().filter(|_| usable < unplaced)
+        })
     }
 
     /// Whether a pod has this place.

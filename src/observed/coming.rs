@@ -27,13 +27,25 @@ impl Coming {
         next.is_some_and(|(near, next, _)| near == namespace && next == job)
     }
 
-    /// A pod of a Job has no node.
-    pub(super) fn note(&mut self, pod: &str, namespace: &str, job: &str) {
-        self.end(pod);
+    /// A pod of a Job has no node; the other Job that it was to come to before.
+    pub(super) fn note(&mut self, pod: &str, namespace: &str, job: &str) -> Option<Uid> {
+        let before = self.end(pod).filter(|before| before != job);
         let of = (namespace.to_owned(), job.to_owned());
         self.pods
             .insert((of.0.clone(), of.1.clone(), pod.to_owned()));
         self.jobs.insert(pod.to_owned(), of);
+        before
+    }
+
+    /// What was to come to a Job comes to the object that this is a part of.
+    pub(super) fn hand_over(&mut self, job: &str, to: &str) {
+        let theirs = self.jobs.iter().filter(|(_, (_, of))| of == job);
+        let theirs: Vec<_> = theirs
+            .map(|(pod, (namespace, _))| (pod.clone(), namespace.clone()))
+            .collect();
+        for (pod, namespace) in theirs {
+            self.note(&pod, &namespace, to);
+        }
     }
 
     /// A pod has a node, or is gone; the Job that it was to come to.
@@ -64,5 +76,15 @@ mod tests {
         assert!(has(&coming, "j"));
         assert_eq!(coming.end("q").as_deref(), Some("j"));
         assert!(!has(&coming, "j") && coming.end("q").is_none());
+    }
+
+    #[test]
+    fn whose_owner_is_seen_later_comes_to_the_whole() {
+        let mut coming = Coming::default();
+        assert_eq!(coming.note("p", "red", "job"), None);
+        coming.hand_over("job", "set");
+        assert!(coming.has("red", "set") && !coming.has("red", "job"));
+        assert_eq!(coming.note("p", "red", "set"), None);
+        assert_eq!(coming.note("p", "red", "job").as_deref(), Some("set"));
     }
 }

@@ -238,6 +238,13 @@ impl Observed {
         all.filter(move |pod| pod.job == uid && pod.why.is_some())
     }
 
+    /// How many pods of a job that are to have places kube-scheduler has not placed, as it says.
+    #[must_use]
+    pub fn unplaced_pods(&self, uid: &str) -> usize {
+        let all = self.unscheduled.values();
+        all.filter(|pod| pod.job == uid && pod.asks).count()
+    }
+
     fn why_unplaced(&self, uid: &str) -> String {
         let mut refused = self.refused_of(uid);
         match refused.find_map(|pod| pod.why.as_ref()) {
@@ -257,7 +264,7 @@ impl Observed {
     /// Nodes where pods were to come that kube-scheduler does not place there, each with how many
     /// pods of the same job are on it.
     fn refusing_nodes(&self, uid: &str) -> BTreeMap<NodeId, u32> {
-        let refused = self.refused_of(uid);
+        let refused = self.refused_of(uid).filter(|pod| pod.asks);
         let Some(plan) = self
             .plans
             .get(uid)
@@ -267,7 +274,7 @@ impl Observed {
         };
         let mut nodes = BTreeMap::new();
         let others = self.unscheduled.values();
-        let others = others.filter(|pod| pod.job == uid && pod.why.is_none());
+        let others = others.filter(|pod| pod.job == uid && pod.asks && pod.why.is_none());
         let theirs: BTreeSet<&NodeId> = others.filter_map(|pod| pod.overlooked.as_ref()).collect();
         let is_theirs = |seat: &u32| plan.node(*seat).is_some_and(|node| theirs.contains(node));
         for pod in refused {
@@ -299,7 +306,9 @@ impl Observed {
             self.incomplete.remove(uid);
             return;
         };
-        if !plan.awaits_pods() {
+        // One that is made in place of another has no place before that is gone.
+        let comes_anew = !plan.is_full() && self.unplaced_pods(uid) > 0;
+        if !plan.awaits_pods() && !comes_anew {
             self.incomplete.remove(uid);
             self.unplaced.remove(uid);
             return;

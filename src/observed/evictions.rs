@@ -368,11 +368,10 @@ impl Observed {
     /// and of pods go each at its own pace.
     pub(super) fn may_have_unseen_pods(&self, uid: &str) -> bool {
         let is_unseen = |view: &JobView| {
+            let terminating = self.terminating(view);
             let seen = self.pods.values();
-            let seen = seen
-                .filter(|pod| pod.job.as_deref() == Some(uid))
-                .take(view.terminating as usize);
-            !view.is_quiet || view.terminating as usize > seen.count()
+            let seen = seen.filter(|pod| pod.job.as_deref() == Some(uid));
+            !view.is_quiet || terminating > seen.take(terminating).count()
         };
         self.jobs.get(uid).is_some_and(is_unseen) || !self.parts_are_quiet(uid)
     }

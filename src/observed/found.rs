@@ -83,15 +83,21 @@ impl Observed {
         (is_whole && !seats.is_empty()).then_some(seats)
     }
 
-    /// The tenant that pays for the GPUs of a pod which no plan has a place for: it was there before,
-    /// or is of what was started past the queue.
+    /// The tenant that pays for the GPUs of a pod which no plan has a place for: it was there before, is
+    /// of what was started past the queue, or goes on although the object that it is of is over.
     pub(super) fn pays_for(&self, pod: &PodView) -> Option<&TenantId> {
         let of_none = || match &pod.job {
-            None => true,
-            Some(job) => self.bypassing.contains(job),
+            None => pod.gated.is_none(),
+            Some(job) => self.bypassing.contains(job) || self.is_over_for_its_operator(job),
         };
-        let is_found = pod.gated.is_none() && super::pods::asks(&pod.takes) && of_none();
+        let is_found = super::pods::asks(&pod.takes) && of_none();
         is_found.then(|| self.namespaces.get(&pod.namespace))?
+    }
+
+    /// Whether an operator says that all of an object is over. That of a Job says so of its pods, too.
+    pub(super) fn is_over_for_its_operator(&self, uid: &str) -> bool {
+        let view = self.jobs.get(uid);
+        view.is_some_and(|view| view.has_ended && matches!(view.form, Form::Composite(_)))
     }
 
     /// A Job was started past the queue: its tenant is charged for the pods of it that are there.
@@ -106,11 +112,13 @@ impl Observed {
         }
         let own = self.pods.values();
         let own = own.filter(|pod| pod.job.as_deref() == Some(uid) && pod.node.is_some());
-        let charged = own.filter_map(|pod| {
-            let tenant = self.pays_for(pod)?.clone();
-            Some(Event::PodCharged(pod.uid.as_str().into(), tenant))
-        });
-        news.facts.extend(charged);
+        news.facts.extend(own.filter_map(|pod| self.charge(pod)));
+    }
+
+    /// Its tenant pays for such a pod.
+    pub(super) fn charge(&self, pod: &PodView) -> Option<Event> {
+        let tenant = self.pays_for(pod)?.clone();
+        Some(Event::PodCharged(pod.uid.as_str().into(), tenant))
     }
 
     /// The namespace has another tenant, or none: others pay for what is there and no plan has a

@@ -186,10 +186,12 @@ impl Observed {
         })
     }
 
-    /// Whether the gang has room for another pod. One that has queued alone goes on doing so.
+    /// Whether the gang has room for another pod. One that has a place of its own keeps it.
     fn takes(&self, gang: &Gang, pod: &PodView) -> bool {
         let record = self.records.get(&pod.uid);
-        let is_alone = record.is_some_and(|record| record.status.state != Some(State::Finished));
+        let is_alone = record.is_some_and(|record| {
+            record.spec.admission.is_some() && record.status.state != Some(State::Finished)
+        });
         self.has_room(gang) && !is_alone
     }
 
@@ -213,11 +215,22 @@ impl Observed {
             }
             Form::Pod => {
                 let lead = self.groups.leads.get(uid)?;
-                let is_settled = self.plans.contains_key(lead) && !self.leavers.contains_key(lead);
+                let is_settled = self.plans.contains_key(lead)
+                    && !self.leavers.contains_key(lead)
+                    && !self.has_leaving_member(lead);
                 let waits = self.jobs.contains_key(lead) && !is_settled;
                 waits.then_some(Hold::Dependency)
             }
         }
+    }
+}
+
+impl Observed {
+    /// Whether a place of a gang is about to be free for whoever is made in place of the pod that has it.
+    fn has_leaving_member(&self, gang: &str) -> bool {
+        let members = self.members(gang);
+        let mut leaving = members.iter().filter(|(_, gated)| gated.is_leaving);
+        leaving.any(|(pod, _)| pod.node.as_ref().is_none_or(|node| !self.is_lost(node)))
     }
 }
 
@@ -358,6 +371,62 @@ mod tests {
         assert_eq!((told.len(), told[0].hold), (1, None), "{told:?}");
         let withdrawn = |fact: &Event| matches!(fact, Event::JobWithdrawn(id) if id.uid() == "c");
         assert!(news.facts.iter().any(withdrawn), "{news:?}");
+    }
+
+    /// A Deployment makes it before its predecessor has ended.
+    #[test]
+    fn whoever_is_made_in_place_of_one_that_leaves_waits_for_its_place() {
+        let mut observed = observed();
+        observed.apply(Change::Applied(Object::Node(
+            prorata_core::Node::new("n"),
+            true,
+        )));
+        let mut bound = pod("b", SET_CONTROLLER, "s");
+        bound["spec"]["nodeName"] = json!("n");
+        bound["spec"]["schedulingGates"] = json!([]);
+        observed.apply(Change::Applied(view(&pod("a", SET_CONTROLLER, "s"))));
+        let news = observed.apply(Change::Applied(view(&bound)));
+        let gang = told(&news)[0].clone();
+        let slot = |gpu: u32| Slot::whole("n".into(), [gpu].into_iter().collect());
+        observed.admit(&gang, 1, [slot(0), slot(1)].into_iter().collect());
+        bound["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        bound["metadata"]["resourceVersion"] = json!("2");
+        observed.apply(Change::Applied(view(&bound)));
+        let next = view(&pod("c", SET_CONTROLLER, "s"));
+        let news = observed.apply(Change::Applied(next));
+        let alone = told(&news).into_iter().find(|job| job.id.uid() == "c");
+        assert_eq!(alone.unwrap().hold, Some(Hold::Dependency));
+        observed.apply(Change::Deleted(view(&bound)));
+        assert_eq!(
+            observed.groups().get("c").map(String::as_str),
+            Some(gang.id.uid())
+        );
+    }
+
+    /// The record that it had alone says no more than that it waited.
+    #[test]
+    fn whoever_had_moved_up_is_in_the_gang_after_a_restart() {
+        let restarted = |admission: Value| {
+            let record: crate::api::QueuedJob = serde_json::from_value(json!({
+                "metadata": {"name": "c", "namespace": "red", "uid": "r", "resourceVersion": "1"},
+                "spec": {
+                    "job": {"apiVersion": "v1", "name": "c", "uid": "c", "kind": "Pod"}, "tenant": "red",
+                    "priority": 0, "gang": 1, "gpus": "1", "admission": admission,
+                },
+                "status": {"state": "Waiting"},
+            }))
+            .unwrap();
+            let record = crate::translate::RecordView::new(&record);
+            let mut observed = observed();
+            observed.apply(Change::Applied(Object::QueuedJob(Box::new(record))));
+            for name in ["a", "c"] {
+                observed.apply(Change::Applied(view(&pod(name, SET_CONTROLLER, "s"))));
+            }
+            observed.groups().get("a") == observed.groups().get("c")
+        };
+        assert!(restarted(Value::Null));
+        let place = json!({"node": "n", "devices": [0]});
+        assert!(!restarted(json!({"epoch": 1, "placement": [place]})));
     }
 
     #[test]

@@ -98,6 +98,7 @@ impl Observed {
         for pod in self.unscheduled.values_mut().filter(|pod| pod.job == uid) {
             pod.job.clone_from(&top);
         }
+        self.coming.hand_over(uid, &top);
         let of_part = |pod: &&mut PodView| pod.job.as_deref() == Some(uid) && pod.gated.is_none();
         let mut pods = Vec::new();
         for pod in self.pods.values_mut().filter(of_part) {
@@ -169,15 +170,22 @@ impl Observed {
         found
     }
 
+    /// Pods of an object and its parts that are leaving, as Kubernetes counts them.
+    pub(super) fn terminating(&self, view: &JobView) -> usize {
+        let parts = self.all_parts(view.id.uid()).into_iter();
+        let all = parts.chain([view]).map(|view| view.terminating as usize);
+        all.sum()
+    }
+
     /// Whether every part of an object has ended its pods.
     pub(super) fn parts_are_quiet(&self, uid: &str) -> bool {
         let parts = self.all_parts(uid);
         parts.iter().all(|part| part.is_quiet || part.has_ended)
     }
 
-    /// Pods that the parts of an object say run.
+    /// Pods with GPUs that the parts of an object say run.
     pub(super) fn active_parts(&self, uid: &str) -> u32 {
-        let jobs = self.all_parts(uid).into_iter();
+        let jobs = self.all_parts(uid).into_iter().filter(|part| part.asks);
         let active = jobs.map(|part| part.active);
         active.fold(0, u32::saturating_add)
     }
@@ -203,6 +211,8 @@ impl Observed {
         if self.jobs.get(uid).is_some_and(is_composite) {
             for pod in self.pods_in_seats(uid) {
                 self.detach(&pod, news);
+                let pod = self.pods.get(&pod);
+                news.facts.extend(pod.and_then(|pod| self.charge(pod)));
             }
         }
     }

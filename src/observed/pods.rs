@@ -40,7 +40,10 @@ impl Observed {
         news.touched
             .extend(before.as_ref().map(|pod| pod.job.clone()));
         match &owner {
-            Some(job) => self.coming.note(&pod.uid, &pod.namespace, job),
+            Some(job) => {
+                let before = self.coming.note(&pod.uid, &pod.namespace, job);
+                news.touched.extend(before);
+            }
             // What its Job left behind is anybody's pod from now on.
             None => news.touched.extend(self.coming.end(&pod.uid)),
         }
@@ -58,6 +61,7 @@ impl Observed {
                 name: pod.name,
                 version: pod.version,
                 index: pod.index,
+                asks: asks(&pod.takes),
                 why,
                 nominated: pod.nominated,
                 overlooked: pod.overlooked,

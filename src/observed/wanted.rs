@@ -57,9 +57,11 @@ impl Observed {
                 if ended {
                     self.detach_pods_of_composite(uid, news);
                 }
+                // Then all its pods are.
+                let is_gone = ended && !self.is_over_for_its_operator(uid);
                 // kube-scheduler may bind pods of a Job that is gone until they are deleted too.
-                if ended || !(self.coming.has(id.namespace(), uid) || self.is_let_go(uid)) {
-                    news.facts.extend(self.vacated(uid, ended));
+                if is_gone || !(self.coming.has(id.namespace(), uid) || self.is_let_go(uid)) {
+                    news.facts.extend(self.vacated(uid, is_gone));
                 }
             }
         }

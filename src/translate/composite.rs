@@ -30,6 +30,8 @@ struct Group {
     count: u32,
     /// How many of them are over for good.
     over: u32,
+    /// How many run, where their operator says so.
+    active: u32,
     spec: PodSpec,
     metadata: Option<ObjectMeta>,
 }
@@ -40,6 +42,7 @@ struct Asked {
     names_gpus: bool,
     gang: u32,
     over: u32,
+    active: u32,
     /// Of each resource as much as the pod that asks for most of it.
     task: Resources,
     needs: Arc<Needs>,
@@ -67,7 +70,6 @@ impl JobView {
             Err(error) => (None, Some(error)),
         };
         let obstacle = asked.obstacle.or(endless).or_else(|| constraint(object));
-        let active = active(content);
         let namespace = object.namespace().unwrap_or_default();
         Self {
             id: JobId::new(
@@ -90,12 +92,12 @@ impl JobView {
             begun: None,
             ended: None,
             has_ended: ENDS.iter().any(|end| has_condition(content, end)),
-            is_quiet: has_condition(content, "Suspended") && active == 0,
+            is_quiet: has_condition(content, "Suspended") && active(content) == 0,
             // Whoever comes when others are done is not missed before.
             active: if is_ordered(content) {
                 asked.gang
             } else {
-                active
+                asked.active
             },
             terminating: 0,
             // Its pods have the names of those before them.
@@ -126,10 +128,11 @@ impl JobView {
 }
 
 impl Group {
-    fn new(count: u32, over: u32, template: PodTemplateSpec) -> Self {
+    fn new(count: u32, [over, active]: [u32; 2], template: PodTemplateSpec) -> Self {
         Self {
             count,
             over,
+            active,
             spec: template.spec.unwrap_or_default(),
             metadata: template.metadata,
         }
@@ -170,6 +173,7 @@ impl Asked {
         self.task = greater(&self.task, &template.task);
         self.gang = self.gang.saturating_add(group.count);
         self.over = self.over.saturating_add(group.over.min(group.count));
+        self.active = self.active.saturating_add(group.active);
         self.priority_class = self.priority_class.take().or(template.priority_class);
         self.needs = needs.into();
         self.skew = strictest(self.skew, template.skew);
@@ -210,8 +214,8 @@ fn groups(kind: &Composite, content: &Value) -> Result<Vec<Group>, String> {
                     let spec = &job["template"]["spec"];
                     let spec: JobSpec = read(spec, &format!("spec.{field}[{at}].template"))?;
                     let count = gang(&spec).saturating_mul(replicas(job));
-                    // Its Jobs say themselves how many of theirs are over.
-                    Ok(Group::new(count, 0, spec.template))
+                    // Its Jobs say themselves how many of theirs are over, and run.
+                    Ok(Group::new(count, [0, 0], spec.template))
                 })
                 .collect()
         }
@@ -220,9 +224,9 @@ fn groups(kind: &Composite, content: &Value) -> Result<Vec<Group>, String> {
             all.map(|(role, group)| {
                 let path = format!("spec.{field}.{role}.template");
                 let template: PodTemplateSpec = read(&group["template"], &path)?;
-                let over = content["status"]["replicaStatuses"][role]["succeeded"].as_u64();
-                let over = u32::try_from(over.unwrap_or_default()).unwrap_or(u32::MAX);
-                Ok(Group::new(replicas(group), over, template))
+                let status = &content["status"]["replicaStatuses"][role];
+                let said = ["succeeded", "active"].map(|field| count(&status[field]));
+                Ok(Group::new(replicas(group), said, template))
             })
             .collect()
         }
@@ -237,6 +241,11 @@ fn read<T: DeserializeOwned>(value: &Value, path: &str) -> Result<T, String> {
 fn replicas(group: &Value) -> u32 {
     let said = group["replicas"].as_i64().unwrap_or(1);
     u32::try_from(said).unwrap_or_default()
+}
+
+/// None where nothing is said.
+fn count(said: &Value) -> u32 {
+    u32::try_from(said.as_u64().unwrap_or_default()).unwrap_or(u32::MAX)
 }
 
 fn constraint(object: &DynamicObject) -> Option<String> {
@@ -261,11 +270,11 @@ fn has_condition(content: &Value, wanted: &str) -> bool {
     conditions.any(|condition| condition["type"] == wanted && condition["status"] == "True")
 }
 
-/// Pods that an operator says run; Jobs say it of theirs themselves.
+/// Pods that an operator says run, with GPUs and without; Jobs say it of theirs themselves.
 fn active(content: &Value) -> u32 {
     let roles = content["status"]["replicaStatuses"].as_object();
     let roles = roles.into_iter().flatten();
-    let active = roles.filter_map(|(_, status)| u32::try_from(status["active"].as_u64()?).ok());
+    let active = roles.map(|(_, status)| count(&status["active"]));
     active.fold(0, u32::saturating_add)
 }
 
@@ -369,8 +378,12 @@ mod tests {
         let spec = json!({"mpiReplicaSpecs": {"Launcher": role(1, 0), "Worker": role(7, 1)}});
         let status =
             json!({"replicaStatuses": {"Launcher": {"succeeded": 1}, "Worker": {"succeeded": 2}}});
-        let view = view("MPIJob", json!({}), spec, status);
-        assert_eq!((view.gang, view.remaining), (7, 5));
+        let seen = view("MPIJob", json!({}), spec.clone(), status);
+        assert_eq!((seen.gang, seen.remaining), (7, 5));
+        let status =
+            json!({"replicaStatuses": {"Launcher": {"active": 1}, "Worker": {"active": 6}}});
+        let seen = view("MPIJob", json!({}), spec, status);
+        assert_eq!(seen.active, 6, "one with GPUs is missed");
     }
 
     #[test]

@@ -54,6 +54,7 @@ async fn every_kind_waits_runs_and_leaves() {
     pods::a_pod_without_tenant_goes_where_little_is_left(&world).await;
     pods::what_is_resized_in_place_counts_as_it_is_now(&world).await;
     parts::each_pod_of_a_job_may_start_alone(&world).await;
+    parts::a_pod_that_is_made_anew_and_finds_no_place_has_its_job_start_anew(&world).await;
     parts::a_minimum_starts_together_and_the_others_follow(&world).await;
     parts::a_job_that_is_too_large_is_told_so_and_may_start_in_part(&world).await;
     parts::a_waiting_job_may_become_smaller(&world).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use prorata::api::State;
@@ -53,6 +54,29 @@ pub(crate) async fn each_pod_of_a_job_may_start_alone(world: &World) {
         })
         .await;
     remove(world, "alone", "many").await;
+}
+
+/// Its node takes nothing any more, and each of its places has had a pod before: it starts anew elsewhere.
+pub(crate) async fn a_pod_that_is_made_anew_and_finds_no_place_has_its_job_start_anew(
+    world: &World,
+) {
+    world.namespace("anew", Some("red")).await;
+    world.submit("anew", &gang("anew", 2)).await;
+    until_running(world, "anew", &[NODES[0]; 2]).await;
+    let nodes: Api<Node> = Api::all(world.cluster.admin.clone());
+    let cordon = |yes: bool| json!({ "spec": { "unschedulable": yes } });
+    patch(&nodes, NODES[0], cordon(true)).await.unwrap();
+    let pods: Api<Pod> = Api::namespaced(world.cluster.admin.clone(), "anew");
+    let first = world.pods("anew").await.remove(0);
+    let now = DeleteParams::default();
+    pods.delete(&first.name_any(), &now).await.unwrap();
+    world
+        .until_told("anew", "anew", "Requeued", "does not take its pods")
+        .await;
+    until_running(world, "anew", &[NODES[1]; 2]).await;
+    patch(&nodes, NODES[0], cordon(false)).await.unwrap();
+    world.complete("anew", "anew").await;
+    remove(world, "anew", "anew").await;
 }
 
 pub(crate) async fn a_minimum_starts_together_and_the_others_follow(world: &World) {

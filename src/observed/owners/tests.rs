@@ -122,6 +122,124 @@ fn what_is_over_keeps_the_room_of_the_pods_that_are_left() {
     let takes_room =
         |fact: &Event| matches!(fact, Event::PodBound(pod, ..) if *pod == "left".into());
     assert!(news.facts.iter().any(takes_room), "{news:?}");
+    let charged = Event::PodCharged("left".into(), "red".into());
+    assert!(news.facts.contains(&charged), "{news:?}");
+    let again = observed.apply(Change::Applied(pod("left", 1)));
+    assert!(again.facts.contains(&charged), "{again:?}");
+}
+
+/// kube-scheduler may bind it yet.
+#[test]
+fn what_is_over_keeps_the_places_of_pods_that_are_on_their_way() {
+    let mut observed = observed();
+    observed.apply(Change::Applied(job(false)));
+    observed.apply(Change::Applied(unbound("p", 1, None)));
+    let done = json!([{"type": "Completed", "status": "True"}]);
+    let news = observed.apply(Change::Applied(set(2, false, done)));
+    let frees = |news: &News| {
+        let is_freed = |fact: &&Event| matches!(fact, Event::TaskFinished(..));
+        news.facts.iter().filter(is_freed).count()
+    };
+    assert_eq!(frees(&news), 0, "{news:?}");
+    let news = observed.apply(Change::Deleted(unbound("p", 1, None)));
+    assert_eq!(frees(&news), 2, "{news:?}");
+}
+
+/// A pod of its Job that has no node, and what kube-scheduler says of it.
+fn unbound(uid: &str, gpus: u32, why: Option<&str>) -> Object {
+    let conditions = why.map(|why| {
+        json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}])
+    });
+    let object = json!({
+        "metadata": owned(uid, 1, Some(("batch/v1", "Job", "job"))), "spec": pods(gpus),
+        "status": {"conditions": conditions},
+    });
+    let pod: Pod = serde_json::from_value(object).unwrap();
+    Object::Pod(PodView::new(&pod, GPU))
+}
+
+/// The JobSet has been started.
+fn started() -> Observed {
+    let mut observed = observed();
+    let mut running = set(2, false, json!([]));
+    if let Object::Job(view) = &mut running {
+        view.epoch = Some(1);
+    }
+    observed.apply(Change::Applied(running));
+    observed
+}
+
+#[test]
+fn a_pod_without_gpus_stands_for_none_that_is_missed() {
+    let mut observed = started();
+    observed.apply(Change::Applied(job_with(false, 1, json!({"active": 1}))));
+    assert!(observed.next_deadline().is_some(), "one of two is missed");
+    let driver = json!({
+        "metadata": owned("driver", 1, Some(("jobset.x-k8s.io/v1alpha2", "JobSet", "set"))),
+        "spec": {"template": {"spec": pods(0)}}, "status": {"active": 1},
+    });
+    let driver = JobView::new(&serde_json::from_value(driver).unwrap(), GPU);
+    observed.apply(Change::Applied(Object::Job(Box::new(driver))));
+    assert!(observed.next_deadline().is_some(), "it still is");
+    observed.apply(Change::Applied(job_with(false, 2, json!({"active": 2}))));
+    assert_eq!(observed.next_deadline(), None);
+}
+
+#[test]
+fn no_planned_node_is_blamed_for_a_pod_without_gpus() {
+    let mut observed = started();
+    observed.apply(Change::Applied(job(false)));
+    let time = |seconds: u64| prorata_core::Time::from_millis(seconds * 1000);
+    let avoided = |observed: &mut Observed, gpus: u32| {
+        let name = format!("asks-for-{gpus}");
+        observed.apply(Change::Applied(unbound(&name, gpus, Some("no room"))));
+        observed.expire(time(0));
+        observed.expire(time(60));
+        assert!(observed.is_refused("set"));
+        let node = prorata_core::Node::new("a");
+        !observed.wanted("set").unwrap().needs.allow(&node)
+    };
+    assert!(!avoided(&mut observed, 0));
+    let mut observed = started();
+    observed.apply(Change::Applied(job(false)));
+    assert!(avoided(&mut observed, 1));
+}
+
+/// Its Jobs were made anew, and a node is gone meanwhile: each place had its pod before.
+#[test]
+fn a_pod_that_is_made_anew_and_finds_no_place_is_seen() {
+    let mut observed = started();
+    observed.apply(Change::Applied(job(false)));
+    for uid in ["one", "two"] {
+        observed.apply(Change::Applied(pod(uid, 1)));
+    }
+    assert_eq!(observed.next_deadline(), None);
+    observed.apply(Change::Deleted(pod("two", 1)));
+    let lost = |observed: &Observed, is_there: bool| {
+        let plan = observed.plan("set").unwrap();
+        let lost = plan.lost_node(2, observed.unplaced_pods("set"), |_| is_there);
+        lost.is_some()
+    };
+    assert!(!lost(&observed, false), "it may have ended well");
+    observed.apply(Change::Applied(unbound("three", 1, Some("no room"))));
+    assert!(observed.next_deadline().is_some());
+    assert!(lost(&observed, false) && !lost(&observed, true));
+    observed.apply(Change::Applied(pod("three", 1)));
+    assert_eq!(observed.next_deadline(), None);
+    assert!(!lost(&observed, false));
+}
+
+/// The watch of Jobs is ahead of that of pods.
+#[test]
+fn pods_of_its_parts_that_nobody_has_seen_are_waited_for() {
+    let mut observed = started();
+    let quiet = json!([{"type": "Suspended", "status": "True"}]);
+    observed.apply(Change::Applied(set(3, true, quiet.clone())));
+    let leaving = |count: u32| json!({"terminating": count, "conditions": quiet.clone()});
+    observed.apply(Change::Applied(job_with(true, 2, leaving(1))));
+    assert!(observed.has_pods_left("set"));
+    observed.apply(Change::Applied(job_with(true, 3, leaving(0))));
+    assert!(!observed.has_pods_left("set"));
 }
 
 #[test]
