@@ -169,8 +169,8 @@ impl Plan {
     }
 
     /// The place of a bound pod: the one it has, else that of its completion index where that tells
-    /// pods apart, else a free
-    /// one on its node, else any; `None` when all are taken.
+    /// pods apart, else a free one on its node, else on the node that it was told and could not have, else any;
+    /// `None` when all are taken.
     pub fn seat(&mut self, pod: &PodView) -> Option<u32> {
         let has = self.pods.iter().find(|(_, uid)| **uid == pod.uid);
         if let Some((seat, _)) = has {
@@ -179,9 +179,13 @@ impl Plan {
         let free = |seat: &u32| !self.is_taken(*seat);
         let indexed = pod.index.and_then(|index| self.seat_of_index(index));
         let indexed = indexed.filter(free);
-        let here = |seat: &u32| free(seat) && self.node(*seat) == pod.node.as_ref();
+        let on = |node: Option<&NodeId>| {
+            let mut seats = 0..self.seats();
+            seats.find(|seat| free(seat) && node.is_some() && self.node(*seat) == node)
+        };
         let seat = indexed
-            .or_else(|| (0..self.seats()).find(here))
+            .or_else(|| on(pod.node.as_ref()))
+            .or_else(|| on(pod.nominated.as_ref()))
             .or_else(|| (0..self.seats()).find(free))?;
         self.pods.insert(seat, pod.uid.clone());
         self.visited.insert(seat);

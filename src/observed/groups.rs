@@ -403,6 +403,23 @@ mod tests {
         );
     }
 
+    #[test]
+    fn whoever_could_not_have_its_node_has_the_place_there_all_the_same() {
+        let mut observed = observed();
+        let mut waits = pod("b", SET_CONTROLLER, "s");
+        waits["spec"]["schedulingGates"] = json!([]);
+        waits["status"]["nominatedNodeName"] = json!("m");
+        observed.apply(Change::Applied(view(&pod("a", SET_CONTROLLER, "s"))));
+        let gang = told(&observed.apply(Change::Applied(view(&waits))))[0].clone();
+        let slot = |node: &str| Slot::whole(node.into(), [0].into_iter().collect());
+        observed.admit(&gang, 1, [slot("n"), slot("m")].into_iter().collect());
+        waits["status"] = json!({});
+        waits["spec"]["nodeName"] = json!("x");
+        observed.apply(Change::Applied(view(&waits)));
+        let plan = observed.plan(gang.id.uid()).unwrap();
+        assert_eq!(plan.seat_of("b"), Some(1));
+    }
+
     /// The record that it had alone says no more than that it waited.
     #[test]
     fn whoever_had_moved_up_is_in_the_gang_after_a_restart() {

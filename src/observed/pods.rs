@@ -16,6 +16,12 @@ impl Observed {
         if known.is_some_and(is_newer) {
             return;
         }
+        // Kubernetes forgets where it was told to go when it is bound.
+        let is_bound = pod.node.is_some();
+        let told = known
+            .filter(|_| is_bound)
+            .and_then(|known| known.nominated.clone());
+        pod.nominated = pod.nominated.or(told);
         // Whoever was a Job's stays so, even if the Job is deleted without its pods.
         let known = known.and_then(|known| known.job.clone());
         let group = known.is_none().then(|| self.join(&pod)).flatten();
