@@ -338,9 +338,7 @@ fn take_back(
         return None;
     } else if observed.is_refused(uid) {
         observed.obstacle(uid)?.into_owned()
-    } else if let Some(node) =
-        plan.lost_node(observed.remaining(view), observed.unplaced_pods(uid), has)
-    {
+    } else if let Some(node) = plan.lost_node(observed.remaining(view), has) {
         format!("node {node}, where it was to run, does not take its pods any more")
     } else {
         let node = observed.lost_node(uid)?;

@@ -85,7 +85,7 @@ pub struct Observed {
     unplaced: BTreeMap<Uid, Unplaced>,
     /// Jobs that disturb others on shared GPUs.
     apart: Apart,
-    /// Pods of Jobs that are not on a node.
+    /// Pods of Jobs that ask for GPUs and are not on a node.
     coming: Coming,
     /// Pods that went without having been seen on a node.
     departed: Departed,
@@ -379,7 +379,7 @@ impl Observed {
             Kind::QueuedJob => self.records.keys().cloned().collect(),
             Kind::Pod => {
                 let all = self.pods.keys().chain(self.coming.pods());
-                all.cloned().collect()
+                all.chain(self.unscheduled.keys()).cloned().collect()
             }
         }
     }

@@ -133,27 +133,15 @@ impl Plan {
     }
 
     /// A planned node that the pod that is still to come to it cannot have any more, where
-    /// `expected` pods are to run at the same time, and so many are `unplaced`: those that are made anew
-    /// need a place that another had before.
+    /// `expected` pods are to run at the same time.
     #[must_use]
-    pub fn lost_node(
-        &self,
-        expected: u32,
-        unplaced: usize,
-        has: impl Fn(&NodeId) -> bool,
-    ) -> Option<&NodeId> {
-        if usize::try_from(expected).is_ok_and(|expected| self.pods.len() >= expected) {
+    pub fn lost_node(&self, expected: u32, has: impl Fn(&NodeId) -> bool) -> Option<&NodeId> {
+        if !self.has_fewer_than(expected) {
             return None;
         }
         let coming = (0..self.seats()).filter(|seat| !self.visited.contains(seat));
         let mut nodes = coming.filter_map(|seat| self.node(seat));
-        nodes.find(|node| !has(node)).or_else(|| {
-            let free = (0..self.seats()).filter(|seat| !self.is_taken(*seat));
-            let nodes = free.filter_map(|seat| self.node(seat));
-            let usable = nodes.clone().filter(|node| has(node)).count();
-            let mut lost = nodes.filter(|node| !has(node));
-            lost.next().filter(|_| usable < unplaced)
-        })
+        nodes.find(|node| !has(node))
     }
 
     /// Whether a pod has this place.
@@ -214,6 +202,12 @@ impl Plan {
     /// The same, each with its place.
     pub fn seated(&self) -> impl Iterator<Item = (u32, &String)> {
         self.pods.iter().map(|(seat, pod)| (*seat, pod))
+    }
+
+    /// Whether fewer have places than are to run at the same time.
+    #[must_use]
+    pub fn has_fewer_than(&self, expected: u32) -> bool {
+        usize::try_from(expected).is_ok_and(|expected| self.pods.len() < expected)
     }
 
     /// Whether some place has never had a pod.

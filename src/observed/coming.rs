@@ -1,4 +1,4 @@
-//! Pods of Jobs that are not on a node yet, as far as anybody has told.
+//! Pods of Jobs that ask for GPUs and are not on a node yet, as far as anybody has told.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -238,11 +238,10 @@ impl Observed {
         all.filter(move |pod| pod.job == uid && pod.why.is_some())
     }
 
-    /// How many pods of a job that are to have places kube-scheduler has not placed, as it says.
-    #[must_use]
-    pub fn unplaced_pods(&self, uid: &str) -> usize {
-        let all = self.unscheduled.values();
-        all.filter(|pod| pod.job == uid && pod.asks).count()
+    /// Whether kube-scheduler has not placed a pod of a job that is to have a place, as it says.
+    fn has_unplaced(&self, uid: &str) -> bool {
+        let mut all = self.unscheduled.values();
+        all.any(|pod| pod.job == uid && pod.asks)
     }
 
     fn why_unplaced(&self, uid: &str) -> String {
@@ -307,7 +306,7 @@ impl Observed {
             return;
         };
         // One that is made in place of another has no place before that is gone.
-        let comes_anew = !plan.is_full() && self.unplaced_pods(uid) > 0;
+        let comes_anew = plan.has_fewer_than(self.remaining(view)) && self.has_unplaced(uid);
         if !plan.awaits_pods() && !comes_anew {
             self.incomplete.remove(uid);
             self.unplaced.remove(uid);

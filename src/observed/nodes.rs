@@ -124,12 +124,15 @@ impl Observed {
         placed.collect()
     }
 
-    /// Jobs with a place or a pod on this node.
+    /// Jobs with a place or a pod on this node, and what waits for such pods to leave.
     pub(super) fn jobs_on(&self, node: &NodeId) -> Vec<Uid> {
         let there = |pod: &&PodView| pod.node.as_ref() == Some(node);
         let jobs = self.pods.values().filter(there);
         let mut jobs: Vec<Uid> = jobs.filter_map(|pod| pod.job.clone()).collect();
         jobs.extend(self.planned_on(node));
+        let followers = jobs.iter().flat_map(|job| self.followers(job));
+        let followers: Vec<Uid> = followers.cloned().collect();
+        jobs.extend(followers);
         jobs
     }
 }

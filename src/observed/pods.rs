@@ -10,7 +10,7 @@ impl Observed {
     pub(super) fn put_pod(&mut self, mut pod: PodView, news: &mut News) {
         let uid = pod.uid.clone();
         self.unscheduled.remove(&uid);
-        self.coming.end(&uid);
+        news.touched.extend(self.coming.end(&uid));
         let known = self.pods.get(&uid);
         let is_newer = |known: &PodView| known.gated.is_some() && known.version > pod.version;
         if known.is_some_and(is_newer) {
@@ -46,10 +46,12 @@ impl Observed {
         news.touched
             .extend(before.as_ref().map(|pod| pod.job.clone()));
         match &owner {
-            Some(job) => {
+            // Others have no place that could be given away.
+            Some(job) if asks(&pod.takes) => {
                 let before = self.coming.note(&pod.uid, &pod.namespace, job);
                 news.touched.extend(before);
             }
+            Some(_) => {}
             // What its Job left behind is anybody's pod from now on.
             None => news.touched.extend(self.coming.end(&pod.uid)),
         }

@@ -62,6 +62,8 @@ impl Observed {
                 // kube-scheduler may bind pods of a Job that is gone until they are deleted too.
                 if is_gone || !(self.coming.has(id.namespace(), uid) || self.is_let_go(uid)) {
                     news.facts.extend(self.vacated(uid, is_gone));
+                } else if ended {
+                    news.facts.extend(self.left(uid, false));
                 }
             }
         }

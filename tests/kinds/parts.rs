@@ -70,8 +70,13 @@ pub(crate) async fn a_pod_that_is_made_anew_and_finds_no_place_has_its_job_start
     let first = world.pods("anew").await.remove(0);
     let now = DeleteParams::default();
     pods.delete(&first.name_any(), &now).await.unwrap();
+    let patience = Duration::from_secs(120);
     world
-        .until_told("anew", "anew", "Requeued", "does not take its pods")
+        .until_within("its start is taken back", patience, async || {
+            let told = world.events("anew", "anew").await;
+            told.iter()
+                .any(|(why, note)| why == "Requeued" && note.contains("cannot place"))
+        })
         .await;
     until_running(world, "anew", &[NODES[1]; 2]).await;
     patch(&nodes, NODES[0], cordon(false)).await.unwrap();
