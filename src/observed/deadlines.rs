@@ -284,6 +284,12 @@ impl Observed {
                 .into_iter()
                 .chain(open)
                 .filter_map(|seat| plan.node(seat));
+            // Of one that takes nothing at all there is nothing to learn.
+            let takes_work = |node: &&NodeId| {
+                let known = self.nodes.get(node);
+                known.is_none_or(|node| node.schedulable)
+            };
+            let planned = planned.filter(takes_work);
             nodes.extend(planned.map(|node| (node.clone(), 0)));
         }
         for uid in plan.pods() {

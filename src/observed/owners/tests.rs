@@ -206,6 +206,14 @@ fn no_planned_node_is_blamed_for_a_pod_without_gpus() {
     assert!(!avoided(&mut observed, 0));
     let mut observed = started();
     observed.apply(Change::Applied(job(false)));
+    let cordoned = prorata_core::Node {
+        schedulable: false,
+        ..prorata_core::Node::new("a")
+    };
+    observed.apply(Change::Applied(Object::Node(cordoned, true)));
+    assert!(!avoided(&mut observed, 1), "it takes nobody");
+    let mut observed = started();
+    observed.apply(Change::Applied(job(false)));
     assert!(avoided(&mut observed, 1));
 }
 
