@@ -22,9 +22,16 @@ impl Coming {
 
     /// Whether any pod of this Job is to come.
     pub(super) fn has(&self, namespace: &str, job: &str) -> bool {
+        self.to(namespace, job).next().is_some()
+    }
+
+    /// The pods that are to come to this Job.
+    pub(super) fn to<'a>(&'a self, namespace: &str, job: &'a str) -> impl Iterator<Item = &'a Uid> {
         let from = (namespace.to_owned(), job.to_owned(), Uid::new());
-        let next = self.pods.range(from..).next();
-        next.is_some_and(|(near, next, _)| near == namespace && next == job)
+        let namespace = namespace.to_owned();
+        let next = self.pods.range(from..);
+        let theirs = next.take_while(move |(near, next, _)| *near == namespace && next == job);
+        theirs.map(|(_, _, pod)| pod)
     }
 
     /// A pod of a Job has no node; the other Job that it was to come to before.

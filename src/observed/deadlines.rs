@@ -238,10 +238,10 @@ impl Observed {
         all.filter(move |pod| pod.job == uid && pod.why.is_some())
     }
 
-    /// Whether kube-scheduler has not placed a pod of a job that is to have a place, as it says.
-    fn has_unplaced(&self, uid: &str) -> bool {
-        let mut all = self.unscheduled.values();
-        all.any(|pod| pod.job == uid && pod.asks)
+    /// How many pods of a job that are to have places kube-scheduler has not placed, as it says.
+    fn unplaced_pods(&self, uid: &str) -> usize {
+        let all = self.unscheduled.values();
+        all.filter(|pod| pod.job == uid && pod.asks).count()
     }
 
     fn why_unplaced(&self, uid: &str) -> String {
@@ -311,8 +311,12 @@ impl Observed {
             self.incomplete.remove(uid);
             return;
         };
-        // One that is made in place of another has no place before that is gone.
-        let comes_anew = plan.has_fewer_than(self.remaining(view)) && self.has_unplaced(uid);
+        // One that is made in place of another has no place before that is gone, and what an autoscaler
+        // adds has none at all.
+        let missed = self.remaining(view).min(plan.seats());
+        let comes_anew = view.at_once
+            && plan.has_fewer_than(missed)
+            && self.unplaced_pods(uid) > self.terminating(view);
         if !plan.awaits_pods() && !comes_anew {
             self.incomplete.remove(uid);
             self.unplaced.remove(uid);

@@ -127,8 +127,10 @@ impl Observed {
         let found = |pod: &&PodView| {
             let of_whom = pod.job.as_ref().and_then(|job| self.plans.get(job));
             let has_seat = of_whom.is_some_and(|plan| plan.seat_of(&pod.uid).is_some());
+            let bypasses = |job: &Uid| self.bypassing.contains(job);
+            let is_outside = pod.gated.is_none() || pod.job.as_ref().is_some_and(bypasses);
             let is_there = pod.namespace == namespace && pod.node.is_some();
-            is_there && pod.gated.is_none() && super::pods::asks(&pod.takes) && !has_seat
+            is_there && is_outside && super::pods::asks(&pod.takes) && !has_seat
         };
         let found: Vec<Uid> = self
             .pods

@@ -59,8 +59,11 @@ impl Observed {
                 }
                 // Then all its pods are.
                 let is_gone = ended && !self.is_over_for_its_operator(uid);
-                // kube-scheduler may bind pods of a Job that is gone until they are deleted too.
-                if is_gone || !(self.coming.has(id.namespace(), uid) || self.is_let_go(uid)) {
+                // kube-scheduler may bind pods of a Job that is gone until they are deleted too; of an object
+                // that is over not those that it cannot place now, which Filter has wait from then on.
+                let mut coming = self.coming.to(id.namespace(), uid);
+                let comes = coming.any(|pod| !ended || !self.unscheduled.contains_key(pod));
+                if is_gone || !(comes || self.is_let_go(uid)) {
                     news.facts.extend(self.vacated(uid, is_gone));
                 } else if ended {
                     news.facts.extend(self.left(uid, false));

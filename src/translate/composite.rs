@@ -106,6 +106,7 @@ impl JobView {
             is_leaving: metadata.deletion_timestamp.is_some(),
             gang: asked.gang,
             remaining: asked.gang.saturating_sub(asked.over),
+            at_once: true,
             indexed: false,
             task: match obstacle {
                 None => asked.task,

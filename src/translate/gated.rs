@@ -181,6 +181,7 @@ pub fn group(uid: &str, name: Option<&str>, size: u32, pods: &[(&PodView, &Gated
         is_leaving: alone && asked.is_leaving,
         gang: size,
         remaining: size,
+        at_once: false,
         indexed: false,
         task: match obstacle {
             None => first.takes,

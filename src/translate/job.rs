@@ -119,6 +119,8 @@ pub struct JobView {
     pub gang: u32,
     /// Pods that are still to run at the same time.
     pub remaining: u32,
+    /// Whether all of its pods run at the same time, so that none is of use without the others.
+    pub at_once: bool,
     /// Whether its pods are told apart by completion indexes, of which there are as many as pods that
     /// run at the same time. Where there are more, those that run may have any.
     pub indexed: bool,
@@ -207,6 +209,7 @@ impl JobView {
             is_leaving: metadata.deletion_timestamp.is_some(),
             gang: spec.map_or(1, gang),
             remaining: spec.map_or(1, |spec| gang(spec).min(progress::left(spec, job))),
+            at_once: spec.is_some_and(is_at_once),
             indexed: spec.is_some_and(is_told_by_index),
             task: match obstacle {
                 None => asked.task,
@@ -261,8 +264,12 @@ pub(super) fn gang(spec: &k8s::JobSpec) -> u32 {
 
 /// Whether each pod that runs has an index of its own below the number of those that run together.
 fn is_told_by_index(spec: &k8s::JobSpec) -> bool {
+    spec.completion_mode.as_deref() == Some("Indexed") && is_at_once(spec)
+}
+
+fn is_at_once(spec: &k8s::JobSpec) -> bool {
     let all = spec.completions.and_then(|all| u32::try_from(all).ok());
-    spec.completion_mode.as_deref() == Some("Indexed") && all.is_some_and(|all| all <= gang(spec))
+    all.is_some_and(|all| all <= gang(spec))
 }
 
 /// A Job that something else made is held at its topmost owner; only CronJobs leave it to us.
@@ -333,6 +340,14 @@ mod tests {
         assert!(!owned("JobSet"));
         let plain = json!({"template": {"spec": {"containers": [{"name": "c"}]}}});
         assert!(!view(json!({}), plain, json!({})).is_queued);
+    }
+
+    #[test]
+    fn pods_that_come_one_after_the_other_are_of_use_alone() {
+        let at_once = |extra| view(json!({}), spec(extra), json!({})).at_once;
+        assert!(at_once(json!({"parallelism": 4, "completions": 4})));
+        assert!(!at_once(json!({"parallelism": 4, "completions": 5})));
+        assert!(!at_once(json!({"parallelism": 4})), "they share the work");
     }
 
     #[test]

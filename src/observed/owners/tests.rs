@@ -147,6 +147,9 @@ fn what_is_over_keeps_the_places_of_pods_that_are_on_their_way() {
     }
     let news = observed.apply(Change::Applied(elsewhere));
     assert_eq!(frees(&news), 2, "{news:?}");
+    observed.apply(Change::Applied(unbound("q", 1, None)));
+    let news = observed.apply(Change::Applied(unbound("q", 1, Some("no room"))));
+    assert_eq!(frees(&news), 2, "it is not on its way: {news:?}");
 }
 
 /// A pod of its Job that has no node, and what kube-scheduler says of it.
@@ -236,6 +239,19 @@ fn a_pod_that_is_made_anew_and_finds_no_place_is_seen() {
     observed.apply(Change::Applied(unbound("three", 1, Some("no room"))));
     assert!(observed.next_deadline().is_some());
     observed.apply(Change::Applied(pod("three", 1)));
+    assert_eq!(observed.next_deadline(), None);
+}
+
+/// Its autoscaler has added it.
+#[test]
+fn a_pod_beyond_the_places_is_not_missed() {
+    let mut observed = started();
+    observed.apply(Change::Applied(job(false)));
+    for uid in ["one", "two"] {
+        observed.apply(Change::Applied(pod(uid, 1)));
+    }
+    observed.jobs.get_mut("set").unwrap().remaining = 3;
+    observed.apply(Change::Applied(unbound("three", 1, Some("no room"))));
     assert_eq!(observed.next_deadline(), None);
 }
 
