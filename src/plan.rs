@@ -204,6 +204,12 @@ impl Plan {
         self.pods.iter().map(|(seat, pod)| (*seat, pod))
     }
 
+    /// Whether any place has a pod.
+    #[must_use]
+    pub fn has_pods(&self) -> bool {
+        !self.pods.is_empty()
+    }
+
     /// Whether fewer have places than are to run at the same time.
     #[must_use]
     pub fn has_fewer_than(&self, expected: u32) -> bool {

@@ -314,7 +314,9 @@ impl Observed {
         // One that is made in place of another has no place before that is gone, and what an autoscaler
         // adds has none at all.
         let missed = self.remaining(view).min(plan.seats());
-        let comes_anew = view.at_once
+        // To start it anew ends what would go on without the missed one.
+        let ends_nothing = view.at_once || !plan.has_pods();
+        let comes_anew = ends_nothing
             && plan.has_fewer_than(missed)
             && self.unplaced_pods(uid) > self.terminating(view);
         if !plan.awaits_pods() && !comes_anew {

@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use prorata_core::{Event, Job, JobId, NodeId, Rule, Snapshot};
 
 use super::deadlines::decided;
+use super::pods::asks;
 use super::{News, Observed, Uid};
 use crate::api::{Admission, Eviction, Place};
 use crate::plan::Plan;
@@ -370,7 +371,7 @@ impl Observed {
         let is_unseen = |view: &JobView| {
             let terminating = self.terminating(view);
             let seen = self.pods.values();
-            let seen = seen.filter(|pod| pod.job.as_deref() == Some(uid));
+            let seen = seen.filter(|pod| pod.job.as_deref() == Some(uid) && asks(&pod.takes));
             !view.is_quiet || terminating > seen.take(terminating).count()
         };
         self.jobs.get(uid).is_some_and(is_unseen) || !self.parts_are_quiet(uid)

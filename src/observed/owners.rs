@@ -125,6 +125,7 @@ impl Observed {
             (view.gang, view.remaining) = (made.gang, made.remaining);
             (view.task, view.needs) = (made.task, made.needs);
             view.active = view.active.max(made.active);
+            view.at_once = made.at_once;
             view.obstacle = view.obstacle.take().or(made.obstacle);
             view.priority_class = view.priority_class.take().or(made.priority_class);
         }
@@ -170,11 +171,11 @@ impl Observed {
         found
     }
 
-    /// Pods of an object and its parts that are leaving, as Kubernetes counts them.
+    /// Pods with GPUs of an object and its parts that are leaving, as Kubernetes counts them.
     pub(super) fn terminating(&self, view: &JobView) -> usize {
         let parts = self.all_parts(view.id.uid()).into_iter();
-        let all = parts.chain([view]).map(|view| view.terminating as usize);
-        all.sum()
+        let all = parts.chain([view]).filter(|view| view.asks);
+        all.map(|view| view.terminating as usize).sum()
     }
 
     /// Whether every part of an object has ended its pods.

@@ -62,7 +62,11 @@ impl Observed {
                 // kube-scheduler may bind pods of a Job that is gone until they are deleted too; of an object
                 // that is over not those that it cannot place now, which Filter has wait from then on.
                 let mut coming = self.coming.to(id.namespace(), uid);
-                let comes = coming.any(|pod| !ended || !self.unscheduled.contains_key(pod));
+                let is_refused = |pod: &super::Uid| {
+                    let said = self.unscheduled.get(pod);
+                    said.is_some_and(|pod| pod.why.is_some() && pod.overlooked.is_none())
+                };
+                let comes = coming.any(|pod| !ended || !is_refused(pod));
                 if is_gone || !(comes || self.is_let_go(uid)) {
                     news.facts.extend(self.vacated(uid, is_gone));
                 } else if ended {

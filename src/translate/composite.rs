@@ -12,7 +12,7 @@ use prorata_core::{JobId, Needs, Others, Resource, Resources};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::job::{Form, JobView, Part, gang, max_duration};
+use super::job::{Form, JobView, Part, gang, is_at_once, max_duration};
 use super::progress::checkpointed;
 use super::template::Template;
 use super::{annotation, composite_owner, controller, created, version};
@@ -32,6 +32,7 @@ struct Group {
     over: u32,
     /// How many run, where their operator says so.
     active: u32,
+    at_once: bool,
     spec: PodSpec,
     metadata: Option<ObjectMeta>,
 }
@@ -43,6 +44,8 @@ struct Asked {
     gang: u32,
     over: u32,
     active: u32,
+    /// Whether all pods of each template run at the same time.
+    at_once: bool,
     /// Of each resource as much as the pod that asks for most of it.
     task: Resources,
     needs: Arc<Needs>,
@@ -106,7 +109,7 @@ impl JobView {
             is_leaving: metadata.deletion_timestamp.is_some(),
             gang: asked.gang,
             remaining: asked.gang.saturating_sub(asked.over),
-            at_once: true,
+            at_once: asked.at_once,
             indexed: false,
             task: match obstacle {
                 None => asked.task,
@@ -134,6 +137,7 @@ impl Group {
             count,
             over,
             active,
+            at_once: true,
             spec: template.spec.unwrap_or_default(),
             metadata: template.metadata,
         }
@@ -175,6 +179,7 @@ impl Asked {
         self.gang = self.gang.saturating_add(group.count);
         self.over = self.over.saturating_add(group.over.min(group.count));
         self.active = self.active.saturating_add(group.active);
+        self.at_once = group.at_once && (self.at_once || !self.names_gpus);
         self.priority_class = self.priority_class.take().or(template.priority_class);
         self.needs = needs.into();
         self.skew = strictest(self.skew, template.skew);
@@ -216,7 +221,11 @@ fn groups(kind: &Composite, content: &Value) -> Result<Vec<Group>, String> {
                     let spec: JobSpec = read(spec, &format!("spec.{field}[{at}].template"))?;
                     let count = gang(&spec).saturating_mul(replicas(job));
                     // Its Jobs say themselves how many of theirs are over, and run.
-                    Ok(Group::new(count, [0, 0], spec.template))
+                    let at_once = is_at_once(&spec);
+                    Ok(Group {
+                        at_once,
+                        ..Group::new(count, [0, 0], spec.template)
+                    })
                 })
                 .collect()
         }

@@ -267,7 +267,7 @@ fn is_told_by_index(spec: &k8s::JobSpec) -> bool {
     spec.completion_mode.as_deref() == Some("Indexed") && is_at_once(spec)
 }
 
-fn is_at_once(spec: &k8s::JobSpec) -> bool {
+pub(super) fn is_at_once(spec: &k8s::JobSpec) -> bool {
     let all = spec.completions.and_then(|all| u32::try_from(all).ok());
     all.is_some_and(|all| all <= gang(spec))
 }

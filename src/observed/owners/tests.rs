@@ -242,6 +242,21 @@ fn a_pod_that_is_made_anew_and_finds_no_place_is_seen() {
     assert_eq!(observed.next_deadline(), None);
 }
 
+#[test]
+fn what_goes_on_without_a_missed_pod_is_let_alone() {
+    let mut observed = started();
+    observed.apply(Change::Applied(job(false)));
+    for uid in ["one", "two"] {
+        observed.apply(Change::Applied(pod(uid, 1)));
+    }
+    observed.jobs.get_mut("set").unwrap().at_once = false;
+    observed.apply(Change::Deleted(pod("two", 1)));
+    observed.apply(Change::Applied(unbound("three", 1, Some("no room"))));
+    assert_eq!(observed.next_deadline(), None, "the other goes on");
+    observed.apply(Change::Deleted(pod("one", 1)));
+    assert!(observed.next_deadline().is_some(), "nothing goes on");
+}
+
 /// Its autoscaler has added it.
 #[test]
 fn a_pod_beyond_the_places_is_not_missed() {
@@ -250,7 +265,9 @@ fn a_pod_beyond_the_places_is_not_missed() {
     for uid in ["one", "two"] {
         observed.apply(Change::Applied(pod(uid, 1)));
     }
-    observed.jobs.get_mut("set").unwrap().remaining = 3;
+    let set = observed.jobs.get_mut("set").unwrap();
+    assert!(set.at_once);
+    set.remaining = 3;
     observed.apply(Change::Applied(unbound("three", 1, Some("no room"))));
     assert_eq!(observed.next_deadline(), None);
 }
