@@ -176,6 +176,16 @@ fn started() -> Observed {
     observed
 }
 
+/// The pods of its Job, `one` and `two`, have its places.
+fn running() -> Observed {
+    let mut observed = started();
+    observed.apply(Change::Applied(job(false)));
+    for uid in ["one", "two"] {
+        observed.apply(Change::Applied(pod(uid, 1)));
+    }
+    observed
+}
+
 #[test]
 fn a_pod_without_gpus_stands_for_none_that_is_missed() {
     let mut observed = started();
@@ -220,14 +230,10 @@ fn no_planned_node_is_blamed_for_a_pod_without_gpus() {
     assert!(avoided(&mut observed, 1));
 }
 
-/// Its Jobs were made anew, and a node is gone meanwhile: each place had its pod before.
+/// Each place had its pod before.
 #[test]
 fn a_pod_that_is_made_anew_and_finds_no_place_is_seen() {
-    let mut observed = started();
-    observed.apply(Change::Applied(job(false)));
-    for uid in ["one", "two"] {
-        observed.apply(Change::Applied(pod(uid, 1)));
-    }
+    let mut observed = running();
     assert_eq!(observed.next_deadline(), None);
     observed.apply(Change::Deleted(pod("two", 1)));
     observed.apply(Change::Applied(unbound("driver", 0, Some("no room"))));
@@ -244,11 +250,7 @@ fn a_pod_that_is_made_anew_and_finds_no_place_is_seen() {
 
 #[test]
 fn what_goes_on_without_a_missed_pod_is_let_alone() {
-    let mut observed = started();
-    observed.apply(Change::Applied(job(false)));
-    for uid in ["one", "two"] {
-        observed.apply(Change::Applied(pod(uid, 1)));
-    }
+    let mut observed = running();
     observed.jobs.get_mut("set").unwrap().at_once = false;
     observed.apply(Change::Deleted(pod("two", 1)));
     observed.apply(Change::Applied(unbound("three", 1, Some("no room"))));
@@ -260,11 +262,7 @@ fn what_goes_on_without_a_missed_pod_is_let_alone() {
 /// Its autoscaler has added it.
 #[test]
 fn a_pod_beyond_the_places_is_not_missed() {
-    let mut observed = started();
-    observed.apply(Change::Applied(job(false)));
-    for uid in ["one", "two"] {
-        observed.apply(Change::Applied(pod(uid, 1)));
-    }
+    let mut observed = running();
     let set = observed.jobs.get_mut("set").unwrap();
     assert!(set.at_once);
     set.remaining = 3;
@@ -275,11 +273,7 @@ fn a_pod_beyond_the_places_is_not_missed() {
 /// Its predecessor is still ending on the node, and another has ended well.
 #[test]
 fn a_pod_that_is_made_before_its_place_is_free_is_waited_for() {
-    let mut observed = started();
-    observed.apply(Change::Applied(job(false)));
-    for uid in ["one", "two"] {
-        observed.apply(Change::Applied(pod(uid, 1)));
-    }
+    let mut observed = running();
     observed.apply(Change::Deleted(pod("two", 1)));
     let one = json!({"succeeded": 1, "active": 1});
     observed.apply(Change::Applied(job_with(false, 2, one)));
