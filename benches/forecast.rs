@@ -2,15 +2,14 @@
 //!
 //! | benchmark | what |
 //! |---|---|
-//! | `forecast` | 50 runs for 1,000 waiting jobs on a full cluster, with others arriving meanwhile and without |
+//! | `forecast` | 50 runs for 1,000 waiting jobs on a full cluster, with others arriving meanwhile and without; where jobs leave for equal shares, as the policy has it where nobody says otherwise, and where they do not |
 //! | `what-if` | the same 50 runs for one more job |
 //!
 //! 5,000 GPUs on 625 nodes, 20 tenants of which half are guaranteed something, gangs of 1 to 16
-//! pods of 1 to 8 GPUs, two priorities; nobody leaves for equal shares alone. The run times of
-//! 500 jobs are known. The work is drawn from a fixed seed. The runs share all processors, or one.
+//! pods of 1 to 8 GPUs, two priorities. The run times of 500 jobs are known. The work is drawn from a
+//! fixed seed. The runs share all processors.
 
 use std::hint::black_box;
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use criterion::Criterion;
@@ -30,28 +29,21 @@ fn main() {
         .warm_up_time(Duration::from_millis(100))
         .measurement_time(Duration::from_secs(10))
         .configure_from_args();
-    let cluster = Cluster::full();
     let question = Question::default();
-    let alone = Question {
-        threads: NonZeroUsize::MIN,
-        ..Question::default()
-    };
-    for (name, history, question) in [
-        ("nobody arrives, one thread", cluster.history(false), &alone),
-        ("nobody arrives", cluster.history(false), &question),
-        ("others arrive, one thread", cluster.history(true), &alone),
-        ("others arrive", cluster.history(true), &question),
-    ] {
-        criterion.bench_function(
-            &format!("forecast, {name}/1000 waiting, 50 runs"),
-            |bench| {
+    for (shares, fair_share) in [("equal shares", true), ("guarantees alone", false)] {
+        let cluster = Cluster::full(fair_share);
+        for (others, arrive) in [("nobody arrives", false), ("others arrive", true)] {
+            let history = cluster.history(arrive);
+            let name = format!("forecast, {shares}, {others}/1000 waiting, 50 runs");
+            criterion.bench_function(&name, |bench| {
                 bench.iter(|| {
-                    let told = forecast(&cluster.snapshot, cluster.now, &history, question);
+                    let told = forecast(&cluster.snapshot, cluster.now, &history, &question);
                     black_box(told)
                 });
-            },
-        );
+            });
+        }
     }
+    let cluster = Cluster::full(true);
     let history = cluster.history(true);
     let job = job(&mut Draw(9), "asked", cluster.now);
     criterion.bench_function("what-if/1000 waiting, 50 runs", |bench| {
@@ -76,9 +68,9 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn full() -> Self {
+    fn full(fair_share: bool) -> Self {
         let preemption = Preemption {
-            fair_share: false,
+            fair_share,
             ..Preemption::default()
         };
         let mut core = Scheduler::new(Policy {

@@ -62,11 +62,15 @@ struct Claimant {
 impl Entitled {
     pub(crate) fn new(arena: &Arena<'_>) -> Self {
         let tree = &arena.cluster.tree;
+        let highest = match arena.cluster.policy.preemption.fair_share {
+            true => highest_beside(tree),
+            false => Vec::new(),
+        };
         let mut all: Vec<Option<Claimant>> = Vec::new();
         all.resize_with(tree.len(), || None);
         for (tenant, line) in &arena.queue.lines {
             if let Some(seat) = tree.seat(tenant) {
-                all[seat] = Claimant::new(arena, seat, line);
+                all[seat] = Claimant::new(arena, seat, line, &highest);
             }
         }
         Self(all)
@@ -80,7 +84,8 @@ pub(crate) fn may_by_share(cluster: &Cluster, seat: Seat) -> bool {
 }
 
 impl Claimant {
-    fn new(arena: &Arena<'_>, seat: Seat, line: &Line) -> Option<Self> {
+    /// `highest` is of [`highest_beside`], where shares count.
+    fn new(arena: &Arena<'_>, seat: Seat, line: &Line, highest: &[Share]) -> Option<Self> {
         let tree = &arena.cluster.tree;
         let state = arena.cluster.tenants.get(tree.id(seat))?;
         let spec = state.spec.as_deref()?;
@@ -98,7 +103,7 @@ impl Claimant {
             return None;
         }
         let (below_others, is_low_above) = if by_share {
-            beside(tree, seat)
+            beside(tree, seat, highest)
         } else {
             (Resources::ZERO, false)
         };
@@ -137,26 +142,38 @@ impl Claimant {
     }
 }
 
-/// The most that a tenant may use so that its share is lower than the highest beside it, and
-/// whether some tenant above it has a lower share than one beside that.
-fn beside(tree: &Tree, seat: Seat) -> (Resources, bool) {
+/// Of each seat, the highest share of those beside it.
+fn highest_beside(tree: &Tree) -> Vec<Share> {
     let all = Resource::ALL
         .into_iter()
         .fold(Resources::ZERO, |all, r| all.with(r, 1));
-    let highest = |at: Seat| {
-        let beside = tree.children(tree.parent(at)).iter();
-        let others = beside.filter(|other| **other != at);
-        let shares = others.map(|other| tree.share_now(*other, &all));
-        shares.max().unwrap_or(Share::ZERO)
-    };
+    let shares: Vec<Share> = (0..tree.len()).map(|at| tree.share_now(at, &all)).collect();
+    let mut highest = alloc::vec![Share::ZERO; tree.len()];
+    for parent in 0..tree.len() {
+        let children = tree.children(parent);
+        let first = children.iter().copied().max_by_key(|at| shares[*at]);
+        let others = children.iter().filter(|at| Some(**at) != first);
+        let second = others.map(|at| shares[*at]).max().unwrap_or(Share::ZERO);
+        for at in children {
+            let is_first = Some(*at) == first;
+            let other = first.filter(|_| !is_first);
+            highest[*at] = other.map_or(second, |first| shares[first]);
+        }
+    }
+    highest
+}
+
+/// The most that a tenant may use so that its share is lower than the highest beside it, and
+/// whether some tenant above it has a lower share than one beside that.
+fn beside(tree: &Tree, seat: Seat, highest: &[Share]) -> (Resources, bool) {
     let mut above = tree.way_up(seat, ROOT).skip(1);
     let (own, potential) = (tree.subtree(seat), tree.potential(tree.parent(seat)));
-    let ceiling = highest(seat);
+    let ceiling = highest[seat];
     let below_others = Resource::ALL.into_iter().fold(Resources::ZERO, |most, r| {
         let borrowed = ceiling.most_below(potential.get(r), tree.weight(seat));
         most.with(r, own.get(r).saturating_add(borrowed))
     });
-    let is_low = |at| tree.share_now(at, &Resources::ZERO) < highest(at);
+    let is_low = |at: Seat| tree.share_now(at, &Resources::ZERO) < highest[at];
     (below_others, above.any(is_low))
 }
 

@@ -95,6 +95,8 @@ struct Target<'a> {
     line: &'a Line,
     /// The last of its jobs that was looked at.
     last: Option<&'a Victim>,
+    /// The shares on its way up, as long as they are what they were; none where nothing may be taken.
+    height: Option<Option<Vec<Share>>>,
 }
 
 impl<'a> Search<'a> {
@@ -273,21 +275,38 @@ impl<'a> Search<'a> {
                 seat: self.start.tree.seat(tenant)?,
                 line,
                 last: None,
+                height: None,
             })
         };
         let mut targets: Vec<Target<'a>> = others.filter_map(target).collect();
         while !self.fits() && self.looked_at < LOOKED_AT_MAX {
-            targets.retain(|target| self.claim.is_open(&self.then.tree, target.seat, rule));
-            let height = |target: &Target<'_>| {
-                let name = Reverse(self.start.tree.id(target.seat));
-                (self.height(target.seat), name)
+            for target in targets.iter_mut().filter(|target| target.height.is_none()) {
+                let is_open = self.claim.is_open(&self.then.tree, target.seat, rule);
+                target.height = Some(is_open.then(|| self.height(target.seat)));
+            }
+            targets.retain(|target| target.height.as_ref().is_some_and(Option::is_some));
+            let name = |target: &Target<'_>| Reverse(self.start.tree.id(target.seat));
+            let order = |a: &Target<'_>, b: &Target<'_>| {
+                let by_height = a.height.cmp(&b.height);
+                by_height.then_with(|| name(a).cmp(&name(b)))
             };
-            let Some(highest) = (0..targets.len()).max_by_key(|i| height(&targets[*i])) else {
+            let highest = (0..targets.len()).max_by(|a, b| order(&targets[*a], &targets[*b]));
+            let Some(highest) = highest else {
                 break;
             };
-            match self.next_of(&mut targets[highest], rule, form) {
-                Some(victim) => self.choose(victim, rule),
-                None => drop(targets.swap_remove(highest)),
+            let Some(victim) = self.next_of(&mut targets[highest], rule, form) else {
+                targets.swap_remove(highest);
+                continue;
+            };
+            self.choose(victim, rule);
+            // Nothing changes for those that share no part of the way up with who has left, unless we do.
+            let tree = &self.then.tree;
+            let left = targets[highest].seat;
+            let is_near = tree.are_kin(left, self.claim.seat);
+            for target in &mut targets {
+                if is_near || tree.are_kin(left, target.seat) {
+                    target.height = None;
+                }
             }
         }
         self.fits()
@@ -316,7 +335,12 @@ impl<'a> Search<'a> {
             target.last = Some(victim);
             if self.may_leave((victim, stay)) {
                 self.looked_at += 1;
-                if self.is_legal(&self.then, &victim.job, rule, form) {
+                let held = Self::held(&self.then, &victim.job);
+                let allows = |(target, held): (Seat, Resources)| {
+                    let tree = &self.then.tree;
+                    self.claim.allows(tree, target, &held, rule, form)
+                };
+                if held.is_some_and(allows) {
                     return Some(&victim.job);
                 }
             }
@@ -344,14 +368,12 @@ impl<'a> Search<'a> {
         tasks.into_iter().flatten().flat_map(Tasks::held).any(suits)
     }
 
-    /// Whether the rule lets the job push out a victim, when `cluster` is the state before that.
-    fn is_legal(&self, cluster: &Cluster, victim: &JobId, rule: Rule, form: Form) -> bool {
-        let state = cluster.jobs.get(victim);
-        let target = state.and_then(|state| cluster.tree.seat(&state.job.tenant));
-        let held = state.map(charged);
-        target.zip(held).is_some_and(|(target, held)| {
-            self.claim.allows(&cluster.tree, target, &held, rule, form)
-        })
+    /// Whose a job is, and what it is charged.
+    fn held(cluster: &Cluster, id: &JobId) -> Option<(Seat, Resources)> {
+        let state = cluster.jobs.get(id)?;
+        let slots = state.tasks.iter().flat_map(|tasks| tasks.held());
+        let held = crate::holdings::charges(&state.job, slots.map(|(slot, _)| slot));
+        Some((cluster.tree.seat(&state.job.tenant)?, held))
     }
 
     /// Has a job leave.
@@ -407,12 +429,16 @@ impl<'a> Search<'a> {
         if self.chosen.iter().all(|(_, rule)| *rule == Rule::Priority) {
             return true;
         }
-        let mut cluster = self.start.clone();
-        let mut before: Option<&JobId> = None;
+        // What they hold of nodes makes no difference.
+        let mut tree = self.start.tree.clone();
         self.chosen.iter().all(|(id, rule)| {
-            before.replace(id).inspect(|id| cluster.vacate(id));
-            self.is_legal(&cluster, id, *rule, Form::Strict)
-                || self.is_legal(&cluster, id, *rule, Form::Initial)
+            let Some((target, held)) = Self::held(self.start, id) else {
+                return false;
+            };
+            let allows = |form| self.claim.allows(&tree, target, &held, *rule, form);
+            let is_legal = allows(Form::Strict) || allows(Form::Initial);
+            tree.remove(target, &held);
+            is_legal
         })
     }
 
@@ -458,10 +484,4 @@ impl<'a> Search<'a> {
 pub(crate) fn loss(milli_gpu: u64, safe: Time, now: Time) -> u64 {
     let span = u64::try_from(now.since(safe).as_millis()).unwrap_or(u64::MAX);
     milli_gpu.saturating_mul(span) / 1000
-}
-
-/// What a running job is charged.
-fn charged(state: &JobState) -> Resources {
-    let slots = state.tasks.iter().flat_map(|tasks| tasks.held());
-    crate::holdings::charges(&state.job, slots.map(|(slot, _)| slot))
 }

@@ -78,10 +78,12 @@ impl Preemptor {
         let Some((theirs, ours)) = theirs.zip(self.share_with_job(tree, common)) else {
             return false;
         };
+        let mut without = tree.without(target, held);
+        let Some((_, without)) = without.find(|(seat, _)| *seat == theirs) else {
+            return false;
+        };
         let before = tree.share_now(theirs, &self.asked);
-        let mut without = tree.clone();
-        without.remove(target, held);
-        let after = without.share_now(theirs, &self.asked);
+        let after = tree.share(theirs, &without, &self.asked);
         let fair = match form {
             Form::Strict => ours <= after,
             Form::Initial => ours < before,

@@ -56,6 +56,11 @@ impl Ord for Ratio {
     /// By cross-multiplication; where that would pass 128 bits, by comparing whole parts and
     /// then the reciprocals of what is left, as Euclid's algorithm does.
     fn cmp(&self, other: &Self) -> Ordering {
+        let all = self.numerator | self.denominator | other.numerator | other.denominator;
+        if all <= u128::from(u64::MAX) {
+            let left = self.numerator * other.denominator;
+            return left.cmp(&(other.numerator * self.denominator));
+        }
         let left = self.numerator.checked_mul(other.denominator);
         let right = other.numerator.checked_mul(self.denominator);
         if let (Some(left), Some(right)) = (left, right) {

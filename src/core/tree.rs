@@ -234,6 +234,30 @@ impl Tree {
         self.way_up(leaf, ROOT).map(climb)
     }
 
+    /// What the leaf, its parent and so on use when the leaf holds this much less: each seat of
+    /// [`Tree::way_up`] to the root, with what [`Tree::remove`] leaves it.
+    pub(crate) fn without(
+        &self,
+        leaf: Seat,
+        amount: &Resources,
+    ) -> impl Iterator<Item = (Seat, Resources)> + '_ {
+        let mut next = crate::node::shrunk(self.usage(leaf), amount);
+        let climb = move |seat: Seat| {
+            let after = next;
+            let branch = &self.shape.branches[seat];
+            let before = self.usage(seat).beyond(&branch.kept);
+            let rest = crate::node::shrunk(self.usage(branch.parent), &before);
+            next = crate::node::grown(&rest, &after.beyond(&branch.kept));
+            (seat, after)
+        };
+        self.way_up(leaf, ROOT).map(climb)
+    }
+
+    /// Whether the ways up from two seats meet below the root.
+    pub(crate) fn are_kin(&self, a: Seat, b: Seat) -> bool {
+        self.way_up(a, ROOT).last() == self.way_up(b, ROOT).last()
+    }
+
     /// The weighted dominant share of a tenant that uses `usage`. Of an internal tenant only the
     /// resources count that are asked for, or complementary children would starve.
     pub(crate) fn share(&self, seat: Seat, usage: &Resources, asked: &Resources) -> Share {
