@@ -370,6 +370,13 @@ impl NodeState {
         let spec = self.spec.as_deref()?;
         Some(room_beside(spec, &[&self.held]))
     }
+
+    /// The room that its description leaves beside what is held and promised, whether or not it takes
+    /// new work.
+    pub(crate) fn room_left(&self) -> Option<Room> {
+        let spec = self.spec.as_deref()?;
+        Some(room_beside(spec, &[&self.held, &self.claimed]))
+    }
 }
 
 fn room_beside(spec: &Spec, taken: &[&Held]) -> Room {

@@ -220,7 +220,14 @@ impl Snapshot {
         known.map_or(asked, |(spec, ask)| spec.room.milli_for(&ask))
     }
 
-    /// Whether a task of this shape finds its GPUs on a node beside what is taken or assumed there
+    /// What of a node is promised to jobs for which others leave.
+    #[must_use]
+    pub fn promised_on(&self, node: &NodeId) -> Resources {
+        let state = self.cluster.nodes.get(node);
+        state.map_or(Resources::ZERO, |state| state.claimed.amounts)
+    }
+
+    /// Whether a task of this shape finds its GPUs on a node beside what is taken, assumed or promised there
     /// and `coming` milli-GPU more, whether or not the node takes new work; `None` on a node that is
     /// unknown.
     #[must_use]
@@ -228,7 +235,7 @@ impl Snapshot {
         let mut state = self.cluster.nodes.get(node)?.clone();
         let gpu = state.held.amounts.get(Resource::Gpu).saturating_add(coming);
         state.held.amounts = state.held.amounts.with(Resource::Gpu, gpu);
-        let room = state.room_unclaimed()?;
+        let room = state.room_left()?;
         let ask = Ask::of(&shape.task, &shape.needs);
         Some(ask.is_some_and(|ask| room.times(&shape.task, &ask) > 0))
     }

@@ -249,7 +249,7 @@ fn is_of_another_plan(pod: &Pod, node: &NodeId) -> bool {
     spec.is_some_and(|spec| !translate::leads_to(&spec, node))
 }
 
-/// A GPU pod that is not ours to queue: any room that is neither taken nor assumed. On nodes that
+/// A GPU pod that is not ours to queue: any room that is not taken, assumed or promised. On nodes that
 /// take no new work kube-scheduler has the last word, for there are pods that tolerate it.
 fn unmanaged<'a>(
     view: &View,
@@ -279,14 +279,15 @@ fn unmanaged<'a>(
     }
 }
 
-/// Whether a node that is known has these GPUs beside what is taken or assumed, and what others are
-/// about to take. Whole cards are counted as kubelet counts them, whichever they are.
+/// Whether a node that is known has these GPUs beside what is taken, assumed or promised, and what others
+/// are about to take. Whole cards are counted as kubelet counts them, whichever they are.
 fn has_room(view: &View, node: &NodeId, shape: &Shape, coming: u64) -> bool {
     let room = match is_part(shape) {
         true => view.snapshot.has_gpus(node, shape, coming),
         false => view.snapshot.unused(node).map(|unused| {
             let unused = unused.beyond(&Resources::ZERO.with(Resource::Gpu, coming));
-            shape.task.fits_in(&unused)
+            let promised = view.snapshot.promised_on(node);
+            shape.task.fits_in(&unused.beyond(&promised))
         }),
     };
     room.unwrap_or(true)

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
-use kube::api::{Api, PostParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, Resource};
 use prorata::api::QueuedJob;
 use prorata_controlplane::{Binaries, ControlPlane, Options, User};
@@ -115,6 +115,15 @@ impl Cluster {
         api.create(&PostParams::default(), &namespace)
             .await
             .unwrap();
+    }
+
+    /// Has a node say whether it is ready, as its kubelet or Kubernetes' node-lifecycle controller would.
+    pub(crate) async fn set_ready(&self, node: &str, ready: &str) {
+        let nodes: Api<Node> = Api::all(self.admin.clone());
+        let condition = json!({ "type": "Ready", "status": ready, "reason": "Test" });
+        let status = Patch::Strategic(json!({ "status": { "conditions": [condition] } }));
+        let params = PatchParams::default();
+        nodes.patch_status(node, &params, &status).await.unwrap();
     }
 
     async fn let_alice_work(&self) {

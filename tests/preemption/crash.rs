@@ -1,5 +1,6 @@
 //! The controller ends after its first write, after a later one, and so on through all that a
-//! story takes. Another one takes over each time, and the story comes to the same as without.
+//! story takes. Another one takes over each time, and the story comes to the same as without; no gang
+//! that stays is bound in part for longer than kube-scheduler takes for all of it.
 
 mod pods;
 mod standing;
@@ -14,6 +15,7 @@ use prorata_controlplane::Process;
 use serde_json::json;
 use tokio::sync::Mutex;
 
+use super::whole::{BOUND_WITHIN, Watched};
 use crate::outage::world::{NODES, World, gang, is_complete, with};
 use standing::{Standing, namespace, told};
 
@@ -241,8 +243,16 @@ impl Teller<'_> {
     /// Plays it, with a crash after so many writes; answers too whether there was one.
     async fn tell(&self, name: &str, crash: Option<u32>) -> (Story, bool) {
         let dog = Watchdog::start(self.world, name, self.pods, crash);
+        let watched = ["stays", "claims"].map(|role| {
+            let job = dog.name(role);
+            Watched::start(self.world, namespace(role), &job, self.pods)
+        });
         let story = self.play(&dog).await;
         assert_told(self.world, name).await;
+        for parts in watched.iter().map(Watched::parts) {
+            let is_whole = |&(lasted, bound)| lasted < BOUND_WITHIN && bound == self.pods;
+            assert!(parts.iter().all(is_whole), "{name}, in part: {parts:?}");
+        }
         let crashed = dog.end().await;
         clear(self.world, name).await;
         (story, crashed)

@@ -2,15 +2,26 @@
 //! stays for a while.
 
 use std::fs;
+use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::json;
 
 use super::MIN_RUNTIME;
 use super::eviction::{delete, fill};
+use super::measured::Scraped;
+use super::whole::is_unschedulable;
 use crate::cluster::requests::suspended;
 use crate::outage::world::{NODES, World, gang, with};
+
+const CALLS: &str = "prorata_extender_request_duration_seconds_count";
+const REFUSED_FOR: Duration = Duration::from_secs(6);
+/// kube-scheduler tries it again for whatever else happens to pods and nodes, some of it here. In a loop
+/// it would call a hundred times.
+const CALLS_MAX: f64 = 12.0;
 
 /// Pods that end so many seconds after they are deleted.
 fn ending_after(job: &Job, seconds: &str) -> Job {
@@ -39,6 +50,7 @@ pub(crate) async fn room_that_is_being_left_is_kept(world: &World) {
     assert_eq!(kept, [NODES[1]; 4]);
     world.submit("red", &gang("kept-from", 1)).await;
     world.until_waiting("red", "kept-from").await;
+    who_is_refused_is_not_tried_again_and_again(world).await;
     assert_eq!(world.pods_of("red", "kept-late").await, 2, "in time");
     world
         .until("it is started on all four", async || {
@@ -53,10 +65,37 @@ pub(crate) async fn room_that_is_being_left_is_kept(world: &World) {
     world.until_running("lab", "kept-for", &[NODES[1]; 4]).await;
     let record = world.record("lab", "kept-for").await.unwrap();
     assert_eq!(record.spec.promise, []);
+    let background = DeleteParams::background();
+    let strangers = world.jobs("free");
+    strangers.delete("stranger", &background).await.unwrap();
     for job in ["kept-old", "kept-soon", "kept-late", "kept-from"] {
         delete(world, "red", job).await;
     }
     world.complete("lab", "kept-for").await;
+}
+
+/// To kube-scheduler there is room for a pod without tenant; Filter has it wait, in words that never
+/// change. Others would be a change of the pod, for which kube-scheduler tries it again, at once.
+async fn who_is_refused_is_not_tried_again_and_again(world: &World) {
+    world.namespace("free", None).await;
+    world.submit("free", &gang("stranger", 1)).await;
+    let pods: Api<Pod> = Api::namespaced(world.cluster.admin.clone(), "free");
+    let is_refused = async || {
+        let all = pods.list(&ListParams::default()).await.unwrap().items;
+        all.iter().any(is_unschedulable)
+    };
+    world.until("it is refused", is_refused).await;
+    let calls = async || {
+        let scraped = Scraped::read(world).await;
+        scraped.sum(CALLS, "verb=\"filter\"")
+    };
+    let before = calls().await;
+    assert!(before > 0.0);
+    tokio::time::sleep(REFUSED_FOR).await;
+    let made = calls().await - before;
+    eprintln!("{made} calls for a pod that is refused for {REFUSED_FOR:?}");
+    assert!(made <= CALLS_MAX, "{made} calls");
+    assert!(is_refused().await);
 }
 
 /// Lets the next controller know how it is to evict.

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, PostParams};
 use prorata::api::State;
 use serde_json::json;
 
@@ -13,16 +13,6 @@ use crate::outage::world::{NODES, World, gang, with};
 /// A Job that must not lose a single pod to a failure.
 fn strict(name: &str, pods: usize) -> k8s_openapi::api::batch::v1::Job {
     with(&gang(name, pods), &[("/spec", "backoffLimit", json!(0))])
-}
-
-async fn set_ready(world: &World, node: &str, ready: &str) {
-    let nodes: Api<Node> = Api::all(world.cluster.admin.clone());
-    let condition = json!({ "type": "Ready", "status": ready, "reason": "Test" });
-    let status = Patch::Strategic(json!({ "status": { "conditions": [condition] } }));
-    nodes
-        .patch_status(node, &PatchParams::default(), &status)
-        .await
-        .unwrap();
 }
 
 const NOT_YET: &str = "example.com/not-yet";
@@ -56,14 +46,14 @@ pub(crate) async fn a_node_is_lost_before_its_pods_come(world: &World) {
             world.pods_of("red", "before").await == 2
         })
         .await;
-    set_ready(world, NODES[0], "Unknown").await;
+    world.cluster.set_ready(NODES[0], "Unknown").await;
     world
         .until("it runs elsewhere", async || {
             open(world, "red", 2).await;
             world.nodes_of("red", "before").await == [NODES[1]; 2]
         })
         .await;
-    set_ready(world, NODES[0], "True").await;
+    world.cluster.set_ready(NODES[0], "True").await;
     world.complete("red", "before").await;
 }
 
@@ -77,14 +67,14 @@ pub(crate) async fn a_node_is_lost_while_its_pods_come(world: &World) {
         .await;
     open(world, "red", 1).await;
     world.until_running("red", "between", &[NODES[0]]).await;
-    set_ready(world, NODES[0], "False").await;
+    world.cluster.set_ready(NODES[0], "False").await;
     world
         .until("it runs elsewhere", async || {
             open(world, "red", 2).await;
             world.nodes_of("red", "between").await == [NODES[1]; 2]
         })
         .await;
-    set_ready(world, NODES[0], "True").await;
+    world.cluster.set_ready(NODES[0], "True").await;
     world.complete("red", "between").await;
 }
 
@@ -100,7 +90,7 @@ pub(crate) async fn a_node_is_lost_under_its_pods(world: &World) {
     world.until_running("red", "after", &[NODES[0]; 3]).await;
     let nodes: Api<Node> = Api::all(world.cluster.admin.clone());
     let lost = nodes.get(NODES[0]).await.unwrap();
-    set_ready(world, NODES[0], "Unknown").await;
+    world.cluster.set_ready(NODES[0], "Unknown").await;
     world
         .until("it runs elsewhere", async || {
             let all = world.nodes_of("red", "after").await;

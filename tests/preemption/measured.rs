@@ -12,10 +12,10 @@ const HEARD_WITHIN: f64 = 120.0;
 const FORETOLD_WITHIN: Duration = Duration::from_secs(150);
 
 /// Series by name, with the labels as Prometheus writes them.
-struct Scraped(BTreeMap<String, f64>);
+pub(super) struct Scraped(BTreeMap<String, f64>);
 
 impl Scraped {
-    async fn read(world: &World) -> Self {
+    pub(super) async fn read(world: &World) -> Self {
         let address = world.site.health;
         let text = tokio::task::spawn_blocking(move || get(address, "/metrics").unwrap());
         let text = text.await.unwrap();
@@ -33,7 +33,7 @@ impl Scraped {
     }
 
     /// Of all series of this name that have a label with this value.
-    fn sum(&self, name: &str, label: &str) -> f64 {
+    pub(super) fn sum(&self, name: &str, label: &str) -> f64 {
         let start = format!("{name}{{");
         let of = self
             .0

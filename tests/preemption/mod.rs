@@ -11,6 +11,7 @@ mod foretold;
 mod kept;
 mod loss;
 mod measured;
+mod tree;
 mod whole;
 
 use std::time::Duration;
@@ -67,6 +68,8 @@ async fn jobs_leave_for_others_and_nothing_is_lost() {
     eviction::a_guarantee_is_claimed_back(&world).await;
     eviction::tenants_show_what_they_hold(&world).await;
     eviction::a_tenant_with_less_of_its_share_gets_it(&world).await;
+    tree::what_is_not_lent_stays_free(&world).await;
+    tree::a_child_claims_what_its_parent_owns(&world).await;
     eviction::a_higher_priority_of_the_same_tenant_goes_first(&world).await;
     eviction::whoever_saved_its_work_last_leaves(&world).await;
     foretold::what_if_tells_what_happens_then(&world).await;
@@ -82,6 +85,7 @@ async fn jobs_leave_for_others_and_nothing_is_lost() {
     let more = whole::add_nodes(&world).await;
     whole::a_gang_of_64_starts_whole(&world).await;
     whole::a_gang_of_64_that_a_node_refuses_is_whole_elsewhere(&world).await;
+    whole::a_gang_of_64_outlives_its_node(&world).await;
     whole::remove_nodes(&world, &more).await;
     churn::nothing_flaps(&world).await;
     measured::a_forecast_is_scored_when_its_job_starts(&world).await;

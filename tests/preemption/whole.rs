@@ -21,14 +21,15 @@ use crate::outage::world::{NODES, World, gang, node};
 
 const GANG: usize = 64;
 /// What the design gives a gang from its first pod on, until all that can be bound are.
-const BOUND_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const BOUND_WITHIN: Duration = Duration::from_secs(30);
 /// The `bindingTimeout` here, and what else it takes to suspend the Job and to have its pods ended.
 const TAKEN_BACK_WITHIN: Duration = Duration::from_secs(4 + 30);
 /// Nodes beside the two that are always there: one more than the gang needs.
 const MORE: usize = 15;
 
-/// What a watch has told of the pods of a Job, change by change.
-struct Watched {
+/// What a watch has told of the pods of a Job of so many, change by change.
+pub(super) struct Watched {
+    pods: usize,
     moments: Arc<Mutex<Vec<Moment>>>,
     task: JoinHandle<()>,
 }
@@ -45,7 +46,7 @@ struct Moment {
 
 impl Watched {
     /// Begins to follow a Job that need not be there yet.
-    fn start(world: &World, namespace: &str, job: &str) -> Self {
+    pub(super) fn start(world: &World, namespace: &str, job: &str, pods: usize) -> Self {
         let api: Api<Pod> = Api::namespaced(world.cluster.admin.clone(), namespace);
         let of_job = format!("batch.kubernetes.io/job-name={job}");
         let of_job = watcher::Config::default().labels(&of_job);
@@ -65,11 +66,15 @@ impl Watched {
                 told.lock().unwrap().push(Moment {
                     at: Instant::now(),
                     bound: pods.values().filter(|pod| node(pod).is_some()).count(),
-                    refused: pods.values().any(is_refused),
+                    refused: pods.values().any(is_unschedulable),
                 });
             }
         });
-        Self { moments, task }
+        Self {
+            pods,
+            moments,
+            task,
+        }
     }
 
     fn moments(&self) -> Vec<Moment> {
@@ -77,10 +82,10 @@ impl Watched {
     }
 
     /// How long some of its pods were bound and others not, each time, and how many were in the end.
-    fn parts(&self) -> Vec<(Duration, usize)> {
+    pub(super) fn parts(&self) -> Vec<(Duration, usize)> {
         let (mut parts, mut since) = (Vec::new(), None);
         for moment in self.moments() {
-            let is_part = (1..GANG).contains(&moment.bound);
+            let is_part = (1..self.pods).contains(&moment.bound);
             match since {
                 None if is_part => since = Some(moment.at),
                 Some(began) if !is_part => {
@@ -101,7 +106,7 @@ impl Drop for Watched {
     }
 }
 
-fn is_refused(pod: &Pod) -> bool {
+pub(super) fn is_unschedulable(pod: &Pod) -> bool {
     let conditions = pod
         .status
         .iter()
@@ -138,7 +143,7 @@ pub(crate) async fn remove_nodes(world: &World, more: &[String]) {
 
 /// While there is room for 63, none of it is made.
 pub(crate) async fn a_gang_of_64_starts_whole(world: &World) {
-    let watched = Watched::start(world, "blue", "whole");
+    let watched = Watched::start(world, "blue", "whole", GANG);
     // Of 68 GPUs five are taken.
     world.submit("blue", &gang("one", 5)).await;
     world
@@ -176,7 +181,7 @@ pub(crate) async fn a_gang_of_64_starts_whole(world: &World) {
 /// another pod says there: what kube-scheduler has bound by then is taken back, and all of it runs
 /// elsewhere.
 pub(crate) async fn a_gang_of_64_that_a_node_refuses_is_whole_elsewhere(world: &World) {
-    let watched = Watched::start(world, "blue", "refused");
+    let watched = Watched::start(world, "blue", "refused", GANG);
     world.submit("blue", &gated("refused", GANG)).await;
     world
         .until("its pods are born", async || {
@@ -223,4 +228,39 @@ pub(crate) async fn a_gang_of_64_that_a_node_refuses_is_whole_elsewhere(world: &
     world.complete("blue", "refused").await;
     let job = world.job("blue", "refused").await;
     assert_eq!(job.status.unwrap().failed, None, "no pod counts as failed");
+}
+
+/// One of its nodes is lost when none of its pods is bound, when half of them are, and when all are.
+pub(crate) async fn a_gang_of_64_outlives_its_node(world: &World) {
+    for bound in [0, GANG / 2, GANG] {
+        let name = format!("lost-{bound}");
+        world.submit("blue", &gated(&name, GANG)).await;
+        world
+            .until("its pods are born", async || {
+                world.pods_of("blue", &name).await == GANG
+            })
+            .await;
+        open(world, "blue", bound).await;
+        world
+            .until("so many are bound", async || {
+                world.nodes_of("blue", &name).await.len() == bound
+            })
+            .await;
+        let record = world.record("blue", &name).await.unwrap();
+        let lost = record.spec.admission.unwrap().placement[0].node.clone();
+        world.cluster.set_ready(&lost, "Unknown").await;
+        let patience = Duration::from_secs(90);
+        world
+            .until_within("all 64 run elsewhere", patience, async || {
+                open(world, "blue", GANG).await;
+                let nodes = world.nodes_of("blue", &name).await;
+                nodes.len() == GANG && !nodes.contains(&lost)
+            })
+            .await;
+        world.until_told("blue", &name, "Requeued", &lost).await;
+        world.cluster.set_ready(&lost, "True").await;
+        world.complete("blue", &name).await;
+        let job = world.job("blue", &name).await;
+        assert_eq!(job.status.unwrap().failed, None, "no pod counts as failed");
+    }
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 use prorata_core::{
-    Decision, Event, Gpus, Hold, Job, JobId, Mode, Node, Place, Policy, Scheduler, Tenant, Time,
+    Decision, Event, Gpus, Hold, Job, JobId, Mode, Node, Place, Policy, Scheduler, TaskId, Tenant,
+    Time,
 };
 use serde_json::{Value, json};
 
@@ -147,6 +148,45 @@ fn other_pods_get_only_what_is_not_promised() {
     );
     let answer = ask(Some(&view), "other", "x", "", 3);
     assert_eq!(answer["FailedNodes"], json!({"a": NO_ROOM, "b": NO_ROOM}));
+}
+
+/// Two leave for a third. One is gone.
+#[test]
+fn other_pods_do_not_get_what_is_left_for_a_job() {
+    let mut core = Scheduler::new(Policy::default());
+    let node = Node {
+        allocatable: Resources::gpus(2),
+        ..Node::new("a")
+    };
+    core.observe(Time::ZERO, Event::NodeSeen(node));
+    core.observe(Time::ZERO, Event::TenantChanged(Tenant::new("red")));
+    let job = |name: &str, gang, priority| Job {
+        priority,
+        ..Job::new(
+            JobId::new("red", name, name),
+            "red".into(),
+            gang,
+            Resources::gpus(1),
+        )
+    };
+    for name in ["one", "two"] {
+        core.observe(Time::ZERO, Event::JobSubmitted(job(name, 1, 0)));
+    }
+    let task = |name: &str| TaskId {
+        job: JobId::new("red", name, name),
+        index: 0,
+    };
+    assert_eq!(core.cycle(Time::ZERO).decisions.len(), 2);
+    for name in ["one", "two"] {
+        core.observe(Time::ZERO, Event::TaskBound(task(name), "a".into()));
+    }
+    core.observe(Time::ZERO, Event::JobSubmitted(job("both", 2, 1)));
+    assert_eq!(core.cycle(Time::ZERO).decisions.len(), 2, "both leave");
+    core.observe(Time::ZERO, Event::TaskFinished(task("one")));
+    let view = View::of(core.snapshot());
+    assert_eq!(view.snapshot.unused(&"a".into()), Some(Resources::gpus(1)));
+    let answer = ask(Some(&view), "other", "x", "", 1);
+    assert_eq!(answer["NodeNames"], json!(["b"]), "which is not known");
 }
 
 #[test]
