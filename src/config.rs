@@ -124,7 +124,7 @@ pub struct Configuration {
     pub budgets: Option<Budgets>,
 }
 
-/// Where probes ask: `/livez` and `/readyz`.
+/// Where probes ask (`/livez`, `/readyz`), and Prometheus (`/metrics`).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Health {

@@ -63,6 +63,8 @@ fn chart_and_kustomize_base_hold_these_very_bytes() {
             compare_text(&format!("{place}/{}", part.file), &part.text);
         }
     }
+    let definitions = String::from_utf8(prorata(&["crds"]).stdout).unwrap();
+    compare_text("deploy/kustomize/base/crds.yaml", &definitions);
     let agent = install::agent::render().unwrap();
     compare_text("deploy/kustomize/agent/permissions.yaml", &agent);
     compare_text("deploy/helm/prorata/files/agent-permissions.yaml", &agent);

@@ -9,6 +9,8 @@ mod pair;
 mod proxy;
 mod trouble;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt as _;
@@ -101,11 +103,12 @@ async fn a_paused_leader_is_succeeded_and_does_no_harm(world: &World, pair: &Pai
 
 /// With the watches every write is cut too, so that answers get lost.
 async fn watches_that_are_cut_every_second_lose_nothing(world: &World, pair: &Pair) {
-    let proxy = pair.api_server.clone();
+    let (proxy, cut) = (pair.api_server.clone(), Arc::new(AtomicUsize::new(0)));
+    let told = cut.clone();
     let cutter = tokio::spawn(async move {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            proxy.cut();
+            told.fetch_add(proxy.cut(), Ordering::Relaxed);
         }
     });
     let names: Vec<String> = (0..6).map(|n| format!("cut-{n}")).collect();
@@ -114,6 +117,9 @@ async fn watches_that_are_cut_every_second_lose_nothing(world: &World, pair: &Pa
     }
     finish(world, &names).await;
     cutter.abort();
+    let cut = cut.load(Ordering::Relaxed);
+    eprintln!("{cut} connections were cut");
+    assert!(cut >= 2, "at least once those of both");
 }
 
 async fn an_api_server_that_restarts_loses_nothing(world: &mut World, pair: &Pair) {

@@ -1,14 +1,14 @@
 //! Two controllers behind a balancer. They reach the API server through something that may fail.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use prorata_controlplane::{Process, User};
 
 use super::proxy::Proxy;
-use crate::cluster::controller::replay_all;
+use crate::cluster::controller::{free_address, replay_all};
 use crate::outage::world::World;
 
 /// The two, and what stands around them.
@@ -194,9 +194,4 @@ impl Pair {
             tokio::task::spawn_blocking(move || crate::cluster::controller::get(address, path));
         asked.await.unwrap()
     }
-}
-
-pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }

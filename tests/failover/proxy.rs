@@ -65,9 +65,11 @@ impl Proxy {
         *self.targets.lock().unwrap() = targets;
     }
 
-    /// Cuts every connection.
-    pub(crate) fn cut(&self) {
+    /// Cuts every connection; how many there were.
+    pub(crate) fn cut(&self) -> usize {
+        let open = self.cuts.receiver_count();
         self.cuts.send_modify(|cuts| *cuts += 1);
+        open
     }
 
     async fn serve(self, client: TcpStream, target: SocketAddr) {

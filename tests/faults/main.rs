@@ -40,19 +40,12 @@ use world::World;
 const SEEDS: u64 = 120;
 const THREADS: u64 = 2;
 
-/// Seeds that once failed. Pods of a Job's next start, seen before the start itself, were taken for
-/// those of its last, and its places were given away (28, 75); two pods were told the same place
-/// (38); a pod of an earlier start had the place of one of this (48, 141); two admissions had one
-/// number (118); a record said nothing any more of the admission by which its Job still ran (15). What
-/// a seed tells has changed since for these. A job that was evicted, or deleted, before its bound pods
-/// had been seen gave its room away (290, 543); a patch on its way started a Job by an admission
-/// that its record had given up (177); a Job whose record, or whose namespace, was heard of late was
-/// admitted anew, or lost its admission (804); a pod was told a place that its gang had planned and did
-/// not hold any more (191); a replica went on telling a pod a place that another had told (1090); two
-/// admissions of one Job had one number, after lists that were old (1676).
-const FAILED_ONCE: [u64; 14] = [
-    15, 28, 38, 48, 75, 118, 141, 177, 191, 290, 543, 804, 1090, 1676,
-];
+/// Seeds beyond the first whose stories have what is rare: a job that is evicted, or deleted, before its
+/// bound pods have been seen (290, 543); a patch on its way that starts a Job by an admission which its
+/// record has given up (177); a Job whose record, or whose namespace, is heard of late (804); a pod that
+/// could be told a place which its gang does not hold any more (191), or which another replica has told
+/// (1090); admissions after lists that are old (1676).
+const RARE: [u64; 7] = [177, 191, 290, 543, 804, 1090, 1676];
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
@@ -138,8 +131,8 @@ fn no_gpu_is_given_twice_and_no_job_is_lost() {
 }
 
 #[test]
-fn what_failed_once_does_not_again() {
-    for seed in FAILED_ONCE {
+fn what_is_rare_breaks_nothing() {
+    for seed in RARE {
         run(seed);
     }
 }

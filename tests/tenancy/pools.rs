@@ -8,7 +8,7 @@ use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ListParams, PostParams};
 use kube::runtime::watcher;
 use prorata::api::{QueuedJob, State, Tenant};
 use serde_json::{Value, json};
@@ -233,22 +233,13 @@ async fn those_of_the_pool_leave_for_each_other(world: &World) {
     );
 }
 
-async fn set_ready(world: &World, node: &str, ready: &str) {
-    let condition = json!({ "type": "Ready", "status": ready, "reason": "Test" });
-    let status = Patch::Strategic(json!({ "status": { "conditions": [condition] } }));
-    nodes(world)
-        .patch_status(node, &PatchParams::default(), &status)
-        .await
-        .unwrap();
-}
-
 /// A node of the pool, and then one of the others: whoever was there waits for its own.
 async fn nodes_are_lost(world: &World) {
     let on = places(world, "ml-clinic-prod", "serve").await;
     let [node] = &*on else {
         panic!("{on:?}");
     };
-    set_ready(world, node, "Unknown").await;
+    world.cluster.set_ready(node, "Unknown").await;
     let other = POOL.into_iter().find(|other| other != node).unwrap();
     // It has the other node of the pool from those that borrow it.
     until_it_runs(world, "ml-clinic-prod", "serve", &[other]).await;
@@ -256,12 +247,12 @@ async fn nodes_are_lost(world: &World) {
         admitted(world, "ml-clinic-dev").await == 0
     })
     .await;
-    set_ready(world, node, "True").await;
+    world.cluster.set_ready(node, "True").await;
     eventually("somebody borrows again", || async {
         admitted(world, "ml-clinic-dev").await == 1
     })
     .await;
-    set_ready(world, OTHERS[0], "Unknown").await;
+    world.cluster.set_ready(OTHERS[0], "Unknown").await;
     eventually("one waits", || async {
         admitted(world, "ml-lab-dev").await == 1
     })
@@ -280,7 +271,7 @@ async fn nodes_are_lost(world: &World) {
     .await;
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     assert_eq!(admitted(world, "ml-lab-dev").await, 1);
-    set_ready(world, OTHERS[0], "True").await;
+    world.cluster.set_ready(OTHERS[0], "True").await;
     eventually("it runs again", || async {
         admitted(world, "ml-lab-dev").await == 2
     })

@@ -2,14 +2,14 @@
 
 use futures::{StreamExt, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::DynamicObject;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 use tracing::warn;
 
-use super::work::{self, Work};
+use super::work::{self, Removal, Work};
 use crate::api::{Tenant, labels};
 use crate::effects::{Failure, fault};
 use crate::tenancy::object::{Kind, Wanted};
@@ -87,8 +87,8 @@ impl Writer {
                 break;
             }
         }
-        for key in &work.removals {
-            match self.remove(key).await {
+        for removal in &work.removals {
+            match self.remove(removal).await {
                 Ok(()) => outcome.removed += 1,
                 Err(failure) => outcome.failures.push(failure),
             }
@@ -115,14 +115,23 @@ impl Writer {
         }
     }
 
-    async fn remove(&self, key: &Key) -> Result<(), String> {
+    async fn remove(&self, Removal { key, uid }: &Removal) -> Result<(), String> {
         let api = self.api(key.0, key.1.as_deref());
-        match api.delete(&key.2, &DeleteParams::default()).await {
+        let preconditions = Preconditions {
+            uid: uid.clone(),
+            resource_version: None,
+        };
+        let params = DeleteParams {
+            preconditions: Some(preconditions),
+            ..DeleteParams::default()
+        };
+        match api.delete(&key.2, &params).await {
             Ok(_) => {
                 fault::after_write();
                 Ok(())
             }
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            // It is gone, or another by now.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
             Err(error) => Err(format!("{}: {}", work::title_of(key), Failure::from(error))),
         }
     }

@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use kube::core::DynamicObject;
 use tracing::warn;
 
 use crate::api::{Tenant, labels};
@@ -23,13 +24,29 @@ pub(super) struct Work {
     /// Objects that are missing or not as they are wanted.
     pub(super) writes: Vec<Wanted>,
     /// Objects that are not wanted any more.
-    pub(super) removals: Vec<Key>,
+    pub(super) removals: Vec<Removal>,
     /// What somebody else changed or took away, in a few words each.
     pub(super) drift: Vec<(Key, String)>,
     /// What is in the way because it is somebody else's, in a few words each.
     pub(super) foreign: Vec<String>,
     /// What the Tenant says when all is done; `None` where it says nothing of the sort.
     pub(super) condition: Option<Condition>,
+}
+
+/// An object that is to go, and no later one of its name.
+#[derive(Clone, Debug)]
+pub(super) struct Removal {
+    pub(super) key: Key,
+    pub(super) uid: Option<String>,
+}
+
+impl Removal {
+    fn of((key, object): (&Key, &DynamicObject)) -> Self {
+        Self {
+            key: key.clone(),
+            uid: object.uid(),
+        }
+    }
 }
 
 impl Work {
@@ -63,7 +80,7 @@ impl Work {
             .of_team(team)
             .filter(|((kind, ..), _)| *kind == Kind::RoleBinding);
         let work = Self {
-            removals: bindings.map(|(key, _)| key.clone()).collect(),
+            removals: bindings.map(Removal::of).collect(),
             ..Self::nothing(team, None)
         };
         work.is_some().then_some(work)
@@ -109,7 +126,11 @@ impl Work {
                 .into_iter()
                 .chain(changed.into_iter().map(|(object, _)| object))
                 .collect(),
-            removals: unwanted,
+            removals: store
+                .of_team(team)
+                .filter(|(key, _)| unwanted.contains(key))
+                .map(Removal::of)
+                .collect(),
             drift,
             foreign,
             condition,
