@@ -57,7 +57,7 @@ pub fn validating(gpu_resource: &str) -> Vec<ValidatingAdmissionPolicy> {
         isolation::jobs(gpu_resource),
         isolation::pods(gpu_resource),
         isolation::deletions(),
-        isolation::deletes(),
+        isolation::deletes(gpu_resource),
         isolation::priorities(),
         queuedjobs::guard(),
         gpunodes::guard(),

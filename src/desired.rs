@@ -45,7 +45,7 @@ pub fn effect(
         return match observed.is_free(view) {
             true => Some(freed(view)),
             false if observed.is_found(view) => Some(found(view)),
-            false => finished(view, record?, now),
+            false => finished(observed, view, record?, now),
         };
     };
     let leaver = observed.leaver(uid);
@@ -167,11 +167,19 @@ fn nothing(view: &JobView) -> Effect {
 }
 
 /// A job that is over keeps its record, which says so, until it is deleted.
-fn finished(view: &JobView, record: &RecordView, now: Timestamp) -> Option<Effect> {
+fn finished(
+    observed: &Observed,
+    view: &JobView,
+    record: &RecordView,
+    now: Timestamp,
+) -> Option<Effect> {
     // It may have ended before anybody wrote that it waits no more.
     let has_run = view.epoch.is_some() && view.begun.is_some();
     let runs = Standing::of(&Verdict::Running, None);
+    let pods = pods::end(observed, view);
     let effect = Effect {
+        notice: pods.as_ref().and_then(|pods| pods::notice(pods, true)),
+        pods,
         record: record_write(Some(record), None, &Standing::finished(), None, now),
         condition: condition(&runs, view, now).filter(|_| has_run),
         ..nothing(view)

@@ -20,6 +20,7 @@ use deadlines::Unplaced;
 use departed::Departed;
 use followed::Waiting;
 use groups::Groups;
+use outliving::Outlived;
 use owners::Owners;
 
 /// UID of an object.
@@ -81,6 +82,8 @@ pub struct Observed {
     /// Started Jobs whose pods are not all made or placed, since when as far as anybody has
     /// looked at the clock.
     incomplete: BTreeMap<Uid, Option<Time>>,
+    /// Objects of operators that are over, while pods of theirs run on.
+    outlived: BTreeMap<Uid, Outlived>,
     /// Jobs whose pods could not be placed.
     unplaced: BTreeMap<Uid, Unplaced>,
     /// Jobs that disturb others on shared GPUs.
@@ -469,6 +472,7 @@ mod followed;
 mod found;
 mod groups;
 mod nodes;
+mod outliving;
 mod owners;
 mod pods;
 mod released;

@@ -21,7 +21,7 @@ pub(super) fn write(observed: &Observed, snapshot: &Snapshot, view: &JobView) ->
     }
     let members = observed.members(view.id.uid());
     if let Some(leaver) = observed.leaver(view.id.uid()) {
-        let stay = |(_, gated): &&(&PodView, &Gated)| !gated.is_waiting && !gated.is_leaving;
+        let stay = |(pod, gated): &&(&PodView, &Gated)| !gated.is_waiting && !pod.is_leaving;
         let pods: Vec<PodName> = members.iter().filter(stay).map(name).collect();
         return (!pods.is_empty()).then(|| match leaver.insists() {
             true => PodsWrite::Delete(pods),
@@ -32,6 +32,16 @@ pub(super) fn write(observed: &Observed, snapshot: &Snapshot, view: &JobView) ->
     let places = snapshot.placement(&view.id)?;
     let pods = let_go(plan, places, &members);
     (!pods.is_empty()).then_some(PodsWrite::LetGo(pods))
+}
+
+/// Ends pods that have run on for too long since what they are of was over.
+pub(super) fn end(observed: &Observed, view: &JobView) -> Option<PodsWrite> {
+    let overdue = observed.overdue(view.id.uid()).map(|pod| PodName {
+        name: pod.name.clone(),
+        uid: pod.uid.clone(),
+    });
+    let pods: Vec<_> = overdue.collect();
+    (!pods.is_empty()).then_some(PodsWrite::End(pods))
 }
 
 /// Tells pods of a Job their nodes that kube-scheduler has not looked at: it tries such a node first.
@@ -56,7 +66,7 @@ pub(super) const fn may_be_made(write: &PodsWrite, may_start: bool, stops: bool)
     match write {
         PodsWrite::LetGo(_) => may_start,
         PodsWrite::Nominate(_) => !stops,
-        PodsWrite::Evict(_) | PodsWrite::Delete(_) => true,
+        PodsWrite::Evict(_) | PodsWrite::Delete(_) | PodsWrite::End(_) => true,
     }
 }
 
@@ -85,7 +95,7 @@ fn let_go(
     let nodes = free.filter_map(|seat| node(seat).cloned());
     let waiting = members
         .iter()
-        .filter(|(_, gated)| gated.is_waiting && !gated.is_leaving);
+        .filter(|(pod, gated)| gated.is_waiting && !pod.is_leaving);
     waiting.map(name).zip(nodes).collect()
 }
 
@@ -115,6 +125,10 @@ pub(super) fn notice(write: &PodsWrite, was_told: bool) -> Option<Notice> {
         PodsWrite::Delete(_) => (
             "Evicted",
             "its place is another's, and a PodDisruptionBudget has put that off for long enough: it is deleted",
+        ),
+        PodsWrite::End(_) => (
+            "PodsEnded",
+            "it is over, and pods of it with GPUs have run on for preemption.victimTimeout: they are deleted",
         ),
     };
     Some(Notice {

@@ -28,6 +28,7 @@ fn pod(uid: &str, gpus: u64) -> Object {
         nominated: None,
         unschedulable: None,
         overlooked: None,
+        is_leaving: false,
         is_over: false,
         gated: None,
     })

@@ -53,11 +53,12 @@ pub(super) async fn announce(api: &Api<Pod>, name: &str, uid: &str) -> kube::Res
     api.patch_status(name, &params, &patch).await.map(drop)
 }
 
-/// Deletes the pod of this name and UID, whatever budgets say; it has its grace period.
+/// Deletes the pod of this name and UID, whatever budgets say; answers with it while it has its grace
+/// period.
 ///
 /// # Errors
 /// 404 and 409 when it is gone, or another by now.
-pub(super) async fn delete(api: &Api<Pod>, name: &str, uid: &str) -> kube::Result<()> {
+pub(super) async fn delete(api: &Api<Pod>, name: &str, uid: &str) -> kube::Result<Option<Pod>> {
     let preconditions = kube::api::Preconditions {
         uid: Some(uid.to_owned()),
         resource_version: None,
@@ -66,7 +67,7 @@ pub(super) async fn delete(api: &Api<Pod>, name: &str, uid: &str) -> kube::Resul
         preconditions: Some(preconditions),
         ..DeleteParams::default()
     };
-    api.delete(name, &params).await.map(drop)
+    Ok(api.delete(name, &params).await?.left())
 }
 
 #[cfg(test)]

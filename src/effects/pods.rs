@@ -34,6 +34,8 @@ pub enum PodsWrite {
     Evict(Vec<PodName>),
     /// Each is deleted: a PodDisruptionBudget has said no for long enough.
     Delete(Vec<PodName>),
+    /// Each is deleted: what it is of is over.
+    End(Vec<PodName>),
 }
 
 impl PodsWrite {
@@ -41,7 +43,7 @@ impl PodsWrite {
     pub(super) fn requests(&self) -> u32 {
         let requests = match self {
             Self::LetGo(pods) | Self::Nominate(pods) => pods.len(),
-            Self::Evict(pods) => pods.len(),
+            Self::Evict(pods) | Self::End(pods) => pods.len(),
             Self::Delete(pods) => 2 * pods.len(),
         };
         u32::try_from(requests).unwrap_or(u32::MAX)
@@ -69,6 +71,7 @@ impl Writer {
             }
             PodsWrite::Evict(pods) => collect(pods.iter().map(|pod| evict(&api, pod))).await,
             PodsWrite::Delete(pods) => collect(pods.iter().map(|pod| delete(&api, pod))).await,
+            PodsWrite::End(pods) => collect(pods.iter().map(|pod| self.end(&api, pod))).await,
         }
     }
 
@@ -89,6 +92,15 @@ impl Writer {
             .await?;
         fault::after_write();
         Ok(Some(PodView::new(&written, &self.gpu_resource)))
+    }
+
+    async fn end(&self, api: &Api<Pod>, pod: &PodName) -> kube::Result<Option<PodView>> {
+        let answer = eviction::delete(api, &pod.name, &pod.uid).await;
+        fault::after_write();
+        match answer {
+            Ok(leaving) => Ok(leaving.map(|pod| PodView::new(&pod, &self.gpu_resource))),
+            Err(error) => left(Err(error)),
+        }
     }
 
     /// A pod that has a node by now takes no other: that is news to come, as if it had gone.
@@ -134,7 +146,7 @@ async fn delete(api: &Api<Pod>, pod: &PodName) -> kube::Result<Option<PodView>> 
     }
     let answer = eviction::delete(api, &pod.name, &pod.uid).await;
     fault::after_write();
-    left(answer)
+    left(answer.map(drop))
 }
 
 /// Whoever is gone, or another by now, has left.

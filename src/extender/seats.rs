@@ -177,6 +177,7 @@ mod tests {
             nominated: None,
             unschedulable: None,
             overlooked: None,
+            is_leaving: false,
             is_over: false,
             gated: None,
         });

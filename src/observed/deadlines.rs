@@ -121,6 +121,7 @@ impl Observed {
             .chain(put_off)
             .chain(avoided)
             .chain(back)
+            .chain(self.next_overdue())
             .min()
     }
 
@@ -132,6 +133,7 @@ impl Observed {
         self.give_up_victims(now, &mut expired.news);
         self.take_back_starts(now, &mut expired);
         self.let_back(now, &mut expired.news);
+        self.end_outliving(now, &mut expired.news);
         for (uid, unplaced) in &mut self.unplaced {
             if unplaced.until <= now && unplaced.is_heeded() {
                 unplaced.avoided.clear();
@@ -318,7 +320,7 @@ impl Observed {
         let ends_nothing = view.at_once || !plan.has_pods();
         let comes_anew = ends_nothing
             && plan.has_fewer_than(missed)
-            && self.unplaced_pods(uid) > self.terminating(view);
+            && self.unplaced_pods(uid) > self.ending(view);
         if !plan.awaits_pods() && !comes_anew {
             self.incomplete.remove(uid);
             self.unplaced.remove(uid);
@@ -334,7 +336,7 @@ impl Observed {
 }
 
 /// What is due although nobody has looked at the clock yet is due now.
-fn due(since: Option<Time>, patience: Duration) -> Time {
+pub(super) fn due(since: Option<Time>, patience: Duration) -> Time {
     since.map_or(Time::ZERO, |since| since + patience)
 }
 

@@ -356,7 +356,7 @@ impl Observed {
     }
 
     /// The bound pods of a Job, or of an object of an operator's and its parts, each with its node.
-    fn bound_pods_of(&self, uid: &str) -> impl Iterator<Item = (&PodView, &NodeId)> {
+    pub(super) fn bound_pods_of(&self, uid: &str) -> impl Iterator<Item = (&PodView, &NodeId)> {
         let namespace = self.jobs.get(uid).map(|view| view.id.namespace());
         let theirs = self.pods.values().filter(move |pod| {
             let is_near = namespace.is_none_or(|namespace| namespace == pod.namespace);

@@ -237,7 +237,7 @@ impl Observed {
         let members = members.filter_map(|uid| self.pods.get(uid));
         let leaves = |pod: &&PodView| {
             let on_lost = pod.node.as_ref().is_some_and(|node| self.is_lost(node));
-            pod.gated.as_ref().is_some_and(|gated| gated.is_leaving) && !on_lost
+            pod.gated.is_some() && pod.is_leaving && !on_lost
         };
         let waits = |uid: &&Uid| !self.plans.contains_key(*uid);
         let mut heirs = self.followers(gang).filter(waits);

@@ -178,6 +178,14 @@ impl Observed {
         all.map(|view| view.terminating as usize).sum()
     }
 
+    /// Those of them that are waited for: not the ones on lost nodes.
+    pub(super) fn ending(&self, view: &JobView) -> usize {
+        let lost = self.bound_pods_of(view.id.uid()).filter(|(pod, node)| {
+            pod.is_leaving && super::pods::asks(&pod.takes) && self.is_lost(node)
+        });
+        self.terminating(view).saturating_sub(lost.count())
+    }
+
     /// Whether every part of an object has ended its pods.
     pub(super) fn parts_are_quiet(&self, uid: &str) -> bool {
         let parts = self.all_parts(uid);

@@ -9,7 +9,8 @@ use crate::translate::{Form, PodView};
 impl Observed {
     pub(super) fn put_pod(&mut self, mut pod: PodView, news: &mut News) {
         let uid = pod.uid.clone();
-        self.unscheduled.remove(&uid);
+        let unplaced = self.unscheduled.remove(&uid);
+        news.touched.extend(unplaced.map(|pod| pod.job));
         news.touched.extend(self.coming.end(&uid));
         let known = self.pods.get(&uid);
         let is_newer = |known: &PodView| known.gated.is_some() && known.version > pod.version;

@@ -54,6 +54,7 @@ fn pod(uid: &str, namespace: &str) -> Object {
         nominated: None,
         unschedulable: None,
         overlooked: None,
+        is_leaving: false,
         is_over: false,
         gated: None,
     })

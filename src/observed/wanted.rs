@@ -39,6 +39,7 @@ impl Observed {
                 self.detach_lost(uid, news);
             }
             self.await_binding(uid);
+            self.await_ends(uid);
             if self.bypasses(uid) {
                 self.bypass(uid, news);
             } else {

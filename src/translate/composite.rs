@@ -357,6 +357,18 @@ mod tests {
     }
 
     #[test]
+    fn what_wants_a_domain_for_itself_says_that_it_cannot_be_planned() {
+        let exclusive = json!({"annotations": {EXCLUSIVE: "rack"}});
+        let jobs = jobs("a", 2, 1, template(1, 1));
+        let spec = json!({"replicatedJobs": [jobs]});
+        let all = view("JobSet", exclusive.clone(), spec, json!({}));
+        assert!(all.obstacle.unwrap().contains(EXCLUSIVE));
+        let mut one = jobs;
+        one["template"]["metadata"] = exclusive;
+        assert!(job_set(&[one]).obstacle.unwrap().contains(EXCLUSIVE));
+    }
+
+    #[test]
     fn roles_of_an_operator_are_read_by_the_table() {
         let spec = json!({
             "runPolicy": {"suspend": true, "activeDeadlineSeconds": 60},
@@ -413,10 +425,31 @@ mod tests {
     }
 
     #[test]
+    fn pods_that_start_at_once_are_of_use_only_together() {
+        let at_once = |spec: Value| {
+            let mut jobs = json!({"name": "a", "replicas": 2, "template": {"spec": spec}});
+            jobs["template"]["spec"]["template"] = template(1, 1);
+            job_set(&[jobs]).at_once
+        };
+        assert!(at_once(json!({})), "one pod of each Job");
+        assert!(at_once(json!({"parallelism": 3, "completions": 3})));
+        assert!(!at_once(json!({"parallelism": 3})), "until one succeeds");
+        assert!(!at_once(json!({"parallelism": 1, "completions": 3})));
+    }
+
+    #[test]
     fn an_order_of_start_is_no_reason_to_miss_pods() {
         let first = jobs("a", 1, 2, template(1, 1));
         let mut second = jobs("b", 1, 2, template(1, 1));
         assert_eq!(job_set(&[first.clone(), second.clone()]).active, 0);
+        let in_order = |order: &str| {
+            let spec = json!({
+                "replicatedJobs": [first.clone(), second.clone()],
+                "startupPolicy": {"startupPolicyOrder": order},
+            });
+            view("JobSet", json!({}), spec, json!({})).active
+        };
+        assert_eq!((in_order("AnyOrder"), in_order("InOrder")), (0, 4));
         second["dependsOn"] = json!([{"name": "a", "status": "Complete"}]);
         assert_eq!(job_set(&[first, second]).active, 4);
     }

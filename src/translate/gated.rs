@@ -35,8 +35,6 @@ pub struct Gated {
     pub is_waiting: bool,
     /// Nobody else's gate does.
     pub is_ready: bool,
-    /// It is being deleted.
-    pub is_leaving: bool,
     /// Whether it may be evicted.
     pub preemptible: bool,
     /// What it demands of its node.
@@ -78,7 +76,6 @@ impl Gated {
             size,
             is_waiting: gates().any(|gate| gate.name == labels::GATE),
             is_ready: gates().all(|gate| gate.name == labels::GATE),
-            is_leaving: metadata.deletion_timestamp.is_some(),
             preemptible: controller.is_some()
                 || annotation(metadata, labels::PREEMPTIBLE) == Some("true"),
             controller: controller.map(|owner| (owner.uid.clone(), owner.kind.clone())),
@@ -178,7 +175,7 @@ pub fn group(uid: &str, name: Option<&str>, size: u32, pods: &[(&PodView, &Gated
         ended: None,
         has_ended: false,
         // Others may still join a gang.
-        is_leaving: alone && asked.is_leaving,
+        is_leaving: alone && first.is_leaving,
         gang: size,
         remaining: size,
         at_once: false,

@@ -268,7 +268,10 @@ fn is_told_by_index(spec: &k8s::JobSpec) -> bool {
 }
 
 pub(super) fn is_at_once(spec: &k8s::JobSpec) -> bool {
-    let all = spec.completions.and_then(|all| u32::try_from(all).ok());
+    // In the template of another object nothing has been filled in.
+    let alone = spec.parallelism.is_none().then_some(1);
+    let all = spec.completions.or(alone);
+    let all = all.and_then(|all| u32::try_from(all).ok());
     all.is_some_and(|all| all <= gang(spec))
 }
 

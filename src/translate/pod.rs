@@ -58,6 +58,8 @@ pub struct PodView {
     pub unschedulable: Option<String>,
     /// The node of its place, where kube-scheduler has not looked at it.
     pub overlooked: Option<NodeId>,
+    /// It is being deleted.
+    pub is_leaving: bool,
     /// Succeeded or failed: its containers are gone and its resources free.
     pub is_over: bool,
     /// More of it, if it came into the queue by itself.
@@ -113,6 +115,7 @@ impl PodView {
             overlooked: unplaced(pod, "SchedulerError")
                 .and_then(overlooked_in)
                 .map(NodeId::from),
+            is_leaving: pod.metadata.deletion_timestamp.is_some(),
             is_over: matches!(phase, Some("Succeeded" | "Failed")),
             gated,
         }

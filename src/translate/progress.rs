@@ -51,11 +51,34 @@ fn count(job: &k8s::Job, of: fn(&k8s::JobStatus) -> Option<i32>) -> u32 {
     u32::try_from(count).unwrap_or_default()
 }
 
-/// Pods that have to succeed still; as many as can be counted where it does not say how many.
+/// Pods that Kubernetes still waits for: what has succeeded, or failed for good, is not made anew. Where
+/// a Job does not say how many have to succeed, it is as many as can be counted until one has, and none
+/// but those that run from then on.
 pub(super) fn left(spec: &k8s::JobSpec, job: &k8s::Job) -> u32 {
-    let succeeded = job.status.as_ref().and_then(|status| status.succeeded);
-    let left = |completions| completions - succeeded.unwrap_or_default();
-    u32::try_from(spec.completions.map_or(i32::MAX, left)).unwrap_or_default()
+    let succeeded = count(job, |status| status.succeeded);
+    let failed = job
+        .status
+        .as_ref()
+        .and_then(|s| s.failed_indexes.as_deref());
+    match spec.completions {
+        Some(all) => u32::try_from(all)
+            .unwrap_or_default()
+            .saturating_sub(succeeded)
+            .saturating_sub(indexes(failed.unwrap_or_default())),
+        None if succeeded > 0 => active(job),
+        None => u32::MAX,
+    }
+}
+
+/// How many indexes Kubernetes lists, as in `1,3-5`.
+fn indexes(list: &str) -> u32 {
+    let count = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let bounds = first.parse::<u32>().ok().zip(last.parse::<u32>().ok());
+        let beyond = bounds.and_then(|(first, last)| last.checked_sub(first));
+        beyond.map_or(0, |beyond| beyond.saturating_add(1))
+    };
+    list.split(',').map(count).fold(0, u32::saturating_add)
 }
 
 /// Our condition on it: its status and its reason.
@@ -102,6 +125,31 @@ mod tests {
         assert!(with("Complete"));
         assert!(with("Failed"));
         assert!(!with("Suspended"));
+    }
+
+    #[test]
+    fn what_is_over_for_good_is_not_waited_for() {
+        let left = |spec: Value, status: Value| {
+            let mut spec = spec;
+            spec["template"] = json!({});
+            left(&serde_json::from_value(spec).unwrap(), &job(status))
+        };
+        let four = json!({"completions": 4});
+        assert_eq!(left(four.clone(), json!({})), 4);
+        assert_eq!(left(four.clone(), json!({"succeeded": 1})), 3);
+        let failed = json!({"succeeded": 1, "failedIndexes": "2"});
+        assert_eq!(left(four, failed), 2);
+        let many = json!({"succeeded": 1, "failedIndexes": "0,3-5,9"});
+        assert_eq!(left(json!({"completions": 20}), many), 14);
+        assert_eq!(left(json!({}), json!({"active": 5})), u32::MAX);
+        assert_eq!(left(json!({}), json!({"active": 5, "succeeded": 3})), 5);
+    }
+
+    #[test]
+    fn nobody_can_say_how_many_indexes_there_are() {
+        for (list, count) in [("", 0), ("x", 0), ("5-3", 0), ("4294967295", 1), ("1,", 1)] {
+            assert_eq!(indexes(list), count, "{list}");
+        }
     }
 
     #[test]

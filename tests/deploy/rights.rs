@@ -152,7 +152,8 @@ pub(crate) async fn the_controller_may_do_its_work_and_no_more(cluster: &Cluster
     );
 }
 
-/// The right to delete pods is for those that wait in the queue by themselves, wherever they are.
+/// The right to delete pods is for those that wait in the queue by themselves, and for those of a tenant's objects
+/// that operators run.
 pub(crate) async fn the_controller_deletes_no_foreign_pod(cluster: &Cluster) {
     cluster.namespace("foreign", None).await;
     cluster.namespace("queued", Some("queued")).await;
@@ -160,18 +161,25 @@ pub(crate) async fn the_controller_deletes_no_foreign_pod(cluster: &Cluster) {
         dry_run: true,
         ..DeleteParams::default()
     };
-    for (namespace, gpus, may) in [
-        ("foreign", 1, false),
-        ("queued", 0, false),
-        ("queued", 1, true),
+    let operated = json!([{
+        "apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob", "controller": true, "name": "net", "uid": "net",
+    }]);
+    for (namespace, gpus, owners, may) in [
+        ("foreign", 1, json!([]), false),
+        ("queued", 0, json!([]), false),
+        ("queued", 1, json!([]), true),
+        ("foreign", 1, operated.clone(), false),
+        ("queued", 0, operated.clone(), false),
+        ("queued", 1, operated, true),
     ] {
-        let name = format!("asks-for-{gpus}");
+        let is_operated = owners != json!([]);
+        let name = format!("asks-for-{gpus}-{is_operated}");
         let limits = match gpus {
             0 => json!({}),
             _ => json!({ GPU: "1" }),
         };
         let pod: Pod = from(json!({
-            "metadata": { "name": name },
+            "metadata": { "name": name, "ownerReferences": owners },
             "spec": { "containers": [{ "name": "main", "image": "none", "resources": { "limits": limits } }] },
         }));
         let pods = |client: &Client| Api::<Pod>::namespaced(client.clone(), namespace);

@@ -1,10 +1,10 @@
 //! Objects of operators: held whole at their top, started whole, and stopped whole.
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
 use prorata::api::State;
 use serde_json::{Value, json};
 
@@ -73,7 +73,7 @@ async fn finish(world: &World, namespace: &str) {
     }
 }
 
-async fn delete(world: &World, namespace: &str, kind: &str, name: &str) {
+pub(crate) async fn delete(world: &World, namespace: &str, kind: &str, name: &str) {
     let api = of(&world.cluster.alice, namespace, kind);
     api.delete(name, &DeleteParams::background()).await.unwrap();
     until_empty(world, namespace).await;
@@ -187,18 +187,13 @@ pub(crate) async fn it_makes_room_and_comes_back(world: &World) {
     world
         .until_stands("sets", "lent", State::Waiting, "BackoffAfterPreemption")
         .await;
+    world
+        .until_told_of("JobSet", "sets", "lent", "Evicted", "tenant lab")
+        .await;
     world.complete("owner", "claim").await;
     running_when(world, "sets", 7).await;
     assert_as_planned(world, "sets", "lent").await;
     delete(world, "sets", "JobSet", "lent").await;
-}
-
-async fn set_ready(world: &World, node: &str, ready: &str) {
-    let nodes: Api<Node> = Api::all(world.cluster.admin.clone());
-    let condition = json!({"type": "Ready", "status": ready, "reason": "Test"});
-    let status = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
-    let params = PatchParams::default();
-    nodes.patch_status(node, &params, &status).await.unwrap();
 }
 
 /// Its Jobs allow for no failure at all.
@@ -206,7 +201,7 @@ pub(crate) async fn a_lost_node_fails_nothing(world: &World) {
     let spec = job_set(&[jobs("workers", 1, 3, 1)]);
     submit(world, "sets", "JobSet", "strict", &spec).await;
     until_running(world, "sets", &places(&[(NODES[0], 3)])).await;
-    set_ready(world, NODES[0], "Unknown").await;
+    world.cluster.set_ready(NODES[0], "Unknown").await;
     world
         .until("it runs elsewhere", async || {
             let all = running(world, "sets").await;
@@ -216,7 +211,7 @@ pub(crate) async fn a_lost_node_fails_nothing(world: &World) {
     world
         .until_told_of("JobSet", "sets", "strict", "Requeued", "is lost")
         .await;
-    set_ready(world, NODES[0], "True").await;
+    world.cluster.set_ready(NODES[0], "True").await;
     until_running(world, "sets", &places(&[(NODES[1], 3)])).await;
     finish(world, "sets").await;
     world

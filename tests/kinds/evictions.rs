@@ -1,9 +1,11 @@
 //! Pods that leave for those who own their place.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Api, DeleteParams, ListParams};
 use prorata::api::{QueuedJob, State};
@@ -42,6 +44,7 @@ pub(crate) async fn pods_of_a_deployment_make_room(world: &World) {
     world.submit("lab", &gang("claim", 4)).await;
     running_when(world, "lab", 4).await;
     running_when(world, "evicted", 2).await;
+    until_pods_are_told(world, "evicted", 2).await;
     world.complete("lab", "claim").await;
     until_running(world, "evicted", &FOUR).await;
     stop(world, "evicted").await;
@@ -62,12 +65,35 @@ pub(crate) async fn a_gang_of_pods_makes_room_whole(world: &World) {
         })
         .await;
     running_when(world, "ranks", 0).await;
+    // One pod speaks for all of it.
+    until_pods_are_told(world, "ranks", 1).await;
     world.complete("lab", "again").await;
     running_when(world, "ranks", 6).await;
     sets.delete("ranks", &DeleteParams::background())
         .await
         .unwrap();
     until_empty(world, "ranks").await;
+}
+
+/// Until Events of ours have told so many pods, and no more, that they have to leave.
+async fn until_pods_are_told(world: &World, namespace: &str, count: usize) {
+    let api: Api<Event> = Api::namespaced(world.cluster.admin.clone(), namespace);
+    let is_told = |event: &Event| {
+        event.reason.as_deref() == Some("Evicted")
+            && event.reporting_controller.as_deref() == Some("prorata-controller")
+    };
+    world
+        .until("they are told that they have to leave", async || {
+            let events = api.list(&ListParams::default()).await.unwrap().items;
+            let about = events
+                .into_iter()
+                .filter(is_told)
+                .filter_map(|e| e.regarding);
+            let pods: BTreeSet<_> = about.map(|object| (object.kind, object.name)).collect();
+            assert!(pods.len() <= count, "{pods:?}");
+            pods.iter().all(|(kind, _)| kind.as_deref() == Some("Pod")) && pods.len() == count
+        })
+        .await;
 }
 
 /// How many pods wait by their gate.

@@ -8,6 +8,7 @@ mod evictions;
 mod families;
 mod lost;
 mod operators;
+mod outliving;
 mod overlooked;
 mod parts;
 pub(crate) mod pods;
@@ -93,6 +94,7 @@ async fn objects_of_operators_wait_run_and_leave_whole() {
     composites::a_lost_node_fails_nothing(&world).await;
     composites::forged_owners_get_no_places(&world).await;
     composites::pods_of_an_operator_start_whole(&world).await;
+    outliving::pods_that_run_on_are_ended_in_the_end(&world).await;
     families::every_kind_of_the_table_starts_whole(&world).await;
     composites::unequal_pods_get_equal_places(&world).await;
     composites::a_train_job_is_held_above_its_job_set(&world).await;

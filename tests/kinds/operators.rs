@@ -215,14 +215,18 @@ async fn make_pods(
         });
     let selector = ListParams::default().labels(&format!("operated-by={}", object.name_any()));
     let there = pods.list(&selector).await?.items;
-    let mut succeeded = 0;
-    let mut wanted = 0;
+    let (mut succeeded, mut wanted) = (0, 0);
+    // Where there is a master, its end is that of all.
+    let mut has_led = false;
     for (role, group) in object.data["spec"][field].as_object().unwrap() {
         for index in 0..group["replicas"].as_u64().unwrap_or(1) {
             let name = format!("{}-{}-{index}", object.name_any(), role.to_lowercase());
             wanted += 1;
             match there.iter().find(|pod| pod.name_any() == name) {
-                Some(pod) if phase(pod) == "Succeeded" => succeeded += 1,
+                Some(pod) if phase(pod) == "Succeeded" => {
+                    succeeded += 1;
+                    has_led |= role == "Master";
+                }
                 Some(_) => {}
                 None if suspended || over => {}
                 None => {
@@ -241,7 +245,7 @@ async fn make_pods(
                 .await?;
         }
     }
-    let is_over = over || succeeded == wanted;
+    let is_over = over || has_led || succeeded == wanted;
     let active = if is_over || suspended { 0 } else { there.len() };
     let status = json!({
         "conditions": [

@@ -9,6 +9,9 @@ use k8s_openapi::api::core::v1::Pod;
 use prorata_core::{Event, Placement, Slot};
 use serde_json::{Value, json};
 
+mod missed;
+mod outliving;
+
 const GPU: &str = "nvidia.com/gpu";
 
 fn owned(uid: &str, version: u32, owner: Option<(&str, &str, &str)>) -> Value {
@@ -65,6 +68,22 @@ fn pod(uid: &str, gpus: u32) -> Object {
     let object = json!({"metadata": owned(uid, 1, Some(("batch/v1", "Job", "job"))), "spec": spec});
     let pod: Pod = serde_json::from_value(object).unwrap();
     Object::Pod(PodView::new(&pod, GPU))
+}
+
+/// That of the JobSet, which is admitted by this epoch.
+fn record(epoch: i64) -> Object {
+    let slots = [0, 1].map(|gpu| json!({"node": "a", "devices": [gpu]}));
+    let record = json!({
+        "apiVersion": "prorata.dev/v1alpha1", "kind": "QueuedJob",
+        "metadata": {"name": "r", "namespace": "red", "resourceVersion": "1"},
+        "spec": {
+            "job": {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "name": "set", "uid": "set"},
+            "tenant": "red", "priority": 0, "gang": 2, "gpus": "1", "requests": {GPU: "1"},
+            "admission": {"epoch": epoch, "placement": slots},
+        },
+    });
+    let record = serde_json::from_value(record).unwrap();
+    Object::QueuedJob(Box::new(RecordView::new(&record)))
 }
 
 /// The JobSet is admitted.
@@ -184,103 +203,6 @@ fn running() -> Observed {
         observed.apply(Change::Applied(pod(uid, 1)));
     }
     observed
-}
-
-#[test]
-fn a_pod_without_gpus_stands_for_none_that_is_missed() {
-    let mut observed = started();
-    observed.apply(Change::Applied(job_with(false, 1, json!({"active": 1}))));
-    assert!(observed.next_deadline().is_some(), "one of two is missed");
-    let driver = json!({
-        "metadata": owned("driver", 1, Some(("jobset.x-k8s.io/v1alpha2", "JobSet", "set"))),
-        "spec": {"template": {"spec": pods(0)}}, "status": {"active": 1},
-    });
-    let driver = JobView::new(&serde_json::from_value(driver).unwrap(), GPU);
-    observed.apply(Change::Applied(Object::Job(Box::new(driver))));
-    assert!(observed.next_deadline().is_some(), "it still is");
-    observed.apply(Change::Applied(job_with(false, 2, json!({"active": 2}))));
-    assert_eq!(observed.next_deadline(), None);
-}
-
-#[test]
-fn no_planned_node_is_blamed_for_a_pod_without_gpus() {
-    let mut observed = started();
-    observed.apply(Change::Applied(job(false)));
-    let time = |seconds: u64| prorata_core::Time::from_millis(seconds * 1000);
-    let avoided = |observed: &mut Observed, gpus: u32| {
-        let name = format!("asks-for-{gpus}");
-        observed.apply(Change::Applied(unbound(&name, gpus, Some("no room"))));
-        observed.expire(time(0));
-        observed.expire(time(60));
-        assert!(observed.is_refused("set"));
-        let node = prorata_core::Node::new("a");
-        !observed.wanted("set").unwrap().needs.allow(&node)
-    };
-    assert!(!avoided(&mut observed, 0));
-    let mut observed = started();
-    observed.apply(Change::Applied(job(false)));
-    let cordoned = prorata_core::Node {
-        schedulable: false,
-        ..prorata_core::Node::new("a")
-    };
-    observed.apply(Change::Applied(Object::Node(cordoned, true)));
-    assert!(!avoided(&mut observed, 1), "it takes nobody");
-    let mut observed = started();
-    observed.apply(Change::Applied(job(false)));
-    assert!(avoided(&mut observed, 1));
-}
-
-/// Each place had its pod before.
-#[test]
-fn a_pod_that_is_made_anew_and_finds_no_place_is_seen() {
-    let mut observed = running();
-    assert_eq!(observed.next_deadline(), None);
-    observed.apply(Change::Deleted(pod("two", 1)));
-    observed.apply(Change::Applied(unbound("driver", 0, Some("no room"))));
-    assert_eq!(
-        observed.next_deadline(),
-        None,
-        "none with a place is missed"
-    );
-    observed.apply(Change::Applied(unbound("three", 1, Some("no room"))));
-    assert!(observed.next_deadline().is_some());
-    observed.apply(Change::Applied(pod("three", 1)));
-    assert_eq!(observed.next_deadline(), None);
-}
-
-#[test]
-fn what_goes_on_without_a_missed_pod_is_let_alone() {
-    let mut observed = running();
-    observed.jobs.get_mut("set").unwrap().at_once = false;
-    observed.apply(Change::Deleted(pod("two", 1)));
-    observed.apply(Change::Applied(unbound("three", 1, Some("no room"))));
-    assert_eq!(observed.next_deadline(), None, "the other goes on");
-    observed.apply(Change::Deleted(pod("one", 1)));
-    assert!(observed.next_deadline().is_some(), "nothing goes on");
-}
-
-/// Its autoscaler has added it.
-#[test]
-fn a_pod_beyond_the_places_is_not_missed() {
-    let mut observed = running();
-    let set = observed.jobs.get_mut("set").unwrap();
-    assert!(set.at_once);
-    set.remaining = 3;
-    observed.apply(Change::Applied(unbound("three", 1, Some("no room"))));
-    assert_eq!(observed.next_deadline(), None);
-}
-
-/// Its predecessor is still ending on the node, and another has ended well.
-#[test]
-fn a_pod_that_is_made_before_its_place_is_free_is_waited_for() {
-    let mut observed = running();
-    observed.apply(Change::Deleted(pod("two", 1)));
-    let one = json!({"succeeded": 1, "active": 1});
-    observed.apply(Change::Applied(job_with(false, 2, one)));
-    observed.apply(Change::Applied(unbound("three", 1, Some("no room"))));
-    assert_eq!(observed.next_deadline(), None);
-    observed.apply(Change::Deleted(pod("one", 1)));
-    assert!(observed.next_deadline().is_some());
 }
 
 /// The watch of Jobs is ahead of that of pods.
@@ -434,21 +356,8 @@ fn what_was_let_go_without_gpus_queues_once_it_asks_for_some() {
 /// Its kind could not be listed at first: its pods had no places, and have them now.
 #[test]
 fn what_runs_by_our_admission_has_its_places_when_it_is_listed_late() {
-    let slots = [0, 1].map(|gpu| json!({"node": "a", "devices": [gpu]}));
-    let record = json!({
-        "apiVersion": "prorata.dev/v1alpha1", "kind": "QueuedJob",
-        "metadata": {"name": "r", "namespace": "red", "resourceVersion": "1"},
-        "spec": {
-            "job": {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "name": "set", "uid": "set"},
-            "tenant": "red", "priority": 0, "gang": 2, "gpus": "1", "requests": {GPU: "1"},
-            "admission": {"epoch": 7, "placement": slots},
-        },
-    });
-    let record = serde_json::from_value(record).unwrap();
     let mut observed = of_red();
-    observed.apply(Change::Applied(Object::QueuedJob(Box::new(
-        RecordView::new(&record),
-    ))));
+    observed.apply(Change::Applied(record(7)));
     observed.apply(Change::Applied(job(false)));
     observed.apply(Change::Applied(pod("p", 1)));
     let mut running = set(2, false, json!([]));
