@@ -41,12 +41,9 @@ pub fn effect(
     let Some(view) = observed.job(uid) else {
         return pods::left(record?, now);
     };
-    let Some(job) = snapshot.job(&view.id) else {
-        return match observed.is_free(view) {
-            true => Some(freed(view)),
-            false if observed.is_found(view) => Some(found(view)),
-            false => finished(observed, view, record?, now),
-        };
+    let outlived = outlived(observed, view);
+    let Some(job) = snapshot.job(&view.id).filter(|_| outlived.is_none()) else {
+        return outlived.or_else(|| unqueued(observed, view, record, now));
     };
     let leaver = observed.leaver(uid);
     if leaver.is_some_and(|leaver| awaits_promise(leaver, observed, snapshot)) {
@@ -146,6 +143,20 @@ fn awaits_promise(leaver: &Leaver, observed: &Observed, snapshot: &Snapshot) -> 
     })
 }
 
+/// What is to be written about what is not in the queue.
+fn unqueued(
+    observed: &Observed,
+    view: &JobView,
+    record: Option<&RecordView>,
+    now: Timestamp,
+) -> Option<Effect> {
+    match observed.is_free(view) {
+        true => Some(freed(view)),
+        false if observed.is_found(view) => Some(found(view)),
+        false => finished(view, record?, now),
+    }
+}
+
 /// What was suspended before anybody could know that it asks for no GPUs goes on.
 fn freed(view: &JobView) -> Effect {
     Effect {
@@ -162,24 +173,26 @@ fn found(view: &JobView) -> Effect {
     }
 }
 
+/// Ends pods that have run on for too long since the job was over.
+fn outlived(observed: &Observed, view: &JobView) -> Option<Effect> {
+    let pods = pods::end(observed, view)?;
+    Some(Effect {
+        notice: pods::notice(&pods, true),
+        pods: Some(pods),
+        ..nothing(view)
+    })
+}
+
 fn nothing(view: &JobView) -> Effect {
     Effect::nothing(view.id.clone(), view.form)
 }
 
 /// A job that is over keeps its record, which says so, until it is deleted.
-fn finished(
-    observed: &Observed,
-    view: &JobView,
-    record: &RecordView,
-    now: Timestamp,
-) -> Option<Effect> {
+fn finished(view: &JobView, record: &RecordView, now: Timestamp) -> Option<Effect> {
     // It may have ended before anybody wrote that it waits no more.
     let has_run = view.epoch.is_some() && view.begun.is_some();
     let runs = Standing::of(&Verdict::Running, None);
-    let pods = pods::end(observed, view);
     let effect = Effect {
-        notice: pods.as_ref().and_then(|pods| pods::notice(pods, true)),
-        pods,
         record: record_write(Some(record), None, &Standing::finished(), None, now),
         condition: condition(&runs, view, now).filter(|_| has_run),
         ..nothing(view)

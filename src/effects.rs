@@ -105,8 +105,11 @@ impl Effect {
     /// Whether it ends pods.
     #[must_use]
     pub const fn stops(&self) -> bool {
-        let evicts = matches!(self.pods, Some(PodsWrite::Evict(_) | PodsWrite::Delete(_)));
-        (self.patch.is_some() && !self.starts) || evicts
+        let ends = matches!(
+            self.pods,
+            Some(PodsWrite::Evict(_) | PodsWrite::Delete(_) | PodsWrite::End(_))
+        );
+        (self.patch.is_some() && !self.starts) || ends
     }
 
     /// How many requests it takes.

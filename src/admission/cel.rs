@@ -48,12 +48,12 @@ pub(super) fn controllers(object: &str) -> String {
     }
 }
 
-/// Whether `object` or `oldObject` says that an object of an operator's controls it.
-pub(super) fn is_operated(object: &str) -> String {
+/// Whether `object` says that an object of an operator's controls it.
+pub(super) fn is_operated() -> String {
     let kinds = kinds();
     format!(
         "[{{{kinds}}}].exists(kinds,\n  \
-         {object}.metadata.?ownerReferences.orValue([]).exists(o,\n  \
+         object.metadata.?ownerReferences.orValue([]).exists(o,\n  \
          o.?controller.orValue(false) && o.kind in kinds && o.apiVersion.startsWith(kinds[o.kind][0] + '/')))"
     )
 }
@@ -62,7 +62,7 @@ pub(super) fn is_operated(object: &str) -> String {
 pub(super) fn claims() -> String {
     format!(
         "({} &&\n(oldObject == null || ({}) != ({})))",
-        is_operated("object"),
+        is_operated(),
         controllers("object"),
         controllers("oldObject")
     )

@@ -105,7 +105,7 @@ impl Family {
             )],
             vec![
                 variable("trusted", cel::trusted()),
-                variable("claimed", cel::is_operated("object")),
+                variable("claimed", cel::is_operated()),
                 variable("operated", cel::by_operator()),
                 variable("new", "request.operation == 'CREATE'"),
                 variable("gpu", self.asks(gpu_resource)),

@@ -100,15 +100,14 @@ pub(super) fn deletions() -> ValidatingAdmissionPolicy {
 }
 
 /// The controller deletes pods that came into the queue by themselves, once their place is another's and
-/// a PodDisruptionBudget has kept them for long enough; those of a tenant's objects that run on with GPUs when
-/// these are over; and no other pod, wherever it is.
+/// a PodDisruptionBudget has kept them for long enough; those of a tenant that run on with GPUs when what they
+/// are of is over, and may deny that by now; and no other pod, wherever it is.
 pub(super) fn deletes(gpu_resource: &str) -> ValidatingAdmissionPolicy {
     let is_queued = format!("'{CREATED_BY}' in oldObject.metadata.?annotations.orValue({{}})");
     let is_tenants = format!(
         "'{}' in namespaceObject.metadata.?labels.orValue({{}})",
         labels::TENANT
     );
-    let is_operated = cel::is_operated("oldObject");
     let asks = cel::asks_for_gpus("oldObject.spec", gpu_resource);
     validating_policy(
         DELETES,
@@ -116,9 +115,8 @@ pub(super) fn deletes(gpu_resource: &str) -> ValidatingAdmissionPolicy {
         vec![condition("by-the-controller", cel::by_controller())],
         Vec::new(),
         vec![validation(
-            format!("{is_queued} ||\n({is_tenants} && {is_operated} &&\n({asks}))"),
-            "Prorata deletes no pod but those that wait in its queue by themselves, and those with GPUs of a tenant's \
-             objects that operators run",
+            format!("{is_queued} ||\n({is_tenants} &&\n({asks}))"),
+            "Prorata deletes no pod but those that wait in its queue by themselves, and those of a tenant with GPUs",
         )],
     )
 }

@@ -161,7 +161,7 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
 fn variables(gpu_resource: &str) -> Vec<Variable> {
     let mut variables = vec![
         variable("trusted", cel::trusted()),
-        variable("claimed", cel::is_operated("object")),
+        variable("claimed", cel::is_operated()),
         variable("operated", cel::by_operator()),
         variable("new", "request.operation == 'CREATE'"),
         variable("gated", cel::is_gated(TEMPLATE)),

@@ -152,8 +152,8 @@ pub(crate) async fn the_controller_may_do_its_work_and_no_more(cluster: &Cluster
     );
 }
 
-/// The right to delete pods is for those that wait in the queue by themselves, and for those of a tenant's objects
-/// that operators run.
+/// The right to delete pods is for those that wait in the queue by themselves, and for those of a tenant with
+/// GPUs.
 pub(crate) async fn the_controller_deletes_no_foreign_pod(cluster: &Cluster) {
     cluster.namespace("foreign", None).await;
     cluster.namespace("queued", Some("queued")).await;

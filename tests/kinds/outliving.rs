@@ -9,8 +9,8 @@ use super::composites::{delete, submit, template};
 use super::pods::running_when;
 use crate::outage::world::{World, gang};
 
-/// As the controller is told here, but for what is not looked at at once.
-const LEFT_ALONE: Duration = Duration::from_secs(11);
+/// As the controller is told here.
+const LEFT_ALONE: Duration = Duration::from_secs(12);
 
 /// Its master has ended, and with it all of it; the workers would go on for ever, and no queue could
 /// claim their GPUs back.
@@ -26,11 +26,11 @@ pub(crate) async fn pods_that_run_on_are_ended_in_the_end(world: &World) {
     submit(world, "after", "PyTorchJob", "served", &spec).await;
     running_when(world, "after", 9).await;
     let master = "served-master-0";
+    let over = Instant::now();
     world.kubelet.finish_pod("after", master).await.unwrap();
     world
         .until_stands("after", "served", State::Finished, "Finished")
         .await;
-    let over = Instant::now();
     world.submit("owner", &gang("claims", 4)).await;
     world.until_waiting("owner", "claims").await;
     world

@@ -7,7 +7,7 @@ fn seconds(count: u64) -> prorata_core::Time {
 }
 
 /// A PyTorchJob of two workers and a master without GPUs.
-fn net(version: u32, conditions: Value) -> Object {
+fn net(version: u32, epoch: Option<i64>, conditions: Value) -> Object {
     let spec = json!({"pytorchReplicaSpecs": {
         "Master": {"template": {"spec": pods(0)}},
         "Worker": {"replicas": 2, "template": {"spec": pods(1)}},
@@ -18,7 +18,9 @@ fn net(version: u32, conditions: Value) -> Object {
     });
     let kind = Composite::of_owner("kubeflow.org/v1", "PyTorchJob").unwrap();
     let object = serde_json::from_value(object).unwrap();
-    Object::Job(Box::new(JobView::of_composite(kind, &object, GPU)))
+    let mut view = JobView::of_composite(kind, &object, GPU);
+    view.epoch = epoch;
+    Object::Job(Box::new(view))
 }
 
 fn member(uid: &str, gpus: u32, is_leaving: bool) -> Object {
@@ -32,18 +34,16 @@ fn member(uid: &str, gpus: u32, is_leaving: bool) -> Object {
     Object::Pod(view)
 }
 
-/// It is over, and its workers run on. The queue has started it, or has not.
-fn over(was_queued: bool) -> Observed {
+/// It is over, and its workers run on.
+fn over(epoch: Option<i64>) -> Observed {
     let mut observed = of_red();
-    if was_queued {
-        observed.apply(Change::Applied(record(1)));
-    }
-    observed.apply(Change::Applied(net(1, json!([]))));
+    observed.apply(Change::Applied(record(1)));
+    observed.apply(Change::Applied(net(1, epoch, json!([]))));
     for (uid, gpus) in [("one", 1), ("two", 1), ("master", 0)] {
         observed.apply(Change::Applied(member(uid, gpus, false)));
     }
     let done = json!([{"type": "Succeeded", "status": "True"}]);
-    observed.apply(Change::Applied(net(2, done)));
+    observed.apply(Change::Applied(net(2, epoch, done)));
     observed
 }
 
@@ -53,7 +53,7 @@ fn names(observed: &Observed) -> Vec<&str> {
 
 #[test]
 fn pods_that_run_on_are_ended_after_a_while() {
-    let mut observed = over(true);
+    let mut observed = over(Some(1));
     observed.expire(seconds(10));
     assert_eq!(observed.next_deadline(), Some(seconds(130)));
     observed.expire(seconds(129));
@@ -67,16 +67,30 @@ fn pods_that_run_on_are_ended_after_a_while() {
 }
 
 #[test]
-fn what_was_there_before_the_queue_is_let_alone() {
-    let mut observed = over(false);
-    assert_eq!(observed.next_deadline(), None);
+fn what_the_queue_has_not_started_is_let_alone() {
+    for epoch in [None, Some(translate::FREED)] {
+        let mut observed = over(epoch);
+        assert_eq!(observed.next_deadline(), None);
+        observed.expire(seconds(1000));
+        assert_eq!(names(&observed), Vec::<&str>::new());
+    }
+}
+
+#[test]
+fn what_is_no_tenants_any_more_is_let_alone() {
+    let mut observed = over(Some(1));
+    let nobodys = Object::Namespace("red".to_owned(), None);
+    observed.apply(Change::Applied(nobodys));
+    let touched = net(3, Some(1), json!([{"type": "Succeeded", "status": "True"}]));
+    observed.apply(Change::Applied(touched));
+    observed.expire(seconds(0));
     observed.expire(seconds(1000));
     assert_eq!(names(&observed), Vec::<&str>::new());
 }
 
 #[test]
 fn pods_that_end_by_themselves_are_not_waited_for() {
-    let mut observed = over(true);
+    let mut observed = over(Some(1));
     observed.expire(seconds(0));
     for uid in ["one", "two"] {
         observed.apply(Change::Deleted(member(uid, 1, false)));
@@ -90,9 +104,35 @@ fn pods_that_end_by_themselves_are_not_waited_for() {
 fn pods_of_jobs_are_their_operators_to_end() {
     let mut observed = running();
     observed.apply(Change::Applied(record(1)));
-    let done = json!([{"type": "Completed", "status": "True"}]);
-    observed.apply(Change::Applied(set(3, false, done)));
+    observed.apply(Change::Applied(done(3)));
     observed.expire(seconds(1000));
     observed.expire(seconds(2000));
     assert_eq!(names(&observed), Vec::<&str>::new());
+}
+
+/// Somebody else's gate may hold a pod back for ever.
+#[test]
+fn pods_that_do_not_come_keep_no_places() {
+    let mut observed = started();
+    observed.apply(Change::Applied(record(1)));
+    observed.apply(Change::Applied(job(false)));
+    observed.apply(Change::Applied(unbound("p", 1, None)));
+    let frees = |news: &News| {
+        let is_freed = |fact: &&Event| matches!(fact, Event::TaskFinished(..));
+        news.facts.iter().filter(is_freed).count()
+    };
+    assert_eq!(frees(&observed.apply(Change::Applied(done(3)))), 0);
+    assert_eq!(frees(&observed.expire(seconds(0)).news), 0);
+    assert_eq!(frees(&observed.expire(seconds(119)).news), 0);
+    assert_eq!(frees(&observed.expire(seconds(120)).news), 2);
+}
+
+/// The JobSet, which is over.
+fn done(version: u32) -> Object {
+    let conditions = json!([{"type": "Completed", "status": "True"}]);
+    let mut set = set(version, false, conditions);
+    if let Object::Job(view) = &mut set {
+        view.epoch = Some(1);
+    }
+    set
 }
