@@ -36,11 +36,11 @@ pub(super) fn write(observed: &Observed, snapshot: &Snapshot, view: &JobView) ->
 
 /// Ends pods that have run on for too long since what they are of was over.
 pub(super) fn end(observed: &Observed, view: &JobView) -> Option<PodsWrite> {
-    let overdue = observed.overdue(view.id.uid()).map(|pod| PodName {
+    let leftovers = observed.leftovers(view.id.uid()).map(|pod| PodName {
         name: pod.name.clone(),
         uid: pod.uid.clone(),
     });
-    let pods: Vec<_> = overdue.collect();
+    let pods: Vec<_> = leftovers.collect();
     (!pods.is_empty()).then_some(PodsWrite::End(pods))
 }
 

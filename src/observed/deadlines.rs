@@ -121,7 +121,7 @@ impl Observed {
             .chain(put_off)
             .chain(avoided)
             .chain(back)
-            .chain(self.next_overdue())
+            .chain(self.next_leftovers())
             .min()
     }
 

@@ -16,20 +16,20 @@ pub(super) struct Outlived {
     /// Since when, as far as anybody has looked at the clock.
     since: Option<Time>,
     /// They have had long enough.
-    is_overdue: bool,
+    had_time: bool,
 }
 
 impl Observed {
     /// Pods that are to be deleted, as what they are of is over.
-    pub fn overdue(&self, uid: &str) -> impl Iterator<Item = &PodView> {
-        let is_overdue = self.is_overdue(uid);
-        self.outliving(uid).filter(move |_| is_overdue)
+    pub fn leftovers(&self, uid: &str) -> impl Iterator<Item = &PodView> {
+        let is_late = self.has_waited_for_leftovers(uid);
+        self.outliving(uid).filter(move |_| is_late)
     }
 
     /// Whether the pods of an object that is over have had long enough.
-    pub(super) fn is_overdue(&self, uid: &str) -> bool {
+    pub(super) fn has_waited_for_leftovers(&self, uid: &str) -> bool {
         let outlived = self.outlived.get(uid);
-        outlived.is_some_and(|outlived| outlived.is_overdue)
+        outlived.is_some_and(|outlived| outlived.had_time)
     }
 
     /// Begins or ends to wait for the pods of an object that is over.
@@ -68,8 +68,8 @@ impl Observed {
     }
 
     /// When some of them will have had long enough.
-    pub(super) fn next_overdue(&self) -> Option<Time> {
-        let open = self.outlived.values().filter(|o| !o.is_overdue);
+    pub(super) fn next_leftovers(&self) -> Option<Time> {
+        let open = self.outlived.values().filter(|o| !o.had_time);
         open.map(|outlived| due(outlived.since, self.patience.victim))
             .min()
     }
@@ -77,8 +77,8 @@ impl Observed {
     pub(super) fn end_outliving(&mut self, now: Time, news: &mut News) {
         for (uid, outlived) in &mut self.outlived {
             let since = *outlived.since.get_or_insert(now);
-            if !outlived.is_overdue && since + self.patience.victim <= now {
-                outlived.is_overdue = true;
+            if !outlived.had_time && since + self.patience.victim <= now {
+                outlived.had_time = true;
                 news.touched.insert(uid.clone());
             }
         }

@@ -67,7 +67,8 @@ impl Observed {
                     let said = self.unscheduled.get(pod);
                     said.is_some_and(|pod| pod.why.is_some() && pod.overlooked.is_none())
                 };
-                let comes = coming.any(|pod| !ended || !is_refused(pod)) && !self.is_overdue(uid);
+                let comes = coming.any(|pod| !ended || !is_refused(pod))
+                    && !self.has_waited_for_leftovers(uid);
                 if is_gone || !(comes || self.is_let_go(uid)) {
                     news.facts.extend(self.vacated(uid, is_gone));
                 } else if ended {

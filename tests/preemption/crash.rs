@@ -249,7 +249,9 @@ impl Teller<'_> {
         });
         let story = self.play(&dog).await;
         assert_told(self.world, name).await;
-        for parts in watched.iter().map(Watched::parts) {
+        for watched in &watched {
+            assert_eq!(watched.most(), self.pods, "{name}: all of it was seen");
+            let parts = watched.parts();
             let is_whole = |&(lasted, bound)| lasted < BOUND_WITHIN && bound == self.pods;
             assert!(parts.iter().all(is_whole), "{name}, in part: {parts:?}");
         }

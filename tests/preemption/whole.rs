@@ -81,6 +81,12 @@ impl Watched {
         self.moments.lock().unwrap().clone()
     }
 
+    /// How many of its pods were bound at the same time, at most.
+    pub(super) fn most(&self) -> usize {
+        let bound = self.moments().into_iter().map(|moment| moment.bound);
+        bound.max().unwrap_or_default()
+    }
+
     /// How long some of its pods were bound and others not, each time, and how many were in the end.
     pub(super) fn parts(&self) -> Vec<(Duration, usize)> {
         let (mut parts, mut since) = (Vec::new(), None);

@@ -47,8 +47,15 @@ fn over(epoch: Option<i64>) -> Observed {
     observed
 }
 
+/// However long it takes, none of its pods is to be deleted.
+fn assert_let_alone(mut observed: Observed) {
+    observed.expire(seconds(0));
+    observed.expire(seconds(1000));
+    assert_eq!(names(&observed), Vec::<&str>::new());
+}
+
 fn names(observed: &Observed) -> Vec<&str> {
-    observed.overdue("set").map(|pod| &*pod.name).collect()
+    observed.leftovers("set").map(|pod| &*pod.name).collect()
 }
 
 #[test]
@@ -69,10 +76,9 @@ fn pods_that_run_on_are_ended_after_a_while() {
 #[test]
 fn what_the_queue_has_not_started_is_let_alone() {
     for epoch in [None, Some(translate::FREED)] {
-        let mut observed = over(epoch);
+        let observed = over(epoch);
         assert_eq!(observed.next_deadline(), None);
-        observed.expire(seconds(1000));
-        assert_eq!(names(&observed), Vec::<&str>::new());
+        assert_let_alone(observed);
     }
 }
 
@@ -83,9 +89,7 @@ fn what_is_no_tenants_any_more_is_let_alone() {
     observed.apply(Change::Applied(nobodys));
     let touched = net(3, Some(1), json!([{"type": "Succeeded", "status": "True"}]));
     observed.apply(Change::Applied(touched));
-    observed.expire(seconds(0));
-    observed.expire(seconds(1000));
-    assert_eq!(names(&observed), Vec::<&str>::new());
+    assert_let_alone(observed);
 }
 
 #[test]
@@ -95,8 +99,7 @@ fn pods_that_end_by_themselves_are_not_waited_for() {
     for uid in ["one", "two"] {
         observed.apply(Change::Deleted(member(uid, 1, false)));
     }
-    observed.expire(seconds(1000));
-    assert_eq!(names(&observed), Vec::<&str>::new());
+    assert_let_alone(observed);
 }
 
 /// The operator of a JobSet ends its Jobs, and the controller may delete no pod of those.
@@ -105,9 +108,7 @@ fn pods_of_jobs_are_their_operators_to_end() {
     let mut observed = running();
     observed.apply(Change::Applied(record(1)));
     observed.apply(Change::Applied(done(3)));
-    observed.expire(seconds(1000));
-    observed.expire(seconds(2000));
-    assert_eq!(names(&observed), Vec::<&str>::new());
+    assert_let_alone(observed);
 }
 
 /// Somebody else's gate may hold a pod back for ever.
