@@ -120,9 +120,9 @@ impl Observed {
         news
     }
 
-    /// A Job leaves whose clients of MPS cannot be ended by themselves. When it has been waited for
-    /// long enough, all that are beside its pods leave with it, if all of them may be evicted;
-    /// otherwise nobody does.
+    /// A Job leaves whose clients of MPS cannot be ended by themselves, or it is over and they run on. When it
+    /// has been waited for long enough, all that are beside its pods leave with it, if all of them may be
+    /// evicted, or are over too; otherwise nobody does.
     pub fn leave_together(
         &mut self,
         uid: &str,
@@ -131,11 +131,7 @@ impl Observed {
         now: Timestamp,
     ) -> News {
         let mut news = News::default();
-        let is_late = |leaver: &Leaver| {
-            let now = u64::try_from(now.as_millisecond()).unwrap_or_default();
-            decided(leaver) + self.patience.victim <= prorata_core::Time::from_millis(now)
-        };
-        if !self.leavers.get(uid).is_some_and(is_late) || !self.patience.together {
+        if !self.has_waited_for_clients(uid, now) || !self.patience.together {
             return news;
         }
         let jobs = beside.iter().map(|pod| self.pods.get(pod)?.job.clone());
@@ -143,7 +139,8 @@ impl Observed {
         let Some(jobs) = jobs else {
             return news;
         };
-        let leaves = |job: &Uid| self.leavers.contains_key(job) || self.may_leave(job, snapshot);
+        let is_leaving = |job: &Uid| self.leavers.contains_key(job) || self.ends_leftovers(job);
+        let leaves = |job: &Uid| is_leaving(job) || self.may_leave(job, snapshot);
         if !jobs.iter().all(leaves) {
             return news;
         }
@@ -154,19 +151,32 @@ impl Observed {
         for job in jobs.iter().map(Uid::as_str).chain([uid]) {
             if let Some(leaver) = self.leavers.get_mut(job) {
                 leaver.goes_with_others = true;
-                news.touched.insert(job.to_owned());
+            } else if let Some(outlived) = self.outlived.get_mut(job) {
+                outlived.goes_with_others = true;
             }
+            news.touched.insert(job.to_owned());
         }
         self.tell(&mut news);
         news
+    }
+
+    /// Whether agents have had long enough to end the clients of MPS of what leaves, or is over.
+    fn has_waited_for_clients(&self, uid: &str, now: Timestamp) -> bool {
+        let now = u64::try_from(now.as_millisecond()).unwrap_or_default();
+        let now = prorata_core::Time::from_millis(now);
+        match self.leavers.get(uid) {
+            Some(leaver) => decided(leaver) + self.patience.victim <= now,
+            None => self.has_waited_for_clients_of_leftovers(uid, now),
+        }
     }
 
     /// Whether a Job leaves together with all others on its GPUs, so that no client of MPS is to be
     /// ended by itself.
     #[must_use]
     pub fn leaves_with_others(&self, uid: &str) -> bool {
-        let leaver = self.leavers.get(uid);
+        let (leaver, outlived) = (self.leavers.get(uid), self.outlived.get(uid));
         leaver.is_some_and(|leaver| leaver.goes_with_others)
+            || outlived.is_some_and(|outlived| outlived.goes_with_others)
     }
 
     /// Whether a Job has a place that it may be evicted from.

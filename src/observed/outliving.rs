@@ -17,6 +17,8 @@ pub(super) struct Outlived {
     since: Option<Time>,
     /// They have had long enough.
     had_time: bool,
+    /// Its clients of MPS are not ended by themselves: all on their GPUs go.
+    pub(super) goes_with_others: bool,
 }
 
 impl Observed {
@@ -32,37 +34,45 @@ impl Observed {
         outlived.is_some_and(|outlived| outlived.had_time)
     }
 
-    /// Begins or ends to wait for the pods of an object that is over.
+    /// Whether they have, and would be ours to end.
+    pub(super) fn ends_leftovers(&self, uid: &str) -> bool {
+        self.has_waited_for_leftovers(uid) && self.is_ours_to_end(uid)
+    }
+
+    /// The same, and agents have had as long again to end their clients of MPS one by one.
+    pub(super) fn has_waited_for_clients_of_leftovers(&self, uid: &str, now: Time) -> bool {
+        let since = self.outlived.get(uid).and_then(|outlived| outlived.since);
+        let is_late = since.is_some_and(|since| since + 2 * self.patience.victim <= now);
+        is_late && self.ends_leftovers(uid)
+    }
+
+    /// Begins or ends to wait for the pods of an object that is over. Whoever it is of, those that are still
+    /// to come keep its places no longer than that.
     pub(super) fn await_ends(&mut self, uid: &str) {
-        let view = self.outlived_object(uid);
-        let comes = view.is_some_and(|view| {
-            let mut coming = self.coming.to(view.id.namespace(), uid);
-            coming.next().is_some()
-        });
-        if comes || self.outliving(uid).next().is_some() {
+        let view = self.jobs.get(uid);
+        let comes = view.is_some_and(|view| self.coming.has(view.id.namespace(), uid));
+        if comes && self.is_over_for_its_operator(uid) || self.outliving(uid).next().is_some() {
             self.outlived.entry(uid.to_owned()).or_default();
         } else {
             self.outlived.remove(uid);
         }
     }
 
-    /// An object that is over. What the queue has not started is Kubernetes' to end.
-    fn outlived_object(&self, uid: &str) -> Option<&JobView> {
-        let view = self.jobs.get(uid)?;
-        let was_started = view.epoch.is_some_and(|epoch| epoch > FREED);
-        let is_known =
-            self.records.contains_key(uid) && self.namespaces.contains_key(view.id.namespace());
-        (was_started && is_known && self.is_over_for_its_operator(uid)).then_some(view)
+    /// Whether an object is over, and pods of it that run on are ours to end. What the queue has not started is
+    /// Kubernetes', and pods of Jobs are ended by whoever ends the Jobs.
+    fn is_ours_to_end(&self, uid: &str) -> bool {
+        let is_over = self.is_over_for_its_operator(uid) && self.records.contains_key(uid);
+        let is_ours = |view: &JobView| {
+            let was_started = view.epoch.is_some_and(|epoch| epoch > FREED);
+            was_started && makes_pods(view) && self.namespaces.contains_key(view.id.namespace())
+        };
+        is_over && self.jobs.get(uid).is_some_and(is_ours)
     }
 
-    /// Pods of Jobs are ended by whoever ends the Jobs.
+    /// Pods that run on, and are ours to end.
     fn outliving(&self, uid: &str) -> impl Iterator<Item = &PodView> {
-        let makes_pods = |view: &JobView| {
-            let form = view.form;
-            matches!(form, Form::Composite(kind) if matches!(kind.templates, Templates::Replicas(_)))
-        };
-        let is_over = self.outlived_object(uid).is_some_and(makes_pods);
-        let pods = is_over.then(|| self.bound_pods_of(uid));
+        let is_ours = self.is_ours_to_end(uid);
+        let pods = is_ours.then(|| self.bound_pods_of(uid));
         let pods = pods.into_iter().flatten().map(|(pod, _)| pod);
         pods.filter(|pod| asks(&pod.takes) && !pod.is_leaving)
     }
@@ -83,4 +93,9 @@ impl Observed {
             }
         }
     }
+}
+
+/// Whether its operator makes its pods, and no Jobs of it.
+const fn makes_pods(view: &JobView) -> bool {
+    matches!(view.form, Form::Composite(kind) if matches!(kind.templates, Templates::Replicas(_)))
 }

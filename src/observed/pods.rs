@@ -204,7 +204,8 @@ impl Observed {
                 let tenant = tenant.or_else(|| self.pays_for(pod));
                 news.facts
                     .extend(tenant.map(|tenant| Event::PodCharged(id, tenant.clone())));
-                if self.bypassing.contains(job) {
+                // It may be heard of only when what it is of is over: its end is waited for, too.
+                if has_ended || self.bypassing.contains(job) {
                     news.touched.insert(job.to_owned());
                 }
             }

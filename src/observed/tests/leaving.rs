@@ -3,6 +3,7 @@
 use prorata_core::{Hold, Policy, Scheduler};
 
 use super::*;
+use crate::kinds::Composite;
 
 /// Two Jobs of one pod each run on the node `a`, and the core knows it.
 struct World {
@@ -74,13 +75,18 @@ impl World {
 
     /// The clients of `j` could not be ended beside these pods.
     fn together(&mut self, beside: &[&str], second: i64) -> Vec<&str> {
+        self.without("j", beside, second)
+    }
+
+    /// Those of this one could not.
+    fn without(&mut self, uid: &str, beside: &[&str], second: i64) -> Vec<&str> {
         let now = Timestamp::from_second(second).unwrap();
         let beside = beside.iter().map(|&uid| uid.to_owned()).collect();
         let snapshot = self.core.snapshot();
-        let news = self.observed.leave_together("j", &beside, &snapshot, now);
+        let news = self.observed.leave_together(uid, &beside, &snapshot, now);
         self.learn(&news);
-        let both = ["j", "k"].into_iter();
-        both.filter(|uid| self.observed.leaves_with_others(uid))
+        let all = ["j", "k", "over", "too"].into_iter();
+        all.filter(|uid| self.observed.leaves_with_others(uid))
             .collect()
     }
 
@@ -156,6 +162,77 @@ fn clients_of_mps_go_together_when_it_has_been_waited_long_enough() {
         .evict(&job, &other, prorata_core::Rule::Priority, now);
     world.learn(&news);
     assert_eq!(world.together(&["pod-k"], 1000), [""; 0]);
+}
+
+/// The record of a PyTorchJob.
+fn recorded(uid: &str) -> Object {
+    let job =
+        json!({"apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob", "name": uid, "uid": uid});
+    let record = json!({
+        "apiVersion": "prorata.dev/v1alpha1", "kind": "QueuedJob",
+        "metadata": {"name": uid, "namespace": "red", "resourceVersion": "1"},
+        "spec": {"job": job, "tenant": "red", "priority": 0, "gang": 1, "gpus": "1"},
+    });
+    let record = serde_json::from_value(record).unwrap();
+    Object::QueuedJob(Box::new(RecordView::new(&record)))
+}
+
+/// A world where PyTorchJobs are over as well, and of each a pod runs on.
+fn with_over(mut world: World, uids: &[&str]) -> World {
+    let kind = Composite::of_owner("kubeflow.org/v1", "PyTorchJob").unwrap();
+    for &uid in uids {
+        let over = json!({
+            "metadata": {"namespace": "red", "name": uid, "uid": uid, "resourceVersion": "1"},
+            "spec": {"pytorchReplicaSpecs": {}},
+            "status": {"conditions": [{"type": "Succeeded", "status": "True"}]},
+        });
+        let over = serde_json::from_value(over).unwrap();
+        let mut view = JobView::of_composite(kind, &over, "nvidia.com/gpu");
+        view.epoch = Some(3);
+        world.apply(Object::Job(Box::new(view)));
+        world.apply(recorded(uid));
+        let Object::Pod(pod) = pod(&format!("pod-{uid}"), "red") else {
+            panic!("a pod")
+        };
+        let job = Some(uid.to_owned());
+        world.apply(Object::Pod(PodView { job, ..pod }));
+    }
+    world.observed.expire(at(0));
+    world
+}
+
+/// Agents get as long again to end their clients one by one.
+#[test]
+fn what_runs_on_when_it_is_over_goes_with_all_on_its_gpu_in_the_end() {
+    let beside = ["pod-k", "pod-too"];
+    for (may_leave, all) in [(true, vec!["k", "over", "too"]), (false, Vec::new())] {
+        let mut world = with_over(World::with(true, may_leave), &["over", "too"]);
+        assert_eq!(world.without("over", &beside, 1000), [""; 0], "no time yet");
+        world.observed.expire(at(120));
+        assert_eq!(world.observed.leftovers("over").count(), 1);
+        assert_eq!(world.without("over", &beside, 239), [""; 0]);
+        assert_eq!(world.without("over", &beside, 240), all);
+        assert_eq!(world.leaves("k"), may_leave.then_some(TOGETHER));
+        assert_eq!(world.leaves("over").or(world.leaves("too")), None);
+    }
+    let mut world = with_over(World::new(false), &["over"]);
+    world.observed.expire(at(120));
+    assert_eq!(world.without("over", &["pod-k"], 1000), [""; 0]);
+}
+
+#[test]
+fn who_leaves_goes_with_what_runs_on_if_that_is_to_end() {
+    let mut world = with_over(World::new(true), &["over"]);
+    world.drain("a");
+    assert_eq!(world.together(&["pod-over"], 1000), [""; 0], "no time yet");
+    world.observed.expire(at(120));
+    assert_eq!(world.together(&["pod-over"], 1000), ["j", "over"]);
+
+    let mut world = with_over(World::new(true), &["over"]);
+    world.drain("a");
+    world.observed.expire(at(120));
+    world.observed.apply(Change::Deleted(recorded("over")));
+    assert_eq!(world.together(&["pod-over"], 1000), [""; 0], "it stays");
 }
 
 /// It was planned anew while a node was lost on which a pod of its is; now the node is back.

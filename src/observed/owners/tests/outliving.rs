@@ -74,6 +74,21 @@ fn pods_that_run_on_are_ended_after_a_while() {
 }
 
 #[test]
+fn pods_that_are_heard_of_later_are_ended_too() {
+    let mut observed = over(Some(1));
+    for uid in ["one", "two"] {
+        observed.apply(Change::Deleted(member(uid, 1, false)));
+    }
+    assert_eq!(observed.next_deadline(), None);
+    // It holds no places any more.
+    observed.plans.remove_mut("set");
+    observed.apply(Change::Applied(member("late", 1, false)));
+    observed.expire(seconds(0));
+    observed.expire(seconds(120));
+    assert_eq!(names(&observed), ["late"]);
+}
+
+#[test]
 fn what_the_queue_has_not_started_is_let_alone() {
     for epoch in [None, Some(translate::FREED)] {
         let observed = over(epoch);
@@ -111,27 +126,54 @@ fn pods_of_jobs_are_their_operators_to_end() {
     assert_let_alone(observed);
 }
 
-/// Somebody else's gate may hold a pod back for ever.
-#[test]
-fn pods_that_do_not_come_keep_no_places() {
+/// A JobSet that was started, one pod of which is still to come.
+fn with_one_to_come() -> Observed {
     let mut observed = started();
     observed.apply(Change::Applied(record(1)));
     observed.apply(Change::Applied(job(false)));
     observed.apply(Change::Applied(unbound("p", 1, None)));
+    observed
+}
+
+/// Once it is over, and what else happens then, its places are free after a while.
+fn assert_keeps_no_places(mut observed: Observed, then: Option<Change>) {
     let frees = |news: &News| {
         let is_freed = |fact: &&Event| matches!(fact, Event::TaskFinished(..));
         news.facts.iter().filter(is_freed).count()
     };
     assert_eq!(frees(&observed.apply(Change::Applied(done(3)))), 0);
     assert_eq!(frees(&observed.expire(seconds(0)).news), 0);
+    let news = then.map(|change| observed.apply(change));
+    assert_eq!(news.as_ref().map_or(0, frees), 0);
     assert_eq!(frees(&observed.expire(seconds(119)).news), 0);
+    assert_eq!(observed.next_deadline(), Some(seconds(120)));
     assert_eq!(frees(&observed.expire(seconds(120)).news), 2);
+    assert_eq!(observed.next_deadline(), None);
+}
+
+/// Somebody else's gate may hold a pod back for ever.
+#[test]
+fn pods_that_do_not_come_keep_no_places() {
+    assert_keeps_no_places(with_one_to_come(), None);
+}
+
+#[test]
+fn nor_do_they_when_nobody_pays_for_them_any_more() {
+    for then in [
+        Change::Applied(Object::Namespace("red".to_owned(), None)),
+        Change::Deleted(record(1)),
+    ] {
+        assert_keeps_no_places(with_one_to_come(), Some(then));
+    }
 }
 
 /// The JobSet, which is over.
 fn done(version: u32) -> Object {
     let conditions = json!([{"type": "Completed", "status": "True"}]);
-    let mut set = set(version, false, conditions);
+    of_epoch(set(version, false, conditions))
+}
+
+fn of_epoch(mut set: Object) -> Object {
     if let Object::Job(view) = &mut set {
         view.epoch = Some(1);
     }
