@@ -202,15 +202,14 @@ impl Driver {
         End::Succeeded
     }
 
-    /// When time alone changes something, for whoever decides.
+    /// When time alone changes something.
     fn wakeup(&self) -> Option<Instant> {
-        let core = self.scheduler.next_wakeup().into_iter();
-        let at = core.chain(self.observed.next_deadline()).min();
+        let core = self.scheduler.next_wakeup().filter(|_| self.leads);
+        let at = core.into_iter().chain(self.observed.next_deadline()).min();
         let at = at.map(|at| Instant::now() + at.since(self.clock.now()));
-        let first = at.into_iter().chain(self.shown.due());
-        let first = first.filter(|_| self.leads);
+        let shown = self.shown.due().filter(|_| self.leads);
         // What is due to tenants is the same to whoever follows.
-        let all = first.chain(self.next_turn()).min();
+        let all = at.into_iter().chain(shown).chain(self.next_turn()).min();
         all.filter(|_| self.unlisted.is_empty())
     }
 
@@ -472,7 +471,7 @@ impl Driver {
         let due = self.work.due(Instant::now());
         let now = self.clock.now();
         let mut decide = self.turn() || self.scheduler.next_wakeup().is_some_and(|at| at <= now);
-        if self.leads && self.observed.next_deadline().is_some_and(|at| at <= now) {
+        if self.observed.next_deadline().is_some_and(|at| at <= now) {
             let Expired { news, paused } = self.observed.expire(now);
             self.learn(news);
             for (uid, pause) in paused {

@@ -7,6 +7,7 @@ use prorata_core::{Node, Others, Resources};
 use crate::translate::PodView;
 
 mod accounts;
+mod leftovers;
 mod unanswered;
 
 const GPU: &str = "nvidia.com/gpu";

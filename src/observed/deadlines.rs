@@ -94,9 +94,12 @@ pub struct Expired {
 }
 
 impl Observed {
-    /// When somebody will have been waited for long enough.
+    /// When somebody will have been waited for long enough. Whoever follows knows the rest by the records.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
+        if self.follows {
+            return self.next_leftovers();
+        }
         let Patience {
             node,
             victim,
@@ -128,12 +131,21 @@ impl Observed {
     /// Takes up what nobody waits for any more.
     pub fn expire(&mut self, now: Time) -> Expired {
         let mut expired = Expired::default();
+        self.end_outliving(now, &mut expired.news);
+        if !self.follows {
+            self.give_up(now, &mut expired);
+        }
+        self.tell(&mut expired.news);
+        expired
+    }
+
+    /// What only who decides gives up.
+    fn give_up(&mut self, now: Time, expired: &mut Expired) {
         self.lose_nodes(now, &mut expired.news);
         self.insist(now, &mut expired.news);
         self.give_up_victims(now, &mut expired.news);
-        self.take_back_starts(now, &mut expired);
+        self.take_back_starts(now, expired);
         self.let_back(now, &mut expired.news);
-        self.end_outliving(now, &mut expired.news);
         for (uid, unplaced) in &mut self.unplaced {
             if unplaced.until <= now && unplaced.is_heeded() {
                 unplaced.avoided.clear();
@@ -141,8 +153,6 @@ impl Observed {
                 expired.news.touched.insert(uid.clone());
             }
         }
-        self.tell(&mut expired.news);
-        expired
     }
 
     fn lose_nodes(&mut self, now: Time, news: &mut News) {

@@ -85,7 +85,7 @@ fn from<R: serde::de::DeserializeOwned>(manifest: Value) -> R {
     serde_json::from_value(manifest).unwrap()
 }
 
-fn node(gpus: u32) -> Object {
+pub(super) fn node(gpus: u32) -> Object {
     let labels = json!({"nvidia.com/gpu.product": "L4", "prorata.dev/node-pool": "blue"});
     let node: k8s_openapi::api::core::v1::Node = from(json!({
         "metadata": {"name": "a", "labels": labels},
@@ -97,7 +97,7 @@ fn node(gpus: u32) -> Object {
     Object::Node(crate::translate::node(&node, GPU), true)
 }
 
-fn tenant(name: &str, labels: Value, spec: Value) -> Object {
+pub(super) fn tenant(name: &str, labels: Value, spec: Value) -> Object {
     let tenant: crate::api::Tenant = from(json!({
         "apiVersion": "prorata.dev/v1alpha1", "kind": "Tenant",
         "metadata": {"name": name, "labels": labels, "resourceVersion": "1"}, "spec": spec,

@@ -167,6 +167,18 @@ fn nor_do_they_when_nobody_pays_for_them_any_more() {
     }
 }
 
+/// They are in nobody's way where another controller decides either.
+#[test]
+fn nor_do_they_for_whoever_follows() {
+    let mut observed = of_red();
+    observed.follow();
+    observed.apply(Change::Applied(record(1)));
+    observed.apply(Change::Applied(of_epoch(set(2, false, json!([])))));
+    observed.apply(Change::Applied(job(false)));
+    observed.apply(Change::Applied(unbound("p", 1, None)));
+    assert_keeps_no_places(observed, None);
+}
+
 /// The JobSet, which is over.
 fn done(version: u32) -> Object {
     let conditions = json!([{"type": "Completed", "status": "True"}]);
