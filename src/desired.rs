@@ -41,7 +41,7 @@ pub fn effect(
     let Some(view) = observed.job(uid) else {
         return pods::left(record?, now);
     };
-    let outlived = outlived(observed, view);
+    let outlived = outlived(observed, view, record, now);
     let Some(job) = snapshot.job(&view.id).filter(|_| outlived.is_none()) else {
         return outlived.or_else(|| unqueued(observed, view, record, now));
     };
@@ -174,9 +174,15 @@ fn found(view: &JobView) -> Effect {
 }
 
 /// Ends pods that have run on for too long since the job was over.
-fn outlived(observed: &Observed, view: &JobView) -> Option<Effect> {
+fn outlived(
+    observed: &Observed,
+    view: &JobView,
+    record: Option<&RecordView>,
+    now: Timestamp,
+) -> Option<Effect> {
     let pods = pods::end(observed, view)?;
     Some(Effect {
+        record: record_write(record, None, &Standing::finished(), None, now),
         notice: pods::notice(&pods, true),
         pods: Some(pods),
         ..nothing(view)

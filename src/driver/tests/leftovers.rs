@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::accounts::{node, tenant};
 use super::*;
+use crate::api::State;
+use crate::effects::{PodsWrite, RecordWrite};
 use crate::kinds::Composite;
 use crate::leader::Reign;
 use crate::translate::{JobView, RecordView};
@@ -123,4 +125,18 @@ async fn places_that_nobody_comes_to_are_free_for_whoever_decides_and_whoever_do
         wait(&mut driver).await;
         assert_eq!(free(&driver), Resources::gpus(3), "leads: {leads}");
     }
+}
+
+/// If agents never end its clients of MPS, that is the last that is written of it.
+#[tokio::test(start_paused = true)]
+async fn that_it_is_over_is_on_record_before_what_runs_on_is_ended() {
+    let mut driver = over(true);
+    wait(&mut driver).await;
+    let snapshot = driver.scheduler.snapshot();
+    let (_, effect) = driver.next_effect(&snapshot).unwrap();
+    assert!(effect.stops() && matches!(effect.pods, Some(PodsWrite::End(_))));
+    let RecordWrite::Change(_, _, status) = effect.record else {
+        panic!("{:?}", effect.record)
+    };
+    assert_eq!(status.state, Some(State::Finished));
 }
