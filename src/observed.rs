@@ -92,6 +92,8 @@ pub struct Observed {
     coming: Coming,
     /// Pods that went without having been seen on a node.
     departed: Departed,
+    /// Pods that their Job does not control any more, and that have not gone on by themselves.
+    left: BTreeSet<Uid>,
     /// The greatest epoch that was ever seen on record.
     last_epoch: i64,
     /// Another controller decides.
@@ -262,6 +264,7 @@ impl Observed {
         for (kind, objects) in lists {
             self.relist(kind, objects, &mut news);
         }
+        self.go_on_alone(&mut news);
         for uid in self.records.keys().cloned().collect::<Vec<_>>() {
             self.adopt(&uid, &mut news);
             self.adopt_aside(&uid);
@@ -471,6 +474,7 @@ mod evictions;
 mod followed;
 mod found;
 mod groups;
+mod left;
 mod nodes;
 mod outliving;
 mod owners;

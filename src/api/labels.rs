@@ -46,6 +46,12 @@ pub const INTERNAL_PREFIX: &str = "internal.prorata.dev/";
 /// Annotation of an admission policy: the resource of whole GPUs that it looks for.
 pub const POLICY_RESOURCE: &str = "internal.prorata.dev/gpu-resource";
 
+/// Label that Kubernetes gives the pods of a Job, and knows them by: the Job's UID.
+pub const JOB_UID: &str = "batch.kubernetes.io/controller-uid";
+
+/// Prefix of the labels by which Kubeflow's operators know the pods that they make.
+pub const KUBEFLOW_PREFIX: &str = "training.kubeflow.org/";
+
 /// Annotation of a Job, `"true"` while its user holds it.
 pub const HELD: &str = "internal.prorata.dev/held";
 

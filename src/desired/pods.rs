@@ -152,18 +152,18 @@ pub(super) fn advised(mut standing: Standing, view: &JobView) -> Standing {
 }
 
 /// What stands for pods that are gone or over: the record of one is its own, and says that it is
-/// over while it is still there; that of a gang goes.
+/// over while it is still there; that of a gang goes. So does that of a Job which was deleted without what is its.
 pub(super) fn left(record: &RecordView, now: Timestamp) -> Option<Effect> {
     let job = &record.spec.job;
-    if job.kind != Form::Pod.kind() {
-        return None;
-    }
-    let form = match job.uid.ends_with("-gang") {
-        true => Form::Gang,
-        false => Form::Pod,
+    let is_pods = job.kind == Form::Pod.kind();
+    let form = match (is_pods, job.uid.ends_with("-gang")) {
+        (true, true) => Form::Gang,
+        (true, false) => Form::Pod,
+        (false, _) if job.kind == Form::Job.kind() && record.is_unowned => Form::Job,
+        (false, _) => return None,
     };
     let write = match form {
-        Form::Gang => RecordWrite::Delete(Box::new(record.clone())),
+        Form::Gang | Form::Job => RecordWrite::Delete(Box::new(record.clone())),
         _ => record_write(Some(record), None, &Standing::finished(), None, now),
     };
     let id = JobId::new(&record.namespace, &job.name, &job.uid);
@@ -181,6 +181,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::effects::RecordWrite;
+
+    /// Kubernetes deletes every other.
+    #[test]
+    fn the_record_of_a_job_that_left_it_behind_goes() {
+        let record = |owners: serde_json::Value| {
+            let job = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "u"});
+            let object = json!({
+                "apiVersion": "prorata.dev/v1alpha1", "kind": "QueuedJob",
+                "metadata": {"name": "j", "namespace": "red", "ownerReferences": owners},
+                "spec": {"job": job, "tenant": "red", "priority": 0, "gang": 1, "gpus": "1"},
+            });
+            RecordView::new(&serde_json::from_value(object).unwrap())
+        };
+        let effect = left(&record(json!([])), Timestamp::UNIX_EPOCH);
+        let goes = effect.is_some_and(|effect| matches!(effect.record, RecordWrite::Delete(_)));
+        let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "u"});
+        assert!(goes && left(&record(json!([owner])), Timestamp::UNIX_EPOCH).is_none());
+    }
 
     /// The first place was planned on `c`, and its last pod found it on `b`: others have the room on
     /// `c` by now.

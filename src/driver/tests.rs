@@ -32,6 +32,7 @@ fn pod(uid: &str, gpus: u64) -> Object {
         is_leaving: false,
         is_over: false,
         gated: None,
+        left: None,
     })
 }
 

@@ -180,6 +180,7 @@ mod tests {
             is_leaving: false,
             is_over: false,
             gated: None,
+            left: None,
         });
     }
 

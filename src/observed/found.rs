@@ -2,7 +2,8 @@
 //! the namespace had a tenant. It keeps its nodes, and its tenant is charged for its GPUs.
 //!
 //! A Job is taken up as if the queue had started it where it runs, once each of its pods has a node:
-//! its object says so first, then a record is made of it. All else that has GPUs is charged pod by pod.
+//! its object says so first, then a record is made of it. So is a pod that its Job has left behind ([`super::left`]).
+//! All else that has GPUs is charged pod by pod.
 
 use prorata_core::{Event, Job, NodeId, TenantId};
 
@@ -18,12 +19,12 @@ impl Observed {
     /// Whether a Job is to be taken up, and its object does not say so yet.
     #[must_use]
     pub fn is_found(&self, view: &JobView) -> bool {
-        view.epoch.is_none() && self.seats_found(view).is_some()
+        view.form == Form::Job && view.epoch.is_none() && self.seats_found(view).is_some()
     }
 
-    /// Whether its object says that it is taken up, and no admission is in force.
+    /// Whether its object says that it is taken up, and no admission is in force. A pod need not say so.
     pub(super) fn is_taken_up(&self, uid: &str) -> bool {
-        let says = |view: &&JobView| view.epoch == Some(FOUND);
+        let says = |view: &&JobView| view.form == Form::Pod || view.epoch == Some(FOUND);
         let view = self.jobs.get(uid).filter(says);
         view.is_some_and(|view| self.seats_found(view).is_some())
     }
@@ -67,8 +68,12 @@ impl Observed {
         let uid = view.id.uid();
         let namespace = view.id.namespace();
         // Whatever is created where the policies are in force says who created it.
-        let was_there = view.form == Form::Job && view.is_queued && view.creator.is_none();
-        let is_known = self.withdrawn.contains_key(&(uid.to_owned(), FOUND));
+        let was_there = match view.form {
+            Form::Job => view.is_queued && view.creator.is_none(),
+            Form::Pod => self.is_left_behind(uid),
+            Form::Gang | Form::Composite(_) => false,
+        };
+        let is_known = self.is_withdrawn(uid);
         let can_be_planned = view.obstacle.is_none() && !view.is_leaving && !is_known;
         let concerned = was_there && can_be_planned && self.namespaces.contains_key(namespace);
         if !concerned || !self.bypasses(uid) || self.coming.has(namespace, uid) {

@@ -160,7 +160,11 @@ impl Observed {
             .or(known.map(|view| view.gang));
         let name = gang.and_then(|gang| gang.name);
         let name = name.as_deref().or(known.map(|view| view.id.name()));
-        Some(translate::group(group, name, size.unwrap_or(1), &members))
+        let mut view = translate::group(group, name, size.unwrap_or(1), &members);
+        // Who got its places as one that may be evicted stays so, whatever is taken from its pods.
+        let has_places = self.plans.contains_key(group);
+        view.preemptible |= has_places && known.is_some_and(|known| known.preemptible);
+        Some(view)
     }
 
     /// The gang that the pod is to start with, if any; `None` while that is not known.

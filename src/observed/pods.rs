@@ -23,12 +23,16 @@ impl Observed {
             .filter(|_| is_bound)
             .and_then(|known| known.nominated.clone());
         pod.nominated = pod.nominated.or(told);
+        // Whoever goes on alone does so for as long as it lives.
+        let alone = known.and_then(|known| known.gated.clone());
+        pod.gated = pod.gated.or(alone);
         // Whoever was a Job's stays so, even if the Job is deleted without its pods.
         let known = known.and_then(|known| known.job.clone());
         let group = known.is_none().then(|| self.join(&pod)).flatten();
         let owner = pod.job.map(|owner| self.top(&owner));
         pod.job = known.or(group).or(owner);
         let group = pod.job.clone().filter(|_| pod.gated.is_some());
+        self.note_left(&pod);
         self.pods.insert(uid.clone(), pod);
         if let Some(group) = group {
             self.regroup(&group, news);
@@ -214,6 +218,7 @@ impl Observed {
 
     pub(super) fn pod_gone(&mut self, uid: &str, news: &mut News) {
         self.detached.remove(uid);
+        self.left.remove(uid);
         let unbound = self.unscheduled.remove(uid);
         news.touched.extend(unbound.map(|pod| pod.job));
         news.touched.extend(self.coming.end(uid));

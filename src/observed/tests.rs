@@ -5,6 +5,7 @@ mod crowded;
 mod due;
 mod found;
 mod leaving;
+mod left;
 mod occupied;
 mod overlooked;
 mod released;
@@ -57,6 +58,7 @@ fn pod(uid: &str, namespace: &str) -> Object {
         is_leaving: false,
         is_over: false,
         gated: None,
+        left: None,
     })
 }
 
@@ -244,6 +246,7 @@ fn a_pod_that_may_not_be_evicted_in_time_is_evicted_later() {
         namespace: "red".to_owned(),
         version: 1,
         generation: 1,
+        is_unowned: false,
         spec,
         status: crate::api::QueuedJobStatus::default(),
     };
@@ -398,6 +401,7 @@ fn record_of(job: &Job) -> RecordView {
         namespace: job.id.namespace().to_owned(),
         version: 1,
         generation: 1,
+        is_unowned: false,
         spec: translate::desired_spec(job, translate::Form::Job, None, "nvidia.com/gpu"),
         status: crate::api::QueuedJobStatus::default(),
     }

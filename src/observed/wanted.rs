@@ -18,6 +18,7 @@ fn finished(plan: &Plan, index: u32) -> Event {
 impl Observed {
     /// Adds the facts about every job that was touched.
     pub(super) fn tell(&mut self, news: &mut News) {
+        self.go_on_alone(news);
         if self.follows {
             for uid in news.touched.clone() {
                 self.heed(&uid, news);

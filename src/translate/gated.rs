@@ -16,6 +16,9 @@ use crate::api::labels;
 /// The Job controller as the API server sees it.
 pub const JOB_CONTROLLER: &str = "system:serviceaccount:kube-system:job-controller";
 
+/// Kubernetes' own controllers. What they make has a controller from the start.
+const KUBERNETES: &str = "system:serviceaccount:kube-system:";
+
 /// What the controller keeps of a pod that came into the queue, besides what it keeps of any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gated {
@@ -49,11 +52,52 @@ pub struct Gated {
     pub priority_class: Option<String>,
 }
 
+/// A pod that the Job controller made, and that its Job does not control any more: as it was deleted
+/// without its pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// UID of that Job.
+    pub job: String,
+    /// What it is in the queue, where it goes on by itself.
+    pub gated: Arc<Gated>,
+}
+
+impl Left {
+    /// What the controller keeps of `pod`; `None` if it is no such pod, or on no node. Its label says whose it
+    /// was, which nobody may change.
+    pub(super) fn new(pod: &k8s::Pod, gpu_resource: &str) -> Option<Self> {
+        let job = pod.metadata.labels.as_ref()?.get(labels::JOB_UID)?;
+        let controls = controller(&pod.metadata).is_some_and(|o| o.kind == "Job" && o.uid == *job);
+        let is_bound = pod.spec.as_ref()?.node_name.is_some();
+        let creator = annotation(&pod.metadata, labels::CREATED_BY).unwrap_or(JOB_CONTROLLER);
+        if controls || !is_bound || creator != JOB_CONTROLLER {
+            return None;
+        }
+        let gated = Gated::by(creator, pod, gpu_resource)?;
+        // It runs, whatever it says of how it was to start.
+        let gated = Gated {
+            controller: None,
+            gang: None,
+            size: 1,
+            obstacle: None,
+            ..gated
+        };
+        Some(Self {
+            job: job.clone(),
+            gated: gated.into(),
+        })
+    }
+}
+
 impl Gated {
     /// What the controller keeps of `pod`; `None` if it never came into the queue.
     pub(super) fn new(pod: &k8s::Pod, gpu_resource: &str) -> Option<Self> {
+        let creator = annotation(&pod.metadata, labels::CREATED_BY)?;
+        Self::by(creator, pod, gpu_resource)
+    }
+
+    fn by(creator: &str, pod: &k8s::Pod, gpu_resource: &str) -> Option<Self> {
         let metadata = &pod.metadata;
-        let creator = annotation(metadata, labels::CREATED_BY)?.to_owned();
         let spec = pod.spec.as_ref()?;
         let affinity = spec.affinity.as_ref();
         let asked = Template::new(spec, Some(metadata), affinity, gpu_resource);
@@ -71,12 +115,14 @@ impl Gated {
         asked.names_gpus.then_some(Self {
             name: pod.name_any(),
             created: created(metadata),
-            creator,
+            creator: creator.to_owned(),
             gang,
             size,
             is_waiting: gates().any(|gate| gate.name == labels::GATE),
             is_ready: gates().all(|gate| gate.name == labels::GATE),
+            // Whoever takes what Kubernetes made from its controller gains nothing.
             preemptible: controller.is_some()
+                || creator.starts_with(KUBERNETES)
                 || annotation(metadata, labels::PREEMPTIBLE) == Some("true"),
             controller: controller.map(|owner| (owner.uid.clone(), owner.kind.clone())),
             needs: asked.needs,

@@ -10,7 +10,8 @@ use prorata_core::{NodeId, Others, Resource, Resources, Time};
 use prorata_simulator::quantity::{self, QuantityError};
 
 use super::asked::{self, Annotations, AskError, Unit};
-use super::{annotation, controller, gated::Gated, moment, node::counted, version};
+use super::gated::{Gated, Left};
+use super::{annotation, controller, moment, node::counted, version};
 use crate::api::extender_v1::overlooked_in;
 use crate::api::resources;
 use crate::kinds::Composite;
@@ -64,6 +65,8 @@ pub struct PodView {
     pub is_over: bool,
     /// More of it, if it came into the queue by itself.
     pub gated: Option<Arc<Gated>>,
+    /// More of it, if its Job does not control it any more.
+    pub left: Option<Left>,
 }
 
 impl PodView {
@@ -71,9 +74,10 @@ impl PodView {
     #[must_use]
     pub fn new(pod: &k8s::Pod, gpu_resource: &str) -> Self {
         let gated = Gated::new(pod, gpu_resource).map(Arc::new);
+        let left = Left::new(pod, gpu_resource);
         let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
         // Who makes a pod can have it say what controls it, unless the API server has seen to it.
-        let owner = controller(&pod.metadata).filter(|_| gated.is_none());
+        let owner = controller(&pod.metadata).filter(|_| gated.is_none() && left.is_none());
         let job = owner.filter(|owner| {
             owner.kind == "Job" || Composite::of_owner(&owner.api_version, &owner.kind).is_some()
         });
@@ -118,6 +122,7 @@ impl PodView {
             is_leaving: pod.metadata.deletion_timestamp.is_some(),
             is_over: matches!(phase, Some("Succeeded" | "Failed")),
             gated,
+            left,
         }
     }
 }

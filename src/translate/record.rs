@@ -27,6 +27,8 @@ pub struct RecordView {
     pub version: u64,
     /// Grows with each change of the spec.
     pub generation: i64,
+    /// Nobody would delete it: it has no owner.
+    pub is_unowned: bool,
     /// What it says.
     pub spec: QueuedJobSpec,
     /// What it shows.
@@ -42,6 +44,7 @@ impl RecordView {
             namespace: record.namespace().unwrap_or_default(),
             version: version(&record.metadata),
             generation: record.metadata.generation.unwrap_or_default(),
+            is_unowned: record.owner_references().is_empty(),
             spec: record.spec.clone(),
             status: record.status.clone().unwrap_or_default(),
         }

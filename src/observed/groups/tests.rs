@@ -111,6 +111,29 @@ fn whoever_comes_too_many_waits_for_the_gang_and_then_queues_alone() {
     assert_eq!(told(&news)[0].hold, None);
 }
 
+#[test]
+fn whoever_has_places_as_one_that_may_be_evicted_stays_so() {
+    let mut observed = observed();
+    let mut lone = pod("a", "alice", "s");
+    lone["metadata"]["ownerReferences"] = json!([]);
+    lone["metadata"]["annotations"] = json!({
+        "internal.prorata.dev/created-by": "alice", "prorata.dev/preemptible": "true",
+    });
+    let mut kept = lone.clone();
+    kept["metadata"]["annotations"] = json!({"internal.prorata.dev/created-by": "alice"});
+    observed.apply(Change::Applied(view(&lone)));
+    let news = observed.apply(Change::Applied(view(&kept)));
+    assert!(
+        !told(&news)[0].preemptible,
+        "its user may think better of it"
+    );
+    let news = observed.apply(Change::Applied(view(&lone)));
+    let slot = Slot::whole("n".into(), [0].into_iter().collect());
+    observed.admit(&told(&news)[0], 1, [slot].into_iter().collect());
+    let news = observed.apply(Change::Applied(view(&kept)));
+    assert!(told(&news)[0].preemptible, "it has its place by it");
+}
+
 /// After a restart the places of a gang are those of the pods that have been let go.
 #[test]
 fn whoever_came_too_many_moves_up_when_another_is_gone() {

@@ -15,6 +15,7 @@ fn record(observed: &Observed, version: u64, admitted: Option<i64>) -> Object {
         namespace: "red".to_owned(),
         version,
         generation: 1,
+        is_unowned: false,
         spec: translate::desired_spec(&job, form, admission, "nvidia.com/gpu"),
         status: QueuedJobStatus::default(),
     }))

@@ -1,0 +1,58 @@
+//! Pods that run on when their Job is gone, as whoever deletes a Job may have it, and clients that do not
+//! say otherwise do. Each goes on by itself in the queue, and may be evicted like any other: a Job that is
+//! gone could not be suspended.
+
+use prorata_core::Event;
+
+use super::{News, Observed, Uid};
+use crate::translate::PodView;
+
+impl Observed {
+    /// Whether a pod in the queue is one that its Job has left behind.
+    pub(super) fn is_left_behind(&self, uid: &str) -> bool {
+        self.pods.get(uid).is_some_and(|pod| pod.left.is_some())
+    }
+
+    /// Notes a pod that is to go on by itself, unless it does already.
+    pub(super) fn note_left(&mut self, pod: &PodView) {
+        if pod.left.is_some() && pod.gated.is_none() {
+            self.left.insert(pod.uid.clone());
+        } else {
+            self.left.remove(&pod.uid);
+        }
+    }
+
+    /// Pods whose Job is gone, or will be, go on by themselves. Of any other Job they are as before.
+    pub(super) fn go_on_alone(&mut self, news: &mut News) {
+        let is_gone = |uid: &&Uid| {
+            let left = self.pods.get(*uid).and_then(|pod| pod.left.as_ref());
+            let job = left.and_then(|left| self.jobs.get(&left.job));
+            left.is_some() && job.is_none_or(|job| job.is_leaving)
+        };
+        let gone: Vec<Uid> = self.left.iter().filter(is_gone).cloned().collect();
+        for uid in gone {
+            self.left.remove(&uid);
+            self.go_alone(&uid, news);
+        }
+    }
+
+    /// Its place in what it was of is another's, and what it runs in is its own.
+    fn go_alone(&mut self, uid: &str, news: &mut News) {
+        self.detach(uid, news);
+        self.detached.remove(uid);
+        let Some(mut pod) = self.pods.get(uid).cloned() else {
+            return;
+        };
+        news.touched.extend(pod.job.take());
+        pod.gated = pod.left.as_ref().map(|left| left.gated.clone());
+        let group = self.join(&pod);
+        pod.job.clone_from(&group);
+        self.pods.insert(uid.to_owned(), pod);
+        // What is charged for being nobody's stays so until it is gone.
+        news.facts.push(Event::PodGone(uid.into()));
+        if let Some(group) = group {
+            self.regroup(&group, news);
+        }
+        self.place(uid, news);
+    }
+}
