@@ -72,6 +72,11 @@ pub fn validating(gpu_resource: &str) -> Vec<ValidatingAdmissionPolicy> {
     ];
     let families = Family::all();
     policies.extend(families.iter().map(|family| family.guard(gpu_resource)));
+    policies.extend(
+        families
+            .iter()
+            .map(|family| family.keep_whole(gpu_resource)),
+    );
     policies
 }
 

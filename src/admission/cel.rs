@@ -48,40 +48,61 @@ pub(super) fn controllers(object: &str) -> String {
     }
 }
 
-/// Whether `object` says that an object of an operator's controls it.
-pub(super) fn is_operated() -> String {
+/// Whether `object` or `oldObject` says that an object of an operator's controls it.
+pub(super) fn is_operated(object: &str) -> String {
     let kinds = kinds();
-    format!(
+    let read = format!(
         "[{{{kinds}}}].exists(kinds,\n  \
-         object.metadata.?ownerReferences.orValue([]).exists(o,\n  \
+         {object}.metadata.?ownerReferences.orValue([]).exists(o,\n  \
          o.?controller.orValue(false) && o.kind in kinds && o.apiVersion.startsWith(kinds[o.kind][0] + '/')))"
-    )
+    );
+    where_there_is(object, read)
+}
+
+/// What is read of `oldObject` holds where there is one.
+fn where_there_is(object: &str, read: String) -> String {
+    match object {
+        "oldObject" => format!("(oldObject != null &&\n{read})"),
+        _ => read,
+    }
 }
 
 /// Whether `object` says so, and did not say the same before.
 pub(super) fn claims() -> String {
     format!(
         "({} &&\n(oldObject == null || ({}) != ({})))",
-        is_operated(),
+        is_operated("object"),
         controllers("object"),
         controllers("oldObject")
     )
 }
 
-/// Whether the operator asks whose object controls this one: whoever may update the status of such
-/// objects, which users may not.
+/// Whether the operator asks whose object controls this one, as `object` or `oldObject` says: whoever may
+/// update the status of such objects, which users may not.
 ///
 /// Ask it late, as [`trusted`].
-pub(super) fn by_operator() -> String {
+pub(super) fn by_operator(object: &str) -> String {
     let kinds = kinds();
-    format!(
+    let read = format!(
         "[{{{kinds}}}].exists(kinds,\n  \
-         object.metadata.?ownerReferences.orValue([]).exists(o,\n  \
+         {object}.metadata.?ownerReferences.orValue([]).exists(o,\n  \
          o.?controller.orValue(false) && o.kind in kinds && o.apiVersion.startsWith(kinds[o.kind][0] + '/') &&\n  \
          authorizer.group(kinds[o.kind][0]).resource(kinds[o.kind][1]).subresource('status')\n  \
          .namespace(request.namespace).check('update').allowed()))"
-    )
+    );
+    where_there_is(object, read)
 }
+
+/// Whether a controller of Kubernetes' own asks: one that adopts and releases pods, or collects what has no
+/// owner.
+pub(super) fn by_kubernetes() -> &'static str {
+    "request.userInfo.username.startsWith('system:serviceaccount:kube-system:')"
+}
+
+/// Whether a request deletes `oldObject` without what is its, or the same was arranged for before.
+pub(super) const ORPHANS: &str = "dyn(request).?options.?propagationPolicy.orValue('') == 'Orphan' ||\n\
+    dyn(request).?options.?orphanDependents.orValue(false) ||\n\
+    'orphan' in oldObject.metadata.?finalizers.orValue([])";
 
 /// Group and plural of each kind of the table, as the entries of a map.
 fn kinds() -> String {

@@ -105,8 +105,10 @@ impl Family {
             )],
             vec![
                 variable("trusted", cel::trusted()),
-                variable("claimed", cel::is_operated()),
-                variable("operated", cel::by_operator()),
+                variable("claimed", cel::is_operated("object")),
+                variable("wasClaimed", cel::is_operated("oldObject")),
+                variable("operated", cel::by_operator("object")),
+                variable("wasOperated", cel::by_operator("oldObject")),
                 variable("new", "request.operation == 'CREATE'"),
                 variable("gpu", self.asks(gpu_resource)),
                 variable("topmost", TOPMOST),
@@ -122,6 +124,24 @@ impl Family {
                 variable("oldAnnotations", cel::annotations("oldObject", "")),
             ],
             validations(),
+        )
+    }
+
+    /// Nobody deletes one without what is its.
+    pub(super) fn keep_whole(&self, gpu_resource: &str) -> ValidatingAdmissionPolicy {
+        let asks = self.asks_of("oldObject", gpu_resource);
+        validating_policy(
+            &format!("{}-deleted", self.name()),
+            self.requests(&["DELETE"]),
+            vec![condition(
+                "leaves-behind-what-asks-for-gpus",
+                format!("({}) &&\n({asks})", cel::ORPHANS),
+            )],
+            vec![variable("trusted", cel::trusted())],
+            vec![validation(
+                format!("{} || variables.trusted", cel::by_kubernetes()),
+                WHOLE,
+            )],
         )
     }
 
@@ -171,6 +191,10 @@ impl Family {
 
     /// Whether a pod of it asks for GPUs. Of one that does not say, nobody knows before the queue.
     fn asks(&self, gpu_resource: &str) -> String {
+        self.asks_of("object", gpu_resource)
+    }
+
+    fn asks_of(&self, object: &str, gpu_resource: &str) -> String {
         let mut maps = Vec::new();
         for kind in &self.0 {
             match kind.templates {
@@ -178,10 +202,10 @@ impl Family {
                 Templates::Jobs(field) => {
                     let asks =
                         cel::may_ask_for_gpus("j.?template.?spec.?template.?spec", gpu_resource);
-                    return format!("object.spec.?{field}.orValue([]).exists(j, {asks})");
+                    return format!("{object}.spec.?{field}.orValue([]).exists(j, {asks})");
                 }
                 Templates::Replicas(field) => {
-                    let map = format!("object.spec.?{field}.orValue({{}})");
+                    let map = format!("{object}.spec.?{field}.orValue({{}})");
                     if !maps.contains(&map) {
                         maps.push(map);
                     }
@@ -235,21 +259,38 @@ fn validations() -> Vec<Validation> {
         ),
         owned_by_whom(),
         validation(
+            format!(
+                "!('orphan' in object.metadata.?finalizers.orValue([])) ||\n\
+                 (oldObject != null && 'orphan' in oldObject.metadata.?finalizers.orValue([])) ||\n\
+                 {} || variables.trusted",
+                cel::by_kubernetes()
+            ),
+            WHOLE,
+        ),
+        validation(
             format!("({own}) ||\nvariables.trusted"),
             "annotations internal.prorata.dev/* are Prorata's own: keep those that the object has as they are, and add none",
         ),
     ]
 }
 
+/// What runs on without its whole would stay when that has to leave.
+const WHOLE: &str = "what has GPUs makes room for others as a whole: delete it with what is its (`--cascade=background` \
+    or `foreground`), and leave out the finalizer `orphan`";
+
 /// Whoever could say that an object is a part of another would get its places: also suspended, for
 /// the operator would start it with the rest. And what a part asks for, GPUs or none, is what the
 /// whole is taken to ask for, and the whole waits for its parts to end.
 pub(super) fn owned_by_whom() -> Validation {
+    let by_itself = cel::by_kubernetes();
     validation(
-        "(variables.claimed\n  \
+        format!(
+            "(variables.claimed\n  \
          ? !variables.new && variables.owners == variables.oldOwners\n  \
-         : !variables.gpu || variables.new || size(variables.owners) == 0 || variables.owners == variables.oldOwners) ||\n\
-         variables.operated || variables.trusted",
+         : !variables.gpu || variables.new || variables.owners == variables.oldOwners ||\n  \
+         size(variables.owners) == 0 && (!variables.wasClaimed || variables.wasOperated || {by_itself})) ||\n\
+         variables.operated || variables.trusted"
+        ),
         "only the operator of a controller gives it its parts: leave ownerReferences as they are",
     )
 }

@@ -161,8 +161,10 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
 fn variables(gpu_resource: &str) -> Vec<Variable> {
     let mut variables = vec![
         variable("trusted", cel::trusted()),
-        variable("claimed", cel::is_operated()),
-        variable("operated", cel::by_operator()),
+        variable("claimed", cel::is_operated("object")),
+        variable("wasClaimed", cel::is_operated("oldObject")),
+        variable("operated", cel::by_operator("object")),
+        variable("wasOperated", cel::by_operator("oldObject")),
         variable("new", "request.operation == 'CREATE'"),
         variable("gated", cel::is_gated(TEMPLATE)),
         variable("gpu", cel::asks_for_gpus(TEMPLATE, gpu_resource)),
@@ -271,6 +273,10 @@ fn validations(gpu_resource: &str) -> Vec<Validation> {
             ),
             "Prorata chooses the nodes of a Job that asks for GPUs: remove nodeName from spec.template; to narrow \
              the choice, use nodeSelector",
+        ),
+        validation(
+            "!variables.gpu || !variables.new || !object.spec.?manualSelector.orValue(false) || variables.trusted",
+            "Prorata knows the pods of a Job by the label that Kubernetes gives them: remove manualSelector",
         ),
         validation(
             format!(

@@ -9,7 +9,7 @@ use super::sharing;
 use super::{
     all, cel, condition, mutating_policy, requests, validating_policy, validation, variable,
 };
-use crate::api::labels::CREATED_BY;
+use crate::api::labels::{CREATED_BY, JOB_UID, KUBEFLOW_PREFIX};
 use crate::translate::JOB_CONTROLLER;
 
 const SPEC: &str = "object.spec";
@@ -32,7 +32,7 @@ pub(super) fn queue_new(gpu_resource: &str) -> MutatingAdmissionPolicy {
     let gated = cel::is_gated(SPEC);
     let by_others = format!("request.userInfo.username != '{JOB_CONTROLLER}' || {gated}");
     let asks = sharing::asks(SPEC, "", gpu_resource);
-    let by_itself = format!("{gated} ||\n!({})", cel::by_operator());
+    let by_itself = format!("{gated} ||\n!({})", cel::by_operator("object"));
     mutating_policy(
         "prorata-pods-created",
         requests("", &["v1"], &["pods"], &["CREATE"]),
@@ -68,7 +68,8 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
             format!("request.userInfo.username == '{JOB_CONTROLLER}'"),
         ),
         variable("claims", cel::claims()),
-        variable("operated", cel::by_operator()),
+        variable("operated", cel::by_operator("object")),
+        variable("wasOperated", cel::by_operator("oldObject")),
         variable("gated", cel::is_gated(SPEC)),
         variable(
             "wasGated",
@@ -76,6 +77,9 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
         ),
         variable("annotations", cel::annotations("object", "")),
         variable("oldAnnotations", cel::annotations("oldObject", "")),
+        variable("owners", cel::controllers("object")),
+        variable("oldOwners", cel::controllers("oldObject")),
+        variable("moves", moves()),
     ];
     let annotations = ("variables.annotations", "variables.oldAnnotations");
     variables.extend(sharing::variables(SPEC, "", annotations, gpu_resource));
@@ -89,6 +93,18 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
         )],
         variables,
         validations(gpu_resource),
+    )
+}
+
+/// Whether a pod that does not queue by itself is another's than before, or nobody's, or is to become so:
+/// whoever made it lets it go when the labels differ by which it is known.
+fn moves() -> String {
+    let labels = |object: &str| format!("{object}.metadata.?labels.orValue({{}})");
+    let (new, old) = (labels("object"), labels("oldObject"));
+    format!(
+        "oldObject != null &&\n\
+         ((!('{CREATED_BY}' in variables.oldAnnotations) && variables.owners != variables.oldOwners) ||\n\
+         !{old}.all(k, !(k == '{JOB_UID}' || k.startsWith('{KUBEFLOW_PREFIX}')) || {new}[?k].orValue('') == {old}[k]))"
     )
 }
 
@@ -120,6 +136,14 @@ fn validations(gpu_resource: &str) -> Vec<Validation> {
         validation(
             "!variables.claims || (variables.gpu && variables.new) || variables.operated || variables.trusted",
             "only the operator of a controller gives it its pods: leave ownerReferences as they are",
+        ),
+        validation(
+            format!(
+                "!variables.gpu || !variables.moves ||\n{} ||\nvariables.operated || variables.wasOperated || variables.trusted",
+                cel::by_kubernetes()
+            ),
+            "a pod with GPUs makes room for others with what made it: leave its ownerReferences as they are, and the \
+             labels by which whoever made it knows it",
         ),
         validation(
             format!("(variables.new && variables.ofJob) ||\n({own}) ||\nvariables.trusted"),

@@ -1,6 +1,6 @@
-//! Pods that run on when their Job is gone, as whoever deletes a Job may have it, and clients that do not
-//! say otherwise do. Each goes on by itself in the queue, and may be evicted like any other: a Job that is
-//! gone could not be suspended.
+//! Pods that run on when their Job is gone: by `--cascade=orphan`, and by whatever client deletes a Job
+//! and says nothing of its pods. Each goes on by itself in the queue and may be evicted, for a Job that is gone
+//! cannot be suspended.
 
 use prorata_core::Event;
 

@@ -1,15 +1,15 @@
 //! What users may not write, and who may all the same.
 
 use crate::cluster::requests::{
-    Space, create, json, message, namespace, patch, refused, request_as, suspended,
+    Space, create, json, message, namespace, patch, pod_of, refused, request_as, start, suspended,
 };
 use crate::cluster::{Cluster, from, job, pod};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Client, Resource};
-use prorata::api::labels::{CREATED_BY, EPOCH, HELD};
+use kube::{Client, Resource, ResourceExt};
+use prorata::api::labels::{CREATED_BY, EPOCH, HELD, JOB_UID};
 use serde_json::json;
 
 pub(crate) async fn annotations_of_ours_are_nobody_elses(cluster: &Cluster) {
@@ -101,6 +101,44 @@ pub(crate) async fn pods_wait_by_their_gate(cluster: &Cluster) {
         .await
         .unwrap_err();
     assert!(message(&error).contains("remove nodeName"), "{error}");
+}
+
+/// Whoever parts a pod from its Job would keep it where it is when that has to leave. Kubernetes' own
+/// controllers do so where they have to.
+pub(crate) async fn a_pod_stays_with_what_made_it(cluster: &Cluster) {
+    let ns = namespace(cluster, "made").await;
+    create(&ns.of(&cluster.alice), &job("whole", 1)).await;
+    start(&ns.of(&cluster.controller), "whole").await;
+    let pods = ns.of::<Pod>(&cluster.alice);
+    let pod = pod_of(&pods, "whole").await;
+    let name = pod.name_any();
+    let mut anothers = json(&pod.owner_references());
+    anothers[0]["uid"] = json!("another");
+    let nobodys = json!({ "metadata": { "ownerReferences": null } });
+    for change in [
+        nobodys.clone(),
+        json!({ "metadata": { "ownerReferences": anothers } }),
+        json!({ "metadata": { "labels": { JOB_UID: null } } }),
+        json!({ "metadata": { "labels": { JOB_UID: "another" } } }),
+    ] {
+        let error = patch(&pods, &name, change).await.unwrap_err();
+        let said = message(&error);
+        assert!(said.contains("makes room for others with what"), "{said}");
+    }
+    let plain = json!({ "metadata": { "labels": { "app": "x" }, "annotations": { "a": "b" } } });
+    patch(&pods, &name, plain).await.unwrap();
+
+    let as_ours = json!({ "metadata": { "ownerReferences": pod.owner_references() } });
+    for (controller, change) in [
+        ("generic-garbage-collector", &nobodys),
+        ("job-controller", &as_ours),
+        ("job-controller", &nobodys),
+    ] {
+        let request = kube::core::Request::new(Pod::url_path(&(), Some(&ns.name)))
+            .patch(&name, &PatchParams::default(), &Patch::Merge(change))
+            .unwrap();
+        request_as(cluster, controller, request).await.unwrap();
+    }
 }
 
 fn gates(pod: &Pod) -> Vec<&str> {

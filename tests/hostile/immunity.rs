@@ -119,15 +119,7 @@ async fn budgets(world: &World) -> Row {
     let mut lone = pod_manifest("lone", 1);
     lone["metadata"]["annotations"] = json!({ "prorata.dev/preemptible": "true" });
     create(&world.hers::<Pod>(), &from(lone)).await;
-    let labels = json!({ "app": "serve" });
-    let mut template = pod_manifest("", 1);
-    template["metadata"] = json!({ "labels": labels });
-    template["spec"]["restartPolicy"] = json!("Always");
-    let serve: Deployment = from(json!({
-        "metadata": { "name": "serve" },
-        "spec": { "replicas": 1, "selector": { "matchLabels": labels }, "template": template },
-    }));
-    create(&world.hers::<Deployment>(), &serve).await;
+    create(&world.hers::<Deployment>(), &deployment("serve")).await;
     eventually("both have what nobody uses", || async {
         world.running("red").await.len() == 2
     })
@@ -159,6 +151,18 @@ async fn budgets(world: &World) -> Row {
         "PodDisruptionBudgets that allow nothing, over a pod that waits by itself and over a Deployment, against the same",
         "accepted, and heeded for half of `preemption.victimTimeout`: then the pods are deleted, with the grace that they have",
     )
+}
+
+/// A Deployment of one pod with a GPU, which has its name as the label `app`.
+pub(crate) fn deployment(name: &str) -> Deployment {
+    let labels = json!({ "app": name });
+    let mut template = pod_manifest("", 1);
+    template["metadata"] = json!({ "labels": labels });
+    template["spec"]["restartPolicy"] = json!("Always");
+    from(json!({
+        "metadata": { "name": name },
+        "spec": { "replicas": 1, "selector": { "matchLabels": labels }, "template": template },
+    }))
 }
 
 /// The name of red's one pod that runs.

@@ -8,6 +8,7 @@ mod claims;
 mod crowd;
 mod immunity;
 mod objects;
+mod orphans;
 mod pools;
 mod queue;
 mod world;
@@ -46,6 +47,11 @@ async fn a_hostile_tenant_gets_no_more_than_its_share() {
     world.remember().await;
     table.extend(pools::attacks(&world).await);
     world.assert_unharmed_later("all of it").await;
+    drop(world);
+    let Some(world) = World::start().await else {
+        return;
+    };
+    table.extend(orphans::attacks(&world).await);
     compare(&table);
 }
 

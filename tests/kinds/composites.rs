@@ -4,7 +4,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams, PropagationPolicy};
 use prorata::api::State;
 use serde_json::{Value, json};
 
@@ -234,6 +234,7 @@ pub(crate) async fn forged_owners_get_no_places(world: &World) {
     let owners = json!([owner(&set, "JobSet")]);
 
     forged_parts_are_refused(world, &owners).await;
+    parts_stay_with_their_whole(world).await;
     let jobs = world.jobs("sets");
 
     world.submit("sets", &gang("waits", 8)).await;
@@ -269,6 +270,37 @@ pub(crate) async fn forged_owners_get_no_places(world: &World) {
     let now = DeleteParams::default().grace_period(0);
     pods.delete("alone", &now).await.unwrap();
     delete(world, "sets", "JobSet", "true").await;
+}
+
+/// Or they would run on when their JobSet is suspended for others.
+async fn parts_stay_with_their_whole(world: &World) {
+    let nobodys = json!({"metadata": {"ownerReferences": null}});
+    let children = child_jobs(world, "sets").await;
+    let mut names = children.iter().map(ResourceExt::name_any);
+    let child = names.find(|name| name.contains("workers")).unwrap();
+    let error = patch(&world.jobs("sets"), &child, nobodys.clone()).await;
+    let error = message(&error.unwrap_err());
+    assert!(error.contains("only the operator"), "{error}");
+    let pods: Api<Pod> = Api::namespaced(world.cluster.alice.clone(), "sets");
+    let theirs = pods.list(&ListParams::default()).await.unwrap().items;
+    let asks = |pod: &&Pod| format!("{:?}", pod.spec).contains("nvidia.com/gpu");
+    let worker = theirs.iter().find(asks).unwrap().name_any();
+    let error = message(&patch(&pods, &worker, nobodys).await.unwrap_err());
+    assert!(error.contains("with what made it"), "{error}");
+
+    let sets = of(&world.cluster.alice, "sets", "JobSet");
+    let later = json!({"metadata": {"finalizers": ["orphan"]}});
+    let error = message(&patch(&sets, "true", later).await.unwrap_err());
+    assert!(error.contains("the finalizer `orphan`"), "{error}");
+    let alone = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Orphan),
+        ..DeleteParams::default()
+    };
+    let error = message(&sets.delete("true", &alone).await.unwrap_err());
+    assert!(
+        error.contains("makes room for others as a whole"),
+        "{error}"
+    );
 }
 
 /// Of Jobs and pods that say whose they are, with and without GPUs, running and suspended.
