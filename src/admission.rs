@@ -53,6 +53,7 @@ pub fn mutating(gpu_resource: &str) -> Vec<MutatingAdmissionPolicy> {
 pub fn validating(gpu_resource: &str) -> Vec<ValidatingAdmissionPolicy> {
     let mut policies = vec![
         jobs::guard(gpu_resource),
+        jobs::keep_with_whole(gpu_resource),
         pods::guard(gpu_resource),
         isolation::jobs(gpu_resource),
         isolation::pods(gpu_resource),

@@ -2,6 +2,9 @@
 //!
 //! Whatever may be absent is read by `?`, because a policy that fails to evaluate refuses.
 
+use k8s_openapi::api::admissionregistration::v1::Validation;
+
+use super::validation;
 use crate::api::labels::{CONTROLLER_USER, GATE, INTERNAL_PREFIX};
 use crate::api::resources;
 use crate::kinds::COMPOSITES;
@@ -40,6 +43,19 @@ pub(super) fn controllers(object: &str) -> String {
     let read = format!(
         "{object}.metadata.?ownerReferences.orValue([]).filter(o, o.?controller.orValue(false))\n  \
          .map(o, o.uid + ' ' + o.apiVersion + ' ' + o.kind)"
+    );
+    if object == "oldObject" {
+        format!("oldObject == null ? [] : {read}")
+    } else {
+        read
+    }
+}
+
+/// What `object` or `oldObject` says that it is owned by, and whether as its controller.
+pub(super) fn owners(object: &str) -> String {
+    let read = format!(
+        "{object}.metadata.?ownerReferences.orValue([])\n  \
+         .map(o, o.uid + ' ' + o.apiVersion + ' ' + o.kind + (o.?controller.orValue(false) ? ' controls' : ''))"
     );
     if object == "oldObject" {
         format!("oldObject == null ? [] : {read}")
@@ -103,6 +119,21 @@ pub(super) fn by_kubernetes() -> &'static str {
 pub(super) const ORPHANS: &str = "dyn(request).?options.?propagationPolicy.orValue('') == 'Orphan' ||\n\
     dyn(request).?options.?orphanDependents.orValue(false) ||\n\
     'orphan' in oldObject.metadata.?finalizers.orValue([])";
+
+/// What is deleted and has another finalizer than Kubernetes' own stays, and so does what runs by it.
+/// Others may where `besides` holds.
+pub(super) fn no_finalizer_but(own: &[&str], besides: &str) -> Validation {
+    validation(
+        format!(
+            "!variables.gpu ||\n\
+             object.metadata.?finalizers.orValue([]).all(f, f in {own:?} ||\n  \
+             (oldObject != null && f in oldObject.metadata.?finalizers.orValue([]))) ||\n\
+             {} || {besides} || variables.trusted",
+            by_kubernetes()
+        ),
+        "what has GPUs would run on when it is deleted and has a finalizer: leave finalizers out",
+    )
+}
 
 /// Group and plural of each kind of the table, as the entries of a map.
 fn kinds() -> String {

@@ -118,8 +118,10 @@ impl Family {
                     format!("oldObject != null && {}", self.suspended("oldObject")),
                 ),
                 variable("placesChange", self.places_change()),
-                variable("owners", cel::controllers("object")),
-                variable("oldOwners", cel::controllers("oldObject")),
+                variable("owners", cel::owners("object")),
+                variable("oldOwners", cel::owners("oldObject")),
+                variable("controllers", cel::controllers("object")),
+                variable("oldControllers", cel::controllers("oldObject")),
                 variable("annotations", cel::annotations("object", "")),
                 variable("oldAnnotations", cel::annotations("oldObject", "")),
             ],
@@ -137,9 +139,15 @@ impl Family {
                 "leaves-behind-what-asks-for-gpus",
                 format!("({}) &&\n({asks})", cel::ORPHANS),
             )],
-            vec![variable("trusted", cel::trusted())],
+            vec![
+                variable("trusted", cel::trusted()),
+                variable("wasOperated", cel::by_operator("oldObject")),
+            ],
             vec![validation(
-                format!("{} || variables.trusted", cel::by_kubernetes()),
+                format!(
+                    "{} || variables.wasOperated || variables.trusted",
+                    cel::by_kubernetes()
+                ),
                 WHOLE,
             )],
         )
@@ -258,15 +266,7 @@ fn validations() -> Vec<Validation> {
              released again, it waits for new places",
         ),
         owned_by_whom(),
-        validation(
-            format!(
-                "!('orphan' in object.metadata.?finalizers.orValue([])) ||\n\
-                 (oldObject != null && 'orphan' in oldObject.metadata.?finalizers.orValue([])) ||\n\
-                 {} || variables.trusted",
-                cel::by_kubernetes()
-            ),
-            WHOLE,
-        ),
+        cel::no_finalizer_but(&["foregroundDeletion"], MAKES_PARTS),
         validation(
             format!("({own}) ||\nvariables.trusted"),
             "annotations internal.prorata.dev/* are Prorata's own: keep those that the object has as they are, and add none",
@@ -274,9 +274,13 @@ fn validations() -> Vec<Validation> {
     ]
 }
 
+/// Whether the operator of such objects asks: users may not update their status.
+const MAKES_PARTS: &str = "authorizer.group(request.resource.group).resource(request.resource.resource)\n  \
+    .subresource('status').namespace(request.namespace).check('update').allowed()";
+
 /// What runs on without its whole would stay when that has to leave.
-const WHOLE: &str = "what has GPUs makes room for others as a whole: delete it with what is its (`--cascade=background` \
-    or `foreground`), and leave out the finalizer `orphan`";
+pub(super) const WHOLE: &str = "what has GPUs makes room for others as a whole: delete it with what is its (`--cascade=background` \
+    or `foreground`)";
 
 /// Whoever could say that an object is a part of another would get its places: also suspended, for
 /// the operator would start it with the rest. And what a part asks for, GPUs or none, is what the
@@ -286,9 +290,9 @@ pub(super) fn owned_by_whom() -> Validation {
     validation(
         format!(
             "(variables.claimed\n  \
-         ? !variables.new && variables.owners == variables.oldOwners\n  \
-         : !variables.gpu || variables.new || variables.owners == variables.oldOwners ||\n  \
-         size(variables.owners) == 0 && (!variables.wasClaimed || variables.wasOperated || {by_itself})) ||\n\
+         ? !variables.new && (variables.owners == variables.oldOwners || {by_itself})\n  \
+         : !variables.gpu || variables.new || variables.controllers == variables.oldControllers ||\n  \
+         size(variables.controllers) == 0 && (!variables.wasClaimed || variables.wasOperated || {by_itself})) ||\n\
          variables.operated || variables.trusted"
         ),
         "only the operator of a controller gives it its parts: leave ownerReferences as they are",

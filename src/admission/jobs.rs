@@ -158,6 +158,32 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
     )
 }
 
+/// Nobody deletes a part of an operator's object without its pods, which is what Kubernetes does with a Job if
+/// nothing is said.
+pub(super) fn keep_with_whole(gpu_resource: &str) -> ValidatingAdmissionPolicy {
+    let template = "oldObject.spec.template.spec";
+    validating_policy(
+        "prorata-jobs-deleted",
+        requests("batch", &["v1"], &["jobs"], &["DELETE"]),
+        vec![
+            condition("is-a-part", cel::is_operated("oldObject")),
+            condition("asks-for-gpus", cel::asks_for_gpus(template, gpu_resource)),
+        ],
+        vec![
+            variable("trusted", cel::trusted()),
+            variable("wasOperated", cel::by_operator("oldObject")),
+        ],
+        vec![validation(
+            format!(
+                "dyn(request).?options.?propagationPolicy.orValue('') in ['Background', 'Foreground'] ||\n\
+                 {} || variables.wasOperated || variables.trusted",
+                cel::by_kubernetes()
+            ),
+            composites::WHOLE,
+        )],
+    )
+}
+
 fn variables(gpu_resource: &str) -> Vec<Variable> {
     let mut variables = vec![
         variable("trusted", cel::trusted()),
@@ -175,8 +201,10 @@ fn variables(gpu_resource: &str) -> Vec<Variable> {
             format!("oldObject != null && {WAS_SUSPENDED}"),
         ),
         variable("placesChange", PLACES_CHANGE),
-        variable("owners", cel::controllers("object")),
-        variable("oldOwners", cel::controllers("oldObject")),
+        variable("owners", cel::owners("object")),
+        variable("oldOwners", cel::owners("oldObject")),
+        variable("controllers", cel::controllers("object")),
+        variable("oldControllers", cel::controllers("oldObject")),
         variable("annotations", cel::annotations("object", "")),
         variable("oldAnnotations", cel::annotations("oldObject", "")),
         variable(
@@ -237,6 +265,7 @@ fn validations(gpu_resource: &str) -> Vec<Validation> {
              (`suspend: true`); released again (`suspend: false`), it waits for new places",
         ),
         composites::owned_by_whom(),
+        cel::no_finalizer_but(&["orphan", "foregroundDeletion"], "variables.operated"),
         validation(
             "!variables.claimed || variables.new || !variables.asksAnew || variables.operated || variables.trusted",
             "the places of a part are those that its whole was admitted with: leave the resources of spec.template as \

@@ -9,7 +9,7 @@ use super::sharing;
 use super::{
     all, cel, condition, mutating_policy, requests, validating_policy, validation, variable,
 };
-use crate::api::labels::{CREATED_BY, JOB_UID, KUBEFLOW_PREFIX};
+use crate::api::labels::{CREATED_BY, JOB_UID, KUBEFLOW_PREFIX, PREEMPTIBLE};
 use crate::translate::JOB_CONTROLLER;
 
 const SPEC: &str = "object.spec";
@@ -77,8 +77,8 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
         ),
         variable("annotations", cel::annotations("object", "")),
         variable("oldAnnotations", cel::annotations("oldObject", "")),
-        variable("owners", cel::controllers("object")),
-        variable("oldOwners", cel::controllers("oldObject")),
+        variable("owners", cel::owners("object")),
+        variable("oldOwners", cel::owners("oldObject")),
         variable("moves", moves()),
     ];
     let annotations = ("variables.annotations", "variables.oldAnnotations");
@@ -96,15 +96,17 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
     )
 }
 
-/// Whether a pod that does not queue by itself is another's than before, or nobody's, or is to become so:
-/// whoever made it lets it go when the labels differ by which it is known.
+/// Whether a pod is another's than before, or nobody's, or is to become so: whoever made it lets it go when the
+/// labels differ by which it is known. One more owner would keep it when the first is deleted. Pods that users make
+/// are theirs.
 fn moves() -> String {
     let labels = |object: &str| format!("{object}.metadata.?labels.orValue({{}})");
     let (new, old) = (labels("object"), labels("oldObject"));
     format!(
         "oldObject != null &&\n\
-         ((!('{CREATED_BY}' in variables.oldAnnotations) && variables.owners != variables.oldOwners) ||\n\
-         !{old}.all(k, !(k == '{JOB_UID}' || k.startsWith('{KUBEFLOW_PREFIX}')) || {new}[?k].orValue('') == {old}[k]))"
+         ((variables.owners != variables.oldOwners &&\n\
+         variables.oldAnnotations[?'{CREATED_BY}'].orValue('') != request.userInfo.username) ||\n\
+         !{old}.all(k, !(k == '{JOB_UID}' || k.startsWith('{KUBEFLOW_PREFIX}')) || (k in {new} && {new}[k] == {old}[k])))"
     )
 }
 
@@ -144,6 +146,14 @@ fn validations(gpu_resource: &str) -> Vec<Validation> {
             ),
             "a pod with GPUs makes room for others with what made it: leave its ownerReferences as they are, and the \
              labels by which whoever made it knows it",
+        ),
+        validation(
+            format!(
+                "!variables.gpu || variables.gated ||\n\
+                 variables.oldAnnotations[?'{PREEMPTIBLE}'].orValue('') != 'true' ||\n\
+                 variables.annotations[?'{PREEMPTIBLE}'].orValue('') == 'true' || variables.trusted"
+            ),
+            "a pod that has its place may be evicted as it said before: leave annotation prorata.dev/preemptible as it is",
         ),
         validation(
             format!("(variables.new && variables.ofJob) ||\n({own}) ||\nvariables.trusted"),

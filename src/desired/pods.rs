@@ -9,6 +9,7 @@ use prorata_core::{JobId, NodeId, Placement, Snapshot};
 use super::record_write;
 use crate::api::labels;
 use crate::effects::{Effect, Notice, PodName, PodsWrite, RecordWrite};
+use crate::kinds::Composite;
 use crate::observed::Observed;
 use crate::plan::Plan;
 use crate::status::Standing;
@@ -152,19 +153,21 @@ pub(super) fn advised(mut standing: Standing, view: &JobView) -> Standing {
 }
 
 /// What stands for pods that are gone or over: the record of one is its own, and says that it is
-/// over while it is still there; that of a gang goes. So does that of a Job which was deleted without what is its.
+/// over while it is still there; that of a gang goes. So does that of anything which was deleted without what
+/// is its.
 pub(super) fn left(record: &RecordView, now: Timestamp) -> Option<Effect> {
     let job = &record.spec.job;
     let is_pods = job.kind == Form::Pod.kind();
     let form = match (is_pods, job.uid.ends_with("-gang")) {
         (true, true) => Form::Gang,
         (true, false) => Form::Pod,
-        (false, _) if job.kind == Form::Job.kind() && record.is_unowned => Form::Job,
-        (false, _) => return None,
+        (false, _) if !record.is_unowned => return None,
+        (false, _) if job.kind == Form::Job.kind() => Form::Job,
+        (false, _) => Form::Composite(Composite::of_owner(&job.api_version, &job.kind)?),
     };
     let write = match form {
-        Form::Gang | Form::Job => RecordWrite::Delete(Box::new(record.clone())),
-        _ => record_write(Some(record), None, &Standing::finished(), None, now),
+        Form::Pod => record_write(Some(record), None, &Standing::finished(), None, now),
+        _ => RecordWrite::Delete(Box::new(record.clone())),
     };
     let id = JobId::new(&record.namespace, &job.name, &job.uid);
     let effect = Effect {
@@ -185,9 +188,10 @@ mod tests {
 
     /// Kubernetes deletes every other.
     #[test]
-    fn the_record_of_a_job_that_left_it_behind_goes() {
-        let record = |owners: serde_json::Value| {
-            let job = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "u"});
+    fn the_record_of_an_object_that_left_it_behind_goes() {
+        let record = |version: &str, kind: &str, is_owned: bool| {
+            let job = json!({"apiVersion": version, "kind": kind, "name": "j", "uid": "u"});
+            let owners = is_owned.then_some(&job).into_iter().collect::<Vec<_>>();
             let object = json!({
                 "apiVersion": "prorata.dev/v1alpha1", "kind": "QueuedJob",
                 "metadata": {"name": "j", "namespace": "red", "ownerReferences": owners},
@@ -195,10 +199,12 @@ mod tests {
             });
             RecordView::new(&serde_json::from_value(object).unwrap())
         };
-        let effect = left(&record(json!([])), Timestamp::UNIX_EPOCH);
-        let goes = effect.is_some_and(|effect| matches!(effect.record, RecordWrite::Delete(_)));
-        let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "u"});
-        assert!(goes && left(&record(json!([owner])), Timestamp::UNIX_EPOCH).is_none());
+        let now = Timestamp::UNIX_EPOCH;
+        for (version, kind) in [("batch/v1", "Job"), ("jobset.x-k8s.io/v1alpha2", "JobSet")] {
+            let effect = left(&record(version, kind, false), now).unwrap();
+            assert!(matches!(effect.record, RecordWrite::Delete(_)), "{kind}");
+            assert!(left(&record(version, kind, true), now).is_none(), "{kind}");
+        }
     }
 
     /// The first place was planned on `c`, and its last pod found it on `b`: others have the room on

@@ -19,7 +19,8 @@ impl Observed {
         let stopped = view.is_suspended && view.epoch == Some(admission.epoch);
         let eviction = record.spec.eviction.clone();
         let eviction = eviction.filter(|eviction| eviction.epoch == admission.epoch);
-        if (stopped && eviction.is_none()) || view.has_ended {
+        // Pods of one that is being deleted have their room as pods of its tenant.
+        if ((stopped || view.is_leaving) && eviction.is_none()) || view.has_ended {
             return;
         }
         let Some(task) = translate::task(&record.spec, &self.gpu_resource) else {

@@ -247,7 +247,7 @@ impl Observed {
             .is_some_and(|known| known.epoch == epoch);
         let holds = |view: &JobView| {
             let was_stopped = view.is_suspended && view.epoch == Some(epoch);
-            !view.has_ended && !was_stopped
+            !view.has_ended && !view.is_leaving && !was_stopped
         };
         is_recorded && self.jobs.get(uid).is_some_and(holds)
     }

@@ -2,10 +2,12 @@
 //! and says nothing of its pods. Each goes on by itself in the queue and may be evicted, for a Job that is gone
 //! cannot be suspended.
 
+use std::sync::Arc;
+
 use prorata_core::Event;
 
 use super::{News, Observed, Uid};
-use crate::translate::PodView;
+use crate::translate::{Gated, Left, PodView};
 
 impl Observed {
     /// Whether a pod in the queue is one that its Job has left behind.
@@ -22,18 +24,32 @@ impl Observed {
         }
     }
 
-    /// Pods whose Job is gone, or will be, go on by themselves. Of any other Job they are as before.
+    /// Pods whose Job is gone, or will be, go on by themselves. Of any other Job they are as before, and so are
+    /// those of an object of an operator that is still there: who has it leave answers for them.
     pub(super) fn go_on_alone(&mut self, news: &mut News) {
         let is_gone = |uid: &&Uid| {
-            let left = self.pods.get(*uid).and_then(|pod| pod.left.as_ref());
-            let job = left.and_then(|left| self.jobs.get(&left.job));
-            left.is_some() && job.is_none_or(|job| job.is_leaving)
+            let pod = self.pods.get(*uid);
+            let left = pod.and_then(|pod| Some((pod.left.as_ref()?, pod.job.as_ref())));
+            left.is_some_and(|(left, top)| {
+                let mut known = top.into_iter().chain([&left.job]);
+                known.all(|uid| self.jobs.get(uid).is_none_or(|job| job.is_leaving))
+            })
         };
         let gone: Vec<Uid> = self.left.iter().filter(is_gone).cloned().collect();
         for uid in gone {
             self.left.remove(&uid);
             self.go_alone(&uid, news);
         }
+    }
+
+    /// What it is by itself, made by who made its Job.
+    fn alone(&self, left: &Left) -> Arc<Gated> {
+        let mut gated = left.gated.clone();
+        let creator = self.jobs.get(&left.job).and_then(|job| job.creator.clone());
+        if let Some(creator) = creator {
+            Arc::make_mut(&mut gated).creator = creator;
+        }
+        gated
     }
 
     /// Its place in what it was of is another's, and what it runs in is its own.
@@ -44,7 +60,7 @@ impl Observed {
             return;
         };
         news.touched.extend(pod.job.take());
-        pod.gated = pod.left.as_ref().map(|left| left.gated.clone());
+        pod.gated = pod.left.as_ref().map(|left| self.alone(left));
         let group = self.join(&pod);
         pod.job.clone_from(&group);
         self.pods.insert(uid.to_owned(), pod);

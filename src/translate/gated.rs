@@ -12,6 +12,7 @@ use super::job::{Form, JobView, Part, max_duration};
 use super::template::Template;
 use super::{PodView, annotation, controller, created};
 use crate::api::labels;
+use crate::kinds::Composite;
 
 /// The Job controller as the API server sees it.
 pub const JOB_CONTROLLER: &str = "system:serviceaccount:kube-system:job-controller";
@@ -64,13 +65,16 @@ pub struct Left {
 
 impl Left {
     /// What the controller keeps of `pod`; `None` if it is no such pod, or on no node. Its label says whose it
-    /// was, which nobody may change.
+    /// was, which only Kubernetes may change; what an operator's object controls is that one's, whatever it says.
     pub(super) fn new(pod: &k8s::Pod, gpu_resource: &str) -> Option<Self> {
         let job = pod.metadata.labels.as_ref()?.get(labels::JOB_UID)?;
-        let controls = controller(&pod.metadata).is_some_and(|o| o.kind == "Job" && o.uid == *job);
+        let is_anothers = controller(&pod.metadata).is_some_and(|owner| {
+            let is_its = owner.kind == "Job" && owner.uid == *job;
+            is_its || Composite::of_owner(&owner.api_version, &owner.kind).is_some()
+        });
         let is_bound = pod.spec.as_ref()?.node_name.is_some();
         let creator = annotation(&pod.metadata, labels::CREATED_BY).unwrap_or(JOB_CONTROLLER);
-        if controls || !is_bound || creator != JOB_CONTROLLER {
+        if is_anothers || !is_bound || creator != JOB_CONTROLLER {
             return None;
         }
         let gated = Gated::by(creator, pod, gpu_resource)?;

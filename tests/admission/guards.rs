@@ -115,9 +115,14 @@ pub(crate) async fn a_pod_stays_with_what_made_it(cluster: &Cluster) {
     let mut anothers = json(&pod.owner_references());
     anothers[0]["uid"] = json!("another");
     let nobodys = json!({ "metadata": { "ownerReferences": null } });
+    // Kubernetes keeps what has another owner yet.
+    let config = json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "c" });
+    let mut more = json(&pod.owner_references());
+    more.as_array_mut().unwrap().push(config);
     for change in [
         nobodys.clone(),
         json!({ "metadata": { "ownerReferences": anothers } }),
+        json!({ "metadata": { "ownerReferences": more } }),
         json!({ "metadata": { "labels": { JOB_UID: null } } }),
         json!({ "metadata": { "labels": { JOB_UID: "another" } } }),
     ] {
@@ -138,6 +143,38 @@ pub(crate) async fn a_pod_stays_with_what_made_it(cluster: &Cluster) {
             .patch(&name, &PatchParams::default(), &Patch::Merge(change))
             .unwrap();
         request_as(cluster, controller, request).await.unwrap();
+    }
+    let own = create(&pods, &from(json(&crate::cluster::pod("own", 1)))).await;
+    let owned = json!({ "metadata": { "ownerReferences": more } });
+    patch(&pods, &own.name_any(), owned).await.unwrap();
+}
+
+/// Kubernetes would not end its pods before the finalizer is gone, nor suspend it.
+pub(crate) async fn a_job_has_no_finalizer_of_its_users(cluster: &Cluster) {
+    let ns = namespace(cluster, "final").await;
+    let jobs = ns.of::<Job>(&cluster.alice);
+    let with = |name: &str, gpus: u32, finalizer: &str| {
+        let mut manifest = json(&job(name, gpus));
+        manifest["metadata"]["finalizers"] = json!([finalizer]);
+        from::<Job>(manifest)
+    };
+    let stays = "leave finalizers out";
+    refused::<Job>(&jobs, &with("stays", 1, "example.com/never"), stays).await;
+    create(&jobs, &job("later", 1)).await;
+    let later = json!({ "metadata": { "finalizers": ["example.com/never"] } });
+    let error = patch(&jobs, "later", later.clone()).await.unwrap_err();
+    assert!(message(&error).contains(stays), "{error}");
+    create(&jobs, &with("kubernetes", 1, "foregroundDeletion")).await;
+    create(&jobs, &with("plain", 0, "example.com/kept")).await;
+    // What somebody else has put there stays in nobody's way.
+    patch(&ns.of::<Job>(&cluster.admin), "later", later)
+        .await
+        .unwrap();
+    let labels = json!({ "metadata": { "labels": { "app": "x" } } });
+    patch(&jobs, "later", labels).await.unwrap();
+    let none = json!({ "metadata": { "finalizers": null } });
+    for name in ["later", "plain", "kubernetes"] {
+        patch(&jobs, name, none.clone()).await.unwrap();
     }
 }
 

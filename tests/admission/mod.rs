@@ -41,6 +41,7 @@ async fn the_policies_hold_on_a_real_api_server() {
     jobs::nodes_are_not_chosen_by_users(&cluster).await;
     guards::pods_wait_by_their_gate(&cluster).await;
     guards::a_pod_stays_with_what_made_it(&cluster).await;
+    guards::a_job_has_no_finalizer_of_its_users(&cluster).await;
     guards::who_may_break_the_glass_passes_the_guards(&cluster).await;
     sharing::annotations_become_a_slot(&cluster).await;
     sharing::what_is_no_share_is_refused(&cluster).await;

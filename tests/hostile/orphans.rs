@@ -27,7 +27,13 @@ pub(crate) async fn attacks(world: &World) -> Vec<Row> {
 }
 
 async fn partings(world: &World) -> Vec<Row> {
-    let pod = pod(world).await.name_any();
+    let running = pod(world).await;
+    let pod = running.name_any();
+    let mut more = json!(running.owner_references());
+    let config = json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "c" });
+    more.as_array_mut().unwrap().push(config);
+    let more = json!({ "metadata": { "ownerReferences": more } });
+    let never = json!({ "metadata": { "finalizers": ["example.com/never"] } });
     let nobodys = json!({ "metadata": { "ownerReferences": null } });
     let unknown = json!({ "metadata": { "labels": { JOB_UID: null } } });
     let mut chosen = job_manifest("chosen", 8);
@@ -36,9 +42,23 @@ async fn partings(world: &World) -> Vec<Row> {
     chosen["spec"]["template"]["metadata"] = json!({ "labels": { "mine": "yes" } });
     let nobodys = world.refused_change::<Pod>(&pod, nobodys).await;
     let unknown = world.refused_change::<Pod>(&pod, unknown).await;
+    let more = world.refused_change::<Pod>(&pod, more).await;
+    let never = world.refused_change::<Job>("runs", never).await;
     vec![
         world
             .row("taking its Job from a pod that runs", nobodys)
+            .await,
+        world
+            .row(
+                "one more owner, that would keep it when its Job is deleted",
+                more,
+            )
+            .await,
+        world
+            .row(
+                "a finalizer on its Job, that would keep both when it is deleted",
+                never,
+            )
             .await,
         world
             .row(

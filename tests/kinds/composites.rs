@@ -278,9 +278,16 @@ async fn parts_stay_with_their_whole(world: &World) {
     let children = child_jobs(world, "sets").await;
     let mut names = children.iter().map(ResourceExt::name_any);
     let child = names.find(|name| name.contains("workers")).unwrap();
-    let error = patch(&world.jobs("sets"), &child, nobodys.clone()).await;
-    let error = message(&error.unwrap_err());
-    assert!(error.contains("only the operator"), "{error}");
+    let part = children.iter().find(|job| job.name_any() == child).unwrap();
+    let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "c"});
+    let mut more = json!(part.owner_references());
+    more.as_array_mut().unwrap().push(config);
+    let more = json!({"metadata": {"ownerReferences": more}});
+    for change in [nobodys.clone(), more] {
+        let error = patch(&world.jobs("sets"), &child, change).await;
+        let error = message(&error.unwrap_err());
+        assert!(error.contains("only the operator"), "{error}");
+    }
     let pods: Api<Pod> = Api::namespaced(world.cluster.alice.clone(), "sets");
     let theirs = pods.list(&ListParams::default()).await.unwrap().items;
     let asks = |pod: &&Pod| format!("{:?}", pod.spec).contains("nvidia.com/gpu");
@@ -289,18 +296,29 @@ async fn parts_stay_with_their_whole(world: &World) {
     assert!(error.contains("with what made it"), "{error}");
 
     let sets = of(&world.cluster.alice, "sets", "JobSet");
-    let later = json!({"metadata": {"finalizers": ["orphan"]}});
-    let error = message(&patch(&sets, "true", later).await.unwrap_err());
-    assert!(error.contains("the finalizer `orphan`"), "{error}");
+    for finalizer in ["orphan", "example.com/never"] {
+        let later = json!({"metadata": {"finalizers": [finalizer]}});
+        let error = message(&patch(&sets, "true", later).await.unwrap_err());
+        assert!(error.contains("leave finalizers out"), "{error}");
+    }
     let alone = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Orphan),
         ..DeleteParams::default()
     };
+    let whole = "makes room for others as a whole";
     let error = message(&sets.delete("true", &alone).await.unwrap_err());
-    assert!(
-        error.contains("makes room for others as a whole"),
-        "{error}"
-    );
+    assert!(error.contains(whole), "{error}");
+    // Of a Job of which nothing is said Kubernetes leaves the pods.
+    for params in [alone, DeleteParams::default()] {
+        let error = message(
+            &world
+                .jobs("sets")
+                .delete(&child, &params)
+                .await
+                .unwrap_err(),
+        );
+        assert!(error.contains(whole), "{error}");
+    }
 }
 
 /// Of Jobs and pods that say whose they are, with and without GPUs, running and suspended.

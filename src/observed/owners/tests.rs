@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 mod missed;
 mod outliving;
+mod parted;
 
 const GPU: &str = "nvidia.com/gpu";
 

@@ -33,6 +33,7 @@ fn running() -> Observed {
     let mut observed = observed();
     let mut view = observed.jobs["j"].clone();
     (view.is_suspended, view.epoch) = (false, Some(1));
+    view.creator = Some("alice".to_owned());
     observed.apply(Change::Applied(Object::Job(Box::new(view))));
     let news = observed.apply(Change::Applied(pod(Some("j"), "2")));
     assert!(is_seated(&news, "p"), "{news:?}");
@@ -89,6 +90,8 @@ fn it_does_so_before_its_job_is_gone_if_that_leaves() {
     assert!(observed.plan("j").unwrap().is_full(), "it is the Job's yet");
     let news = observed.apply(Change::Applied(pod(None, "3")));
     assert!(alone(&news).is_some(), "{news:?}");
+    let creator = observed.job("p").unwrap().creator.as_deref();
+    assert_eq!(creator, Some("alice"), "who made the Job");
 }
 
 #[test]
@@ -112,6 +115,42 @@ fn whoever_takes_it_then_does_not_get_it_out_of_the_queue() {
     assert!(
         news.facts.contains(&Event::TaskFinished(own)),
         "its room is free: {news:?}"
+    );
+}
+
+/// Something else keeps the Job's object, and what its record tells of is not in force any more.
+#[test]
+fn nobody_waits_for_the_record_of_a_job_that_leaves() {
+    let mut observed = running();
+    let known = observed.wanted("j").unwrap();
+    let mut record = record_of(&known);
+    let plan = observed.plan("j").unwrap();
+    let admission = Some((plan.epoch(), plan.placement()));
+    record.spec = translate::desired_spec(&known, translate::Form::Job, admission, GPU);
+    let record = Object::QueuedJob(Box::new(record));
+    observed.apply(Change::Applied(record.clone()));
+    let mut leaves = observed.jobs["j"].clone();
+    leaves.is_leaving = true;
+    let leaves = Object::Job(Box::new(leaves));
+    observed.apply(Change::Applied(leaves.clone()));
+    observed.apply(Change::Applied(pod(None, "3")));
+    observed.withdraw("j");
+    observed.forget_withdrawn(|_| false);
+    assert!(!observed.is_withdrawn("j") && !observed.awaits_others("p"));
+
+    // Nor does who starts anew take it for one in force.
+    let mut anew = Observed::new(GPU, Classes::default(), Patience::default());
+    let red = Object::Namespace("red".to_owned(), Some("red".into()));
+    let lists = [
+        (Kind::Namespace, vec![red]),
+        (Kind::Job, vec![leaves]),
+        (Kind::Pod, vec![pod(None, "4")]),
+        (Kind::QueuedJob, vec![record]),
+    ];
+    let news = anew.begin(lists.into());
+    assert!(
+        alone(&news).is_some() && anew.plan("j").is_none(),
+        "{news:?}"
     );
 }
 
