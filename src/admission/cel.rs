@@ -120,14 +120,14 @@ pub(super) const ORPHANS: &str = "dyn(request).?options.?propagationPolicy.orVal
     dyn(request).?options.?orphanDependents.orValue(false) ||\n\
     'orphan' in oldObject.metadata.?finalizers.orValue([])";
 
-/// What is deleted and has another finalizer than Kubernetes' own stays, and so does what runs by it.
-/// Others may where `besides` holds.
-pub(super) fn no_finalizer_but(own: &[&str], besides: &str) -> Validation {
+/// What is deleted and has a finalizer stays, and so does what runs by it: `own` are those `f` of Kubernetes
+/// that do no harm. Others may have theirs where `besides` holds, and keep what was there when it had GPUs.
+pub(super) fn no_finalizer_but(own: &str, besides: &str) -> Validation {
     validation(
         format!(
             "!variables.gpu ||\n\
-             object.metadata.?finalizers.orValue([]).all(f, f in {own:?} ||\n  \
-             (oldObject != null && f in oldObject.metadata.?finalizers.orValue([]))) ||\n\
+             object.metadata.?finalizers.orValue([]).all(f, {own} ||\n  \
+             (variables.wasGpu && f in oldObject.metadata.?finalizers.orValue([]))) ||\n\
              {} || {besides} || variables.trusted",
             by_kubernetes()
         ),

@@ -111,6 +111,13 @@ impl Family {
                 variable("wasOperated", cel::by_operator("oldObject")),
                 variable("new", "request.operation == 'CREATE'"),
                 variable("gpu", self.asks(gpu_resource)),
+                variable(
+                    "wasGpu",
+                    format!(
+                        "oldObject != null && ({})",
+                        self.asks_of("oldObject", gpu_resource)
+                    ),
+                ),
                 variable("topmost", TOPMOST),
                 variable("suspended", self.suspended("object")),
                 variable(
@@ -266,7 +273,7 @@ fn validations() -> Vec<Validation> {
              released again, it waits for new places",
         ),
         owned_by_whom(),
-        cel::no_finalizer_but(&["foregroundDeletion"], MAKES_PARTS),
+        cel::no_finalizer_but("f == 'foregroundDeletion'", MAKES_PARTS),
         validation(
             format!("({own}) ||\nvariables.trusted"),
             "annotations internal.prorata.dev/* are Prorata's own: keep those that the object has as they are, and add none",

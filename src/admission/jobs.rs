@@ -18,6 +18,7 @@ use crate::api::labels::{CREATED_BY, HELD, POLICY_RESOURCE};
 pub(crate) const QUEUED: &str = "prorata-jobs-created";
 
 const TEMPLATE: &str = "object.spec.template.spec";
+const OLD_TEMPLATE: &str = "oldObject.spec.template.spec";
 const TEMPLATE_PATH: &str = "/spec/template/spec";
 /// What holds the metadata of the pods.
 const HOLDER: &str = ".spec.template";
@@ -36,10 +37,11 @@ const TOPMOST: &str = "!object.metadata.?ownerReferences.orValue([]).exists(o,\n
     o.?controller.orValue(false) && !(o.kind == 'CronJob' && o.apiVersion.startsWith('batch/')))";
 
 /// Whether a request may change more than the status: those to `jobs/status` can change
-/// annotations and owners.
+/// annotations, owners and finalizers.
 const MORE_THAN_STATUS: &str = "request.?subResource.orValue('') != 'status' ||\n  \
     object.metadata.?annotations.orValue({}) != oldObject.metadata.?annotations.orValue({}) ||\n  \
-    object.metadata.?ownerReferences.orValue([]) != oldObject.metadata.?ownerReferences.orValue([])";
+    object.metadata.?ownerReferences.orValue([]) != oldObject.metadata.?ownerReferences.orValue([]) ||\n  \
+    object.metadata.?finalizers.orValue([]) != oldObject.metadata.?finalizers.orValue([])";
 
 const SUSPEND: &str = "[JSONPatch{op: 'add', path: '/spec/suspend', value: true}]";
 
@@ -161,13 +163,15 @@ pub(super) fn guard(gpu_resource: &str) -> ValidatingAdmissionPolicy {
 /// Nobody deletes a part of an operator's object without its pods, which is what Kubernetes does with a Job if
 /// nothing is said.
 pub(super) fn keep_with_whole(gpu_resource: &str) -> ValidatingAdmissionPolicy {
-    let template = "oldObject.spec.template.spec";
     validating_policy(
         "prorata-jobs-deleted",
         requests("batch", &["v1"], &["jobs"], &["DELETE"]),
         vec![
             condition("is-a-part", cel::is_operated("oldObject")),
-            condition("asks-for-gpus", cel::asks_for_gpus(template, gpu_resource)),
+            condition(
+                "asks-for-gpus",
+                cel::asks_for_gpus(OLD_TEMPLATE, gpu_resource),
+            ),
         ],
         vec![
             variable("trusted", cel::trusted()),
@@ -194,6 +198,13 @@ fn variables(gpu_resource: &str) -> Vec<Variable> {
         variable("new", "request.operation == 'CREATE'"),
         variable("gated", cel::is_gated(TEMPLATE)),
         variable("gpu", cel::asks_for_gpus(TEMPLATE, gpu_resource)),
+        variable(
+            "wasGpu",
+            format!(
+                "oldObject != null && {}",
+                cel::asks_for_gpus(OLD_TEMPLATE, gpu_resource)
+            ),
+        ),
         variable("topmost", TOPMOST),
         variable("suspended", SUSPENDED),
         variable(
@@ -265,7 +276,11 @@ fn validations(gpu_resource: &str) -> Vec<Validation> {
              (`suspend: true`); released again (`suspend: false`), it waits for new places",
         ),
         composites::owned_by_whom(),
-        cel::no_finalizer_but(&["orphan", "foregroundDeletion"], "variables.operated"),
+        // By `orphan` the pods of a part would stay where the whole cannot end them.
+        cel::no_finalizer_but(
+            "f == 'foregroundDeletion' || (f == 'orphan' && !variables.claimed)",
+            "variables.operated",
+        ),
         validation(
             "!variables.claimed || variables.new || !variables.asksAnew || variables.operated || variables.trusted",
             "the places of a part are those that its whole was admitted with: leave the resources of spec.template as \

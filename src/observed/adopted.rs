@@ -20,7 +20,9 @@ impl Observed {
         let eviction = record.spec.eviction.clone();
         let eviction = eviction.filter(|eviction| eviction.epoch == admission.epoch);
         // Pods of one that is being deleted have their room as pods of its tenant.
-        if ((stopped || view.is_leaving) && eviction.is_none()) || view.has_ended {
+        let is_left = view.is_leaving && self.bound_pods_of(uid).next().is_none();
+        let is_stopped = (stopped || view.is_leaving) && eviction.is_none();
+        if is_stopped || is_left || view.has_ended {
             return;
         }
         let Some(task) = translate::task(&record.spec, &self.gpu_resource) else {

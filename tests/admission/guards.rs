@@ -164,6 +164,11 @@ pub(crate) async fn a_job_has_no_finalizer_of_its_users(cluster: &Cluster) {
     let later = json!({ "metadata": { "finalizers": ["example.com/never"] } });
     let error = patch(&jobs, "later", later.clone()).await.unwrap_err();
     assert!(message(&error).contains(stays), "{error}");
+    let params = PatchParams::default();
+    let by_status = jobs
+        .patch_status("later", &params, &Patch::Merge(&later))
+        .await;
+    assert!(message(&by_status.unwrap_err()).contains(stays));
     create(&jobs, &with("kubernetes", 1, "foregroundDeletion")).await;
     create(&jobs, &with("plain", 0, "example.com/kept")).await;
     // What somebody else has put there stays in nobody's way.

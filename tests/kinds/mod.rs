@@ -10,6 +10,7 @@ mod lost;
 mod operators;
 mod outliving;
 mod overlooked;
+mod parted;
 mod parts;
 pub(crate) mod pods;
 mod removed;
@@ -92,7 +93,7 @@ async fn objects_of_operators_wait_run_and_leave_whole() {
     composites::its_user_holds_it(&world).await;
     composites::it_makes_room_and_comes_back(&world).await;
     composites::a_lost_node_fails_nothing(&world).await;
-    composites::forged_owners_get_no_places(&world).await;
+    parted::forged_owners_get_no_places(&world).await;
     composites::pods_of_an_operator_start_whole(&world).await;
     outliving::pods_that_run_on_are_ended_in_the_end(&world).await;
     families::every_kind_of_the_table_starts_whole(&world).await;
