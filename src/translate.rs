@@ -20,7 +20,7 @@ mod tenant;
 mod terms;
 
 pub use asked::{Annotations, AskError, Unit, demand};
-pub use gated::{Gated, JOB_CONTROLLER, Left, gang_uid_of_job, group};
+pub use gated::{Gated, JOB_CONTROLLER, KUBERNETES, Left, gang_uid_of_job, group};
 pub use job::{Form, JOB_CONDITION, JobView, Part};
 pub use node::{is_ready, node};
 pub use plan::{

@@ -2,12 +2,13 @@
 //!
 //! Whatever may be absent is read by `?`, because a policy that fails to evaluate refuses.
 
-use k8s_openapi::api::admissionregistration::v1::Validation;
+use k8s_openapi::api::admissionregistration::v1::{Validation, Variable};
 
-use super::validation;
+use super::{validation, variable};
 use crate::api::labels::{CONTROLLER_USER, GATE, INTERNAL_PREFIX};
 use crate::api::resources;
 use crate::kinds::COMPOSITES;
+use crate::translate::KUBERNETES;
 
 /// Whether a container of the pod spec at `spec` names a resource of GPUs.
 pub(super) fn asks_for_gpus(spec: &str, gpu_resource: &str) -> String {
@@ -44,11 +45,7 @@ pub(super) fn controllers(object: &str) -> String {
         "{object}.metadata.?ownerReferences.orValue([]).filter(o, o.?controller.orValue(false))\n  \
          .map(o, o.uid + ' ' + o.apiVersion + ' ' + o.kind)"
     );
-    if object == "oldObject" {
-        format!("oldObject == null ? [] : {read}")
-    } else {
-        read
-    }
+    list_where_there_is(object, read)
 }
 
 /// What `object` or `oldObject` says that it is owned by, and whether as its controller.
@@ -57,11 +54,7 @@ pub(super) fn owners(object: &str) -> String {
         "{object}.metadata.?ownerReferences.orValue([])\n  \
          .map(o, o.uid + ' ' + o.apiVersion + ' ' + o.kind + (o.?controller.orValue(false) ? ' controls' : ''))"
     );
-    if object == "oldObject" {
-        format!("oldObject == null ? [] : {read}")
-    } else {
-        read
-    }
+    list_where_there_is(object, read)
 }
 
 /// Whether `object` or `oldObject` says that an object of an operator's controls it.
@@ -73,6 +66,14 @@ pub(super) fn is_operated(object: &str) -> String {
          o.?controller.orValue(false) && o.kind in kinds && o.apiVersion.startsWith(kinds[o.kind][0] + '/')))"
     );
     where_there_is(object, read)
+}
+
+/// What is read of `oldObject` is nothing where there is none.
+fn list_where_there_is(object: &str, read: String) -> String {
+    match object {
+        "oldObject" => format!("oldObject == null ? [] : {read}"),
+        _ => read,
+    }
 }
 
 /// What is read of `oldObject` holds where there is one.
@@ -111,8 +112,29 @@ pub(super) fn by_operator(object: &str) -> String {
 
 /// Whether a controller of Kubernetes' own asks: one that adopts and releases pods, or collects what has no
 /// owner.
-pub(super) fn by_kubernetes() -> &'static str {
-    "request.userInfo.username.startsWith('system:serviceaccount:kube-system:')"
+pub(super) fn by_kubernetes() -> String {
+    format!("request.userInfo.username.startsWith('{KUBERNETES}')")
+}
+
+/// Variables about the operator's object that controls this one, or did, and who asks.
+pub(super) fn operators() -> Vec<Variable> {
+    vec![
+        variable("trusted", trusted()),
+        variable("claimed", is_operated("object")),
+        variable("wasClaimed", is_operated("oldObject")),
+        variable("operated", by_operator("object")),
+        variable("wasOperated", by_operator("oldObject")),
+    ]
+}
+
+/// Variables about whom an object is of, and was.
+pub(super) fn ownership() -> Vec<Variable> {
+    vec![
+        variable("owners", owners("object")),
+        variable("oldOwners", owners("oldObject")),
+        variable("controllers", controllers("object")),
+        variable("oldControllers", controllers("oldObject")),
+    ]
 }
 
 /// Whether a request deletes `oldObject` without what is its, or the same was arranged for before.

@@ -5,7 +5,7 @@
 //! and without them match nothing.
 
 use k8s_openapi::api::admissionregistration::v1::{
-    MatchResources, MutatingAdmissionPolicy, ValidatingAdmissionPolicy, Validation,
+    MatchResources, MutatingAdmissionPolicy, ValidatingAdmissionPolicy, Validation, Variable,
 };
 
 use super::{cel, condition, mutating_policy, requests, validating_policy, validation, variable};
@@ -103,37 +103,37 @@ impl Family {
                 "asks-for-gpus-or-claims-an-owner-or-carries-our-annotations",
                 concerned,
             )],
-            vec![
-                variable("trusted", cel::trusted()),
-                variable("claimed", cel::is_operated("object")),
-                variable("wasClaimed", cel::is_operated("oldObject")),
-                variable("operated", cel::by_operator("object")),
-                variable("wasOperated", cel::by_operator("oldObject")),
-                variable("new", "request.operation == 'CREATE'"),
-                variable("gpu", self.asks(gpu_resource)),
-                variable(
-                    "wasGpu",
-                    format!(
-                        "oldObject != null && ({})",
-                        self.asks_of("oldObject", gpu_resource)
-                    ),
-                ),
-                variable("topmost", TOPMOST),
-                variable("suspended", self.suspended("object")),
-                variable(
-                    "wasSuspended",
-                    format!("oldObject != null && {}", self.suspended("oldObject")),
-                ),
-                variable("placesChange", self.places_change()),
-                variable("owners", cel::owners("object")),
-                variable("oldOwners", cel::owners("oldObject")),
-                variable("controllers", cel::controllers("object")),
-                variable("oldControllers", cel::controllers("oldObject")),
-                variable("annotations", cel::annotations("object", "")),
-                variable("oldAnnotations", cel::annotations("oldObject", "")),
-            ],
+            self.variables(gpu_resource),
             validations(),
         )
+    }
+
+    fn variables(&self, gpu_resource: &str) -> Vec<Variable> {
+        let mut variables = cel::operators();
+        variables.extend([
+            variable("new", "request.operation == 'CREATE'"),
+            variable("gpu", self.asks(gpu_resource)),
+            variable(
+                "wasGpu",
+                format!(
+                    "oldObject != null && ({})",
+                    self.asks_of("oldObject", gpu_resource)
+                ),
+            ),
+            variable("topmost", TOPMOST),
+            variable("suspended", self.suspended("object")),
+            variable(
+                "wasSuspended",
+                format!("oldObject != null && {}", self.suspended("oldObject")),
+            ),
+            variable("placesChange", self.places_change()),
+        ]);
+        variables.extend(cel::ownership());
+        variables.extend([
+            variable("annotations", cel::annotations("object", "")),
+            variable("oldAnnotations", cel::annotations("oldObject", "")),
+        ]);
+        variables
     }
 
     /// Nobody deletes one without what is its.
@@ -273,7 +273,7 @@ fn validations() -> Vec<Validation> {
              released again, it waits for new places",
         ),
         owned_by_whom(),
-        cel::no_finalizer_but("f == 'foregroundDeletion'", MAKES_PARTS),
+        cel::no_finalizer_but("f == 'foregroundDeletion'", BY_ITS_OPERATOR),
         validation(
             format!("({own}) ||\nvariables.trusted"),
             "annotations internal.prorata.dev/* are Prorata's own: keep those that the object has as they are, and add none",
@@ -282,7 +282,7 @@ fn validations() -> Vec<Validation> {
 }
 
 /// Whether the operator of such objects asks: users may not update their status.
-const MAKES_PARTS: &str = "authorizer.group(request.resource.group).resource(request.resource.resource)\n  \
+const BY_ITS_OPERATOR: &str = "authorizer.group(request.resource.group).resource(request.resource.resource)\n  \
     .subresource('status').namespace(request.namespace).check('update').allowed()";
 
 /// What runs on without its whole would stay when that has to leave.

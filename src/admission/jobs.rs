@@ -189,12 +189,8 @@ pub(super) fn keep_with_whole(gpu_resource: &str) -> ValidatingAdmissionPolicy {
 }
 
 fn variables(gpu_resource: &str) -> Vec<Variable> {
-    let mut variables = vec![
-        variable("trusted", cel::trusted()),
-        variable("claimed", cel::is_operated("object")),
-        variable("wasClaimed", cel::is_operated("oldObject")),
-        variable("operated", cel::by_operator("object")),
-        variable("wasOperated", cel::by_operator("oldObject")),
+    let mut variables = cel::operators();
+    variables.extend([
         variable("new", "request.operation == 'CREATE'"),
         variable("gated", cel::is_gated(TEMPLATE)),
         variable("gpu", cel::asks_for_gpus(TEMPLATE, gpu_resource)),
@@ -212,10 +208,9 @@ fn variables(gpu_resource: &str) -> Vec<Variable> {
             format!("oldObject != null && {WAS_SUSPENDED}"),
         ),
         variable("placesChange", PLACES_CHANGE),
-        variable("owners", cel::owners("object")),
-        variable("oldOwners", cel::owners("oldObject")),
-        variable("controllers", cel::controllers("object")),
-        variable("oldControllers", cel::controllers("oldObject")),
+    ]);
+    variables.extend(cel::ownership());
+    variables.extend([
         variable("annotations", cel::annotations("object", "")),
         variable("oldAnnotations", cel::annotations("oldObject", "")),
         variable(
@@ -231,7 +226,7 @@ fn variables(gpu_resource: &str) -> Vec<Variable> {
             "wasPinned",
             format!("oldObject == null ? [] : {}", pinned("oldObject")),
         ),
-    ];
+    ]);
     let annotations = ("variables.podAnnotations", "variables.oldPodAnnotations");
     variables.extend(sharing::variables(
         TEMPLATE,

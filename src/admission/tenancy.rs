@@ -9,6 +9,7 @@ use super::isolation::{extend, trusted};
 use super::{cel, condition, mutating_policy, requests, validating_policy, validation, variable};
 use crate::api::GROUP;
 use crate::api::labels::{CREATED_BY, MANAGED_BY, MANAGER, READ_ONLY_ROOT, RUNTIME_CLASS, TEAM};
+use crate::translate::KUBERNETES;
 
 /// Name of the policy that holds the controller to what it keeps.
 pub(super) const CONFINED: &str = "prorata-controller-confined";
@@ -113,7 +114,7 @@ pub(super) fn own_jobs() -> ValidatingAdmissionPolicy {
                 "not-by-kubernetes-itself",
                 format!(
                     "!{user}.startsWith('system:') ||\n\
-                     ({user}.startsWith('system:serviceaccount:') && !{user}.startsWith('system:serviceaccount:kube-system:'))"
+                     ({user}.startsWith('system:serviceaccount:') && !{user}.startsWith('{KUBERNETES}'))"
                 ),
             ),
         ],

@@ -17,8 +17,8 @@ use crate::kinds::Composite;
 /// The Job controller as the API server sees it.
 pub const JOB_CONTROLLER: &str = "system:serviceaccount:kube-system:job-controller";
 
-/// Kubernetes' own controllers. What they make has a controller from the start.
-const KUBERNETES: &str = "system:serviceaccount:kube-system:";
+/// How the names of Kubernetes' own controllers begin. What they make has a controller from the start.
+pub const KUBERNETES: &str = "system:serviceaccount:kube-system:";
 
 /// What the controller keeps of a pod that came into the queue, besides what it keeps of any.
 #[derive(Clone, Debug, PartialEq, Eq)]
