@@ -19,6 +19,10 @@ use prorata_core::{
 };
 use prorata_simulator::forecast::{History, Question, forecast, what_if};
 
+/// As in the binaries.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const NODES: u64 = 625;
 const TENANTS: u64 = 20;
 const WAITING: usize = 1_000;

@@ -9,6 +9,9 @@ use prorata::config::Configuration;
 use prorata::manifest::Problems;
 use prorata::{controller, install, validate};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const FAILED: u8 = 1;
 const WRONG_INPUT: u8 = 2;
 

@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use prorata_simulator::cli;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Simulates how a cluster's GPUs are shared, by the very decisions that a real cluster gets.
 #[derive(Parser)]
 #[command(name = "prorata-sim", version)]

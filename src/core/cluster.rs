@@ -159,9 +159,7 @@ impl Cluster {
         let Some(job) = edited else {
             return;
         };
-        for slot in placement.slots() {
-            self.take(&job, slot);
-        }
+        self.take(&job, placement.slots());
         self.charge(now, &job, placement.slots());
     }
 
@@ -189,9 +187,7 @@ impl Cluster {
             return;
         };
         let job = state.job.clone();
-        for slot in placement.slots() {
-            self.claim(&job, slot, true);
-        }
+        self.claim(&job, placement.slots(), true);
         self.charge(now, &job, placement.slots());
         self.nominees.insert_mut(id.clone());
         self.edit(id, |state| state.nominated = Some(placement.clone()));
@@ -209,9 +205,7 @@ impl Cluster {
         }) else {
             return;
         };
-        for slot in placement.slots() {
-            self.claim(&job, slot, false);
-        }
+        self.claim(&job, placement.slots(), false);
         self.uncharge(&job, placement.slots());
         self.nominees.remove_mut(id);
         self.edit(id, |state| state.nominated = None);
@@ -333,7 +327,7 @@ impl Cluster {
         }
         if binding != Binding::AsPlanned {
             let slot = self.slot_on(&job, node);
-            self.take(&job, &slot);
+            self.take(&job, core::iter::once(&slot));
             if charged {
                 self.charge(now, &job, core::iter::once(&slot));
             }

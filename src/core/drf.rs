@@ -46,7 +46,8 @@ type Heap<K, P> = PriorityQueue<K, Reverse<P>, BuildHasherDefault<Fnv>>;
 /// enter is not asked again.
 pub(crate) struct Contest<E> {
     pub(crate) entry: E,
-    entrants: BTreeMap<Seat, Entrant>,
+    /// By seat.
+    entrants: Vec<Option<Entrant>>,
     /// Of each tenant with tenants below it, those of them that have a candidate.
     heaps: BTreeMap<Seat, Heap<Seat, Claim>>,
 }
@@ -74,9 +75,12 @@ impl<E: Entry> Contest<E> {
     pub(crate) fn new(arena: &Arena<'_>, entry: E) -> Self {
         let mut contest = Self {
             entry,
-            entrants: BTreeMap::new(),
+            entrants: Vec::new(),
             heaps: BTreeMap::new(),
         };
+        contest
+            .entrants
+            .resize_with(arena.cluster.tree.len(), || None);
         for (tenant, line) in &arena.queue.lines {
             let Some(seat) = arena.cluster.tree.seat(tenant) else {
                 continue;
@@ -89,7 +93,7 @@ impl<E: Entry> Contest<E> {
                     out,
                     candidate,
                 };
-                contest.entrants.insert(seat, entrant);
+                contest.entrants[seat] = Some(entrant);
                 contest.report(arena, seat);
             }
         }
@@ -98,13 +102,13 @@ impl<E: Entry> Contest<E> {
 
     /// The candidate that is next.
     pub(crate) fn winner(&self) -> Option<&Candidate> {
-        self.entrants.get(&self.best_of(ROOT)?)?.candidate.as_ref()
+        self.candidate(self.best_of(ROOT)?)
     }
 
     /// The candidate of a tenant is out: it got what it wanted, and the next job of its kind is
     /// first, or it did not, and none of its kind will.
     pub(crate) fn pass(&mut self, arena: &Arena<'_>, seat: Seat) {
-        if let Some(entrant) = self.entrants.get_mut(&seat) {
+        if let Some(entrant) = &mut self.entrants[seat] {
             let candidate = entrant.candidate.take();
             entrant.out = candidate.map(|candidate| candidate.turn);
         }
@@ -113,17 +117,18 @@ impl<E: Entry> Contest<E> {
 
     /// What could be had has shrunk: candidates that may no longer enter are replaced.
     pub(crate) fn check(&mut self, arena: &Arena<'_>) {
-        let out = |(seat, entrant): (&Seat, &Entrant)| {
-            let Candidate { head, turn, .. } = entrant.candidate.as_ref()?;
-            let request = self.entry.enter(arena, *seat, head, turn);
-            if request == entrant.candidate.as_ref().map(|known| known.request) {
+        let out = |(seat, entrant): (Seat, &Option<Entrant>)| {
+            let entrant = entrant.as_ref()?;
+            let candidate = entrant.candidate.as_ref()?;
+            let Candidate { head, turn, .. } = candidate;
+            if self.entry.enter(arena, seat, head, turn) == Some(candidate.request) {
                 return None;
             }
             // One that is no longer the first of its kind keeps its claim.
             let line = arena.queue.lines.get(&entrant.tenant)?;
-            line.heads.contains_key(turn).then_some(*seat)
+            line.heads.contains_key(turn).then_some(seat)
         };
-        let out: Vec<Seat> = self.entrants.iter().filter_map(out).collect();
+        let out: Vec<Seat> = (0..).zip(&self.entrants).filter_map(out).collect();
         for seat in out {
             self.choose(arena, seat);
         }
@@ -131,7 +136,7 @@ impl<E: Entry> Contest<E> {
 
     /// Finds the first job of a tenant that may enter, and tells those above.
     fn choose(&mut self, arena: &Arena<'_>, seat: Seat) {
-        let Some(entrant) = self.entrants.get_mut(&seat) else {
+        let Some(entrant) = &mut self.entrants[seat] else {
             return;
         };
         entrant.candidate = None;
@@ -149,7 +154,7 @@ impl<E: Entry> Contest<E> {
         let tree = &arena.cluster.tree;
         for seat in tree.way_up(leaf, ROOT) {
             let best = self.best_of(seat);
-            let candidate = best.and_then(|best| self.entrants.get(&best)?.candidate.as_ref());
+            let candidate = best.and_then(|best| self.candidate(best));
             let claim = candidate.map(|candidate| Claim::new(arena, seat, candidate));
             let heap = self.heaps.entry(tree.parent(seat)).or_default();
             match claim {
@@ -157,6 +162,10 @@ impl<E: Entry> Contest<E> {
                 None => drop(heap.remove(&seat)),
             }
         }
+    }
+
+    fn candidate(&self, seat: Seat) -> Option<&Candidate> {
+        self.entrants[seat].as_ref()?.candidate.as_ref()
     }
 
     /// The leaf at or below a seat whose candidate is next.

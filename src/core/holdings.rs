@@ -1,7 +1,7 @@
 //! Sums of what is offered, held, promised and charged. Each has one place where it grows and
 //! one where it shrinks.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::id::{JobId, NodeId, PodId, TenantId};
 use crate::job::{Ask, Job, Placement, Slot};
 use crate::node::{Node, NodeState, Spec, grown, shrunk};
 use crate::others::Others;
+use crate::pairs::Pairs;
 use crate::pool::Pools;
 use crate::resource::{Resource, Resources};
 use crate::room::Grant;
@@ -130,36 +131,58 @@ impl Cluster {
         self.tree = tree;
     }
 
-    pub(crate) fn take(&mut self, job: &Job, slot: &Slot) {
-        let pairs = self.policy.pairs.clone();
-        self.edit_node(&slot.node, |node| node.held.take_for(job, slot, &pairs));
+    /// Takes places for tasks of a job.
+    pub(crate) fn take<'s>(&mut self, job: &Job, slots: impl Iterator<Item = &'s Slot>) {
+        self.edit_places(slots, |node, slot, pairs| {
+            node.held.take_for(job, slot, pairs);
+        });
     }
 
-    /// Promises a place, or takes the promise back.
-    pub(crate) fn claim(&mut self, job: &Job, slot: &Slot, promise: bool) {
-        let pairs = self.policy.pairs.clone();
-        self.edit_node(&slot.node, |node| {
+    /// Promises places, or takes the promise back.
+    pub(crate) fn claim<'s>(
+        &mut self,
+        job: &Job,
+        slots: impl Iterator<Item = &'s Slot>,
+        promise: bool,
+    ) {
+        self.edit_places(slots, |node, slot, pairs| {
             if promise {
-                node.claimed.take_for(job, slot, &pairs);
+                node.claimed.take_for(job, slot, pairs);
             } else {
-                node.claimed.give_back_for(job, slot, &pairs);
+                node.claimed.give_back_for(job, slot, pairs);
             }
         });
     }
 
-    /// Frees one place of a job.
-    fn vacate_place(&mut self, job: &Job, slot: &Slot) {
-        let pairs = self.policy.pairs.clone();
-        self.edit_node(&slot.node, |node| {
-            node.held.give_back_for(job, slot, &pairs);
+    /// Frees places of a job.
+    fn vacate_places<'s>(&mut self, job: &Job, slots: impl Iterator<Item = &'s Slot>) {
+        self.edit_places(slots, |node, slot, pairs| {
+            node.held.give_back_for(job, slot, pairs);
         });
+    }
+
+    /// Changes what is taken of the nodes of some places: each node at once for those places on it
+    /// that follow each other.
+    fn edit_places<'s>(
+        &mut self,
+        slots: impl Iterator<Item = &'s Slot>,
+        edit: impl Fn(&mut NodeState, &Slot, &Pairs),
+    ) {
+        let policy = self.policy.clone();
+        let mut slots = slots.peekable();
+        while let Some(first) = slots.next() {
+            self.edit_node(&first.node, |node| {
+                edit(node, first, &policy.pairs);
+                while let Some(next) = slots.next_if(|next| next.node == first.node) {
+                    edit(node, next, &policy.pairs);
+                }
+            });
+        }
     }
 
     /// Frees places, and the charge for them where there is one.
     pub(crate) fn give_back(&mut self, now: Time, job: &Job, slots: &[Slot], charged: bool) {
-        for slot in slots {
-            self.vacate_place(job, slot);
-        }
+        self.vacate_places(job, slots.iter());
         if charged {
             self.age(now, &job.tenant);
             self.uncharge(job, slots.iter());
@@ -207,67 +230,40 @@ impl Cluster {
         let Some((job, tasks)) = self.running(id) else {
             return;
         };
-        self.age(now, &job.tenant);
-        self.uncharge(&job, tasks.held().map(|(slot, _)| slot));
+        let less = charges(job, tasks.held().map(|(slot, _)| slot));
+        let tenant = job.tenant.clone();
+        self.age(now, &tenant);
+        self.remove_usage(&tenant, &less);
     }
 
-    /// As if a running job had left: what would be free then. For trials only.
-    pub(crate) fn vacate(&mut self, id: &JobId) {
-        let Some((job, tasks)) = self.running(id) else {
-            return;
-        };
-        for (slot, _) in tasks.held() {
-            self.vacate_place(&job, slot);
-        }
-        self.uncharge(&job, tasks.held().map(|(slot, _)| slot));
-        if let Some(state) = self.jobs.get_mut(id) {
-            state.tasks = None;
+    /// As if a running job had left: what would be free then, and what its tenant would hold. For
+    /// trials only: nodes and the tree of tenants change, what is known of each job and tenant does not.
+    pub(crate) fn vacate(&mut self, job: &Job, tasks: &Tasks) {
+        self.clear(job, tasks);
+        if let Some(seat) = self.tree.seat(&job.tenant) {
+            let less = charges(job, tasks.held().map(|(slot, _)| slot));
+            self.tree.remove(seat, &less);
         }
     }
 
     /// As if a job that was evicted were gone: it is no longer charged. For trials only.
-    pub(crate) fn clear(&mut self, id: &JobId) {
-        let Some((job, tasks)) = self.running(id) else {
-            return;
-        };
-        for (slot, _) in tasks.held() {
-            self.vacate_place(&job, slot);
-        }
-        if let Some(state) = self.jobs.get_mut(id) {
-            state.tasks = None;
-        }
+    pub(crate) fn clear(&mut self, job: &Job, tasks: &Tasks) {
+        self.vacate_places(job, tasks.held().map(|(slot, _)| slot));
     }
 
-    /// As if a job that left in a trial were still there as it was before.
-    pub(crate) fn reoccupy(&mut self, before: &Self, id: &JobId) {
-        let Some((job, tasks)) = before.running(id) else {
-            return;
-        };
-        for (slot, _) in tasks.held() {
-            self.take(&job, slot);
-        }
-        let more = charges(&job, tasks.held().map(|(slot, _)| slot));
-        self.edit_tenant(&job.tenant, |tenant| {
-            tenant.usage = grown(&tenant.usage, &more);
-        });
+    /// As if a job that left in a trial had not. For trials only.
+    pub(crate) fn reoccupy(&mut self, job: &Job, tasks: &Tasks) {
+        self.take(job, tasks.held().map(|(slot, _)| slot));
         if let Some(seat) = self.tree.seat(&job.tenant) {
+            let more = charges(job, tasks.held().map(|(slot, _)| slot));
             self.tree.add(seat, &more);
         }
-        if let Some(state) = self.jobs.get_mut(id) {
-            state.tasks = Some(tasks);
-        }
     }
 
-    /// The nodes on which a job holds places.
-    pub(crate) fn nodes_of(&self, id: &JobId) -> BTreeSet<NodeId> {
-        let tasks = self.jobs.get(id).and_then(|state| state.tasks.as_ref());
-        let slots = tasks.into_iter().flat_map(Tasks::held);
-        slots.map(|(slot, _)| slot.node.clone()).collect()
-    }
-
-    fn running(&self, id: &JobId) -> Option<(Arc<Job>, Tasks)> {
+    /// A job that holds places, with these.
+    pub(crate) fn running(&self, id: &JobId) -> Option<(&Arc<Job>, &Tasks)> {
         let state = self.jobs.get(id)?;
-        Some((state.job.clone(), state.tasks.clone()?))
+        Some((&state.job, state.tasks.as_ref()?))
     }
 
     /// What a tenant and all below it have used in the past, by weight.

@@ -59,6 +59,7 @@ pub mod snapshot;
 mod standing;
 mod states;
 mod survey;
+mod target;
 mod task;
 pub mod tenant;
 pub mod time;

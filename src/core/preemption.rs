@@ -21,9 +21,10 @@ use crate::queue::{Line, Queue, Stay, Victim, rank};
 use crate::reason::Reason;
 use crate::resource::{Resource, Resources};
 use crate::rooms::{BoardId, Rooms};
-use crate::rules::{Form, Preemptor};
+use crate::rules::{Form, Meeting, Preemptor};
 use crate::share::Share;
 use crate::standing::JobState;
+use crate::target::Target;
 use crate::task::Tasks;
 use crate::time::Time;
 use crate::tree::Seat;
@@ -31,23 +32,6 @@ use crate::trial;
 
 /// Who leaves, and by which rule, in the order in which they were chosen.
 pub(crate) type Victims = Vec<(JobId, Rule)>;
-
-/// A job that has had to leave so often is spared for a while when it starts again.
-const OFTEN: u32 = 2;
-/// For so long at first; four times as long after each further time, up to the last.
-const SPARED: Duration = Duration::from_secs(4);
-const SPARED_MAX: Duration = Duration::from_secs(64);
-
-/// How long a job that has had to leave so often need not leave when it starts again. However often
-/// others come that may push it out, it ends: what runs for less than a quarter of a minute leaves
-/// four times at most, and whoever is to get its room waits for a minute at most.
-pub(crate) fn spared(evictions: u32) -> Duration {
-    let Some(further) = evictions.checked_sub(OFTEN) else {
-        return Duration::ZERO;
-    };
-    let factor = 4_u32.saturating_pow(further);
-    SPARED.saturating_mul(factor).min(SPARED_MAX)
-}
 
 /// At most so many victims are looked at for one job: a bound on what a search costs.
 const LOOKED_AT_MAX: usize = 4096;
@@ -77,6 +61,8 @@ pub(crate) struct Search<'a> {
     gone: BTreeSet<JobId>,
     /// Room is all that it lacks, and not on every node: whoever leaves must leave it room.
     is_picky: bool,
+    /// The share of our side with the job where it meets others', by what is above both.
+    ours: Vec<(Seat, Option<Share>)>,
 }
 
 /// What a job asks for, and what it finds.
@@ -87,16 +73,6 @@ pub(crate) struct Wants {
     pub(crate) slots: u64,
     /// Some nodes would not do even if they were empty.
     pub(crate) is_picky: bool,
-}
-
-/// A tenant of which something may be taken.
-struct Target<'a> {
-    seat: Seat,
-    line: &'a Line,
-    /// The last of its jobs that was looked at.
-    last: Option<&'a Victim>,
-    /// The shares on its way up, as long as they are what they were; none where nothing may be taken.
-    height: Option<Option<Vec<Share>>>,
 }
 
 impl<'a> Search<'a> {
@@ -131,6 +107,7 @@ impl<'a> Search<'a> {
             looked_at: 0,
             gone: BTreeSet::new(),
             is_picky: false,
+            ours: Vec::new(),
         };
         search.await_leaving();
         search.is_picky = wants.is_picky && search.has_quota();
@@ -142,11 +119,9 @@ impl<'a> Search<'a> {
 
     /// What those leave who were evicted before is as good as free.
     fn await_leaving(&mut self) {
-        for id in &self.start.leaving {
-            let nodes = self.then.nodes_of(id);
-            self.slots -= self.slots_on(&nodes);
-            self.then.clear(id);
-            self.slots += self.slots_on(&nodes);
+        let leaving = self.start.leaving.iter();
+        for (job, tasks) in leaving.filter_map(|id| self.start.running(id)) {
+            self.change(tasks, |then| then.clear(job, tasks));
         }
     }
 
@@ -270,58 +245,68 @@ impl<'a> Search<'a> {
         }
         let others = self.queue.lines.iter();
         let others = others.filter(|(tenant, _)| **tenant != self.job.tenant);
+        let tree = &self.start.tree;
         let target = |(tenant, line): (&TenantId, &'a Line)| {
-            Some(Target {
-                seat: self.start.tree.seat(tenant)?,
-                line,
-                last: None,
-                height: None,
-            })
+            let meeting = self.claim.meeting(tree, tree.seat(tenant)?)?;
+            Some(Target::new(meeting, line))
         };
-        let mut targets: Vec<Target<'a>> = others.filter_map(target).collect();
+        let all = others.filter_map(target).collect::<Vec<_>>().into_iter();
+        self.ours.clear();
+        let mut targets = Vec::with_capacity(all.len());
+        self.enter(&mut targets, all, rule);
         while !self.fits() && self.looked_at < LOOKED_AT_MAX {
-            for target in targets.iter_mut().filter(|target| target.height.is_none()) {
-                let is_open = self.claim.is_open(&self.then.tree, target.seat, rule);
-                target.height = Some(is_open.then(|| self.height(target.seat)));
-            }
-            targets.retain(|target| target.height.as_ref().is_some_and(Option::is_some));
-            let name = |target: &Target<'_>| Reverse(self.start.tree.id(target.seat));
-            let order = |a: &Target<'_>, b: &Target<'_>| {
-                let by_height = a.height.cmp(&b.height);
-                by_height.then_with(|| name(a).cmp(&name(b)))
-            };
-            let highest = (0..targets.len()).max_by(|a, b| order(&targets[*a], &targets[*b]));
-            let Some(highest) = highest else {
+            let Some(mut highest) = targets.pop() else {
                 break;
             };
-            let Some(victim) = self.next_of(&mut targets[highest], rule, form) else {
-                targets.swap_remove(highest);
+            let Some(victim) = self.next_of(&mut highest, rule, form) else {
                 continue;
             };
             self.choose(victim, rule);
             // Nothing changes for those that share no part of the way up with who has left, unless we do.
-            let tree = &self.then.tree;
-            let left = targets[highest].seat;
+            let (tree, left) = (&self.then.tree, highest.meeting.target);
             let is_near = tree.are_kin(left, self.claim.seat);
-            for target in &mut targets {
-                if is_near || tree.are_kin(left, target.seat) {
-                    target.height = None;
-                }
+            let changes =
+                |target: &mut Target<'_>| is_near || tree.are_kin(left, target.meeting.target);
+            let changed: Vec<Target<'a>> = targets.extract_if(.., changes).collect();
+            if is_near {
+                self.ours.clear();
             }
+            self.enter(&mut targets, changed.into_iter().chain([highest]), rule);
         }
         self.fits()
     }
 
-    /// The shares of a tenant and those above it, from right below the common one.
-    fn height(&self, target: Seat) -> Vec<Share> {
-        let tree = &self.then.tree;
-        let common = tree.common(target, self.claim.seat);
-        let way = tree.way_up(target, common);
-        let mut shares: Vec<Share> = way
-            .map(|seat| tree.share_now(seat, &self.job.task))
-            .collect();
-        shares.reverse();
-        shares
+    /// Puts tenants in the order of their shares among the others, the highest last. Those of which
+    /// nothing may be taken are left out.
+    fn enter(
+        &mut self,
+        targets: &mut Vec<Target<'a>>,
+        more: impl Iterator<Item = Target<'a>>,
+        rule: Rule,
+    ) {
+        for mut target in more {
+            let ours = self.ours(target.meeting);
+            let tree = &self.then.tree;
+            if self.claim.is_open(tree, (target.meeting, ours), rule) {
+                target.measure(tree, &self.job.task);
+                let is_lower = |other: &Target<'_>| other.is_below(&target, tree);
+                targets.insert(targets.partition_point(is_lower), target);
+            }
+        }
+    }
+
+    /// The share of our side with the job, where it meets a target's.
+    fn ours(&mut self, meeting: Meeting) -> Option<Share> {
+        let known = self
+            .ours
+            .iter()
+            .find(|(common, _)| *common == meeting.common);
+        if let Some((_, known)) = known {
+            return *known;
+        }
+        let share = self.claim.share_with_job(&self.then.tree, meeting);
+        self.ours.push((meeting.common, share));
+        share
     }
 
     /// The next job of a tenant that may leave and that the rule lets the job push out.
@@ -335,11 +320,9 @@ impl<'a> Search<'a> {
             target.last = Some(victim);
             if self.may_leave((victim, stay)) {
                 self.looked_at += 1;
-                let held = Self::held(&self.then, &victim.job);
-                let allows = |(target, held): (Seat, Resources)| {
-                    let tree = &self.then.tree;
-                    self.claim.allows(tree, target, &held, rule, form)
-                };
+                let sides = (target.meeting, self.ours(target.meeting));
+                let held = self.held(&victim.job);
+                let allows = |held| self.claim.allows(&self.then.tree, sides, &held, rule, form);
                 if held.is_some_and(allows) {
                     return Some(&victim.job);
                 }
@@ -364,34 +347,51 @@ impl<'a> Search<'a> {
     fn could_use(&self, id: &JobId) -> bool {
         let (rooms, board) = self.rooms;
         let suits = |(slot, _): (&Slot, _)| rooms.suits_when_empty(board, &slot.node);
-        let tasks = self.then.jobs.get(id).map(|state| state.tasks.iter());
-        tasks.into_iter().flatten().flat_map(Tasks::held).any(suits)
+        let found = self.start.running(id);
+        found.is_some_and(|(_, tasks)| tasks.held().any(suits))
     }
 
     /// Whose a job is, and what it is charged.
-    fn held(cluster: &Cluster, id: &JobId) -> Option<(Seat, Resources)> {
-        let state = cluster.jobs.get(id)?;
-        let slots = state.tasks.iter().flat_map(|tasks| tasks.held());
-        let held = crate::holdings::charges(&state.job, slots.map(|(slot, _)| slot));
-        Some((cluster.tree.seat(&state.job.tenant)?, held))
+    fn charged(&self, id: &JobId) -> Option<(Seat, Resources)> {
+        let state = self.start.jobs.get(id)?;
+        let seat = self.start.tree.seat(&state.job.tenant)?;
+        Some((seat, self.held(id)?))
+    }
+
+    /// What a job is charged.
+    fn held(&self, id: &JobId) -> Option<Resources> {
+        let (job, tasks) = self.start.running(id)?;
+        let slots = tasks.held().map(|(slot, _)| slot);
+        Some(crate::holdings::charges(job, slots))
     }
 
     /// Has a job leave.
     fn choose(&mut self, id: &JobId, rule: Rule) {
-        let nodes = self.then.nodes_of(id);
         self.looked_at += 1;
-        self.slots -= self.slots_on(&nodes);
-        let lost = self.then.jobs.get(id).map(|state| state.loss(self.now));
+        let lost = self.start.jobs.get(id).map(|state| state.loss(self.now));
         let left = self.may_lose.zip(lost);
         self.may_lose = left.map(|(left, lost)| left.saturating_sub(lost));
-        self.then.vacate(id);
-        self.slots += self.slots_on(&nodes);
+        self.vacate(id);
         self.gone.insert(id.clone());
         self.chosen.push((id.clone(), rule));
     }
 
+    fn vacate(&mut self, id: &JobId) {
+        if let Some((job, tasks)) = self.start.running(id) {
+            self.change(tasks, |then| then.vacate(job, tasks));
+        }
+    }
+
+    /// Changes the state where these tasks are, and counts what room there is then.
+    fn change(&mut self, tasks: &Tasks, change: impl FnOnce(&mut Cluster)) {
+        let nodes = tasks.nodes();
+        self.slots -= self.slots_on(&nodes);
+        change(&mut self.then);
+        self.slots += self.slots_on(&nodes);
+    }
+
     /// Tasks of the job that find room on these nodes then.
-    fn slots_on(&self, nodes: &BTreeSet<NodeId>) -> u64 {
+    fn slots_on(&self, nodes: &[&NodeId]) -> u64 {
         let reservation = self
             .then
             .reservation
@@ -399,7 +399,7 @@ impl<'a> Search<'a> {
             .filter(|r| r.job != self.job.id);
         let open = |id: &&NodeId| !reservation.is_some_and(|r| r.nodes.contains(*id));
         let count = |id: &NodeId| Some(self.then.nodes.get(id)?.times(self.job, &self.ask));
-        let counts = nodes.iter().filter(open).filter_map(count);
+        let counts = nodes.iter().copied().filter(open).filter_map(count);
         counts.map(u64::from).sum()
     }
 
@@ -410,14 +410,11 @@ impl<'a> Search<'a> {
                 break;
             }
             let (id, rule) = self.chosen.remove(index);
-            let nodes = self.start.nodes_of(&id);
-            let slots = self.slots;
-            self.slots -= self.slots_on(&nodes);
-            self.then.reoccupy(self.start, &id);
-            self.slots += self.slots_on(&nodes);
+            if let Some((job, tasks)) = self.start.running(&id) {
+                self.change(tasks, |then| then.reoccupy(job, tasks));
+            }
             if !self.fits() || !self.is_all_legal() {
-                self.then.vacate(&id);
-                self.slots = slots;
+                self.vacate(&id);
                 self.chosen.insert(index, (id, rule));
             }
         }
@@ -431,13 +428,19 @@ impl<'a> Search<'a> {
         }
         // What they hold of nodes makes no difference.
         let mut tree = self.start.tree.clone();
-        self.chosen.iter().all(|(id, rule)| {
-            let Some((target, held)) = Self::held(self.start, id) else {
+        self.chosen.iter().enumerate().all(|(number, (id, rule))| {
+            let Some((target, held)) = self.charged(id) else {
                 return false;
             };
-            let allows = |form| self.claim.allows(&tree, target, &held, *rule, form);
+            let Some(meeting) = self.claim.meeting(&tree, target) else {
+                return false;
+            };
+            let sides = (meeting, self.claim.share_with_job(&tree, meeting));
+            let allows = |form| self.claim.allows(&tree, sides, &held, *rule, form);
             let is_legal = allows(Form::Strict) || allows(Form::Initial);
-            tree.remove(target, &held);
+            if number + 1 < self.chosen.len() {
+                tree.remove(target, &held);
+            }
             is_legal
         })
     }

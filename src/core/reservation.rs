@@ -94,12 +94,15 @@ pub(crate) fn reserve(
         let Some((end, id)) = endings.next() else {
             break;
         };
-        let nodes = cluster.nodes_of(id);
-        let before = slots_on(&then, job, &ask, &nodes);
-        then.vacate(id);
-        slots = slots + slots_on(&then, job, &ask, &nodes) - before;
-        touched.extend(nodes);
         until = end;
+        let Some((other, tasks)) = cluster.running(id) else {
+            continue;
+        };
+        let nodes = tasks.nodes();
+        let before = slots_on(&then, job, &ask, &nodes);
+        then.vacate(other, tasks);
+        slots = slots + slots_on(&then, job, &ask, &nodes) - before;
+        touched.extend(nodes.into_iter().cloned());
     }
     rooms.show(board, &then, &touched);
     let bounds = Bounds {
@@ -116,7 +119,7 @@ pub(crate) fn reserve(
     })
 }
 
-fn slots_on(cluster: &Cluster, job: &Job, ask: &Ask, nodes: &BTreeSet<NodeId>) -> u64 {
-    let count = |id: &NodeId| Some(cluster.nodes.get(id)?.times(job, ask));
+fn slots_on(cluster: &Cluster, job: &Job, ask: &Ask, nodes: &[&NodeId]) -> u64 {
+    let count = |id: &&NodeId| Some(cluster.nodes.get(*id)?.times(job, ask));
     nodes.iter().filter_map(count).map(u64::from).sum()
 }

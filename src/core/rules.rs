@@ -44,78 +44,106 @@ pub(crate) struct Preemptor {
     pub(crate) blocking: Vec<Resource>,
 }
 
+/// Where the ways up from a target and from the preemptor meet.
+#[derive(Clone, Copy)]
+pub(crate) struct Meeting {
+    pub(crate) target: Seat,
+    /// The nearest seat that is above both.
+    pub(crate) common: Seat,
+    /// The target or the one above it that stands right below that.
+    theirs: Seat,
+}
+
 impl Preemptor {
-    /// Whether the job may push out one of `target`'s that is charged `held`.
+    /// Where the way up from a target and ours meet; `None` of what is no tenant.
+    pub(crate) fn meeting(&self, tree: &Tree, target: Seat) -> Option<Meeting> {
+        let common = tree.common(target, self.seat);
+        let theirs = tree.way_up(target, common).last()?;
+        Some(Meeting {
+            target,
+            common,
+            theirs,
+        })
+    }
+
+    /// Whether the job may push out one of the target's that is charged `held`. `ours` is
+    /// [`Self::share_with_job`] there.
     pub(crate) fn allows(
         &self,
         tree: &Tree,
-        target: Seat,
+        (meeting, ours): (Meeting, Option<Share>),
         held: &Resources,
         rule: Rule,
         form: Form,
     ) -> bool {
         match rule {
             Rule::Priority | Rule::Order => true,
-            Rule::Reclaim => self.reclaims(tree, target, held),
-            Rule::FairShare => self.is_fairer(tree, target, held, form),
+            Rule::Reclaim => self.reclaims(tree, meeting, held),
+            Rule::FairShare => {
+                ours.is_some_and(|ours| self.is_fairer(tree, (meeting, ours), held, form))
+            }
         }
     }
 
     /// Rule 2.
-    fn reclaims(&self, tree: &Tree, target: Seat, held: &Resources) -> bool {
-        let common = tree.common(target, self.seat);
+    fn reclaims(&self, tree: &Tree, meeting: Meeting, held: &Resources) -> bool {
         let borrowed = |r: &Resource| {
             let borrows = |seat| tree.borrowed(seat).get(*r) > 0;
-            held.get(*r) > 0 && tree.way_up(target, common).all(borrows)
+            held.get(*r) > 0 && meeting.way_up(tree).all(borrows)
         };
         self.is_within_guarantee(tree) && self.blocking.iter().any(borrowed)
     }
 
     /// Rule 3.
-    fn is_fairer(&self, tree: &Tree, target: Seat, held: &Resources, form: Form) -> bool {
-        let common = tree.common(target, self.seat);
-        let theirs = tree.way_up(target, common).last();
-        let Some((theirs, ours)) = theirs.zip(self.share_with_job(tree, common)) else {
+    fn is_fairer(
+        &self,
+        tree: &Tree,
+        (meeting, ours): (Meeting, Share),
+        held: &Resources,
+        form: Form,
+    ) -> bool {
+        let theirs = meeting.theirs;
+        let before = tree.share_now(theirs, &self.asked);
+        if ours >= before {
             return false;
-        };
-        let mut without = tree.without(target, held);
+        }
+        let mut without = tree.without(meeting.target, held);
         let Some((_, without)) = without.find(|(seat, _)| *seat == theirs) else {
             return false;
         };
-        let before = tree.share_now(theirs, &self.asked);
         let after = tree.share(theirs, &without, &self.asked);
-        let fair = match form {
-            Form::Strict => ours <= after,
-            Form::Initial => ours < before,
-        };
-        fair && after < before && self.all_borrow(tree, target, common)
+        let fair = form == Form::Initial || ours <= after;
+        fair && after < before && self.all_borrow(tree, meeting)
     }
 
     /// Whether anything of a tenant may be taken: it and those above it, below the common one,
     /// borrow what the rule is about, and by share its side has more than ours would have.
-    pub(crate) fn is_open(&self, tree: &Tree, target: Seat, rule: Rule) -> bool {
-        let common = tree.common(target, self.seat);
+    pub(crate) fn is_open(
+        &self,
+        tree: &Tree,
+        (meeting, ours): (Meeting, Option<Share>),
+        rule: Rule,
+    ) -> bool {
         if rule == Rule::Reclaim {
             // A share may be zero although something is borrowed, where others keep all there is.
             return self.blocking.iter().any(|r| {
                 let borrows = |seat| tree.borrowed(seat).get(*r) > 0;
-                tree.way_up(target, common).all(borrows)
+                meeting.way_up(tree).all(borrows)
             });
         }
-        let theirs = tree.way_up(target, common).last();
-        let theirs = theirs.map(|seat| tree.share_now(seat, &self.asked));
-        self.all_borrow(tree, target, common) && theirs > self.share_with_job(tree, common)
+        let theirs = tree.share_now(meeting.theirs, &self.asked);
+        Some(theirs) > ours && self.all_borrow(tree, meeting)
     }
 
-    /// Whether a tenant and those above it, below the common one, have a share of what is borrowed.
-    fn all_borrow(&self, tree: &Tree, target: Seat, common: Seat) -> bool {
+    /// Whether the target and those above it, below the common one, have a share of what is borrowed.
+    fn all_borrow(&self, tree: &Tree, meeting: Meeting) -> bool {
         let borrows = |seat| tree.share_now(seat, &self.asked) > Share::ZERO;
-        tree.way_up(target, common).all(borrows)
+        meeting.way_up(tree).all(borrows)
     }
 
-    /// The share of our side below `common` with the job.
-    fn share_with_job(&self, tree: &Tree, common: Seat) -> Option<Share> {
-        let ours = tree.way_up(self.seat, common).last()?;
+    /// The share of our side where it meets a target's, with the job.
+    pub(crate) fn share_with_job(&self, tree: &Tree, meeting: Meeting) -> Option<Share> {
+        let ours = tree.way_up(self.seat, meeting.common).last()?;
         let mut with = tree.with(self.seat, &self.request);
         let (_, with) = with.find(|(seat, _)| *seat == ours)?;
         Some(tree.share(ours, &with, &self.asked))
@@ -139,5 +167,12 @@ impl Preemptor {
             .get(r)
             .checked_add(self.request.get(r));
         with.is_some_and(|with| with <= tree.subtree(self.seat).get(r))
+    }
+}
+
+impl Meeting {
+    /// The target and those above it, up to where the ways meet.
+    pub(crate) fn way_up(self, tree: &Tree) -> impl Iterator<Item = Seat> + '_ {
+        tree.way_up(self.target, self.common)
     }
 }

@@ -38,7 +38,7 @@ impl Cluster {
             self.give_back(now, &moved.job, core::slice::from_ref(&moved.before), false);
         }
         for moved in moves {
-            self.take(&moved.job, &moved.after);
+            self.take(&moved.job, core::iter::once(&moved.after));
             let state = self.jobs.get_mut(&moved.job.id);
             if let Some(tasks) = state.and_then(|state| state.tasks.as_mut()) {
                 tasks.move_to(moved.index, moved.after);

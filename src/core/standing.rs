@@ -8,6 +8,23 @@ use crate::preemption;
 use crate::task::Tasks;
 use crate::time::Time;
 
+/// A job that has had to leave so often is spared for a while when it starts again.
+const OFTEN: u32 = 2;
+/// For so long at first; four times as long after each further time, up to the last.
+const SPARED: Duration = Duration::from_secs(4);
+const SPARED_MAX: Duration = Duration::from_secs(64);
+
+/// How long a job that has had to leave so often need not leave when it starts again. However often
+/// others come that may push it out, it ends: what runs for less than a quarter of a minute leaves
+/// four times at most, and whoever is to get its room waits for a minute at most.
+fn spared(evictions: u32) -> Duration {
+    let Some(further) = evictions.checked_sub(OFTEN) else {
+        return Duration::ZERO;
+    };
+    let factor = 4_u32.saturating_pow(further);
+    SPARED.saturating_mul(factor).min(SPARED_MAX)
+}
+
 /// A job with what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JobState {
@@ -73,7 +90,7 @@ impl JobState {
                 let since = Since {
                     started,
                     safe: self.unsafe_since(),
-                    spared_until: started + preemption::spared(self.evictions),
+                    spared_until: started + spared(self.evictions),
                 };
                 Standing::Runs(self.job.clone(), since)
             }

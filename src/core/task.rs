@@ -72,6 +72,14 @@ impl Tasks {
         all.filter(|(_, progress)| *progress != Progress::Finished)
     }
 
+    /// The nodes on which places are taken, each once.
+    pub(crate) fn nodes(&self) -> Vec<&NodeId> {
+        let mut nodes: Vec<&NodeId> = self.held().map(|(slot, _)| &slot.node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+
     pub(crate) const fn release(&mut self) {
         self.released = true;
     }

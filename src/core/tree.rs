@@ -36,6 +36,8 @@ pub(crate) struct Tree {
     shape: Arc<Shape>,
     potential: Arc<Vec<Resources>>,
     usage: Arc<Vec<Resources>>,
+    /// By seat, good for leaves alone. They follow from the rest.
+    shares: Arc<Vec<Share>>,
 }
 
 /// What follows from the tenants' descriptions alone.
@@ -43,6 +45,8 @@ pub(crate) struct Tree {
 struct Shape {
     seats: BTreeMap<TenantId, Seat>,
     branches: Vec<Branch>,
+    /// Of each seat, the one on its way up that stands right below the root.
+    tops: Vec<Seat>,
     /// Whether any tenant keeps anything from being lent.
     withholds: bool,
 }
@@ -95,9 +99,15 @@ impl Tree {
             let parent = branches[*seat].parent;
             branches[parent].children.push(*seat);
         }
+        let top = |seat| {
+            let above = |seat: &Seat| Some(branches[*seat].parent).filter(|seat| *seat != ROOT);
+            core::iter::successors(Some(seat), above).last()
+        };
+        let tops = (0..branches.len()).filter_map(top).collect();
         let mut shape = Shape {
             seats,
             branches,
+            tops,
             withholds: false,
         };
         shape.guarantee(ROOT, &known);
@@ -106,6 +116,7 @@ impl Tree {
             shape: Arc::new(shape),
             usage: Arc::new(usage),
             potential: Arc::default(),
+            shares: Arc::default(),
         };
         tree.fit(capacity);
         tree
@@ -129,6 +140,8 @@ impl Tree {
             open.extend(&branch.children);
         }
         self.potential = Arc::new(potential);
+        let share = |seat| self.share(seat, self.usage(seat), &Resources::ZERO);
+        self.shares = Arc::new((0..self.len()).map(share).collect());
     }
 
     pub(crate) fn seat(&self, tenant: &TenantId) -> Option<Seat> {
@@ -214,6 +227,8 @@ impl Tree {
             seat = branch.parent;
         }
         usage[ROOT] = next;
+        let share = self.share(leaf, self.usage(leaf), &Resources::ZERO);
+        Arc::make_mut(&mut self.shares)[leaf] = share;
     }
 
     /// What the leaf, its parent and so on would use with `request` added at the leaf: each seat
@@ -255,7 +270,7 @@ impl Tree {
 
     /// Whether the ways up from two seats meet below the root.
     pub(crate) fn are_kin(&self, a: Seat, b: Seat) -> bool {
-        self.way_up(a, ROOT).last() == self.way_up(b, ROOT).last()
+        self.shape.tops[a] == self.shape.tops[b]
     }
 
     /// The weighted dominant share of a tenant that uses `usage`. Of an internal tenant only the
@@ -277,6 +292,9 @@ impl Tree {
 
     /// The share that a tenant has now.
     pub(crate) fn share_now(&self, seat: Seat, asked: &Resources) -> Share {
+        if self.is_leaf(seat) {
+            return self.shares[seat];
+        }
         self.share(seat, self.usage(seat), asked)
     }
 

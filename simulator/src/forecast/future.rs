@@ -12,14 +12,13 @@ use sha2::{Digest, Sha256};
 use super::present::Present;
 use super::{History, Question};
 
-/// Moments less far apart than one part in this many of their distance from now, or twice that,
-/// are one moment:
-/// a cycle decides for all of them. It is less than what is unknown about them, and several
-/// times fewer cycles.
-const GRAIN: u64 = 32;
+/// Moments are told apart that are between one part in this many of their distance from now, and one
+/// in half as many, from each other: a cycle decides for all that is closer. It is less than what is
+/// unknown about them, and several times fewer cycles.
+const GRAIN: u64 = 48;
 
 /// Nor are moments told apart that are closer than this, in milliseconds.
-const GRAIN_MS_MIN: u64 = 1000;
+const GRAIN_MS_MIN: u64 = 1024;
 
 /// One run.
 pub(super) struct Future<'a> {
@@ -39,6 +38,9 @@ pub(super) struct Future<'a> {
     left: usize,
     /// The places of those that have started, and when.
     starts: Vec<(usize, Time)>,
+    /// Somebody had to leave, and who else gains by that is decided then.
+    again: Option<Time>,
+    random: Pcg64,
 }
 
 /// What happens next. The order breaks ties.
@@ -83,11 +85,13 @@ impl<'a> Future<'a> {
             awaited: awaited.to_vec(),
             left: awaited.iter().flatten().count(),
             starts: Vec::new(),
+            again: None,
+            random,
         };
         let late = future.arrivals.len();
         future
             .jobs
-            .extend((0..late).map(|_| Drawn::new(random.next_u32())));
+            .extend((0..late).map(|_| Drawn::new(future.random.next_u32())));
         future.begin();
         future
     }
@@ -99,8 +103,8 @@ impl<'a> Future<'a> {
                 self.plan_end(number, started);
             }
         }
-        for (number, job) in self.arrivals.iter().enumerate() {
-            let at = self.grained(job.submitted);
+        for number in 0..self.arrivals.len() {
+            let at = self.grained(self.arrivals[number].submitted);
             self.agenda.push(Reverse((at, Happening::Arrival(number))));
         }
         self.carry_out(self.present.decided.clone());
@@ -110,7 +114,9 @@ impl<'a> Future<'a> {
     pub(super) fn play(mut self) -> Vec<(usize, Time)> {
         while self.left > 0 {
             let planned = self.agenda.peek().map(|Reverse((at, _))| *at);
-            let next = planned.into_iter().chain(self.core.next_wakeup()).min();
+            let wakeup = self.core.next_wakeup().map(|at| self.grain_from(at));
+            let next = [planned, wakeup, self.again.take()].into_iter();
+            let next = next.flatten().min();
             let Some(next) = next.filter(|next| *next <= self.until) else {
                 break;
             };
@@ -143,25 +149,19 @@ impl<'a> Future<'a> {
         }
     }
 
-    /// Whoever has to leave is gone at once, and whoever was promised the room starts there.
-    fn carry_out(&mut self, mut decisions: Vec<Decision>) {
-        while !decisions.is_empty() {
-            let mut anybody_leaves = false;
-            for decision in decisions {
-                match decision {
-                    Decision::Admit(id, _) => self.start(&id),
-                    Decision::Evict { victim, .. } => {
-                        anybody_leaves = true;
-                        if let Some(number) = self.present.by_id.get(&victim) {
-                            self.jobs[*number].starts += 1;
-                        }
+    /// Whoever has to leave is gone at once, and whoever was promised the room starts there in the same
+    /// cycle.
+    fn carry_out(&mut self, decisions: Vec<Decision>) {
+        for decision in decisions {
+            match decision {
+                Decision::Admit(id, _) => self.start(&id),
+                Decision::Evict { victim, .. } => {
+                    self.again = Some(self.grain_from(self.now + Duration::from_millis(1)));
+                    if let Some(number) = self.present.by_id.get(&victim) {
+                        self.jobs[*number].starts += 1;
                     }
                 }
             }
-            if !anybody_leaves {
-                return;
-            }
-            decisions = self.core.decide(self.now);
         }
     }
 
@@ -193,13 +193,31 @@ impl<'a> Future<'a> {
         self.agenda.push(Reverse(end));
     }
 
-    /// The moment that stands for all that are close to it.
-    fn grained(&self, at: Time) -> Time {
-        let origin = self.present.now;
-        let distance = at.since(origin).as_millis();
-        let distance = u64::try_from(distance).unwrap_or(u64::MAX >> 1);
-        let step = (distance.next_power_of_two() / GRAIN).max(GRAIN_MS_MIN);
-        origin + Duration::from_millis(distance.next_multiple_of(step))
+    /// The moment that stands for all that are close to it: the one before or the one after, each as
+    /// likely as it is near. So runs that are shorter than moments are apart still take as long, on the
+    /// whole.
+    fn grained(&mut self, at: Time) -> Time {
+        let (distance, step) = self.grain(at);
+        let late = self.random.next_u64() % step < distance % step;
+        let moments = distance / step + u64::from(late);
+        self.present.now + Duration::from_millis(moments * step)
+    }
+
+    /// The first such moment that is no earlier.
+    fn grain_from(&self, at: Time) -> Time {
+        let (distance, step) = self.grain(at);
+        self.present.now + Duration::from_millis(distance.next_multiple_of(step))
+    }
+
+    /// How far off something is, and how far apart moments are there, in milliseconds. That is a power
+    /// of two, so that moments farther off are among those that would be told apart nearer by.
+    fn grain(&self, at: Time) -> (u64, u64) {
+        let distance = at.since(self.present.now).as_millis();
+        let distance = u64::try_from(distance)
+            .unwrap_or(u64::MAX)
+            .min(u64::MAX >> 2);
+        let step = (distance / GRAIN).next_power_of_two();
+        (distance, step.max(GRAIN_MS_MIN))
     }
 }
 
