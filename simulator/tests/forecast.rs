@@ -62,10 +62,10 @@ fn ran(spans: &[u64]) -> History {
     history
 }
 
-/// No farther away than moments that are told apart are from each other.
+/// Within what moments are told apart by.
 fn about(eta: Option<Time>, expected: u64, now: u64) -> bool {
-    let step = (expected - now) / 24 + 1;
-    eta.is_some_and(|eta| (at(expected - step)..=at(expected + step)).contains(&eta))
+    let grain = (expected - now) / 16 + 1;
+    eta.is_some_and(|eta| (at(expected)..=at(expected + grain)).contains(&eta))
 }
 
 #[test]

@@ -26,8 +26,12 @@ pub(super) struct Future<'a> {
     history: &'a History,
     core: Scheduler,
     now: Time,
+    /// When what this cycle decides on came about: the moment is no earlier. What starts now ends
+    /// counted from there, so that no delay is added to another.
+    truth: Time,
     until: Time,
-    agenda: BinaryHeap<Reverse<(Time, Happening)>>,
+    /// What happens, by the moment that stands for when; and when.
+    agenda: BinaryHeap<Reverse<(Time, Time, Happening)>>,
     jobs: Vec<Drawn>,
     /// Jobs that arrive: their number among `jobs`, and the job.
     arrivals: Vec<Job>,
@@ -40,7 +44,6 @@ pub(super) struct Future<'a> {
     starts: Vec<(usize, Time)>,
     /// Somebody had to leave, and who else gains by that is decided then.
     again: Option<Time>,
-    random: Pcg64,
 }
 
 /// What happens next. The order breaks ties.
@@ -78,6 +81,7 @@ impl<'a> Future<'a> {
             history,
             core: present.core.clone(),
             now: present.now,
+            truth: present.now,
             until,
             agenda: BinaryHeap::new(),
             jobs,
@@ -86,12 +90,11 @@ impl<'a> Future<'a> {
             left: awaited.iter().flatten().count(),
             starts: Vec::new(),
             again: None,
-            random,
         };
         let late = future.arrivals.len();
         future
             .jobs
-            .extend((0..late).map(|_| Drawn::new(future.random.next_u32())));
+            .extend((0..late).map(|_| Drawn::new(random.next_u32())));
         future.begin();
         future
     }
@@ -100,12 +103,11 @@ impl<'a> Future<'a> {
     fn begin(&mut self) {
         for (number, known) in self.present.jobs.iter().enumerate() {
             if let Some(started) = known.started {
-                self.plan_end(number, started);
+                self.plan_end(number, started, self.now.since(started));
             }
         }
         for number in 0..self.arrivals.len() {
-            let at = self.grained(self.arrivals[number].submitted);
-            self.agenda.push(Reverse((at, Happening::Arrival(number))));
+            self.plan(self.arrivals[number].submitted, Happening::Arrival(number));
         }
         self.carry_out(self.present.decided.clone());
     }
@@ -113,24 +115,34 @@ impl<'a> Future<'a> {
     /// Plays it to the end; when each job that was asked for started, by its place among them.
     pub(super) fn play(mut self) -> Vec<(usize, Time)> {
         while self.left > 0 {
-            let planned = self.agenda.peek().map(|Reverse((at, _))| *at);
-            let wakeup = self.core.next_wakeup().map(|at| self.grain_from(at));
+            let planned = self.agenda.peek().map(|Reverse((at, ..))| *at);
+            let wakeup = self.core.next_wakeup().map(|at| self.grained(at));
             let next = [planned, wakeup, self.again.take()].into_iter();
             let next = next.flatten().min();
             let Some(next) = next.filter(|next| *next <= self.until) else {
                 break;
             };
             self.now = self.now.max(next);
-            while let Some(Reverse((_, happening))) = self.due() {
-                self.happen(happening);
-            }
+            self.pass();
             let decisions = self.core.decide(self.now);
             self.carry_out(decisions);
         }
         self.starts
     }
 
-    fn due(&mut self) -> Option<Reverse<(Time, Happening)>> {
+    /// All that is due happens; the truth is its mean.
+    fn pass(&mut self) {
+        let (mut late, mut count) = (Duration::ZERO, 0);
+        while let Some(Reverse((_, at, happening))) = self.due() {
+            late += self.now.since(at);
+            count += 1;
+            self.happen(happening);
+        }
+        let late = late.checked_div(count).unwrap_or_default();
+        self.truth = self.present.now + self.now.since(self.present.now + late);
+    }
+
+    fn due(&mut self) -> Option<Reverse<(Time, Time, Happening)>> {
         let is_due = self.agenda.peek().is_some_and(|next| next.0.0 <= self.now);
         is_due.then(|| self.agenda.pop())?
     }
@@ -156,7 +168,7 @@ impl<'a> Future<'a> {
             match decision {
                 Decision::Admit(id, _) => self.start(&id),
                 Decision::Evict { victim, .. } => {
-                    self.again = Some(self.grain_from(self.now + Duration::from_millis(1)));
+                    self.again = Some(self.grained(self.now + Duration::from_millis(1)));
                     if let Some(number) = self.present.by_id.get(&victim) {
                         self.jobs[*number].starts += 1;
                     }
@@ -170,7 +182,7 @@ impl<'a> Future<'a> {
             return;
         };
         self.jobs[*number].starts += 1;
-        self.plan_end(*number, self.now);
+        self.plan_end(*number, self.truth, Duration::ZERO);
         if let Some(place) = self.awaited.get_mut(*number).and_then(Option::take) {
             self.left -= 1;
             self.starts.push((place, self.now));
@@ -184,27 +196,19 @@ impl<'a> Future<'a> {
         }
     }
 
-    fn plan_end(&mut self, number: usize, started: Time) {
+    fn plan_end(&mut self, number: usize, started: Time, elapsed: Duration) {
         let Drawn { luck, starts } = self.jobs[number];
-        let elapsed = self.now.since(started);
         let span = self.history.run_time(self.job(number), elapsed, luck);
-        let end = self.grained(started + span);
-        let end = (end, Happening::End(number, starts));
-        self.agenda.push(Reverse(end));
+        self.plan(started + span, Happening::End(number, starts));
     }
 
-    /// The moment that stands for all that are close to it: the one before or the one after, each as
-    /// likely as it is near. So runs that are shorter than moments are apart still take as long, on the
-    /// whole.
-    fn grained(&mut self, at: Time) -> Time {
-        let (distance, step) = self.grain(at);
-        let late = self.random.next_u64() % step < distance % step;
-        let moments = distance / step + u64::from(late);
-        self.present.now + Duration::from_millis(moments * step)
+    fn plan(&mut self, at: Time, happening: Happening) {
+        let next = (self.grained(at), at, happening);
+        self.agenda.push(Reverse(next));
     }
 
-    /// The first such moment that is no earlier.
-    fn grain_from(&self, at: Time) -> Time {
+    /// The moment that stands for all that are close to it: the first that is no earlier.
+    fn grained(&self, at: Time) -> Time {
         let (distance, step) = self.grain(at);
         self.present.now + Duration::from_millis(distance.next_multiple_of(step))
     }
